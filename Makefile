@@ -1,0 +1,42 @@
+# make search   a first search on real images, in minutes, with nothing but Python >= 3.11 on the machine
+# make test     every test
+# make check    what a change must pass: style, types, the one way of imports, doctests
+# make bench    the measurements that the README quotes
+#
+# Everything is installed into .venv, once; PYTHON=python3.12 takes another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := nas studies strategies estimators searchspaces
+
+.PHONY: search test check bench clean
+.SECONDARY:
+
+search: $(VENV)/.has-core
+	$(BIN)/nas search --space mbconv --budget 400M --data digits --name first
+
+test: $(VENV)/.has-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.has-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest $(PACKAGES)
+
+bench: $(VENV)/.has-dev
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# `core` is what a user needs; the others are the extras of pyproject.toml.
+$(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.$(if $(filter core,$*),,[$*])'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nas needs Python 3.11 or newer, and $(PYTHON) is %d.%d; give another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
