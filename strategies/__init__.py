@@ -1,0 +1,17 @@
+"""What should be tried next? Strategies propose architectures and learn from outcomes; see `strategy.py` for the contract."""
+
+from strategies.catalog import STRATEGIES, make_strategy, settings_of
+from strategies.evolution import RegularizedEvolution
+from strategies.random import RandomSearch
+from strategies.strategy import Exhausted, Outcome, Strategy
+
+__all__ = [
+    "STRATEGIES",
+    "Exhausted",
+    "Outcome",
+    "RandomSearch",
+    "RegularizedEvolution",
+    "Strategy",
+    "make_strategy",
+    "settings_of",
+]

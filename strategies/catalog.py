@@ -1,0 +1,72 @@
+"""The strategies by name, and how a name and settings become one."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError, nearest
+from strategies.evolution import RegularizedEvolution
+from strategies.random import RandomSearch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from searchspaces import Space
+    from strategies.strategy import Strategy
+
+OPTUNA: Final = "optuna:"  # before the class name of a sampler
+
+
+def _tpe(space: Space, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> Strategy:
+    from strategies.optuna_samplers import tpe
+
+    return tpe(space, startup=startup, candidates=candidates, multivariate=multivariate)
+
+
+STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
+    "evolution": RegularizedEvolution,
+    "random": RandomSearch,
+    "tpe": _tpe,
+}
+
+
+def make_strategy(name: str, space: Space, trials: int, **settings: Any) -> Strategy:
+    """Make the strategy of that name for a study that plans `trials`.
+
+    Args:
+        name: a key of `STRATEGIES`, or `optuna:` and the class name of a sampler, as `optuna:GPSampler`.
+        space: what may be proposed; usually `space.under(budget, task)`.
+        trials: planned; some strategies derive defaults from it. A study that goes on for longer keeps the settings it
+            began with: `make_strategy(name, space, any, **settings_of(strategy))` makes the same strategy again.
+        settings: plain JSON values, as in `population=50`.
+
+    Raises:
+        UserError: unknown name or setting, or a value out of range.
+    """
+    if trials < 1:
+        raise UserError(f"trials must be at least 1, got {trials}")
+    if name.startswith(OPTUNA):
+        from strategies.optuna_samplers import any_sampler
+
+        return any_sampler(space, name.removeprefix(OPTUNA), **settings)
+    if name not in STRATEGIES:
+        raise UserError(f"unknown strategy {name!r}{nearest(name, [*STRATEGIES, 'optuna:GPSampler'])}")
+    factory = STRATEGIES[name]
+    parameters = {each: p for each, p in inspect.signature(factory).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    known = [each for each in parameters if each != "trials"]
+    for setting in settings:
+        if setting not in known:
+            hint = nearest(setting, known) if known else "; it has none"
+            raise UserError(f"{name} has no setting {setting!r}{hint}")
+    if "trials" in parameters:
+        settings["trials"] = trials
+    try:
+        return factory(space, **settings)
+    except TypeError as error:  # a value of the wrong kind, as text for a number
+        raise UserError(f"{name}: {error}") from error
+
+
+def settings_of(strategy: Strategy) -> dict[str, Any]:
+    """The resolved settings, for the manifest; empty for a strategy of one's own that tells none."""
+    return dict(getattr(strategy, "settings", {}))

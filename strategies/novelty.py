@@ -1,0 +1,94 @@
+"""Proposals that are in the space and were not made before: drawn, mutated towards, or nearest to a wish.
+
+A space answers which options are still open after a prefix of choices (`next_decision`), under a budget too. So these
+searches end: they walk prefixes that can be completed, and never guess and reject for ever.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from strategies.strategy import Exhausted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from searchspaces import Architecture, Space
+
+DRAWS: Final = 100  # all known with chance (known share) ** 100: below 1e-4 unless more than nine tenths are known
+LISTED: Final = 1000  # how many new members are listed, at most, when draws find none
+EXPANSIONS: Final = 2000  # prefixes looked at in search of the nearest member; 0.1 s or so
+
+
+def sample_new(space: Space, known: Collection[Architecture], rng: np.random.Generator) -> Architecture:
+    """Draw uniformly among the members of `space` that are not in `known`.
+
+    Rejection first; a space that is almost used up is walked through in random order instead, and the draw is among the
+    first 1,000 new members found (all of them, and so uniform, where fewer are left).
+
+    Raises:
+        Exhausted: every member is known.
+    """
+    for _ in range(DRAWS):
+        drawn = space.sample(rng)
+        if drawn not in known:
+            return drawn
+    new: list[Architecture] = []
+    for member in _members(space, rng):
+        if member not in known:
+            new.append(member)
+            if len(new) == LISTED:
+                break
+    if not new:
+        raise Exhausted(f"all {len(known)} architectures of {space.name} that fit were tried")
+    return new[int(rng.integers(len(new)))]
+
+
+def nearest_new(
+    space: Space, wish: Mapping[str, Any], known: Collection[Architecture], rng: np.random.Generator
+) -> Architecture:
+    """The new member that departs from `wish` in the fewest decisions, ties broken at random.
+
+    A decision that `wish` does not name costs nothing, whatever is chosen. Uniform-cost search over prefixes; after 2,000
+    of them, where the wish lies far from anything new, a uniform draw takes its place.
+
+    Raises:
+        Exhausted: every member is known.
+    """
+    # (departures, a random number drawn at the last departure, -depth, a random number, prefix): the prefixes with equally
+    # few departures come in random order, and each is completed before the next is looked at.
+    heap: list[tuple[int, float, int, float, dict[str, Any]]] = [(0, 0.0, 0, 0.0, {})]
+    for _ in range(EXPANSIONS):
+        if not heap:
+            break
+        departures, path, minus_depth, _, prefix = heapq.heappop(heap)
+        decision = space.next_decision(prefix)
+        if decision is None:
+            member = space.architecture(prefix)
+            if member not in known and member in space:
+                return member
+            continue
+        for option in decision.options:
+            longer, tie = {**prefix, decision.name: option}, float(rng.random())
+            if decision.name in wish and option != wish[decision.name]:
+                heapq.heappush(heap, (departures + 1, tie, minus_depth - 1, tie, longer))
+            else:
+                heapq.heappush(heap, (departures, path, minus_depth - 1, tie, longer))
+    return sample_new(space, known, rng)
+
+
+def _members(space: Space, rng: np.random.Generator) -> Iterator[Architecture]:
+    """Every member once, depth first, options in random order."""
+    prefixes: list[dict[str, Any]] = [{}]
+    while prefixes:
+        prefix = prefixes.pop()
+        decision = space.next_decision(prefix)
+        if decision is None:
+            member = space.architecture(prefix)
+            if member in space:
+                yield member
+            continue
+        for index in rng.permutation(len(decision.options)):
+            prefixes.append({**prefix, decision.name: decision.options[int(index)]})

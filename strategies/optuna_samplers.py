@@ -1,0 +1,263 @@
+"""Any Optuna sampler as a strategy, through one adapter; the only file of this package that imports Optuna.
+
+The sampler sees an Optuna study in memory that holds what was told and nothing else. Each `ask` shows a copy of that study
+to a fresh sampler, seeded from the generator; what the sampler leaves there is thrown away. So `ask` stays pure, and telling
+the same again restores the same state, whatever a sampler keeps in a study.
+
+A sampler knows neither budget nor repetition, and a trial is too dear to teach it. Two ways around, neither of which spends
+a trial: the sampler's proposal is replaced by the nearest member that was not tried (every sampler); and TPE, which scores
+candidates drawn from its density of good trials, draws them from that density *given that they fit and are new*.
+
+**Encoding.** Each decision is one categorical parameter whose choices are the indices of its options, and -1 for "has no
+effect here", as in `Space.encode`. So an inactive decision is neither missing (samplers then fall back to independent
+draws) nor filled with a value that had no part in the accuracy. In a proposal, -1 for a decision that is active after all
+stands for any of its options.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import warnings
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers._ga import BaseGASampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from searchspaces import UserError, nearest
+from strategies.novelty import nearest_new, sample_new
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from searchspaces import Architecture, Space
+    from strategies.strategy import Outcome
+
+_INACTIVE: Final = -1  # as in Space.encode
+_BATCHES: Final = 20  # of candidates that TPE draws, at most, until it has as many as it wants that fit and are new
+
+
+@final
+class OptunaStrategy:
+    """The adapter.
+
+    Args:
+        space: what may be proposed.
+        sampler: makes a sampler from a seed.
+        startup: trials with an accuracy before the sampler is asked; until then proposals are uniform over what fits.
+        settings: what the manifest should record.
+    """
+
+    def __init__(
+        self, space: Space, sampler: Callable[[int], BaseSampler], startup: int, settings: Mapping[str, Any]
+    ) -> None:
+        if startup < 0:
+            raise UserError(f"startup must not be negative, got {startup}")
+        self._space = space
+        self._sampler = sampler
+        self._startup = startup
+        self._settings = dict(settings)
+        self._names = [decision.name for decision in space.decisions]
+        self._distributions: dict[str, BaseDistribution] = {
+            decision.name: CategoricalDistribution([_INACTIVE, *range(len(decision.options))])
+            for decision in space.decisions
+        }
+        self._known: set[Architecture] = set()
+        self._numbers: dict[Architecture, int] = {}  # of running trials, in the inner study
+        self._learned = 0  # trials with an accuracy
+        self._study = _memory_study()
+        self._bookkeeper = sampler(0)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """As given to the factory, with its defaults."""
+        return self._settings
+
+    def ask(self, rng: np.random.Generator) -> Architecture:
+        """The sampler's proposal, or the nearest architecture that fits and was not tried.
+
+        Raises:
+            Exhausted: every architecture of the space was tried.
+        """
+        if self._learned < self._startup:
+            return sample_new(self._space, self._known, rng)
+        sampler = self._sampler(int(rng.integers(2**32)))
+        if isinstance(sampler, TPESampler):
+            _condition(sampler, self._space, self._known)
+        study = _copy(self._study)
+        proposal = self._propose(sampler, study)
+        wish = {
+            decision.name: decision.options[proposal[decision.name]]
+            for decision in self._space.decisions
+            if proposal[decision.name] != _INACTIVE
+        }
+        return nearest_new(self._space, wish, self._known, rng)
+
+    def tell(self, architecture: Architecture, outcome: Outcome) -> None:
+        """Write the trial into the inner study; a failed one is kept as such, which samplers ignore."""
+        self._known.add(architecture)
+        if architecture not in self._numbers:
+            self._start(architecture)
+        if outcome.state == "running":
+            return
+        number = self._numbers.pop(architecture)
+        if outcome.accuracy is None:
+            self._study.tell(number, state=TrialState.FAIL)
+            return
+        self._learned += 1
+        if outcome.state == "pruned":
+            self._study._storage.set_trial_intermediate_value(number, 1, outcome.accuracy)
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, outcome.accuracy)
+
+    def _start(self, architecture: Architecture) -> None:
+        vector = self._space.encode(architecture)  # (decisions,)
+        params = {name: int(index) for name, index in zip(self._names, vector, strict=True)}
+        trial = create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions)
+        number = self._numbers[architecture] = len(self._study._storage.get_all_trials(0, deepcopy=False))
+        self._study.add_trial(trial)
+        if isinstance(self._bookkeeper, BaseGASampler):  # it keeps generations in the study; the copy of an ask is lost
+            started = self._study._storage.get_trial(number)
+            generation = self._bookkeeper.get_trial_generation(self._study, started)
+            self._bookkeeper.get_parent_population(self._study, generation)
+
+    def _propose(self, sampler: BaseSampler, study: optuna.Study) -> dict[str, int]:
+        """Indices of options by decision, as `study.ask` would get them."""
+        storage = study._storage
+        trial = storage.get_trial(storage.create_new_trial(study._study_id))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler.before_trial(study, trial)
+            search_space = sampler.infer_relative_search_space(study, trial)
+            proposal = dict(sampler.sample_relative(study, trial, search_space))
+            for name, distribution in self._distributions.items():
+                if name not in proposal:
+                    proposal[name] = sampler.sample_independent(study, trial, name, distribution)
+        return proposal
+
+
+def tpe(space: Space, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> OptunaStrategy:
+    """The tree-structured Parzen estimator, as in Optuna.
+
+    Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, sec. 4; Watanabe 2023, arXiv:2304.11127, for the
+    details of Optuna's. One departure: candidates are drawn from the density of the good trials *given that they fit and
+    are new*, so that none is wasted on what cannot be proposed.
+
+    Args:
+        space: what may be proposed.
+        startup: trials with an accuracy before the densities are used; until then proposals are uniform.
+        candidates: drawn from the density of the good trials at each ask; the one with the largest ratio is proposed.
+        multivariate: one joint density over all decisions, rather than one for each.
+    """
+    if candidates < 1:
+        raise UserError(f"candidates must be at least 1, got {candidates}")
+
+    def sampler(seed: int) -> BaseSampler:
+        return TPESampler(seed=seed, n_startup_trials=startup, n_ei_candidates=candidates, multivariate=multivariate)
+
+    settings = {"startup": startup, "candidates": candidates, "multivariate": multivariate}
+    return OptunaStrategy(space, sampler, startup, settings)
+
+
+def any_sampler(space: Space, name: str, *, startup: int = 10, **settings: Any) -> OptunaStrategy:
+    """A sampler of `optuna.samplers` by its class name; further settings go to its constructor.
+
+    Raises:
+        UserError: no such sampler, or a setting that it does not have or refuses.
+    """
+    names = [
+        each
+        for each in optuna.samplers.__all__
+        if inspect.isclass(kind := getattr(optuna.samplers, each))
+        and issubclass(kind, BaseSampler)
+        and not inspect.isabstract(kind)
+        and "seed" in (parameters := inspect.signature(kind).parameters)
+        and all(p.default is not p.empty for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    ]
+    if name not in names:
+        raise UserError(f"no sampler {name!r} in Optuna that needs nothing but settings{nearest(name, names)}")
+    kind: type[BaseSampler] = getattr(optuna.samplers, name)
+    allowed = [each for each in inspect.signature(kind).parameters if each != "seed"]
+    for setting in settings:
+        if setting not in allowed:
+            raise UserError(f"optuna:{name} has no setting {setting!r}{nearest(setting, [*allowed, 'startup'])}")
+
+    def sampler(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return kind(seed=seed, **settings)  # type: ignore[call-arg]
+
+    try:
+        return OptunaStrategy(space, sampler, startup, {"startup": startup, **settings})
+    except (TypeError, ValueError, ImportError) as error:
+        raise UserError(f"optuna:{name}: {' '.join(str(error).split())}") from error
+
+
+class _NewThatFits(_ParzenEstimator):
+    """Optuna's estimator, sampled given that an architecture fits and is new (TPESampler asks only the good one's)."""
+
+    def __init__(self, space: Space, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._space = space
+        self._known = known
+
+    def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
+        """`size` candidates, or fewer where they are rare; where there are none, what was drawn first."""
+        decisions = self._space.decisions
+        kept: dict[Architecture, np.ndarray] = {}
+        first = drawn = super().sample(rng, size)
+        for _ in range(_BATCHES):
+            table = np.stack([drawn[decision.name] for decision in decisions], axis=1).astype(int) - 1  # choice 0 is -1
+            for row in table:
+                anything = [int(rng.randint(len(decision.options))) for decision in decisions]
+                indices = np.where(row == _INACTIVE, anything, row)
+                choices = {d.name: d.options[i] for d, i in zip(decisions, indices, strict=True)}
+                architecture = self._space.architecture(choices)
+                if architecture not in self._known and architecture in self._space:
+                    kept[architecture] = self._space.encode(architecture)
+            if len(kept) >= size:
+                break
+            drawn = super().sample(rng, size)
+        if not kept:
+            return first
+        return {d.name: np.array([row[i] + 1.0 for row in kept.values()][:size]) for i, d in enumerate(decisions)}
+
+
+def _condition(sampler: TPESampler, space: Space, known: set[Architecture]) -> None:
+    # "Users can overwrite _ParzenEstimator to customize the TPE behavior", says TPESampler where this is set.
+    estimator: Any = functools.partial(_NewThatFits, space, known)
+    sampler._parzen_estimator_cls = estimator
+
+
+def _memory_study() -> optuna.Study:
+    """An empty study in memory, without the line that Optuna logs about it."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(
+            study_name="told", storage=InMemoryStorage(), sampler=RandomSampler(seed=0), direction="maximize"
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _copy(study: optuna.Study) -> optuna.Study:
+    """A study that can be written without changing the other; trials, which Optuna never changes in place, are shared."""
+    storage = copy.copy(study._storage)
+    assert isinstance(storage, InMemoryStorage)
+    info = copy.copy(storage._studies[study._study_id])
+    info.trials = list(info.trials)
+    info.param_distribution = dict(info.param_distribution)
+    storage._studies = {study._study_id: info}
+    storage._trial_id_to_study_id_and_number = dict(storage._trial_id_to_study_id_and_number)
+    twin = copy.copy(study)
+    twin._storage = storage
+    return twin
