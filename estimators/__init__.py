@@ -1,0 +1,21 @@
+"""How good is this one? Estimators, and the images that they train on. Importing this imports no torch."""
+
+from estimators.catalog import ESTIMATORS, make_estimator
+from estimators.data import ImageData, load_data
+from estimators.estimator import Diverged, Estimate, Estimator, Pruned, TrialContext
+from estimators.short_training import ShortTraining
+from estimators.table import TableEstimator
+
+__all__ = [
+    "ESTIMATORS",
+    "Diverged",
+    "Estimate",
+    "Estimator",
+    "ImageData",
+    "Pruned",
+    "ShortTraining",
+    "TableEstimator",
+    "TrialContext",
+    "load_data",
+    "make_estimator",
+]

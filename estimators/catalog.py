@@ -1,0 +1,49 @@
+"""The estimators by the names that people type."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+from estimators.data import ImageData, load_data
+from estimators.estimator import Estimator
+from estimators.short_training import DEVICES, ShortTraining
+from estimators.table import TableEstimator
+from searchspaces import UserError, nearest
+
+ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
+    "short-training": ShortTraining,
+    "table": TableEstimator,
+}
+"""Each takes its subject first (the data; the file), then settings by name."""
+
+
+def make_estimator(name: str, data: str | ImageData = "digits", device: str = "auto", **settings: Any) -> Estimator:
+    """An estimator by its name.
+
+    Args:
+        name: a name in `ESTIMATORS`, or `table:FILE.json`.
+        data: what `load_data` understands, or images; a table needs none and does not read it.
+        device: `auto`, `cpu`, `cuda` or `mps`, for estimators that train.
+        settings: the estimator's own, by name.
+
+    Raises:
+        UserError: if the name or a setting is unknown (the nearest is named), or a value is not allowed.
+    """
+    kind, _, subject = name.partition(":")
+    if kind not in ESTIMATORS or (subject and kind != "table"):
+        raise UserError(f"unknown estimator {name!r}{nearest(kind, ESTIMATORS)}")
+    if kind == "table" and not subject:
+        raise UserError("estimator 'table' needs its file: table:FILE.json")
+    if device not in DEVICES:
+        raise UserError(f"unknown device {device!r}{nearest(device, DEVICES)}")
+    known = [each for each in inspect.signature(ESTIMATORS[kind]).parameters if each not in ("data", "path", "device")]
+    for each in settings:
+        if each not in known:
+            raise UserError(f"{kind}: unknown setting {each!r}{nearest(each, known)}")
+    if kind == "table":
+        return TableEstimator(subject, **settings)
+    if isinstance(data, str):
+        data = load_data(data, settings.get("image_size"))
+    return ESTIMATORS[kind](data, device=device, **settings)

@@ -1,0 +1,459 @@
+"""Images to tell apart: read once, made square, and kept as one uint8 array that all trials share.
+
+Sources: `digits` (scikit-learn's bundled 8x8 digits), a folder with one subfolder per class, an `.npz` of uint8 arrays, and
+`hub:NAME`, an image-classification set of the Hugging Face hub (extra `hub`).
+
+Nothing read here can run code: arrays are read without pickle, images through Pillow, hub sets through `datasets` 4 or newer,
+which has no loading scripts.
+
+Left out: detection and multi-label sets, streaming, and sets that do not fit into memory at the proxy's image size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchspaces import Task, UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+DEFAULT_IMAGE_SIZE: Final = 32
+"""Side in pixels at which files (a folder, the hub) are decoded unless told otherwise."""
+
+TEST_FRACTION: Final = 0.15
+"""Share of the images kept apart as the test part where the source has none."""
+
+_TEST_SEED: Final = 20_231  # not the study's seed: no study may ever train on another one's test part
+_JUNK: Final = {"thumbs.db", "desktop.ini"}
+_NUMBER_WORDS: Final = frozenset("zero one two three four five six seven eight nine ten".split())
+_KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageData:
+    """Square images with labels, their test part kept apart.
+
+    Made by `load_data` or `ImageData.of`, which check what they are given.
+
+    Attributes:
+        name: where the images come from, as a person typed it.
+        images: uint8 (images, height, width, channels); what a search may see.
+        labels: int64 (images,), in [0, classes).
+        test_images, test_labels: the same for the test part, which no search touches.
+        class_names: one name per class.
+        test_part: `own` where the source came with a test part, else `held out 15 %, stratified`.
+        mirror: whether a mirrored image is still one of its class; see `mirrors`.
+        fingerprint: sha256 over all arrays and class names.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    test_part: str
+    mirror: bool
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        test_images: NDArray[Any] | None = None,
+        test_labels: NDArray[Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        image_size: int | None = None,
+    ) -> ImageData:
+        """Check arrays, make the images square, and keep a test part apart where there is none.
+
+        Args:
+            name: what to call the data in messages and manifests.
+            images, test_images: uint8 (images, height, width) or (images, height, width, channels).
+            labels, test_labels: whole numbers (images,), from 0.
+            class_names: one per class; without them classes are called by their number.
+            image_size: side in pixels; without it the shorter side of the images.
+
+        Raises:
+            UserError: if the arrays do not fit together; the message says which and why.
+        """
+        if image_size is not None and image_size < 1:
+            raise UserError(f"image size must be at least 1 pixel, got {image_size}")
+        images = _checked_images(name, "train_images", images)
+        labels = _checked_labels(name, "train_labels", labels, len(images))
+        known = tuple(str(each) for each in class_names) if class_names is not None else None
+        classes = len(known) if known is not None else int(labels.max()) + 1
+        if len(set(known or ())) != len(known or ()):
+            raise UserError(f"data {name!r}: class names repeat")
+        if classes < 2:
+            raise UserError(f"data {name!r}: at least 2 classes are needed, there is 1")
+        _check_range(name, "train_labels", labels, classes)
+        if (test_images is None) != (test_labels is None):
+            missing = "test_labels" if test_labels is None else "test_images"
+            raise UserError(f"data {name!r}: a test part needs both images and labels; {missing} is missing")
+        if test_images is None or test_labels is None:
+            rest, kept = stratified_split(labels, TEST_FRACTION, _TEST_SEED)
+            images, test_images, labels, test_labels = images[rest], images[kept], labels[rest], labels[kept]
+            test_part = f"held out {TEST_FRACTION:.0%}, stratified".replace("%", " %")
+        else:
+            test_images = _checked_images(name, "test_images", test_images)
+            test_labels = _checked_labels(name, "test_labels", test_labels, len(test_images))
+            _check_range(name, "test_labels", test_labels, classes)
+            if test_images.shape[3] != images.shape[3]:
+                raise UserError(
+                    f"data {name!r}: train_images have {images.shape[3]} channels, test_images {test_images.shape[3]}"
+                )
+            test_part = "own"
+        names = known or tuple(str(number) for number in range(classes))
+        if classes > len(labels):
+            raise UserError(f"data {name!r}: {classes} classes, but only {len(labels)} images to train on")
+        counts = np.bincount(labels, minlength=classes)
+        if counts.min() < 2:
+            few = int(counts.argmin())
+            raise UserError(
+                f"data {name!r}: class {names[few]!r} has {counts[few]} image{'s' * (counts[few] != 1)} in its training part;"
+                " at least 2 are needed, one to train and one to validate on"
+            )
+        side = image_size or min(images.shape[1:3])
+        mirror = known is not None and mirrors(known)
+        squared = _squared(images, side), labels, _squared(test_images, side), test_labels
+        return cls(name, *squared, names, test_part, mirror, _fingerprint(names, squared))
+
+    def resized(self, image_size: int) -> ImageData:
+        """The same images at another side, in pixels; the test part stays the same images."""
+        images, test_images = _squared(self.images, image_size), _squared(self.test_images, image_size)
+        fingerprint = _fingerprint(self.class_names, (images, self.labels, test_images, self.test_labels))
+        return replace(self, images=images, test_images=test_images, fingerprint=fingerprint)
+
+    @property
+    def task(self) -> Task:
+        """The proxy task: what a network trained on these images takes and gives."""
+        return Task(self.images.shape[1], self.images.shape[3], len(self.class_names))
+
+    def describe(self) -> dict[str, Any]:
+        """What the data are, as plain JSON values."""
+        return {
+            "name": self.name,
+            "task": str(self.task),
+            "images": len(self.images),
+            "test_images": len(self.test_images),
+            "test_part": self.test_part,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def mirrors(class_names: Iterable[str]) -> bool:
+    """Whether an image mirrored left to right is still one of its class, judged by the names of the classes.
+
+    No where the classes are characters, numbers or sides, since those change their meaning in a mirror. Where it is
+    decided by default, classes without names count as not to be mirrored: nobody knows what they are.
+
+    >>> mirrors(["cat", "dog"]), mirrors(["0", "1"]), mirrors(["a", "b"]), mirrors(["turn left", "turn right"])
+    (True, False, False, False)
+    """
+    names = [name.strip().lower() for name in class_names]
+    characters = all(len(name) < 2 or name.isdigit() or name in _NUMBER_WORDS for name in names)
+    sides = any({"left", "right"} & set(name.replace("_", " ").replace("-", " ").split()) for name in names)
+    return not characters and not sides
+
+
+def stratified_split(
+    labels: NDArray[np.int64], fraction: float, seed: int, least: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split positions in two so that each class is split alike: `(rest, part)`, both ascending.
+
+    Args:
+        labels: (images,) from 0.
+        fraction: share of each class that goes to `part`, in [0, 1], rounded to the nearest image.
+        seed: the only randomness.
+        least: images of each class that go to `part` whatever the fraction, as far as there are that many.
+    """
+    rng = np.random.default_rng(seed)
+    part = np.zeros(len(labels), dtype=bool)
+    for label in range(int(labels.max()) + 1):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        part[members[: max(least, int(len(members) * fraction + 0.5))]] = True
+    return np.flatnonzero(~part), np.flatnonzero(part)
+
+
+def load_data(spec: str, image_size: int | None = None) -> ImageData:
+    """Read images by what a person types.
+
+    Args:
+        spec: `digits`; a folder with one subfolder per class (or such folders under `train` and `test`); a file `.npz` with
+            uint8 `train_images` (N, H, W[, C]), `train_labels` (N,) and perhaps `test_images`, `test_labels`, `class_names`;
+            or `hub:NAME[:CONFIG]`, a set of the Hugging Face hub or a local folder that `datasets` reads.
+        image_size: side in pixels that every image is brought to: shorter side resized, centre cropped. Without it digits
+            and arrays keep their size and files are decoded at 32 pixels.
+
+    Raises:
+        UserError: if there is no such data, or it cannot be used; the message names the file, array or class.
+    """
+    if spec == "digits":
+        return _digits(image_size)
+    if spec.startswith("hub:"):
+        return _hub(spec, image_size or DEFAULT_IMAGE_SIZE)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _folder(spec, path, image_size or DEFAULT_IMAGE_SIZE)
+    if path.is_file() and path.suffix == ".npz":
+        return _npz(spec, path, image_size)
+    if path.exists():
+        raise UserError(f"data {spec!r} is neither a folder with one subfolder per class nor an .npz file")
+    raise UserError(
+        f"no data at {spec!r}; give 'digits', a folder with one subfolder per class, an .npz file, or hub:NAME"
+    )
+
+
+def _digits(image_size: int | None) -> ImageData:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), from 0..16
+    return ImageData.of("digits", images, bunch.target, class_names=list("0123456789"), image_size=image_size)
+
+
+def _npz(name: str, path: Path, image_size: int | None) -> ImageData:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in _KEYS if key in file.files}
+            found = file.files
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"data {name!r} cannot be read as an .npz of plain arrays: {_first_line(error)}") from error
+    for key in _KEYS[:2]:
+        if key not in arrays:
+            raise UserError(f"data {name!r} has no array {key!r}; it has: {', '.join(sorted(found)) or 'none'}")
+    names = arrays.pop("class_names", None)
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
+        raise UserError(f"data {name!r}: class_names must be a list of strings, got {names.dtype} {names.shape}")
+    return ImageData.of(
+        name,
+        arrays["train_images"],
+        arrays["train_labels"],
+        arrays.get("test_images"),
+        arrays.get("test_labels"),
+        None if names is None else [str(each) for each in names.astype(str)],
+        image_size,
+    )
+
+
+def _folder(name: str, path: Path, image_size: int) -> ImageData:
+    parts = {folder.name.lower(): folder for folder in _subfolders(path)}
+    if "train" in parts and parts.keys() <= {"train", "test", "val", "validation"}:
+        held = [parts[key] for key in ("test", "val", "validation") if key in parts]
+        if len(held) > 1:
+            raise UserError(f"data {name!r} has both {held[0].name!r} and {held[1].name!r}; one test part is enough")
+        train, test = parts["train"], held[0] if held else None
+    else:
+        train, test = path, None
+    classes = [folder.name for folder in _subfolders(train)]
+    if len(classes) < 2:
+        raise UserError(f"data {name!r}: at least 2 subfolders, one per class, are needed; there are {len(classes)}")
+    images, labels, grey = _decoded_folder(name, train, classes, image_size)
+    if test is None:
+        return ImageData.of(name, images[..., :1] if grey else images, labels, class_names=classes)
+    strange = {folder.name for folder in _subfolders(test)} - set(classes)
+    if strange:
+        raise UserError(f"data {name!r}: {test.name!r} has class {min(strange)!r}, which {train.name!r} has not")
+    test_images, test_labels, test_grey = _decoded_folder(name, test, classes, image_size)
+    if grey and test_grey:
+        images, test_images = images[..., :1], test_images[..., :1]
+    return ImageData.of(name, images, labels, test_images, test_labels, classes)
+
+
+def _subfolders(path: Path) -> list[Path]:
+    try:
+        return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read the folder {str(path)!r}: {error.strerror}") from error
+
+
+def _decoded_folder(
+    name: str, path: Path, classes: Sequence[str], image_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], bool]:
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, each in enumerate(classes):
+        found = sorted(
+            file
+            for file in (path / each).rglob("*")
+            if file.is_file() and not file.name.startswith(".") and file.name.lower() not in _JUNK
+        )
+        if not found and (path / each).is_dir():
+            raise UserError(f"data {name!r}: class {each!r} has no image")
+        files += found
+        labels += [label] * len(found)
+
+    def read(file: Path) -> tuple[NDArray[np.uint8], bool]:
+        from PIL import Image
+
+        try:
+            with Image.open(file) as image:
+                image.draft(None, (2 * image_size, 2 * image_size))  # JPEG: decode no more pixels than are of use
+                return _decoded(image, image_size)
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            raise UserError(f"{str(file)!r} cannot be read as an image: {_first_line(error)}") from error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        images, greys = _stacked(pool.map(read, files), len(files), image_size)
+    return images, np.array(labels, dtype=np.int64), greys
+
+
+def _stacked(
+    decoded: Iterable[tuple[NDArray[np.uint8], bool]], count: int, image_size: int
+) -> tuple[NDArray[np.uint8], bool]:
+    """Collect decoded images into one array (count, size, size, 3), and whether all of them are grey."""
+    images = np.empty((count, image_size, image_size, 3), dtype=np.uint8)
+    all_grey = True
+    for index, (pixels, grey) in enumerate(decoded):
+        images[index] = pixels
+        all_grey &= grey
+    return images, all_grey
+
+
+def _decoded(image: Image.Image, image_size: int) -> tuple[NDArray[np.uint8], bool]:
+    """One image as uint8 (size, size, 3), upright, on white where it is transparent, and whether it is grey."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    grey = upright.mode in {"1", "L", "LA", "I;16", "I", "F"}
+    if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits: Pillow would clip at 255 instead of scaling
+        upright = Image.fromarray((np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8))
+    if "A" in upright.mode or "transparency" in upright.info:
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    square = ImageOps.fit(upright.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(square), grey
+
+
+def _hub(spec: str, image_size: int) -> ImageData:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"data {spec!r} needs the Hugging Face library; install it with: pip install 'nas-toolkit[hub]'"
+        ) from error
+    if int(datasets.__version__.split(".")[0]) < 4:
+        raise UserError(f"data {spec!r} needs datasets 4 or newer (older ones can run scripts), got {datasets.__version__}")
+    name, _, config = spec.removeprefix("hub:").partition(":")
+    try:
+        splits = datasets.load_dataset(name, config or None)
+    except Exception as error:  # the library raises a dozen kinds: no such set, no network, no configuration, bad file
+        raise UserError(f"data {spec!r} could not be loaded from the hub: {_first_line(error)}") from error
+    if "train" not in splits:
+        raise UserError(f"data {spec!r} has no split 'train'; it has: {', '.join(splits)}")
+    train = splits["train"]
+    image_column, label_column = _columns(spec, train.features)
+    held = next((splits[key] for key in ("test", "validation", "valid") if key in splits), None)
+    if held is not None and (label_column not in held.features or -1 in held.unique(label_column)):
+        held = None  # a test part without labels is of no use
+
+    feature = train.features[label_column]
+    if isinstance(feature, datasets.ClassLabel):
+        names = tuple(str(each) for each in feature.names)
+        number = {value: value for value in range(-1, len(names))}
+    else:
+        values = sorted(train.unique(label_column))
+        names = tuple(str(value) for value in values)
+        number = {value: index for index, value in enumerate(values)}
+
+    def arrays(split: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64], bool]:
+        decoded = (_decoded(row[image_column], image_size) for row in split)
+        try:
+            images, grey = _stacked(decoded, len(split), image_size)
+            labels = np.array([number[value] for value in split[label_column]], dtype=np.int64)
+        except (OSError, ValueError, SyntaxError, AttributeError) as error:
+            raise UserError(f"data {spec!r} has an image that cannot be decoded: {_first_line(error)}") from error
+        except KeyError as error:
+            raise UserError(f"data {spec!r}: label {error} of the test part is not in the training part") from error
+        return images, labels, grey
+
+    images, labels, grey = arrays(train)
+    if held is None:
+        return ImageData.of(spec, images[..., :1] if grey else images, labels, class_names=names)
+    test_images, test_labels, test_grey = arrays(held)
+    if grey and test_grey:
+        images, test_images = images[..., :1], test_images[..., :1]
+    return ImageData.of(spec, images, labels, test_images, test_labels, names)
+
+
+def _columns(spec: str, features: Any) -> tuple[str, str]:
+    """The names of the image column and of the label column: by type, then by the names that are in use."""
+    import datasets
+
+    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    labels += [key for key in ("label", "labels") if key in features and key not in labels]
+    if not images or not labels:
+        raise UserError(f"data {spec!r} is no image classification set: its columns are {', '.join(features)}")
+    return images[0], "label" if "label" in labels else labels[0]
+
+
+def _fingerprint(names: tuple[str, ...], arrays: Iterable[NDArray[Any]]) -> str:
+    """sha256 over class names and arrays, which are made read-only."""
+    digest = hashlib.sha256(repr(names).encode())
+    for array in arrays:
+        array.setflags(write=False)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _checked_images(name: str, key: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype != np.uint8:
+        raise UserError(f"data {name!r}: {key} must be uint8 (0 to 255), got {images.dtype}")
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise UserError(
+            f"data {name!r}: {key} must be (images, height, width) or (images, height, width, channels), got {images.shape}"
+        )
+    return images if images.ndim == 4 else images[..., None]
+
+
+def _checked_labels(name: str, key: str, labels: NDArray[Any], images: int) -> NDArray[np.int64]:
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(f"data {name!r}: {key} must be whole numbers (images,), got {labels.dtype} {labels.shape}")
+    if len(labels) != images:
+        raise UserError(f"data {name!r}: {key} holds {len(labels)} labels for {images} images")
+    return labels.astype(np.int64)
+
+
+def _check_range(name: str, key: str, labels: NDArray[np.int64], classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise UserError(f"data {name!r}: {key} must lie in 0 to {classes - 1}, got {low if low < 0 else high}")
+
+
+def _squared(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Centre crop to a square, then resize (bilinear, antialiased) to (images, side, side, channels)."""
+    count, height, width, channels = images.shape
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    images = images[:, top : top + short, left : left + short]
+    if short == side or count == 0:
+        return np.ascontiguousarray(images if short == side else np.empty((0, side, side, channels), np.uint8))
+    from PIL import Image
+
+    resized = np.empty((count, side, side, channels), dtype=np.uint8)
+    for index in range(count):
+        for channel in range(channels):  # Pillow knows only some numbers of channels, but any single one
+            plane = Image.fromarray(np.ascontiguousarray(images[index, :, :, channel]))
+            resized[index, :, :, channel] = plane.resize((side, side), Image.Resampling.BILINEAR)
+    return resized
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

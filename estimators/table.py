@@ -1,0 +1,115 @@
+"""Accuracies that somebody has measured already, read from a file: a search without training, thousands of trials a second.
+
+For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), whose networks were each trained several
+times: an estimate is one of the recorded trainings, chosen by the trial's seed, as if it had been trained just now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from estimators.estimator import Estimate, TrialContext
+from searchspaces import UserError, nearest
+
+if TYPE_CHECKING:
+    from searchspaces import Architecture
+
+UNITS: Final[Mapping[str, float]] = {"fraction": 1.0, "percent": 100.0}
+"""What an accuracy of all images told right is written as."""
+
+
+class TableEstimator:
+    """Looks architectures up in a JSON file.
+
+    The file holds one object: key -> list of accuracies, or key -> object with such a list (or a single number) under `field`.
+
+    Args:
+        path: the JSON file.
+        unit: `fraction` or `percent`, as the file's accuracies are written; checked against all of them.
+        field: the name of the accuracies in entries that are objects.
+        key: gives an architecture's key in the file; its JSON text form unless told otherwise.
+
+    Raises:
+        UserError: if the file is not there or not such a table, or its accuracies do not fit the unit.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        unit: str = "fraction",
+        field: str = "test_acc",
+        key: Callable[[Architecture], str] | None = None,
+    ) -> None:
+        if unit not in UNITS:
+            raise UserError(f"table: unknown unit {unit!r}{nearest(unit, UNITS)}")
+        self._name, self._unit, self._field = str(path), unit, field
+        self._key: Callable[[Architecture], str] = key or (lambda architecture: architecture.to_json())
+        self._key_name = f"{key.__module__}.{key.__qualname__}" if key else "to_json"
+        try:
+            raw = Path(path).expanduser().read_bytes()
+            table = json.loads(raw)
+        except OSError as error:
+            raise UserError(f"cannot read the table {self._name!r}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"table {self._name!r} is not JSON: {error}") from error
+        if not isinstance(table, dict) or not table:
+            raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
+        self._sha256 = hashlib.sha256(raw).hexdigest()
+        self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}
+        top = max(max(accuracies) for accuracies in self._observed.values())
+        if unit == "percent" and top <= 0.01:
+            raise UserError(f"table {self._name!r}: no accuracy is above 1 percent; are they fractions?")
+
+    def _accuracies(self, key: str, entry: Any) -> tuple[float, ...]:
+        """The entry's accuracies in [0, 1]."""
+        if isinstance(entry, dict):
+            if self._field not in entry:
+                raise UserError(f"table {self._name!r}: entry {key!r} has no {self._field!r}{nearest(self._field, entry)}")
+            entry = entry[self._field]
+        values = entry if isinstance(entry, list) else [entry]
+        full = UNITS[self._unit]
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise UserError(f"table {self._name!r}: entry {key!r} holds {value!r}, which is no accuracy")
+            if not 0 <= value <= full:
+                raise UserError(
+                    f"table {self._name!r}: entry {key!r} holds {value}, outside 0 to {full:g}, though the unit is {self._unit!r}"
+                    + ("; is it 'percent'?" if self._unit == "fraction" and 1 < value <= 100 else "")
+                )
+        if not values:
+            raise UserError(f"table {self._name!r}: entry {key!r} holds no accuracy")
+        return tuple(value / full for value in values)
+
+    def describe(self) -> dict[str, Any]:
+        """File, its sha256, and how it is read."""
+        return {
+            "name": "table",
+            "file": Path(self._name).name,
+            "sha256": self._sha256,
+            "unit": self._unit,
+            "field": self._field,
+            "key": self._key_name,
+        }
+
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        """One of the accuracies recorded for the architecture, chosen by `context.seed`.
+
+        Raises:
+            UserError: if the table has no entry for the architecture.
+        """
+        start = time.perf_counter()
+        key = self._key(architecture)
+        observed = self._observed.get(key)
+        if observed is None:
+            raise UserError(f"table {self._name!r} has no entry {key!r}")
+        index = int(np.random.default_rng(context.seed).integers(len(observed)))
+        accuracy = observed[index]
+        return Estimate(accuracy, time.perf_counter() - start, (accuracy,), {"observation": index})
