@@ -1,0 +1,94 @@
+"""The names people type: spaces and classic networks. A new one is a line here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from searchspaces.errors import UserError, nearest
+from searchspaces.mbconv import mbconv_space
+from searchspaces.space import Architecture, SearchSpace, Space
+
+SPACES: Final[dict[str, Callable[[], Space]]] = {
+    "mbconv": mbconv_space,
+}
+
+
+@lru_cache(maxsize=None)
+def space_named(name: str) -> Space:
+    """One of our own spaces, by name; never loads a file.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if name not in SPACES:
+        raise UserError(f"unknown space {name!r}{nearest(name, SPACES)}")
+    return SPACES[name]()
+
+
+def load_space(given: str | SearchSpace) -> SearchSpace:
+    """A space by name, by `file.py:object`, or as it is.
+
+    Raises:
+        UserError: if there is no such space, file or object, or the object is not a space.
+    """
+    if not isinstance(given, str):
+        return given
+    if ".py:" not in given:
+        return space_named(given)
+    found = load_object(given)
+    if callable(found) and not isinstance(found, type):
+        found = found()
+    if not isinstance(found, Space):
+        raise UserError(f"{given} is a {type(found).__name__}, not a Space")
+    return found
+
+
+def load_object(given: str) -> Any:
+    """The object that a person named as `file.py:object`. Runs the file: never for text out of a run folder.
+
+    Raises:
+        UserError: if the file or the object is not there, or the file fails.
+    """
+    file, _, name = given.rpartition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise UserError(f"no file {file!r} (given as {given!r})")
+    module_name = f"nas_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and pickling look their module up
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{file} fails: {type(error).__name__}: {error}") from error
+    if not hasattr(module, name):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise UserError(f"no {name!r} in {file}{nearest(name, public)}")
+    return getattr(module, name)
+
+
+def classic(name: str) -> Architecture:
+    """A classic network, by timm's name.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    known = classics()
+    if name not in known:
+        raise UserError(f"unknown network {name!r}{nearest(name, known)}")
+    return known[name]
+
+
+@lru_cache(maxsize=None)
+def classics() -> dict[str, Architecture]:
+    """All classic networks that are members of our spaces, by timm's name."""
+    return {name: member for space in SPACES for name, member in space_named(space).references.items()}

@@ -1,0 +1,130 @@
+"""Ordered decisions, some of which matter only after certain earlier choices.
+
+What every kind of space shares: complete, check, mutate, encode and decode full sets of choices. A choice that has no
+effect (the kernel of a block that is not there) is not part of a set, so equal networks have equal sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from searchspaces.errors import UserError, nearest
+
+Value = int | float | str | bool
+"""What can be chosen: a JSON value."""
+Choices = tuple[tuple[str, Value], ...]
+"""Names of decisions and what was chosen, in the order of the decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One named choice.
+
+    Attributes:
+        name: such as `stage3.kernel`.
+        options: what there is to choose from, all different.
+    """
+
+    name: str
+    options: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Decisions in order, and when each of them matters.
+
+    Attributes:
+        decisions: in the order in which they are taken.
+        matters: whether a decision has an effect, given choices for those before it.
+    """
+
+    decisions: tuple[Decision, ...]
+    matters: Callable[[str, Mapping[str, Value]], bool]
+
+    def open(self, prefix: Mapping[str, Value]) -> Decision | None:
+        """The first decision that matters and is not in the prefix; None when all are taken."""
+        for decision in self.decisions:
+            if decision.name not in prefix and self.matters(decision.name, prefix):
+                return decision
+        return None
+
+    def canonical(self, given: Mapping[str, Value]) -> Choices:
+        """The choices that matter, checked and in order.
+
+        Raises:
+            UserError: if a decision is unknown or missing, or a value is not among its options.
+        """
+        known = {decision.name: decision for decision in self.decisions}
+        for name in given:
+            if name not in known:
+                raise UserError(f"unknown decision {name!r}{nearest(name, known)}")
+        taken: dict[str, Value] = {}
+        for decision in self.decisions:
+            if self.matters(decision.name, taken):
+                if decision.name not in given:
+                    raise UserError(f"no choice for {decision.name}; it can be {_listed(decision.options)}")
+                taken[decision.name] = _checked(decision, given[decision.name])
+        return tuple(taken.items())
+
+    def completed(self, given: Mapping[str, Value], rng: np.random.Generator) -> Choices:
+        """The choices given where they matter, and random ones where a decision is still open."""
+        taken: dict[str, Value] = {}
+        for decision in self.decisions:
+            if self.matters(decision.name, taken):
+                if decision.name in given:
+                    taken[decision.name] = given[decision.name]
+                else:
+                    taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+        return tuple(taken.items())
+
+    def mutated(self, choices: Mapping[str, Value], rng: np.random.Generator) -> Choices:
+        """One decision changed to another of its options, both drawn uniformly; newly opened ones drawn uniformly.
+
+        Raises:
+            UserError: if there is nothing to change.
+        """
+        changeable = [d for d in self.decisions if d.name in choices and len(d.options) > 1]
+        if not changeable:
+            raise UserError("nothing can be mutated: the space holds a single network")
+        decision = changeable[rng.integers(len(changeable))]
+        others = [option for option in decision.options if option != choices[decision.name]]
+        return self.completed({**choices, decision.name: others[rng.integers(len(others))]}, rng)
+
+    def encode(self, choices: Mapping[str, Value]) -> npt.NDArray[np.int16]:
+        """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
+        indices = (d.options.index(choices[d.name]) if d.name in choices else -1 for d in self.decisions)
+        return np.fromiter(indices, np.int16, len(self.decisions))
+
+    def decode(self, vector: npt.NDArray[np.int16]) -> dict[str, Value]:
+        """What `encode` was given."""
+        pairs = zip(self.decisions, vector.tolist(), strict=True)
+        return {decision.name: decision.options[index] for decision, index in pairs if index >= 0}
+
+    def enumerate(self) -> Iterator[Choices]:
+        """All sets of choices; mind their number."""
+
+        def continued(taken: dict[str, Value], first: int) -> Iterator[Choices]:
+            for index in range(first, len(self.decisions)):
+                decision = self.decisions[index]
+                if self.matters(decision.name, taken):
+                    for option in decision.options:
+                        yield from continued({**taken, decision.name: option}, index + 1)
+                    return
+            yield tuple(taken.items())
+
+        return continued({}, 0)
+
+
+def _checked(decision: Decision, value: Value) -> Value:
+    for option in decision.options:
+        if option == value and isinstance(option, bool) == isinstance(value, bool):
+            return option
+    raise UserError(f"{decision.name} cannot be {value!r}; it can be {_listed(decision.options)}")
+
+
+def _listed(options: tuple[Value, ...]) -> str:
+    return ", ".join(str(option) for option in options)

@@ -1,0 +1,325 @@
+"""The torch module that each node is; the only file of this package that imports torch.
+
+Weights start as in the literature: He's normal initialisation, fan-out, for convolutions (arXiv:1502.01852), 1 and 0 for
+norms, N(0, 0.01) for linear layers. Activations never work in place here: a value may have several readers.
+Left out: bit-equality with other libraries' weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from searchspaces import layers
+from searchspaces.cost import Cost
+from searchspaces.errors import UserError
+from searchspaces.layers import Node
+from searchspaces.task import Shape, Task
+
+ACTIVATION_MODULES: Final[Mapping[str, Callable[[], nn.Module]]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hard_swish": nn.Hardswish,
+    "mish": nn.Mish,
+    "elu": nn.ELU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.1),
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "tanh": nn.Tanh,
+}
+
+
+def build(node: Node, given: Shape, drop_path: float = 0.0) -> nn.Module:
+    """The module of a node for inputs of one shape.
+
+    Args:
+        node: the network or a piece of it.
+        given: channels, height and width (or features) of one input.
+        drop_path: rate of the last `DropPath`; those before it rise linearly towards it.
+
+    Returns:
+        A module from (batch, *given) to (batch, *node.shape(given)).
+
+    Raises:
+        ShapeError: if the node cannot take that shape.
+    """
+    module = _build(node, given)
+    paths = [each for each in module.modules() if isinstance(each, _DropPath)]
+    for index, path in enumerate(paths, start=1):
+        path.rate = drop_path * index / len(paths)
+    _initialise(module)
+    return module
+
+
+def _build(node: Node, given: Shape) -> nn.Module:
+    for kind in type(node).__mro__:
+        if kind in _MODULES:
+            return _MODULES[kind](node, given)
+    raise TypeError(f"no module is known for {type(node).__name__}")
+
+
+def _initialise(module: nn.Module) -> None:
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d):
+            fan_out = math.prod(each.kernel_size) * each.out_channels // each.groups
+            nn.init.normal_(each.weight, 0.0, math.sqrt(2.0 / fan_out))
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)
+        elif isinstance(each, nn.Linear):
+            nn.init.normal_(each.weight, 0.0, 0.01)
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)
+
+
+class _Activation(nn.Module):
+    """An activation times a constant."""
+
+    def __init__(self, kind: str, scale: float) -> None:
+        super().__init__()
+        self.act, self.scale = ACTIVATION_MODULES[kind](), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(x) * self.scale
+        return out
+
+
+class _StandardizedConv(nn.Conv2d):
+    """Weights standardized per output channel, times a learnt gain (Brock 2021, arXiv:2102.06171, eq. 1)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        fan_in = self.weight[0].numel()
+        flat = self.weight.flatten(1)  # (out channels, fan in)
+        mean, var = flat.mean(1), flat.var(1, unbiased=False)
+        scale = torch.rsqrt(torch.clamp(var * fan_in, min=1e-4)).view(-1, 1, 1, 1) * self.gain
+        weight = (self.weight - mean.view(-1, 1, 1, 1)) * scale
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class _DropPath(nn.Module):
+    """Drops whole images' branches while training; what stays is scaled up to keep the mean."""
+
+    rate: float = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = torch.rand((x.shape[0],) + (1,) * (x.ndim - 1), device=x.device) < keep  # (batch, 1, 1, 1)
+        return x * mask.to(x.dtype) / keep
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3f}"
+
+
+class _Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class _SqueezeExcite(nn.Module):
+    """Channels reweighted by the mean over the image."""
+
+    def __init__(self, channels: int, reduced: int, act: str, gate: str) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.act = ACTIVATION_MODULES[act]()
+        self.expand = nn.Conv2d(reduced, channels, 1)
+        self.gate = ACTIVATION_MODULES[gate]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight: Tensor = self.gate(self.expand(self.act(self.reduce(x.mean((2, 3), keepdim=True)))))  # (batch, c, 1, 1)
+        return x * weight
+
+
+class _Slice(nn.Module):
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+
+
+class _Pad(nn.Module):
+    def __init__(self, more: int) -> None:
+        super().__init__()
+        self.more = more
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, (0, 0, 0, 0, 0, self.more))
+
+
+class _Shift(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
+
+
+class _Branches(nn.Module):
+    """Modules on one input, joined."""
+
+    def __init__(self, branches: list[nn.Module], join: Callable[[list[Tensor]], Tensor]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.join = join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join([branch(x) for branch in self.branches])
+
+
+class _Graph(nn.Module):
+    """Free wiring; values are dropped after their last use."""
+
+    def __init__(self, graph: layers.Graph, given: Shape) -> None:
+        super().__init__()
+        joined = graph.shapes(given)[1]
+        self.nodes = nn.ModuleList(_build(step.node, shape) for step, shape in zip(graph.steps, joined, strict=True))
+        self.inputs = [step.inputs for step in graph.steps]
+        self.joins = [_JOINS[step.join] for step in graph.steps]
+        last = {value: index for index, inputs in enumerate(self.inputs) for value in inputs}
+        self.freed = [[v for v, used in last.items() if used == index] for index in range(len(self.inputs))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        values: dict[int, Tensor] = {0: x}
+        for index, node in enumerate(self.nodes):
+            inputs = [values[value] for value in self.inputs[index]]
+            values[index + 1] = node(inputs[0] if len(inputs) == 1 else self.joins[index](inputs))
+            for value in self.freed[index]:
+                del values[value]
+        return values[len(self.nodes)]
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return _sum(values) / len(values)
+
+
+def _concat(values: list[Tensor]) -> Tensor:
+    return torch.cat(values, dim=1)
+
+
+_JOINS: Final[Mapping[str, Callable[[list[Tensor]], Tensor]]] = {"sum": _sum, "mean": _mean, "concat": _concat}
+
+
+def _conv(node: layers.Conv, given: Shape) -> nn.Module:
+    node.shape(given)
+    kind = _StandardizedConv if node.standardized else nn.Conv2d
+    return kind(
+        given[0], node.width, node.kernel_hw, node.stride, node.padding_hw, node.dilation, node.groups, bias=node.bias
+    )
+
+
+def _linear(node: layers.Linear, given: Shape) -> nn.Module:
+    node.shape(given)
+    return nn.Linear(given[0], node.width, bias=node.bias)
+
+
+def _norm(node: layers.Norm, given: Shape) -> nn.Module:
+    if node.kind == "local_response":
+        return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
+    kind = nn.BatchNorm2d if len(given) == 3 else nn.BatchNorm1d
+    return kind(given[0], eps=1e-5 if node.eps is None else node.eps)
+
+
+def _act(node: layers.Act, given: Shape) -> nn.Module:
+    return ACTIVATION_MODULES[node.kind]() if node.scale == 1.0 else _Activation(node.kind, node.scale)
+
+
+def _pool(node: layers.Pool, given: Shape) -> nn.Module:
+    node.shape(given)
+    if node.kind == "max":
+        return nn.MaxPool2d(node.kernel, node.stride, node.padding_side, ceil_mode=node.ceil)
+    return nn.AvgPool2d(node.kernel, node.stride, node.padding_side, ceil_mode=node.ceil, count_include_pad=False)
+
+
+def _chain(node: layers.Chain, given: Shape) -> nn.Module:
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for index, (child, shape) in enumerate(node.steps(given)):
+        label = getattr(child, "label", "") or str(index)
+        modules[label if label not in modules else f"{label}_{index}"] = _build(child, shape)
+    return nn.Sequential(modules)
+
+
+def _branches(node: layers.Sum | layers.Concat, given: Shape) -> nn.Module:
+    node.shape(given)
+    join = _concat if isinstance(node, layers.Concat) else _mean if isinstance(node, layers.Mean) else _sum
+    return _Branches([_build(branch, given) for branch in node.branches], join)
+
+
+_MODULES: Final[Mapping[type[Node], Callable[[Any, Shape], nn.Module]]] = {
+    layers.Conv: _conv,
+    layers.Linear: _linear,
+    layers.Norm: _norm,
+    layers.Act: _act,
+    layers.Pool: _pool,
+    layers.GlobalPool: lambda node, given: (nn.AdaptiveAvgPool2d if node.kind == "avg" else nn.AdaptiveMaxPool2d)(1),
+    layers.SqueezeExcite: lambda node, given: _SqueezeExcite(given[0], node.reduced, node.act, node.gate),
+    layers.Dropout: lambda node, given: nn.Dropout(node.rate),
+    layers.DropPath: lambda node, given: _DropPath(),
+    layers.Scaled: lambda node, given: _Scaled(node.factor),
+    layers.Flatten: lambda node, given: nn.Flatten(),
+    layers.Identity: lambda node, given: nn.Identity(),
+    layers.Slice: lambda node, given: _Slice(node.start, node.stop),
+    layers.Shuffle: lambda node, given: nn.ChannelShuffle(node.groups),
+    layers.Pad: lambda node, given: _Pad(node.width - given[0]),
+    layers.Shift: lambda node, given: _Shift(),
+    layers.Chain: _chain,
+    layers.Sum: _branches,
+    layers.Concat: _branches,
+    layers.Graph: _Graph,
+}
+
+
+def traced_cost(module: nn.Module, task: Task) -> Cost:
+    """The cost of any torch module, counted by fvcore on one traced run; exact only for what fvcore knows.
+
+    Counts the sum of fvcore's `conv`, `linear`, `matmul`, `addmm`, `bmm` and `einsum`, and trained parameters.
+    Activations are those of convolutions; the peak of memory is not told by a trace and is given as 0.
+
+    Args:
+        module: takes (1, channels, height, width).
+        task: the images it is for.
+
+    Raises:
+        UserError: if the module cannot run on such images.
+    """
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+    images = torch.zeros(1, *task.shape)
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            flops = FlopCountAnalysis(module, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            by_operator = flops.by_operator()
+            counted = ActivationCountAnalysis(module, images).unsupported_ops_warnings(False)
+            activations = counted.uncalled_modules_warnings(False).by_operator()
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(f"{type(module).__name__} does not run on {task}: {reason[0] if reason else error!r}") from error
+    finally:
+        module.train(training)
+    macs = sum(int(by_operator[name]) for name in ("conv", "linear", "matmul", "addmm", "bmm", "einsum"))
+    params = sum(each.numel() for each in module.parameters() if each.requires_grad)
+    return Cost(macs, params, int(activations["conv"]), 0)
