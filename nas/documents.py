@@ -1,0 +1,167 @@
+"""What each command has to say, as plain JSON values: `--json` prints them, `nas.screens` draws them.
+
+One document, two readers: a number on the screen cannot differ from the number in the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from searchspaces import SPACES, Architecture, Budget, UserError, classic, load_object, space_named
+from searchspaces.layers import Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
+
+if TYPE_CHECKING:
+    from searchspaces import Cost, SearchSpace, Task
+    from searchspaces.layers import Node
+    from searchspaces.task import Shape
+
+Document = dict[str, Any]
+
+
+def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
+    """What a space holds, what its networks cost and, under a budget, how many of them fit.
+
+    Raises:
+        UserError: nothing fits; the message has the nearest budget that something meets.
+    """
+    inside = space.under(budget or Budget.parse("100%"), task)
+    count = inside.count
+    share = [count.low / space.size, count.high / space.size]
+    fits = None if budget is None else {"low": count.low, "high": count.high, "share": share}
+    return {
+        "space": space.name,
+        "doc": getattr(space, "doc", ""),
+        "size": space.size,
+        "task": str(task),
+        "budget": None if budget is None else str(inside.budget),
+        "smallest": asdict(inside.smallest),
+        "largest": asdict(inside.largest),
+        "fits": fits,
+        "references": [
+            {"name": name, **asdict(each.cost(task)), "fits": budget is None or inside.budget.admits(each.cost(task))}
+            for name, each in space.references.items()
+        ],
+        "decisions": [{"name": one.name, "options": list(one.options)} for one in space.decisions],
+    }
+
+
+def spaces_document() -> Document:
+    """Every space that has a name."""
+    made = [space_named(name) for name in SPACES]
+    return {
+        "spaces": [
+            {"name": each.name, "size": each.size, "references": list(each.references), "doc": getattr(each, "doc", "")}
+            for each in made
+        ]
+    }
+
+
+def cost_document(text: str, task: Task) -> Document:
+    """What a network costs, stage by stage.
+
+    Args:
+        text: a classic's name, an architecture's text form or a file that holds one, or `file.py:object`: an
+            architecture, or a torch module (or a function that returns one), which is counted by tracing.
+        task: the images it is for.
+
+    Raises:
+        UserError: the text is none of these, or the network cannot take the task's images.
+    """
+    found = _named(text)
+    if isinstance(found, Architecture):
+        try:
+            cost = found.cost(task)
+        except ShapeError as error:
+            raise UserError(f"{_title(text)} cannot take images of {task}: {error}") from error
+        return {
+            "name": _title(text),
+            "task": str(task),
+            "counted": "exactly",
+            **asdict(cost),
+            "architecture": {"space": found.space.name, "choices": found.choices},
+            "stages": list(_stages(found.network(task), task.shape, cost)),
+        }
+    from searchspaces.modules import traced_cost
+
+    return {
+        "name": _title(text),
+        "task": str(task),
+        "counted": "by tracing",
+        **asdict(traced_cost(found, task)),
+        "peak_activation_bytes": None,  # a trace does not tell it
+        "architecture": None,
+        "stages": [],
+    }
+
+
+def _title(text: str) -> str:
+    return "architecture" if text.lstrip().startswith("{") else text
+
+
+def _named(text: str) -> Any:
+    """The architecture or torch module that a text means."""
+    if text.lstrip().startswith("{"):
+        return Architecture.from_json(text)
+    if ".py:" in text:
+        made = load_object(text)
+        if isinstance(made, Architecture):
+            return made
+        from torch import nn
+
+        module = made() if callable(made) and not isinstance(made, nn.Module) else made
+        if not isinstance(module, nn.Module):
+            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
+        return module
+    if text.endswith(".json"):
+        try:
+            return Architecture.from_json(Path(text).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {text}: {error}") from error
+    return classic(text)
+
+
+def _stages(network: Node, given: Shape, total: Cost) -> Iterator[Document]:
+    """One row for each piece of the outermost chain."""
+    steps = network.steps(given) if isinstance(network, Chain) else [(network, given)]
+    for index, (node, shape) in enumerate(steps):
+        cost = node.cost(shape)
+        yield {
+            "name": getattr(node, "label", "") or f"part{index + 1}",
+            "blocks": len(node.children()) if isinstance(node, Chain) else 1,
+            "layers": _layers(node, shape),
+            "output": list(node.shape(shape)),
+            **asdict(cost),
+            "share_of_macs": cost.macs / max(total.macs, 1),
+            "share_of_params": cost.params / max(total.params, 1),
+        }
+
+
+def _layers(node: Node, given: Shape) -> list[str]:
+    """The kinds of layers inside that cost something or reduce the map, each once, in order.
+
+    >>> from searchspaces.layers import Chain, Conv, Norm
+    >>> _layers(Chain(Conv(8, 3, groups=8), Norm(), Conv(16, 1)), (8, 4, 4))
+    ['dw 3x3', '1x1']
+    """
+    found: dict[str, None] = {}
+    for leaf, shape in leaves(node, given):
+        match leaf:
+            case Conv():
+                height, width = leaf.kernel_hw
+                depthwise = leaf.groups == shape[0] > 1
+                grouped = "dw " if depthwise else f"grouped({leaf.groups}) " if leaf.groups > 1 else ""
+                found[f"{grouped}{height}x{width}"] = None
+            case SqueezeExcite():
+                found["SE"] = None
+            case Linear():
+                found["linear"] = None
+            case Pool():
+                found["pool"] = None
+            case GlobalPool():
+                found["global pool"] = None
+            case _:
+                pass
+    return list(found)

@@ -1,0 +1,119 @@
+"""How numbers read on a screen: shares, durations, learning curves; and what a person types as a duration."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from searchspaces import UserError
+from searchspaces.cost import human
+
+MACS_NOTE: Final = (
+    "1 MAC = 1 multiply + 1 add. 400M MACs is what papers call 400M FLOPs or mult-adds; "
+    "torch's own counter would print 800M."
+)
+"""Said once on every screen where a budget is explained: four tools print four numbers for one network."""
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: float = 1.0) -> str:
+    """A curve in one line of blocks, its last `width` values, on a scale that does not move.
+
+    >>> sparkline([0.0, 0.5, 0.9, 1.0])
+    '▁▅▇█'
+    """
+    span = (high - low) or 1.0
+    steps = (min(max((value - low) / span, 0.0), 1.0) for value in list(values)[-width:] if math.isfinite(value))
+    return "".join(_BARS[min(int(step * len(_BARS)), len(_BARS) - 1)] for step in steps)
+
+
+def duration(seconds: float) -> str:
+    """Two units at most.
+
+    >>> duration(0.42), duration(8.24), duration(75), duration(3700), duration(90000)
+    ('0.42s', '8.2s', '1m 15s', '1h 1m', '1d 1h')
+    """
+    if seconds < 60 and round(seconds) < 60:
+        return f"{seconds:.2g}s" if seconds < 10 else f"{seconds:.0f}s"
+    whole = round(seconds)
+    for unit, size, below, smaller in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size}{unit} {rest}{below}" if rest else f"{whole // size}{unit}"
+    raise AssertionError(seconds)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in `90`, `90s`, `30m`, `1h30m` or `2d`.
+
+    Raises:
+        UserError: the text has another form or is zero.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise UserError(f"--time: {text!r} is not a duration such as 90s, 30m or 1h30m")
+    seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise UserError(f"--time: must be longer than zero, got {text!r}")
+    return seconds
+
+
+def percent(share: float) -> str:
+    """An accuracy, to the tenth of a percent.
+
+    >>> percent(0.97832)
+    '97.8%'
+    """
+    return f"{100 * share:.1f}%"
+
+
+def share(low: float, high: float) -> str:
+    """A share known within a bracket; as many digits as it needs.
+
+    >>> share(0.0712, 0.0713), share(1.0, 1.0), share(3e-7, 3.1e-7), share(0.99996, 0.99997), share(0.001, 0.7)
+    ('7.1%', '100%', '0.00003%', 'over 99.9%', 'at most 70.0%')
+    """
+    if _wide(low, high):
+        return f"at most {share(high, high)}"
+    middle = 50 * (low + high)
+    if low >= 1:
+        return "100%"
+    if middle > 99.9:
+        return "over 99.9%"
+    if middle <= 0:
+        return "0%"
+    return f"{middle:.{max(1, -math.floor(math.log10(middle)))}f}%"
+
+
+def count(low: float, high: float | None = None) -> str:
+    """How many, where that is known within a bracket.
+
+    >>> count(7962624), count(950, 950), count(3.1e15, 3.15e15), count(1, 2e12)
+    ('7,962,624', '950', '3.1e15 to 3.15e15', 'at most 2e12')
+    """
+    high = low if high is None else high
+    if _wide(low, high):
+        return f"at most {_count(high)}"
+    first, last = _count(low), _count(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def _wide(low: float, high: float) -> bool:
+    """Whether only the upper end of a bracket tells something."""
+    return high > 1.1 * low
+
+
+def _count(number: float) -> str:
+    if number < 1e9:
+        return f"{int(number):,}"
+    return f"{number:.3g}".replace("e+", "e")
+
+
+__all__ = ["MACS_NOTE", "count", "duration", "human", "parse_duration", "percent", "share", "sparkline"]
