@@ -3,18 +3,20 @@
 Nothing here imports torch but `searchspaces.modules`, which is loaded when a network is built.
 """
 
-from searchspaces.catalog import SPACES, classic, classics, load_object, load_space, space_named
+from searchspaces.catalog import CLASSICS, SPACES, classic, load_object, load_space, space_named
+from searchspaces.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
-
+from searchspaces.feasible import Count, Feasible
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
-from searchspaces.space import Architecture, Scale, SearchSpace, Space, Stage, choice, per_block
+from searchspaces.space import Architecture, SearchSpace, Space
+from searchspaces.stage import Scale, Stage, choice, per_block
 from searchspaces.task import Shape, Task
 
 __all__ = [
-    "COSTS", "SPACES", "Architecture", "Bound", "Budget", "Choices", "Cost", "Count", "Decision", "Feasible", "Scale",
-    "SearchSpace", "Shape", "Space", "Stage", "Task", "UserError", "Value", "choice", "classic", "classics",
+    "CLASSICS", "COSTS", "SPACES", "Architecture", "Bound", "Budget", "Choices", "Classic", "Cost", "Count", "Decision", "Feasible", "Scale",
+    "SearchSpace", "Shape", "Space", "Stage", "Task", "UserError", "Value", "choice", "classic",
     "conv_head", "conv_norm_act", "conv_stem", "fused_mbconv", "human", "load_object", "load_space", "mbconv",
     "nearest", "per_block", "space_named",
 ]  # fmt: skip

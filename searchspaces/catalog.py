@@ -5,20 +5,27 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from searchspaces.classic import Classic
+from searchspaces.classics import mobile
 from searchspaces.errors import UserError, nearest
 from searchspaces.mbconv import mbconv_space
-from searchspaces.space import Architecture, SearchSpace, Space
+from searchspaces.space import SearchSpace, Space
 
 SPACES: Final[dict[str, Callable[[], Space]]] = {
     "mbconv": mbconv_space,
 }
 
 
-@lru_cache(maxsize=None)
+CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
+    **mobile.NETWORKS,
+}
+
+
+@cache
 def space_named(name: str) -> Space:
     """One of our own spaces, by name; never loads a file.
 
@@ -76,19 +83,12 @@ def load_object(given: str) -> Any:
     return getattr(module, name)
 
 
-def classic(name: str) -> Architecture:
-    """A classic network, by timm's name.
+def classic(name: str) -> Classic:
+    """A network of the literature, by timm's name or the paper's.
 
     Raises:
         UserError: if there is none of that name.
     """
-    known = classics()
-    if name not in known:
-        raise UserError(f"unknown network {name!r}{nearest(name, known)}")
-    return known[name]
-
-
-@lru_cache(maxsize=None)
-def classics() -> dict[str, Architecture]:
-    """All classic networks that are members of our spaces, by timm's name."""
-    return {name: member for space in SPACES for name, member in space_named(space).references.items()}
+    if name not in CLASSICS:
+        raise UserError(f"unknown network {name!r}{nearest(name, CLASSICS)}")
+    return CLASSICS[name]()

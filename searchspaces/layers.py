@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, TypeVar, dataclass_transform
 
 from searchspaces.cost import Cost
 from searchspaces.task import Shape
@@ -30,10 +30,13 @@ class ShapeError(Exception):
     """A node was given a shape it cannot take: a mistake in a cell, not in a choice."""
 
 
+N = TypeVar("N")
+
+
 class Node:
     """A piece of a network. Subclasses are frozen dataclasses made with `@_node`.
 
-    A subclass says its `shape`, its own `_own_cost` (without its children's) and its `_peak`; all else follows.
+    A subclass says its `_shape`, its `_additive` costs and, where it is no plain layer, its `_peak`.
     """
 
     in_place: ClassVar[bool] = False
@@ -45,6 +48,9 @@ class Node:
         Raises:
             ShapeError: if it cannot take that shape.
         """
+        return _shape(self, given)
+
+    def _shape(self, given: Shape) -> Shape:
         raise NotImplementedError
 
     def children(self) -> tuple[Node, ...]:
@@ -77,7 +83,7 @@ class Node:
         """What makes two nodes equal: their kind and their fields, labels aside."""
         key = self.__dict__.get("_cached_key")
         if key is None:
-            key = (type(self), *(getattr(self, f.name) for f in fields(self) if f.compare))  # type: ignore[arg-type]
+            key = (type(self), *(getattr(self, f.name) for f in fields(self) if f.compare))
             self.__dict__["_cached_key"] = key
         return key
 
@@ -96,6 +102,11 @@ class Node:
 
 
 @lru_cache(maxsize=1 << 18)
+def _shape(node: Node, given: Shape) -> Shape:
+    return node._shape(given)
+
+
+@lru_cache(maxsize=1 << 18)
 def _cost(node: Node, given: Shape) -> Cost:
     return Cost(*_additive(node, given), _peak(node, given, False) * FLOAT_BYTES)
 
@@ -110,7 +121,10 @@ def _peak(node: Node, given: Shape, keep: bool) -> int:
     return node._peak(given, keep)
 
 
-_node = dataclass(frozen=True, eq=False)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def _node(cls: type[N]) -> type[N]:
+    """A frozen dataclass that compares as `Node` says."""
+    return dataclass(frozen=True, eq=False)(cls)
 
 
 def _feature_map(node: Node, given: Shape) -> tuple[int, int, int]:
@@ -163,21 +177,21 @@ class Conv(Node):
             return _pair(self.padding)
         return (self.kernel_hw[0] - 1) * self.dilation // 2, (self.kernel_hw[1] - 1) * self.dilation // 2
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         channels, height, width = _feature_map(self, given)
         if channels % self.groups or self.width % self.groups:
             raise ShapeError(f"{self} cannot split {channels} channels into {self.groups} groups")
-        sides = tuple(
-            (side + 2 * pad - self.dilation * (kernel - 1) - 1) // self.stride + 1
-            for side, pad, kernel in zip((height, width), self.padding_hw, self.kernel_hw, strict=True)
-        )
-        if min(sides) < 1:
+        (kernel_h, kernel_w), (pad_h, pad_w), dilation = self.kernel_hw, self.padding_hw, self.dilation
+        out_h = (height + 2 * pad_h - dilation * (kernel_h - 1) - 1) // self.stride + 1
+        out_w = (width + 2 * pad_w - dilation * (kernel_w - 1) - 1) // self.stride + 1
+        if out_h < 1 or out_w < 1:
             raise ShapeError(f"{self} leaves nothing of an image of {height}x{width}")
-        return (self.width, *sides)
+        return (self.width, out_h, out_w)
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:
         out = math.prod(self.shape(given))
-        weights_per_output = given[0] // self.groups * math.prod(self.kernel_hw)
+        kernel_h, kernel_w = self.kernel_hw
+        weights_per_output = given[0] // self.groups * kernel_h * kernel_w
         params = self.width * (weights_per_output + self.bias + self.standardized)
         return out * weights_per_output, params, out
 
@@ -193,7 +207,7 @@ class Linear(Node):
     width: int
     bias: bool = True
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         if len(given) != 1:
             raise ShapeError(f"{self} needs a flat vector, got shape {given}; put Flatten() before it")
         return (self.width,)
@@ -208,7 +222,7 @@ class _Elementwise(Node):
 
     in_place = True
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         return given
 
 
@@ -294,7 +308,7 @@ class Pool(Node):
         """Pixels of padding on each side."""
         return (self.kernel - 1) // 2 if self.padding is None else self.padding
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         channels, height, width = _feature_map(self, given)
         sides = []
         for side in (height, width):
@@ -314,7 +328,7 @@ class GlobalPool(Node):
 
     kind: Literal["avg", "max"] = "avg"
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         channels, _, _ = _feature_map(self, given)
         return (channels, 1, 1)
 
@@ -325,7 +339,7 @@ class Flatten(Node):
 
     in_place = True
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         return (math.prod(given),)
 
     def _peak(self, given: Shape, keep: bool) -> int:
@@ -349,7 +363,7 @@ class SqueezeExcite(Node):
     act: str = "relu"
     gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid"
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         return _feature_map(self, given)
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:
@@ -369,7 +383,7 @@ class Slice(Node):
     start: int
     stop: int
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         if not 0 <= self.start < self.stop <= given[0]:
             raise ShapeError(f"{self} does not lie within {given[0]} channels")
         return (self.stop - self.start, *given[1:])
@@ -381,7 +395,7 @@ class Shuffle(Node):
 
     groups: int
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         if given[0] % self.groups:
             raise ShapeError(f"{self} cannot split {given[0]} channels into {self.groups} groups")
         return given
@@ -393,7 +407,7 @@ class Pad(Node):
 
     width: int
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         if given[0] > self.width:
             raise ShapeError(f"{self} cannot hold {given[0]} channels")
         return (self.width, *given[1:])
@@ -403,7 +417,7 @@ class Pad(Node):
 class Shift(Node):
     """Moved one pixel up and left: the row and column at the end become zero (second path of NASNet's reduction)."""
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         return _feature_map(self, given)
 
 
@@ -440,7 +454,7 @@ class Chain(Node):
             yield node, given
             given = node.shape(given)
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         for node in self.nodes:
             given = node.shape(given)
         return given
@@ -512,7 +526,7 @@ class _Branches(Node):
 class Sum(_Branches):
     """Branches of one shape, added: `Sum(Identity(), body)` is a residual."""
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         shapes = {branch.shape(given) for branch in self.branches}
         if len(shapes) != 1:
             raise ShapeError(f"branches of a sum differ in shape: {sorted(shapes)}")
@@ -530,7 +544,7 @@ class Mean(Sum):
 class Concat(_Branches):
     """Branches side by side in channels: Inception, DenseNet."""
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         shapes = [branch.shape(given) for branch in self.branches]
         if len({shape[1:] for shape in shapes}) != 1:
             raise ShapeError(f"branches of a concat differ in height or width: {shapes}")
@@ -600,7 +614,7 @@ class Graph(Node):
             values.append(step.node.shape(joined[-1]))
         return values, joined
 
-    def shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Shape) -> Shape:
         return self.shapes(given)[0][-1]
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:

@@ -8,14 +8,15 @@ arXiv:2104.00298 (Fused-MBConv). The squeeze-excite ratio is relative to the blo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from searchspaces.grammar import Value
 from searchspaces.layers import (
     Act,
     Chain,
     Conv,
-    DropPath,
     Dropout,
+    DropPath,
     Flatten,
     GlobalPool,
     Identity,
@@ -25,7 +26,8 @@ from searchspaces.layers import (
     SqueezeExcite,
     Sum,
 )
-from searchspaces.space import Space, Stage, choice
+from searchspaces.space import Space
+from searchspaces.stage import Stage, choice
 
 
 def conv_norm_act(width: int, kernel: int, stride: int = 1, groups: int = 1, act: str = "relu") -> Chain:
@@ -83,7 +85,9 @@ def fused_mbconv(
     """
     inside = c_in * expansion
     if expansion == 1:
-        body = Chain(*([SqueezeExcite(max(1, int(c_in * se)), act)] if se else []), conv_norm_act(width, kernel, stride, act=act))
+        body = Chain(
+            *([SqueezeExcite(max(1, int(c_in * se)), act)] if se else []), conv_norm_act(width, kernel, stride, act=act)
+        )
     else:
         body = Chain(
             conv_norm_act(inside, kernel, stride, act=act),
@@ -103,9 +107,7 @@ def conv_stem(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str =
     return conv_norm_act(width, kernel, stride, act=act)
 
 
-def conv_head(
-    c_in: int, width: int, stride: int, *, classes: int, act: str = "relu", dropout: float = 0.2
-) -> Node:
+def conv_head(c_in: int, width: int, stride: int, *, classes: int, act: str = "relu", dropout: float = 0.2) -> Node:
     """A 1x1 convolution to `width`, the average over the image, and the classifier."""
     return Chain(conv_norm_act(width, 1, stride, act=act), GlobalPool(), Flatten(), Dropout(dropout), Linear(classes))
 
@@ -116,7 +118,7 @@ def mbconv_space() -> Space:
     Each stage chooses kernel, expansion, squeeze-excite, width and depth around those three networks, all of which
     are members.
     """
-    around = dict(kernel=choice(3, 5, 7), expansion=choice(3, 4, 6), se=choice(0, 0.25))
+    around: dict[str, Any] = {"kernel": choice(3, 5, 7), "expansion": choice(3, 4, 6), "se": choice(0, 0.25)}
     return Space(
         "mbconv",
         doc="inverted residuals around EfficientNet-B0, MnasNet-A1 and MobileNetV2",

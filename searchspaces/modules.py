@@ -1,7 +1,7 @@
 """The torch module that each node is; the only file of this package that imports torch.
 
-Weights start as in the literature: He's normal initialisation, fan-out, for convolutions (arXiv:1502.01852), 1 and 0 for
-norms, N(0, 0.01) for linear layers. Activations never work in place here: a value may have several readers.
+Weights start as in the literature: He's normal initialisation, fan-out, for convolutions (arXiv:1502.01852), 1 and 0
+for norms, N(0, 0.01) for linear layers. Activations never work in place here: a value may have several readers.
 Left out: bit-equality with other libraries' weights.
 """
 
@@ -317,7 +317,9 @@ def traced_cost(module: nn.Module, task: Task) -> Cost:
             activations = counted.uncalled_modules_warnings(False).by_operator()
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()
-        raise UserError(f"{type(module).__name__} does not run on {task}: {reason[0] if reason else error!r}") from error
+        raise UserError(
+            f"{type(module).__name__} does not run on {task}: {reason[0] if reason else error!r}"
+        ) from error
     finally:
         module.train(training)
     macs = sum(int(by_operator[name]) for name in ("conv", "linear", "matmul", "addmm", "bmm", "einsum"))

@@ -4,178 +4,34 @@
           stages=[Stage(mbconv, width=choice(16, 24), depth=choice(1, 2), kernel=choice(3, 5), stride=2)],
           head=Stage(linear_head, width=128))
 
-A stage repeats one cell; a cell is a function `cell(c_in, width, stride, **params) -> Node`. Anything may be open:
-`choice(...)` decides once for the stage, `per_block(...)` for each block by itself, and the cell itself may be a choice.
+A stage repeats one cell; a cell is a function `cell(c_in, width, stride, **params) -> Node`. Anything may be
+open: `choice(...)` decides once for the stage, `per_block(...)` for each block by itself; the cell itself may be open.
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from searchspaces.cost import Budget, Cost
-from searchspaces.errors import UserError, nearest
+from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain, Node
+from searchspaces.stage import Choice, Part, Scale, Stage, cell_params, local_names
 from searchspaces.task import Shape, Task
 
 if TYPE_CHECKING:
     from torch import nn
 
     from searchspaces.feasible import Feasible
-
-Cell = Callable[..., Node]
-"""`cell(c_in, width, stride, **params)`; one that takes `classes` is given the task's."""
-
-_OWN: Final = ("c_in", "width", "stride")
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What is open: made by `choice` and `per_block`."""
-
-    options: tuple[Any, ...]
-    per_block: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.options or len(set(self.options)) != len(self.options):
-            raise UserError(f"a choice needs different options, got {self.options}")
-
-
-def choice(*options: Any) -> Choice:
-    """One of the options, decided once for the whole stage (or space)."""
-    return Choice(options)
-
-
-def per_block(*options: Any) -> Choice:
-    """One of the options, decided for each block of the stage by itself."""
-    return Choice(options, per_block=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Factors on a network's size: how a proxy shrinks a candidate, and how a family grows (arXiv:1905.11946, sec. 3).
-
-    Attributes:
-        width: on channels, which are then rounded to multiples of 8 and never lose more than a tenth.
-        depth: on blocks of a stage, rounded up; stem and head keep theirs.
-
-    >>> Scale(width=1.1).channels(40), Scale(depth=1.1).blocks(2)
-    (48, 3)
-    """
-
-    width: float = 1.0
-    depth: float = 1.0
-
-    def channels(self, width: int) -> int:
-        """Scaled channels; as in the reference implementation of EfficientNet."""
-        if self.width == 1.0:
-            return width
-        scaled = width * self.width
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        return rounded if rounded >= 0.9 * scaled else rounded + 8
-
-    def blocks(self, depth: int) -> int:
-        """Scaled number of blocks."""
-        return math.ceil(round(depth * self.depth, 9))
-
-
-class Stage:
-    """Blocks of one cell at one resolution; the first of them strides.
-
-    Args:
-        cell: a cell, or a choice of cells.
-        width: output channels, or a choice.
-        depth: blocks, or a choice; 0 leaves the stage out, and then it must not stride.
-        stride: of the first block.
-        name: of the stage in decisions; `stage3` and the like by default.
-        params: what the cell takes besides, fixed or open. A cell that does not take one leaves it out.
-
-    Raises:
-        UserError: if a parameter is one that no cell takes, or an option cannot be.
-    """
-
-    def __init__(
-        self,
-        cell: Cell | Choice,
-        *,
-        width: int | Choice,
-        depth: int | Choice = 1,
-        stride: int = 1,
-        name: str = "",
-        **params: Any,
-    ) -> None:
-        self.cells: tuple[Cell, ...] = cell.options if isinstance(cell, Choice) else (cell,)
-        self.stride, self.name = stride, name
-        self.fields: dict[str, Any] = {"depth": depth, "cell": cell, "width": width, **params}
-        self._check()
-
-    def _check(self) -> None:
-        where = f"stage {self.name}" if self.name else f"a stage of {self.cells[0].__name__}"
-        taken = {cell: _params(cell) for cell in self.cells}
-        if len({cell.__name__ for cell in self.cells}) != len(self.cells):
-            raise UserError(f"{where}: two of its cells have the same name")
-        for key in self.fields.keys() - {"depth", "cell", "width"}:
-            if not any(key in params for params in taken.values()):
-                known = set().union(*taken.values()) - {"classes"}
-                raise UserError(f"{where}: no cell takes {key!r}{nearest(key, known)}")
-        for key in ("depth", "width"):
-            low = 0 if key == "depth" else 1
-            for option in _options(self.fields[key]):
-                if not isinstance(option, int) or option < low:
-                    raise UserError(f"{where}: {key} must be a whole number of at least {low}, got {option!r}")
-            if isinstance(self.fields[key], Choice) and self.fields[key].per_block:
-                raise UserError(f"{where}: {key} is decided for the whole stage: use choice(...)")
-        if 0 in _options(self.fields["depth"]) and self.stride != 1:
-            raise UserError(f"{where}: with depth 0 among the options, stride must be 1, got {self.stride}")
-        cell = self.fields["cell"]
-        if isinstance(cell, Choice) and cell.per_block:
-            for key, value in self.fields.items():
-                if isinstance(value, Choice) and not value.per_block and key not in ("depth", "width"):
-                    if not all(key in params for params in taken.values()):
-                        raise UserError(f"{where}: the cell is per block, so {key!r} must be per_block(...) too")
-
-    @property
-    def max_depth(self) -> int:
-        """Most blocks that it can have."""
-        return int(max(_options(self.fields["depth"])))
-
-    def _values(self) -> tuple[object, ...]:
-        return (self.stride, self.name, tuple(self.fields.items()))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stage) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-
-def _options(value: Any) -> tuple[Any, ...]:
-    return value.options if isinstance(value, Choice) else (value,)
-
-
-@lru_cache(maxsize=None)
-def _params(cell: Cell) -> frozenset[str]:
-    """Names of what a cell takes beyond channels and stride."""
-    names = tuple(inspect.signature(cell).parameters)
-    if names[:3] != _OWN:
-        raise UserError(f"cell {cell.__name__} must take (c_in, width, stride, ...), it takes {names}")
-    return frozenset(names[3:])
-
-
-@lru_cache(maxsize=1 << 18)
-def _block(cell: Cell, c_in: int, width: int, stride: int, params: tuple[tuple[str, Any], ...]) -> Node:
-    return cell(c_in, width, stride, **dict(params))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,146 +187,6 @@ class State:
     block: int = 0
 
 
-class _Part:
-    """One stage bound to its place in a space: which of its decisions matter, and the blocks that follow from them."""
-
-    def __init__(self, stage: Stage, label: str, repeats: bool, shared: Mapping[str, Any]) -> None:
-        self.stage, self.label, self.repeats = stage, label, repeats
-        self.shared = shared
-        self.cell_named = {cell.__name__: cell for cell in stage.cells}
-        fields = {**stage.fields, "cell": _by_name(stage.fields["cell"])}
-        self.fixed = {key: value for key, value in fields.items() if not isinstance(value, Choice)}
-        opened = {key: value for key, value in fields.items() if isinstance(value, Choice)}
-        self.once = {key: value.options for key, value in opened.items() if not value.per_block}
-        self.each = {key: value.options for key, value in opened.items() if value.per_block}
-
-    def decisions(self) -> Iterator[tuple[Decision, str, int | None]]:
-        """Each decision with its key and its block (None: the whole stage)."""
-        for key, options in self.once.items():
-            yield Decision(f"{self.label}.{key}", options), key, None
-        for block in range(self.stage.max_depth if self.each else 0):
-            for key, options in self.each.items():
-                yield Decision(f"{self.label}.block{block + 1}.{key}", options), key, block
-
-    def matters(self, key: str, block: int | None, taken: Mapping[str, Value]) -> bool:
-        """Whether a decision has an effect, given what was chosen before it."""
-        if key == "depth":
-            return True
-        depth = int(self.fixed.get("depth", taken.get(f"{self.label}.depth", 1)))
-        if (block or 0) >= depth:
-            return False
-        if key in ("width", "cell"):
-            return True
-        if "cell" in self.each:
-            if block is None:
-                return True  # every cell takes it: checked when the stage was made
-            cell = taken.get(f"{self.label}.block{block + 1}.cell")
-        else:
-            cell = self.fixed.get("cell", taken.get(f"{self.label}.cell"))
-        return cell is not None and key in _params(self.cell_named[str(cell)])
-
-    @cached_property
-    def groups(self) -> list[tuple[Choices, int, tuple[Choices, ...]]]:
-        """Stage-wide choices, each with its depth and the choices (local names) that each block then has."""
-        found = []
-        for taken in self._taken(self.once, {}, f"{self.label}."):
-            depth = int(self.fixed.get("depth", taken.get(f"{self.label}.depth", 1)))
-            blocks = tuple(tuple(each.items()) for each in self._taken(self.each, taken, f"{self.label}.block1."))
-            found.append((tuple(taken.items()), depth, _local(blocks) if depth else ((),)))
-        return found
-
-    def _taken(
-        self, options: Mapping[str, tuple[Any, ...]], before: Mapping[str, Value], prefix: str
-    ) -> Iterator[dict[str, Value]]:
-        """All sets of choices for these keys that matter, by full names."""
-        keys = list(options)
-
-        def continued(taken: dict[str, Value], index: int) -> Iterator[dict[str, Value]]:
-            if index == len(keys):
-                yield taken
-                return
-            key = keys[index]
-            if self.matters(key, 0 if options is self.each else None, {**before, **taken}):
-                for option in options[key]:
-                    yield from continued({**taken, prefix + key: option}, index + 1)
-            else:
-                yield from continued(taken, index + 1)
-
-        return continued({}, 0)
-
-    @cached_property
-    def ends(self) -> list[int]:
-        """How many sets of choices the groups up to each one hold."""
-        return list(itertools.accumulate(len(blocks) ** depth for _, depth, blocks in self.groups))
-
-    @property
-    def size(self) -> int:
-        """How many sets of choices there are."""
-        return self.ends[-1]
-
-    def unrank(self, index: int) -> Choices:
-        """The set of choices with that number, from 0."""
-        group = bisect_right(self.ends, index)
-        once, depth, blocks = self.groups[group]
-        rest = index - (self.ends[group - 1] if group else 0)
-        if len(blocks) == 1 and not blocks[0]:
-            return once
-        chosen = list(once)
-        for block in range(depth):
-            rest, digit = divmod(rest, len(blocks))
-            chosen += self.named(blocks[digit], block)
-        return tuple(chosen)
-
-    def named(self, local: Choices, block: int) -> Choices:
-        """A block's choices under their full names."""
-        return tuple((f"{self.label}.block{block + 1}.{key}", value) for key, value in local)
-
-    def blocks(self, part: Choices, shared: Choices, c_in: int, stride: int, classes: int, scale: Scale) -> list[Node]:
-        """The blocks of the stage."""
-        once: dict[str, Any] = dict(self.fixed)
-        each: dict[int, dict[str, Any]] = {}
-        for name, value in part:
-            key = name[len(self.label) + 1 :]
-            if key.startswith("block") and "." in key:
-                block, _, key = key.partition(".")
-                each.setdefault(int(block[5:]) - 1, {})[key] = value
-            else:
-                once[key] = value
-        depth = once["depth"]
-        nodes = []
-        for index in range(scale.blocks(depth) if self.repeats else depth):
-            own = {**once, **each.get(min(index, depth - 1), {})}  # deeper than declared: more of the last block
-            nodes.append(self.block(own, shared, c_in, stride if index == 0 else 1, classes, scale))
-            c_in = scale.channels(own["width"])
-        return nodes
-
-    def block(
-        self, own: Mapping[str, Any], shared: Choices, c_in: int, stride: int, classes: int, scale: Scale
-    ) -> Node:
-        """One block, from its own parameters (the cell's name and the width among them)."""
-        cell = self.cell_named[own["cell"]]
-        takes = _params(cell)
-        around = {**self.shared, **dict(shared), "classes": classes}
-        params = {key: around[key] for key in around if key in takes}
-        params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
-        return _block(cell, c_in, scale.channels(own["width"]), stride, tuple(params.items()))
-
-
-def _scaled(key: str, value: Any, scale: Scale) -> Any:
-    """Parameters whose name ends in `_width` are channels too."""
-    return scale.channels(value) if key.endswith("_width") else value
-
-
-def _by_name(cell: Cell | Choice) -> Any:
-    if isinstance(cell, Choice):
-        return Choice(tuple(each.__name__ for each in cell.options), cell.per_block)
-    return cell.__name__
-
-
-def _local(blocks: tuple[Choices, ...]) -> tuple[Choices, ...]:
-    return tuple(tuple((name.rpartition(".")[2], value) for name, value in block) for block in blocks)
-
-
 class Space:
     """Architectures that are chains of stages.
 
@@ -486,7 +202,7 @@ class Space:
         shared: parameters, fixed or open, of every cell that takes them and whose stage does not set them.
 
     Raises:
-        UserError: if two stages have one name, a shared parameter is one that no cell takes, or a reference is no member.
+        UserError: if two stages share a name, a parameter is one that no cell takes, or a reference is not a member.
     """
 
     def __init__(
@@ -506,7 +222,7 @@ class Space:
         sections = {"stem": _stages(stem), "stage": _stages(stages), "head": _stages(head)}
         fixed = {key: value for key, value in shared.items() if not isinstance(value, Choice)}
         self._parts = [
-            _Part(stage, stage.name or _label(section, index), section == "stage", fixed)
+            Part(stage, stage.name or _label(section, index), section == "stage", fixed)
             for section, several in sections.items()
             for index, stage in enumerate(several)
         ]
@@ -515,7 +231,7 @@ class Space:
         if len(set(labels)) != len(labels):
             raise UserError(f"space {name}: two stages have the same name: {labels}")
         for key, value in shared.items():
-            if not any(key in _params(cell) for part in self._parts for cell in part.stage.cells):
+            if not any(key in cell_params(cell) for part in self._parts for cell in part.stage.cells):
                 raise UserError(f"space {name}: no cell takes {key!r}")
             if isinstance(value, Choice) and value.per_block:
                 raise UserError(f"space {name}: {key} is shared by the whole space: use choice(...)")
@@ -569,9 +285,10 @@ class Space:
         Raises:
             UserError: if a decision is unknown or missing, or a value is not among its options.
         """
-        return self._grouped(self.grammar.canonical(choices))
+        return self.grouped(self.grammar.canonical(choices))
 
-    def _grouped(self, canonical: Choices) -> Architecture:
+    def grouped(self, canonical: Choices) -> Architecture:
+        """The architecture of choices that are canonical already; nothing is checked."""
         groups: list[list[tuple[str, Value]]] = [[] for _ in range(len(self._parts) + 1)]
         for pair in canonical:
             groups[self._group.get(pair[0], 0)].append(pair)
@@ -665,7 +382,7 @@ class Space:
         Raises:
             UserError: if the space holds a single network.
         """
-        return self._grouped(self.grammar.mutated(architecture.choices, rng))
+        return self.grouped(self.grammar.mutated(architecture.choices, rng))
 
     def next_decision(self, prefix: Mapping[str, Value]) -> Decision | None:
         """The first decision still open after a prefix of choices; None when the architecture is complete."""
@@ -681,7 +398,7 @@ class Space:
 
     def enumerate(self) -> Iterator[Architecture]:
         """All of it; mind the size."""
-        return map(self._grouped, self.grammar.enumerate())
+        return map(self.grouped, self.grammar.enumerate())
 
     def under(self, budget: Budget, task: Task = Task()) -> Feasible:
         """The part of the space that fits a budget on a task: the same kind of thing.
@@ -739,10 +456,12 @@ class Space:
         options = next(blocks for chosen, _, blocks in part.groups if chosen == once)
         found = []
         for local in options:
-            own = {**part.fixed, **dict(_local((once,))[0]), **dict(local)}
+            own = {**part.fixed, **dict(local_names((once,))[0]), **dict(local)}
             node = part.block(own, state.shared, state.shape[0], stride if block == 0 else 1, task.classes, Scale())
             shape = node.shape(state.shape)
-            then = State(shape, state.shared, state.stage, block + 1) if block + 1 < depth else State(shape, state.shared)
+            then = (
+                State(shape, state.shared, state.stage, block + 1) if block + 1 < depth else State(shape, state.shared)
+            )
             found.append(Move(part.named(local, block), node.cost(state.shape), then))
         return found
 
@@ -786,7 +505,7 @@ def _label(section: str, index: int) -> str:
     return f"stage{index + 1}" if section == "stage" else section if index == 0 else f"{section}{index + 1}"
 
 
-def _names(part: _Part) -> Iterator[str]:
+def _names(part: Part) -> Iterator[str]:
     return (decision.name for decision, _, _ in part.decisions())
 
 

@@ -1,0 +1,478 @@
+"""The part of a space that fits a budget: counted, and sampled exactly uniformly.
+
+A chain of stages is an automaton whose states are feature-map shapes, and additive costs add up along its moves. Costs
+are binned; for each state, `ways[r]` says in how many ways the chain can be finished within r bins (dynamic programming
+from the end). Bins rounded down give a slight superset, which is sampled uniformly and whose few members over the edge
+are rejected by their true cost: what is left is uniform. Bins rounded both ways bracket the count; bins of one make it
+exact. Other bounds of the same budget are met by rejection. Spaces that are no chains are sampled by rejection alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from math import gcd
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from searchspaces.cost import ADDITIVE_COSTS, COSTS, Bound, Budget, Cost, human
+from searchspaces.errors import UserError
+from searchspaces.grammar import Choices, Decision, Value
+from searchspaces.layers import Node
+from searchspaces.space import Architecture, Move, Space, State
+from searchspaces.stage import Scale
+from searchspaces.task import Task
+
+SAMPLE_BINS: Final = 1 << 13
+COUNT_BINS: Final = 1 << 18
+"""Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two."""
+MAX_DRAWS: Final = 10_000
+"""Draws without a hit after which sampling gives up."""
+_SEARCHED: Final = 2_000
+"""States that are looked at before a prefix is taken to have no completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many architectures fit: at least `low`, at most `high`.
+
+    Attributes:
+        low, high: both inclusive; equal where the count is exact.
+        of: how many there are without the budget.
+    """
+
+    low: int
+    high: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        """The middle of the bracket as a share of the whole."""
+        return (self.low + self.high) / 2 / self.of
+
+    def __str__(self) -> str:
+        if self.low == self.high or self.high < 10**6:
+            return f"{self.low:,}" if self.low == self.high else f"{self.low:,} to {self.high:,}"
+        low, high = f"{self.low:.3g}", f"{self.high:.3g}"
+        return (high if low == high else f"{low} to {high}").replace("e+", "e")
+
+
+class Feasible:
+    """What of a space fits a budget on a task; the same kind of thing as a space.
+
+    Args:
+        space: the whole of it.
+        budget: its percents are of the space's largest costs.
+        task: the deployment task, on which costs are counted.
+
+    Raises:
+        UserError: if nothing fits; the message has the space's smallest costs.
+    """
+
+    def __init__(self, space: Space, budget: Budget, task: Task) -> None:
+        self.space, self.task = space, task
+        self.name = space.name
+        self._graph = _Automaton(space, task)
+        extremes = {name: self._graph.extremes(name) for name in COSTS}
+        self.smallest = Cost(**{name: low for name, (low, _) in extremes.items()})
+        self.largest = Cost(**{name: high for name, (_, high) in extremes.items()})
+        self.budget = budget.resolved({name: high for name, (_, high) in extremes.items()})
+        for bound in self.budget.bounds:
+            low, high = extremes[bound.cost]
+            if bound.upper < low or bound.lower > high:
+                raise UserError(
+                    f"budget {budget}: no architecture of {space.name} fits on {task}; its {bound.cost} go from "
+                    f"{human(low)} ({low:,}) to {human(high)} ({high:,})"
+                )
+        self._bound = self._sampled_bound()
+        self._within: dict[object, bool] = {}
+
+    def _sampled_bound(self) -> Bound | None:
+        """The additive bound that leaves least: it is sampled by dynamic programming, the others by rejection."""
+        additive = [bound for bound in self.budget.bounds if bound.cost in ADDITIVE_COSTS]
+        if len(additive) <= 1:
+            return additive[0] if additive else None
+        return min(additive, key=lambda bound: self._graph.ways(bound, SAMPLE_BINS).total)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """All decisions, in order, with all options of the whole space."""
+        return self.space.decisions
+
+    @cached_property
+    def count(self) -> Count:
+        """How many architectures fit: `counted` with fine bins."""
+        return self.counted(COUNT_BINS)
+
+    def counted(self, bins: int = SAMPLE_BINS) -> Count:
+        """How many architectures fit.
+
+        Exact where the budget has one additive bound and the bins can be of one; with one additive bound otherwise a
+        bracket, the narrower the more bins; with several bounds, or a bound on the peak, only an upper end (low is 0).
+        """
+        if self._bound is None:
+            return Count(0, self.space.size, self.space.size)
+        low, high = self._graph.count(self._bound, bins)
+        return Count(low if len(self.budget.bounds) == 1 else 0, high, self.space.size)
+
+    @property
+    def size(self) -> int:
+        """How many architectures fit, exactly or at most."""
+        return self.count.high
+
+    @cached_property
+    def references(self) -> dict[str, Architecture]:
+        """Classic networks that are members, by name."""
+        return {name: member for name, member in self.space.references.items() if member in self}
+
+    def architecture(self, choices: Mapping[str, Value]) -> Architecture:
+        """The architecture of a set of choices.
+
+        Raises:
+            UserError: if a choice is wrong, or the architecture does not fit.
+        """
+        found = self.space.architecture(choices)
+        cost = found.cost(self.task)
+        if not self.budget.admits(cost):
+            bounded = ", ".join(f"{b.cost} {human(getattr(cost, b.cost))}" for b in self.budget.bounds)
+            raise UserError(f"{found.words()} does not fit {self.budget}: it has {bounded}")
+        return found
+
+    def network(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Node:
+        """The tree of layers."""
+        return self.space.network(architecture, task, scale)
+
+    def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:
+        """What it costs on one image."""
+        return self.space.cost(architecture, task, scale)
+
+    def words(self, architecture: Architecture) -> str:
+        """One line for a person."""
+        return self.space.words(architecture)
+
+    def describe(self) -> dict[str, Any]:
+        """The whole space, the budget and the task, as JSON."""
+        return {**self.space.describe(), "budget": str(self.budget), "task": str(self.task)}
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One architecture that fits, each equally likely.
+
+        Raises:
+            UserError: if bounded draws found none.
+        """
+        for _ in range(MAX_DRAWS):
+            found = self.space.sample(rng) if self._bound is None else self._draw(rng)
+            if self.budget.admits(found.cost(self.task)):
+                return found
+        raise UserError(
+            f"budget {self.budget}: none of {MAX_DRAWS:,} draws from {self.space.name} fits on {self.task}; "
+            "if something does, it is too rare to be found: widen the budget"
+        )
+
+    def _draw(self, rng: np.random.Generator) -> Architecture:
+        assert self._bound is not None
+        return self.space.grouped(self._graph.ways(self._bound, SAMPLE_BINS).draw(rng))
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """A different architecture that fits: one decision away where that was found, otherwise the fewest found.
+
+        Raises:
+            UserError: if nothing else was found that fits.
+        """
+        tries = 200
+        for reach in (1, 2, 3):
+            for _ in range(tries):
+                found = architecture
+                for _ in range(reach):
+                    found = self.space.mutate(found, rng)
+                if found != architecture and self.budget.admits(found.cost(self.task)):
+                    return found
+        for _ in range(tries):
+            found = self.sample(rng)
+            if found != architecture:
+                return found
+        raise UserError(f"budget {self.budget}: {architecture.words()} seems to be all that fits")
+
+    def next_decision(self, prefix: Mapping[str, Value]) -> Decision | None:
+        """The first decision still open, with the options after which some network still fits.
+
+        Exact with upper bounds or one bound; where several bounds or a band leave so little that 2,000 states do not
+        decide, an option may be missing, but none is offered that leads nowhere.
+        """
+        decision = self.space.next_decision(prefix)
+        if decision is None:
+            return None
+        fits = (option for option in decision.options if self._completable({**prefix, decision.name: option}))
+        return Decision(decision.name, tuple(fits))
+
+    def _completable(self, prefix: Mapping[str, Value]) -> bool:
+        key = frozenset(prefix.items())
+        if key not in self._within:
+            if len(self._within) > 1 << 16:
+                self._within.clear()
+            self._within[key] = self._graph.completable(prefix, self.budget, _SEARCHED)
+        return self._within[key]
+
+    def encode(self, architecture: Architecture) -> npt.NDArray[np.int16]:
+        """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
+        return self.space.encode(architecture)
+
+    def decode(self, vector: npt.NDArray[np.int16]) -> Architecture:
+        """What `encode` was given."""
+        return self.space.decode(vector)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """All that fits; mind the size of the whole space."""
+        return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))
+
+    def under(self, budget: Budget, task: Task = Task()) -> Feasible:
+        """The same space under another budget."""
+        return Feasible(self.space, budget, task)
+
+    def __contains__(self, architecture: object) -> bool:
+        return (
+            isinstance(architecture, Architecture)
+            and architecture in self.space
+            and self.budget.admits(architecture.cost(self.task))
+        )
+
+    def __repr__(self) -> str:
+        return f"Feasible({self.space!r}, {self.budget}, {self.task})"
+
+
+class _Automaton:
+    """A chain space on a task: layers of states, and the moves between them."""
+
+    def __init__(self, space: Space, task: Task) -> None:
+        self.space, self.task = space, task
+        self.start = State(task.shape)
+        self.layers: list[dict[State, list[Move]]] = []
+        states = {self.start}
+        for layer in range(len(space.layers)):
+            moves = {state: space.moves(layer, state, task) for state in states}
+            self.layers.append(moves)
+            states = {move.state for several in moves.values() for move in several}
+        self.ends = states
+        self._to_go: dict[str, list[dict[State, tuple[int, int]]]] = {}
+        self._ways: dict[tuple[Bound, int], _Ways] = {}
+
+    def to_go(self, name: str) -> list[dict[State, tuple[int, int]]]:
+        """For each layer and state, the smallest and the largest cost from there to the end."""
+        if name not in self._to_go:
+            peak = name not in ADDITIVE_COSTS
+            table: list[dict[State, tuple[int, int]]] = [dict.fromkeys(self.ends, (0, 0))]
+            for moves in reversed(self.layers):
+                after = table[0]
+                here = {}
+                for state, several in moves.items():
+                    costs = [(getattr(move.cost, name), *after[move.state]) for move in several]
+                    if peak:
+                        here[state] = min(max(c, low) for c, low, _ in costs), max(max(c, high) for c, _, high in costs)
+                    else:
+                        here[state] = min(c + low for c, low, _ in costs), max(c + high for c, _, high in costs)
+                table.insert(0, here)
+            self._to_go[name] = table
+        return self._to_go[name]
+
+    def extremes(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest cost of a whole network."""
+        return self.to_go(name)[0][self.start]
+
+    def ways(self, bound: Bound, bins: int) -> _Ways:
+        """The table that a bound is sampled with."""
+        key = (bound, bins)
+        if key not in self._ways:
+            self._ways[key] = _Ways(self, bound, bins, up=False)
+        return self._ways[key]
+
+    def count(self, bound: Bound, bins: int) -> tuple[int, int]:
+        """At least and at most so many networks lie within a bound."""
+        floor = _Ways(self, bound, bins, up=False)
+        if floor.exact:
+            return floor.total, floor.total
+        ceil = _Ways(self, bound, bins, up=True)
+        # within the upper end, less what is below the lower one
+        below = Bound(bound.cost, bound.lower - 1)
+        low, high = ceil.within(bound.upper), floor.within(bound.upper)
+        if bound.lower > 0:
+            return low - floor.within(below.upper), high - ceil.within(below.upper)
+        return low, high
+
+    def completable(self, prefix: Mapping[str, Value], budget: Budget, searched: int) -> bool:
+        """Whether some network that begins with these choices lies within a budget; False after `searched` states."""
+        bounds = [(bound.cost, int(bound.lower), int(bound.upper)) for bound in budget.bounds]
+        tables = [self.to_go(name) for name, _, _ in bounds]
+        upper_only = len(bounds) == 1 and bounds[0][1] == 0
+        left = searched
+
+        def promising(layer: int, state: State, spent: Cost) -> bool:
+            for (name, lower, upper), table in zip(bounds, tables, strict=True):
+                so_far, (low, high) = getattr(spent, name), table[layer][state]
+                if name in ADDITIVE_COSTS:
+                    low, high = so_far + low, so_far + high
+                else:
+                    low, high = max(so_far, low), max(so_far, high)
+                if low > upper or high < lower:
+                    return False
+            return True
+
+        def reached(layer: int, state: State, spent: Cost) -> bool:
+            nonlocal left
+            if not promising(layer, state, spent):
+                return False
+            if layer == len(self.layers):
+                return True
+            left -= 1
+            moves = [
+                move
+                for move in self.layers[layer][state]
+                if all(prefix.get(name, value) == value for name, value in move.choices)
+            ]
+            done = all(name not in prefix for move in moves for name, _ in move.choices)
+            if done and upper_only:
+                return True  # nothing of the prefix lies ahead, and the cheapest way on fits
+            moves.sort(key=lambda move: _distance(spent + move.cost, layer + 1, move.state))
+            return any(left > 0 and reached(layer + 1, move.state, spent + move.cost) for move in moves)
+
+        def _distance(spent: Cost, layer: int, state: State) -> float:
+            """How far outside the middle of its bounds the middle of what is still possible lies."""
+            worst = 0.0
+            for (name, lower, upper), table in zip(bounds, tables, strict=True):
+                low, high = table[layer][state]
+                middle = (low + high) / 2 + getattr(spent, name)
+                worst = max(worst, abs(middle - (lower + upper) / 2) / upper)
+            return worst
+
+        return reached(0, self.start, Cost())
+
+
+class _Ways:
+    """For each layer and state: in how many ways the chain can be finished within r bins.
+
+    Args:
+        graph: the chain.
+        bound: what is counted, and up to where.
+        bins: how many.
+        up: whether costs are rounded up to whole bins, and not down.
+    """
+
+    def __init__(self, graph: _Automaton, bound: Bound, bins: int, up: bool) -> None:
+        self.graph, self.bound = graph, bound
+        layers, name = graph.layers, bound.cost
+        costs = {getattr(move.cost, name) for moves in layers for several in moves.values() for move in several}
+        unit = reduce(gcd, costs, 0) or 1
+        upper = min(int(bound.upper), graph.extremes(name)[1])
+        per_bin = -(-upper // (unit * (bins - 1)))
+        self.bin = unit * per_bin  # cost of one bin
+        self.exact = per_bin == 1
+        self.last = upper // self.bin
+        steps = len(layers)
+        # rounding down loses less than a bin at each move
+        lower = int(bound.lower)
+        self.first = -(-lower // self.bin) if self.exact else max(0, lower // self.bin - steps)
+        bits = graph.space.size.bit_length()
+        self._limbs = 1 if bits < 64 else -(-bits // 32)
+        self._up = up
+        length = self.last + 1
+        ones = np.zeros((self._limbs, length), np.uint64)
+        ones[0] = 1
+        self._tables: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(steps)] + [[ones]]
+        self._index: list[dict[State, int]] = [{} for _ in range(steps)] + [dict.fromkeys(graph.ends, 0)]
+        for layer in reversed(range(steps)):
+            self._fill(layer, length)
+
+    def _binned(self, cost: int) -> int:
+        return -(-cost // self.bin) if self._up else cost // self.bin
+
+    def _fill(self, layer: int, length: int) -> None:
+        """States with the same costs ahead share one table."""
+        name, after, known = self.bound.cost, self._index[layer + 1], {}
+        for state, several in self.graph.layers[layer].items():
+            merged: dict[tuple[int, int], int] = {}
+            for move in several:
+                key = (self._binned(getattr(move.cost, name)), after[move.state])
+                merged[key] = merged.get(key, 0) + 1
+            signature = tuple(sorted(merged.items()))
+            if signature not in known:
+                known[signature] = len(self._tables[layer])
+                self._tables[layer].append(self._summed(signature, layer + 1, length))
+            self._index[layer][state] = known[signature]
+
+    def _summed(
+        self, signature: tuple[tuple[tuple[int, int], int], ...], after: int, length: int
+    ) -> npt.NDArray[np.uint64]:
+        """Exact whole numbers: limbs of 63 bits where one holds them all, else of 32, so that sums have room."""
+        total = np.zeros((self._limbs, length), np.uint64)
+        for (cost, table), times in signature:
+            if cost < length:
+                ahead = self._tables[after][table][:, : length - cost]
+                total[:, cost:] += ahead if times == 1 else ahead * np.uint64(times)
+        for limb in range(self._limbs - 1):
+            total[limb + 1] += total[limb] >> np.uint64(32)
+            total[limb] &= np.uint64(0xFFFFFFFF)
+        return total
+
+    def within(self, upper: Any) -> int:
+        """Networks whose binned cost is at most that of `upper`."""
+        last = int(upper) // self.bin
+        if last < 0:
+            return 0
+        table = self._tables[0][self._index[0][self.graph.start]]
+        return sum(int(limb) << (32 * i) for i, limb in enumerate(table[:, min(last, self.last)]))
+
+    @property
+    def total(self) -> int:
+        """Networks that `draw` draws from."""
+        below = self.within((self.first - 1) * self.bin) if self.first > 0 else 0
+        return self.within(self.last * self.bin) - below
+
+    @cached_property
+    def _weights(self) -> list[npt.NDArray[Any]]:
+        """Each layer's tables as one array (tables, 1 + bins): whole numbers where they fit 63 bits, else rounded.
+
+        Column 0 stands for all negative numbers of bins. Rounded, a network's chance is right to 1 in 2**50.
+        """
+        arrays = []
+        for tables in self._tables:
+            stacked = np.stack(tables)  # (tables, limbs, bins)
+            value = stacked[:, 0].astype(np.int64) if self._limbs == 1 else np.zeros(stacked[:, 0].shape)
+            for limb in range(self._limbs if self._limbs > 1 else 0):
+                value += stacked[:, limb] * 2.0 ** (32 * limb)
+            arrays.append(np.pad(value, ((0, 0), (1, 0))))
+        return arrays
+
+    @cached_property
+    def _moves(self) -> list[dict[State, tuple[list[Move], npt.NDArray[np.int64], npt.NDArray[np.int64]]]]:
+        """For each layer and state: the moves, their binned costs, and where their tables begin in flat weights."""
+        found = []
+        for layer, states in enumerate(self.graph.layers):
+            after, width = self._index[layer + 1], self._weights[layer + 1].shape[1]
+            here = {}
+            for state, moves in states.items():
+                costs = [self._binned(getattr(move.cost, self.bound.cost)) for move in moves]
+                starts = [after[move.state] * width for move in moves]
+                here[state] = moves, np.array(costs, np.int64), np.array(starts, np.int64)
+            found.append(here)
+        return found
+
+    def draw(self, rng: np.random.Generator) -> Choices:
+        """One network of the binned band, each equally likely."""
+        state, last, below = self.graph.start, self.last + 1, self.first
+        chosen: Choices = ()
+        for layer, weights in enumerate(self._weights[1:]):
+            moves, costs, starts = self._moves[layer][state]
+            index = 0
+            if len(moves) > 1:
+                ways = weights.take(np.maximum(last - costs, 0) + starts)
+                if below > 0:
+                    ways -= weights.take(np.maximum(below - costs, 0) + starts)
+                ends = ways.cumsum()
+                drawn = rng.integers(ends[-1]) if self._limbs == 1 else rng.random() * ends[-1]
+                index = min(int(ends.searchsorted(drawn, side="right")), len(moves) - 1)
+            move, cost = moves[index], int(costs[index])
+            last, below, state = last - cost, below - cost, move.state
+            chosen += move.choices
+        return chosen

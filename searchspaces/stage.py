@@ -1,0 +1,299 @@
+"""A stage: blocks of one cell, with whatever is open declared by `choice` and `per_block`."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from typing import Any, Final
+
+from searchspaces.errors import UserError, nearest
+from searchspaces.grammar import Choices, Decision, Value
+from searchspaces.layers import Node
+
+Cell = Callable[..., Node]
+"""`cell(c_in, width, stride, **params)`; one that takes `classes` is given the task's."""
+
+_OWN: Final = ("c_in", "width", "stride")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is open: made by `choice` and `per_block`."""
+
+    options: tuple[Any, ...]
+    per_block: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.options or len(set(self.options)) != len(self.options):
+            raise UserError(f"a choice needs different options, got {self.options}")
+
+
+def choice(*options: Any) -> Choice:
+    """One of the options, decided once for the whole stage (or space)."""
+    return Choice(options)
+
+
+def per_block(*options: Any) -> Choice:
+    """One of the options, decided for each block of the stage by itself."""
+    return Choice(options, per_block=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Factors on a network's size: how a proxy shrinks a candidate, and how a family grows (arXiv:1905.11946, sec. 3).
+
+    Attributes:
+        width: on channels, which are then rounded to multiples of 8 and never lose more than a tenth.
+        depth: on blocks of a stage, rounded up; stem and head keep theirs.
+
+    >>> Scale(width=1.1).channels(40), Scale(depth=1.1).blocks(2)
+    (48, 3)
+    """
+
+    width: float = 1.0
+    depth: float = 1.0
+
+    def channels(self, width: int) -> int:
+        """Scaled channels; as in the reference implementation of EfficientNet."""
+        if self.width == 1.0:
+            return width
+        scaled = width * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded if rounded >= 0.9 * scaled else rounded + 8
+
+    def blocks(self, depth: int) -> int:
+        """Scaled number of blocks."""
+        return math.ceil(round(depth * self.depth, 9))
+
+
+class Stage:
+    """Blocks of one cell at one resolution; the first of them strides.
+
+    Args:
+        cell: a cell, or a choice of cells.
+        width: output channels, or a choice.
+        depth: blocks, or a choice; 0 leaves the stage out, and then it must not stride.
+        stride: of the first block.
+        name: of the stage in decisions; `stage3` and the like by default.
+        params: what the cell takes besides, fixed or open. A cell that does not take one leaves it out.
+
+    Raises:
+        UserError: if a parameter is one that no cell takes, or an option cannot be.
+    """
+
+    def __init__(
+        self,
+        cell: Cell | Choice,
+        *,
+        width: int | Choice,
+        depth: int | Choice = 1,
+        stride: int = 1,
+        name: str = "",
+        **params: Any,
+    ) -> None:
+        self.cells: tuple[Cell, ...] = cell.options if isinstance(cell, Choice) else (cell,)
+        self.stride, self.name = stride, name
+        self.fields: dict[str, Any] = {"depth": depth, "cell": cell, "width": width, **params}
+        self._check()
+
+    def _check(self) -> None:
+        where = f"stage {self.name}" if self.name else f"a stage of {self.cells[0].__name__}"
+        taken = {cell: cell_params(cell) for cell in self.cells}
+        if len({cell.__name__ for cell in self.cells}) != len(self.cells):
+            raise UserError(f"{where}: two of its cells have the same name")
+        for key in self.fields.keys() - {"depth", "cell", "width"}:
+            if not any(key in params for params in taken.values()):
+                known = set().union(*taken.values()) - {"classes"}
+                raise UserError(f"{where}: no cell takes {key!r}{nearest(key, known)}")
+        for key in ("depth", "width"):
+            low = 0 if key == "depth" else 1
+            for option in _options(self.fields[key]):
+                if not isinstance(option, int) or option < low:
+                    raise UserError(f"{where}: {key} must be a whole number of at least {low}, got {option!r}")
+            if isinstance(self.fields[key], Choice) and self.fields[key].per_block:
+                raise UserError(f"{where}: {key} is decided for the whole stage: use choice(...)")
+        if 0 in _options(self.fields["depth"]) and self.stride != 1:
+            raise UserError(f"{where}: with depth 0 among the options, stride must be 1, got {self.stride}")
+        cell = self.fields["cell"]
+        if isinstance(cell, Choice) and cell.per_block:
+            for key, value in self.fields.items():
+                once = isinstance(value, Choice) and not value.per_block and key not in ("depth", "width")
+                if once and not all(key in params for params in taken.values()):
+                    raise UserError(f"{where}: the cell is per block, so {key!r} must be per_block(...) too")
+
+    @property
+    def max_depth(self) -> int:
+        """Most blocks that it can have."""
+        return int(max(_options(self.fields["depth"])))
+
+    def _values(self) -> tuple[object, ...]:
+        return (self.stride, self.name, tuple(self.fields.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+
+def _options(value: Any) -> tuple[Any, ...]:
+    return value.options if isinstance(value, Choice) else (value,)
+
+
+@cache
+def cell_params(cell: Cell) -> frozenset[str]:
+    """Names of what a cell takes beyond channels and stride."""
+    names = tuple(inspect.signature(cell).parameters)
+    if names[:3] != _OWN:
+        raise UserError(f"cell {cell.__name__} must take (c_in, width, stride, ...), it takes {names}")
+    return frozenset(names[3:])
+
+
+@lru_cache(maxsize=1 << 18)
+def _block(cell: Cell, c_in: int, width: int, stride: int, params: tuple[tuple[str, Any], ...]) -> Node:
+    return cell(c_in, width, stride, **dict(params))
+
+
+class Part:
+    """One stage bound to its place in a space: which of its decisions matter, and the blocks that follow from them."""
+
+    def __init__(self, stage: Stage, label: str, repeats: bool, shared: Mapping[str, Any]) -> None:
+        self.stage, self.label, self.repeats = stage, label, repeats
+        self.shared = shared
+        self.cell_named = {cell.__name__: cell for cell in stage.cells}
+        fields = {**stage.fields, "cell": _by_name(stage.fields["cell"])}
+        self.fixed = {key: value for key, value in fields.items() if not isinstance(value, Choice)}
+        opened = {key: value for key, value in fields.items() if isinstance(value, Choice)}
+        self.once = {key: value.options for key, value in opened.items() if not value.per_block}
+        self.each = {key: value.options for key, value in opened.items() if value.per_block}
+
+    def decisions(self) -> Iterator[tuple[Decision, str, int | None]]:
+        """Each decision with its key and its block (None: the whole stage)."""
+        for key, options in self.once.items():
+            yield Decision(f"{self.label}.{key}", options), key, None
+        for block in range(self.stage.max_depth if self.each else 0):
+            for key, options in self.each.items():
+                yield Decision(f"{self.label}.block{block + 1}.{key}", options), key, block
+
+    def matters(self, key: str, block: int | None, taken: Mapping[str, Value]) -> bool:
+        """Whether a decision has an effect, given what was chosen before it."""
+        if key == "depth":
+            return True
+        depth = int(self.fixed.get("depth", taken.get(f"{self.label}.depth", 1)))
+        if (block or 0) >= depth:
+            return False
+        if key in ("width", "cell"):
+            return True
+        if "cell" in self.each:
+            if block is None:
+                return True  # every cell takes it: checked when the stage was made
+            cell = taken.get(f"{self.label}.block{block + 1}.cell")
+        else:
+            cell = self.fixed.get("cell", taken.get(f"{self.label}.cell"))
+        return cell is not None and key in cell_params(self.cell_named[str(cell)])
+
+    @cached_property
+    def groups(self) -> list[tuple[Choices, int, tuple[Choices, ...]]]:
+        """Stage-wide choices, each with its depth and the choices (local names) that each block then has."""
+        found = []
+        for taken in self._taken(self.once, {}, f"{self.label}."):
+            depth = int(self.fixed.get("depth", taken.get(f"{self.label}.depth", 1)))
+            blocks = tuple(tuple(each.items()) for each in self._taken(self.each, taken, f"{self.label}.block1."))
+            found.append((tuple(taken.items()), depth, local_names(blocks) if depth else ((),)))
+        return found
+
+    def _taken(
+        self, options: Mapping[str, tuple[Any, ...]], before: Mapping[str, Value], prefix: str
+    ) -> Iterator[dict[str, Value]]:
+        """All sets of choices for these keys that matter, by full names."""
+        keys = list(options)
+
+        def continued(taken: dict[str, Value], index: int) -> Iterator[dict[str, Value]]:
+            if index == len(keys):
+                yield taken
+                return
+            key = keys[index]
+            if self.matters(key, 0 if options is self.each else None, {**before, **taken}):
+                for option in options[key]:
+                    yield from continued({**taken, prefix + key: option}, index + 1)
+            else:
+                yield from continued(taken, index + 1)
+
+        return continued({}, 0)
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """How many sets of choices the groups up to each one hold."""
+        return list(itertools.accumulate(len(blocks) ** depth for _, depth, blocks in self.groups))
+
+    @property
+    def size(self) -> int:
+        """How many sets of choices there are."""
+        return self.ends[-1]
+
+    def unrank(self, index: int) -> Choices:
+        """The set of choices with that number, from 0."""
+        group = bisect_right(self.ends, index)
+        once, depth, blocks = self.groups[group]
+        rest = index - (self.ends[group - 1] if group else 0)
+        if len(blocks) == 1 and not blocks[0]:
+            return once
+        chosen = list(once)
+        for block in range(depth):
+            rest, digit = divmod(rest, len(blocks))
+            chosen += self.named(blocks[digit], block)
+        return tuple(chosen)
+
+    def named(self, local: Choices, block: int) -> Choices:
+        """A block's choices under their full names."""
+        return tuple((f"{self.label}.block{block + 1}.{key}", value) for key, value in local)
+
+    def blocks(self, part: Choices, shared: Choices, c_in: int, stride: int, classes: int, scale: Scale) -> list[Node]:
+        """The blocks of the stage."""
+        once: dict[str, Any] = dict(self.fixed)
+        each: dict[int, dict[str, Any]] = {}
+        for name, value in part:
+            key = name[len(self.label) + 1 :]
+            if key.startswith("block") and "." in key:
+                block, _, key = key.partition(".")
+                each.setdefault(int(block[5:]) - 1, {})[key] = value
+            else:
+                once[key] = value
+        depth = once["depth"]
+        nodes = []
+        for index in range(scale.blocks(depth) if self.repeats else depth):
+            own = {**once, **each.get(min(index, depth - 1), {})}  # deeper than declared: more of the last block
+            nodes.append(self.block(own, shared, c_in, stride if index == 0 else 1, classes, scale))
+            c_in = scale.channels(own["width"])
+        return nodes
+
+    def block(
+        self, own: Mapping[str, Any], shared: Choices, c_in: int, stride: int, classes: int, scale: Scale
+    ) -> Node:
+        """One block, from its own parameters (the cell's name and the width among them)."""
+        cell = self.cell_named[own["cell"]]
+        takes = cell_params(cell)
+        around = {**self.shared, **dict(shared), "classes": classes}
+        params = {key: around[key] for key in around if key in takes}
+        params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
+        return _block(cell, c_in, scale.channels(own["width"]), stride, tuple(params.items()))
+
+
+def _scaled(key: str, value: Any, scale: Scale) -> Any:
+    """Parameters whose name ends in `_width` are channels too."""
+    return scale.channels(value) if key.endswith("_width") else value
+
+
+def _by_name(cell: Cell | Choice) -> Any:
+    if isinstance(cell, Choice):
+        return Choice(tuple(each.__name__ for each in cell.options), cell.per_block)
+    return cell.__name__
+
+
+def local_names(blocks: tuple[Choices, ...]) -> tuple[Choices, ...]:
+    return tuple(tuple((name.rpartition(".")[2], value) for name, value in block) for block in blocks)
