@@ -83,7 +83,7 @@ class Node:
         """What makes two nodes equal: their kind and their fields, labels aside."""
         key = self.__dict__.get("_cached_key")
         if key is None:
-            key = (type(self), *(getattr(self, f.name) for f in fields(self) if f.compare))
+            key = (type(self), *(getattr(self, f.name) for f in fields(self) if f.compare))  # type: ignore[arg-type]
             self.__dict__["_cached_key"] = key
         return key
 
@@ -130,7 +130,7 @@ def _node(cls: type[N]) -> type[N]:
 def _feature_map(node: Node, given: Shape) -> tuple[int, int, int]:
     if len(given) != 3:
         raise ShapeError(f"{node} needs channels, height and width, got shape {given}")
-    return given  # type: ignore[return-value]
+    return given
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
