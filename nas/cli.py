@@ -99,7 +99,10 @@ def cost(
             metavar="NETWORK", help="A classic's name, an architecture (JSON or its file), or file.py:object."
         ),
     ],
-    task: TaskText = "224x224x3:1000",
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="HxWxC:N", help="Images and classes; by default the network's own, or 224x224x3:1000."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Count what a network costs, stage by stage.
@@ -111,7 +114,7 @@ def cost(
     from nas.documents import cost_document
     from searchspaces import Task
 
-    document = cost_document(network, Task.parse(task))
+    document = cost_document(network, Task.parse(task) if task else None)
     if json:
         return _print_json(document)
     from nas.screens import show_cost

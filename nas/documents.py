@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchspaces import SPACES, Architecture, Budget, UserError, classic, load_object, space_named
+from searchspaces import SPACES, Architecture, Budget, Classic, Task, UserError, classic, load_object, space_named
 from searchspaces.layers import Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
 
 if TYPE_CHECKING:
-    from searchspaces import Cost, SearchSpace, Task
+    from searchspaces import Cost, SearchSpace
     from searchspaces.layers import Node
     from searchspaces.task import Shape
 
@@ -59,42 +59,36 @@ def spaces_document() -> Document:
     }
 
 
-def cost_document(text: str, task: Task) -> Document:
+def cost_document(text: str, task: Task | None = None) -> Document:
     """What a network costs, stage by stage.
 
     Args:
         text: a classic's name, an architecture's text form or a file that holds one, or `file.py:object`: an
             architecture, or a torch module (or a function that returns one), which is counted by tracing.
-        task: the images it is for.
+        task: the images it is for; by default the classic's own, or 224 x 224 x 3 and 1000 classes.
 
     Raises:
         UserError: the text is none of these, or the network cannot take the task's images.
     """
     found = _named(text)
-    if isinstance(found, Architecture):
+    task = task or (found.task if isinstance(found, Classic) else Task())
+    document: Document = {"name": _title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
+    if isinstance(found, Classic | Architecture):
         try:
             cost = found.cost(task)
+            stages = list(_stages(found.network(task), task.shape, cost))
         except ShapeError as error:
             raise UserError(f"{_title(text)} cannot take images of {task}: {error}") from error
-        return {
-            "name": _title(text),
-            "task": str(task),
-            "counted": "exactly",
-            **asdict(cost),
-            "architecture": {"space": found.space.name, "choices": found.choices},
-            "stages": list(_stages(found.network(task), task.shape, cost)),
-        }
+        architecture = found.architecture if isinstance(found, Classic) else found
+        if architecture is not None:
+            document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
+        document["paper"] = found.paper if isinstance(found, Classic) else None
+        return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
     from searchspaces.modules import traced_cost
 
-    return {
-        "name": _title(text),
-        "task": str(task),
-        "counted": "by tracing",
-        **asdict(traced_cost(found, task)),
-        "peak_activation_bytes": None,  # a trace does not tell it
-        "architecture": None,
-        "stages": [],
-    }
+    cost = traced_cost(found, task)
+    # a trace does not tell the peak
+    return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
 
 
 def _title(text: str) -> str:
@@ -102,12 +96,12 @@ def _title(text: str) -> str:
 
 
 def _named(text: str) -> Any:
-    """The architecture or torch module that a text means."""
+    """The classic, architecture or torch module that a text means."""
     if text.lstrip().startswith("{"):
         return Architecture.from_json(text)
     if ".py:" in text:
         made = load_object(text)
-        if isinstance(made, Architecture):
+        if isinstance(made, Classic | Architecture):
             return made
         from torch import nn
 

@@ -137,7 +137,7 @@ def show_cost(document: Document, console: Console) -> None:
     how = Text("counted by tracing (fvcore); operators it does not know count nothing", style="yellow")
     console.print(
         facts(
-            ("network", Text(document["name"], style="bold")),
+            ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
             ("on", f"{document['task']}  (height x width x channels : classes)"),
             *((title, _exact(name, document[name])) for name, title in COST_NAMES.items()),
             ("how", how if traced else Text("exact, from the layers themselves")),

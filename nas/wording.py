@@ -24,7 +24,7 @@ def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: 
     """A curve in one line of blocks, its last `width` values, on a scale that does not move.
 
     >>> sparkline([0.0, 0.5, 0.9, 1.0])
-    '▁▅▇█'
+    '▁▅██'
     """
     span = (high - low) or 1.0
     steps = (min(max((value - low) / span, 0.0), 1.0) for value in list(values)[-width:] if math.isfinite(value))

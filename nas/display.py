@@ -1,0 +1,219 @@
+"""What a search looks like while it runs: a live screen on a terminal, one line for each trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.screens import FAINT, facts
+from nas.wording import duration, human, percent, sparkline
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from studies import Trial
+
+SHOWN: Final = 4
+"""Running trials on the screen at once; the others are counted."""
+
+BAR_WIDTH: Final = 40
+
+
+@dataclass
+class Progress:
+    """Where a search stands, worked out from what it was told.
+
+    Attributes:
+        planned: trials in all; None when only time limits them.
+        limit_s: seconds after which no trial is started; None when only their number limits them.
+        done: trials that have ended, those of earlier runs included.
+        best: the best complete trial so far.
+        clock: seconds that only go forward.
+        failures: reason to how many.
+        running: trials under way, by number.
+        curves: accuracies that they reported, by number.
+        ended_here: trials that ended since this run began.
+    """
+
+    planned: int | None
+    limit_s: float | None = None
+    done: int = 0
+    best: Trial | None = None
+    clock: Callable[[], float] = time.monotonic
+    failures: Counter[str] = field(default_factory=Counter)
+    running: dict[int, Trial] = field(default_factory=dict)
+    curves: dict[int, list[float]] = field(default_factory=dict)
+    ended_here: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = self._last_end = self.clock()
+
+    def started(self, trial: Trial) -> None:
+        """A trial is under way."""
+        self.running[trial.number] = trial
+        self.curves[trial.number] = []
+
+    def reported(self, number: int, accuracy: float) -> None:
+        """A running trial told its accuracy, in [0, 1], after one more epoch."""
+        self.curves.setdefault(number, []).append(accuracy)
+
+    def ended(self, trial: Trial) -> None:
+        """A trial came to an end, good or bad."""
+        self.running.pop(trial.number, None)
+        self.curves.pop(trial.number, None)
+        self.done += 1
+        self.ended_here += 1
+        self._last_end = self.clock()
+        if trial.state == "failed":
+            self.failures[trial.reason or "no reason given"] += 1
+        if trial.state == "complete" and (self.best is None or _accuracy(trial) > _accuracy(self.best)):
+            self.best = trial
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this run began."""
+        return self.clock() - self._began
+
+    @property
+    def pace_s(self) -> float | None:
+        """Seconds a trial, everything included; None before the first has ended.
+
+        With several trials under way at once this is their throughput, and not how long one takes.
+        """
+        return (self._last_end - self._began) / self.ended_here if self.ended_here else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds to go, from the trials measured so far; None before there are any."""
+        by_time = None if self.limit_s is None else max(self.limit_s - self.elapsed_s, 0.0)
+        if self.planned is None or self.pace_s is None:
+            return by_time
+        since = self.clock() - self._last_end
+        by_trials = max(max(self.planned - self.done, 0) * self.pace_s - since, 0.0)
+        return by_trials if by_time is None else min(by_time, by_trials)
+
+    @property
+    def share(self) -> float:
+        """How much of the search is done, in [0, 1]: by trials or by time, whichever is further."""
+        by_trials = self.done / self.planned if self.planned else 0.0
+        by_time = self.elapsed_s / self.limit_s if self.limit_s else 0.0
+        return min(max(by_trials, by_time), 1.0)
+
+
+class Display:
+    """Shows a progress on a console, from `with` to its end.
+
+    Args:
+        progress: what to show; the display tells it what happens.
+        console: a live screen where it is a terminal, else one line for each trial that ends.
+        quiet: show nothing.
+    """
+
+    def __init__(self, progress: Progress, console: Console, quiet: bool = False) -> None:
+        self.progress, self.console, self.quiet = progress, console, quiet
+        self._live: Live | None = None
+        if console.is_terminal and not quiet:
+            self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def started(self, trial: Trial) -> None:
+        """A trial is under way."""
+        self.progress.started(trial)
+
+    def reported(self, number: int, accuracy: float) -> None:
+        """A running trial told its accuracy."""
+        self.progress.reported(number, accuracy)
+
+    def ended(self, trial: Trial) -> None:
+        """A trial came to an end."""
+        self.progress.ended(trial)
+        if self._live is None and not self.quiet:
+            self.console.print(self.line(trial), soft_wrap=True)
+
+    def line(self, trial: Trial) -> str:
+        """What became of a trial, in one line without colour."""
+        progress = self.progress
+        planned = f"/{progress.planned}" if progress.planned else ""
+        said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
+        said.append(duration(trial.seconds or 0.0))
+        if progress.best is not None:
+            said.append(f"best {percent(_accuracy(progress.best))}")
+        if progress.left_s is not None:
+            said.append(f"about {duration(progress.left_s)} left")
+        return "  ".join(said)
+
+    def screen(self) -> RenderableType:
+        """The live screen."""
+        progress = self.progress
+        rows: list[tuple[str, RenderableType]] = [("done", _bar(progress))]
+        if progress.best is not None:
+            rows.append(("best", _best(progress.best)))
+        for number, trial in list(progress.running.items())[:SHOWN]:
+            rows.append((f"trial {number}", _running(trial, progress.curves.get(number, []))))
+        if len(progress.running) > SHOWN:
+            rows.append(("", Text(f"and {len(progress.running) - SHOWN} more", style=FAINT)))
+        rows.append(("time", _time(progress)))
+        if progress.failures:
+            several = ", ".join(f"{count} x {reason}" for reason, count in progress.failures.most_common(3))
+            rows.append(("failed", Text(several, style="red", overflow="ellipsis", no_wrap=True)))
+        return facts(*rows)
+
+
+def _accuracy(trial: Trial) -> float:
+    assert trial.estimate is not None
+    return trial.estimate.accuracy
+
+
+def _outcome(trial: Trial) -> str:
+    if trial.state == "complete":
+        return percent(_accuracy(trial))
+    return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
+
+
+def _bar(progress: Progress) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    of = f"{progress.done} of {progress.planned}" if progress.planned else f"{progress.done} trials"
+    bar = ProgressBar(total=1.0, completed=progress.share, width=BAR_WIDTH)
+    grid.add_row(bar, f"{of}", Text(f"{100 * progress.share:.0f}%", style=FAINT))
+    return grid
+
+
+def _best(trial: Trial) -> Text:
+    cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
+    return Text.assemble((percent(_accuracy(trial)), "bold green"), (cost, FAINT))
+
+
+def _running(trial: Trial, curve: list[float]) -> Text:
+    macs = f"{human(trial.cost.macs)} MACs"
+    if not curve:
+        return Text(f"training, {macs}", style=FAINT)
+    return Text.assemble(
+        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}, {macs}", FAINT)
+    )
+
+
+def _time(progress: Progress) -> Text:
+    said = [duration(progress.elapsed_s)]
+    if progress.pace_s is None:
+        said.append("the first trial measures how long one takes")
+    else:
+        said.append(f"{duration(progress.pace_s)} a trial")
+    if progress.left_s is not None:
+        said.append(f"about {duration(progress.left_s)} left")
+    return Text(", ".join(said))

@@ -1,0 +1,95 @@
+"""`nas cost`, `nas space` and `nas spaces`: what they print, and what machines read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+# Parameters and MACs at 224 x 224, as published with timm's weights.
+CLASSICS = {
+    "efficientnet_b0": (385_814_752, 5_288_548),
+    "mobilenetv2_100": (300_774_272, 3_504_872),
+    "semnasnet_100": (311_579_072, 3_887_038),
+}
+
+
+@pytest.mark.parametrize("name", CLASSICS)
+def test_a_classic_costs_what_was_published(nas_cli, name):
+    document = nas_cli("cost", name, "--json").json()
+    assert (document["macs"], document["params"]) == CLASSICS[name]
+    assert document["counted"] == "exactly"
+
+
+@pytest.mark.parametrize("name", CLASSICS)
+def test_the_stages_add_up_to_the_totals(nas_cli, name):
+    document = nas_cli("cost", name, "--task", "160x160x3:10", "--json").json()
+    for cost in ("macs", "params", "activations"):
+        assert sum(stage[cost] for stage in document["stages"]) == document[cost]
+    assert document["stages"][-1]["output"] == [10]
+
+
+def test_the_screen_has_every_stage_and_the_exact_totals(nas_cli):
+    said = nas_cli("cost", "efficientnet_b0")
+    assert said.code == 0
+    for text in ("stem", "stage7", "head", "385,814,752", "5,288,548", "dw 5x5", "112x14x14"):
+        assert text in said.out
+
+
+def test_an_architecture_is_costed_from_its_text_and_from_its_file(nas_cli, tmp_path):
+    document = nas_cli("cost", "mobilenetv2_100", "--json").json()
+    text = json.dumps(document["architecture"])
+    file = tmp_path / "best.json"
+    file.write_text(text)
+    assert nas_cli("cost", text, "--json").json()["macs"] == document["macs"]
+    assert nas_cli("cost", str(file), "--json").json()["macs"] == document["macs"]
+
+
+def test_a_torch_module_of_ones_own_is_counted_by_tracing_and_says_so(nas_cli):
+    # 32x32x(32*27) + 16x16x(64*32*9) + 64*10 MACs; 864 + 64 + 18432 + 128 + 650 parameters.
+    document = nas_cli("cost", "examples/my_net.py:net", "--task", "32x32x3:10", "--json").json()
+    assert (document["macs"], document["params"]) == (5_603_968, 20_138)
+    assert document["counted"] == "by tracing"
+    assert "counted by tracing" in nas_cli("cost", "examples/my_net.py:net", "--task", "32x32x3:10").out
+
+
+def test_a_space_says_what_it_holds_and_what_fits(nas_cli):
+    document = nas_cli("space", "mbconv", "--budget", "360M..400M", "--json").json()
+    assert document["budget"] == "macs=360M..400M"
+    assert document["smallest"]["macs"] < 360e6 < 400e6 < document["largest"]["macs"]
+    assert 0 < document["fits"]["low"] <= document["fits"]["high"] < document["size"]
+    fits = {one["name"]: one["fits"] for one in document["references"]}
+    assert fits == {"efficientnet_b0": True, "mobilenetv2_100": False, "semnasnet_100": False}
+
+
+def test_without_a_budget_everything_is_in(nas_cli):
+    document = nas_cli("space", "mbconv", "--json").json()
+    assert document["fits"] is None
+    sizes = [len(one["options"]) for one in document["decisions"]]
+    assert min(sizes) >= 2
+    assert "1.83e15 architectures" in nas_cli("space", "mbconv").out  # as many as its size, to three digits
+
+
+def test_a_space_of_ones_own_is_as_good_as_ours(nas_cli):
+    document = nas_cli(
+        "space", "examples/my_space.py:space", "--task", "32x32x3:10", "--budget", "20M", "--json"
+    ).json()
+    # stage 1: 2 widths, 2 depths, 2 expansions; stage 2: 2 widths, (2 kernels x 2 expansions) for each of 1, 2 or 3
+    # blocks; stage 3: 2 cells, 3 widths, 2 depths, 2 kernels
+    assert document["size"] == 8 * (2 * (4 + 16 + 64)) * 24
+    assert {"stage2.block3.kernel", "stage3.cell"} <= {one["name"] for one in document["decisions"]}
+
+
+def test_every_space_is_listed(nas_cli):
+    from searchspaces import SPACES
+
+    assert [one["name"] for one in nas_cli("spaces", "--json").json()["spaces"]] == list(SPACES)
+    assert all(name in nas_cli("spaces").out for name in SPACES)
+
+
+@pytest.mark.parametrize("command", ["search", "resume", "show", "plot", "space", "cost", "spaces"])
+def test_every_command_has_help_with_an_example(nas_cli, command):
+    said = nas_cli(command, "--help")
+    assert said.code == 0
+    assert f"Example:  nas {command}" in said.out
+    assert "--json" in said.out

@@ -1,0 +1,110 @@
+"""The live display: what it works out from the trials it is told of, and how it falls back without a terminal."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from nas.display import Display, Progress
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000):
+    estimate = None if accuracy is None else SimpleNamespace(accuracy=accuracy)
+    cost = SimpleNamespace(macs=macs, params=4_000_000)
+    return SimpleNamespace(number=number, state=state, estimate=estimate, reason=reason, cost=cost, seconds=8.0)
+
+
+def test_time_left_is_measured_on_the_trials_that_ended():
+    clock = Clock()
+    progress = Progress(planned=10, clock=clock)
+    progress.started(trial(0))
+    assert progress.left_s is None
+    clock.now = 20.0
+    progress.ended(trial(0, 0.9))
+    assert progress.left_s == 9 * 20.0
+    clock.now = 25.0  # the second is under way for 5 s
+    assert progress.left_s == 9 * 20.0 - 5.0
+
+
+def test_time_left_ends_with_the_time_limit():
+    clock = Clock()
+    progress = Progress(planned=1000, limit_s=60.0, clock=clock)
+    clock.now = 20.0
+    progress.ended(trial(0, 0.9))
+    assert progress.left_s == 40.0
+    assert progress.share == pytest.approx(1 / 3)
+
+
+def test_trials_of_earlier_runs_count_as_done_but_not_for_the_pace():
+    clock = Clock()
+    progress = Progress(planned=10, done=6, clock=clock)
+    clock.now = 7.0
+    progress.ended(trial(6, 0.9))
+    assert (progress.done, progress.pace_s, progress.left_s) == (7, 7.0, 21.0)
+
+
+def test_the_best_is_the_most_accurate_complete_trial():
+    progress = Progress(planned=10)
+    for number, accuracy, state in [
+        (0, 0.8, "complete"),
+        (1, 0.9, "complete"),
+        (2, 0.95, "pruned"),
+        (3, None, "failed"),
+    ]:
+        progress.ended(trial(number, accuracy, state))
+    assert progress.best.number == 1
+
+
+def test_without_a_terminal_each_trial_is_one_line():
+    out = io.StringIO()
+    display = Display(Progress(planned=3), Console(file=out, width=40))
+    with display:
+        display.started(trial(0))
+        display.reported(0, 0.5)
+        display.ended(trial(0, 0.975))
+        display.ended(trial(1, state="failed", reason="out of memory:\n 2 GB asked"))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("1/3  trial 0  97.5%  310M MACs")
+    assert "failed: out of memory: 2 GB asked" in lines[1]
+    assert "best 97.5%" in lines[1]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_live_screen_shows_everything_within_the_width(width):
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=True, color_system=None)
+    progress = Progress(planned=60)
+    display = Display(progress, console)
+    progress.ended(trial(0, 0.975))
+    progress.ended(trial(1, state="failed", reason="out of memory: " + "very " * 40 + "long"))
+    for number in range(2, 9):
+        progress.started(trial(number))
+    for accuracy in (0.1, 0.5, 0.9):
+        progress.reported(2, accuracy)
+    console.print(display.screen())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for said in ("2 of 60", "97.5%", "trial 2", "▁▅█", "epoch 3", "and 3 more", "1 x out of memory", "left"):
+        assert said in text
+
+
+def test_quiet_says_nothing():
+    out = io.StringIO()
+    with Display(Progress(planned=3), Console(file=out, force_terminal=True), quiet=True) as display:
+        display.started(trial(0))
+        display.ended(trial(0, 0.5))
+    assert out.getvalue() == ""
