@@ -319,11 +319,11 @@ class _Automaton:
                     return False
             return True
 
-        def reached(layer: int, state: State, spent: Cost) -> bool:
+        def reached(layer: int, state: State, spent: Cost, ahead: int) -> bool:
             nonlocal left
             if not promising(layer, state, spent):
                 return False
-            if layer == len(self.layers):
+            if layer == len(self.layers) or (ahead == 0 and upper_only):  # then the cheapest way on fits
                 return True
             left -= 1
             moves = [
@@ -331,11 +331,14 @@ class _Automaton:
                 for move in self.layers[layer][state]
                 if all(prefix.get(name, value) == value for name, value in move.choices)
             ]
-            done = all(name not in prefix for move in moves for name, _ in move.choices)
-            if done and upper_only:
-                return True  # nothing of the prefix lies ahead, and the cheapest way on fits
             moves.sort(key=lambda move: _distance(spent + move.cost, layer + 1, move.state))
-            return any(left > 0 and reached(layer + 1, move.state, spent + move.cost) for move in moves)
+            return any(
+                left > 0
+                and reached(
+                    layer + 1, move.state, spent + move.cost, ahead - sum(name in prefix for name, _ in move.choices)
+                )
+                for move in moves
+            )
 
         def _distance(spent: Cost, layer: int, state: State) -> float:
             """How far outside the middle of its bounds the middle of what is still possible lies."""
@@ -346,7 +349,7 @@ class _Automaton:
                 worst = max(worst, abs(middle - (lower + upper) / 2) / upper)
             return worst
 
-        return reached(0, self.start, Cost())
+        return reached(0, self.start, Cost(), len(prefix))
 
 
 class _Ways:

@@ -8,6 +8,7 @@ Left out: bit-equality with other libraries' weights.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -304,13 +305,16 @@ def traced_cost(module: nn.Module, task: Task) -> Cost:
     Raises:
         UserError: if the module cannot run on such images.
     """
-    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     images = torch.zeros(1, *task.shape)
     training = module.training
     module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fvcore still traces with torch.jit, which torch deprecates
             flops = FlopCountAnalysis(module, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             by_operator = flops.by_operator()
             counted = ActivationCountAnalysis(module, images).unsupported_ops_warnings(False)

@@ -1,0 +1,436 @@
+"""The laws that every space keeps; a space is tested by being listed in `SPACES`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchspaces import SPACES, Architecture, Budget, Scale, Space, Stage, Task, choice, mbconv, per_block, space_named
+from searchspaces.errors import UserError
+from searchspaces.layers import (
+    Act,
+    Chain,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalPool,
+    Graph,
+    Identity,
+    Linear,
+    Node,
+    Norm,
+    Pool,
+    SqueezeExcite,
+    Step,
+    Sum,
+)
+
+SMALL = Task(32, 3, 10)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def rng_of(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("task", [SMALL, Task(64, 1, 7)], ids=str)
+def test_costs_are_what_fvcore_counts_on_the_built_module(name, task):
+    import torch
+
+    from searchspaces.modules import traced_cost
+
+    space, rng = space_named(name), rng_of(1)
+    for scale in (Scale(), Scale(0.5, 0.5)):
+        architecture = space.sample(rng)
+        with torch.random.fork_rng():
+            module = architecture.build(task, scale)
+        ours, counted = architecture.cost(task, scale), traced_cost(module, task)
+        assert (ours.macs, ours.params, ours.activations) == (counted.macs, counted.params, counted.activations)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_module_learns_in_every_parameter(name):
+    import torch
+
+    architecture = space_named(name).sample(rng_of(2))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = architecture.build(SMALL)
+        logits = module(torch.randn(4, 3, 32, 32))  # (batch, classes)
+        assert logits.shape == (4, 10)
+        torch.nn.functional.cross_entropy(logits, torch.arange(4)).backward()
+    for parameter_name, parameter in module.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_a_sample_and_its_mutant_are_members_and_differ(name, seed):
+    space, rng = space_named(name), rng_of(seed)
+    parent = space.sample(rng)
+    child = space.mutate(parent, rng)
+    assert parent in space
+    assert child in space
+    assert child != parent
+    assert child.network(SMALL) != parent.network(SMALL)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_text_and_vector_forms_round_trip(name, seed):
+    space = space_named(name)
+    architecture = space.sample(rng_of(seed))
+    assert Architecture.from_json(architecture.to_json()) == architecture
+    vector = space.encode(architecture)
+    assert vector.shape == (len(space.decisions),)
+    assert space.decode(vector) == architecture
+    assert hash(space.decode(vector)) == hash(architecture)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_decisions_taken_one_by_one_lead_to_members_only(name, seed):
+    space, rng = space_named(name), rng_of(seed)
+    taken: dict = {}
+    while (decision := space.next_decision(taken)) is not None:
+        taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+    assert space.architecture(taken) in space
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_what_is_sampled_or_mutated_under_a_budget_fits(name, seed):
+    space, rng = space_named(name), rng_of(seed)
+    macs = sorted(space.sample(rng_of(3)).cost(SMALL).macs for _ in range(50))
+    feasible = under(name, f"{macs[5]}..{macs[25]}")
+    parent = feasible.sample(rng)
+    child = feasible.mutate(parent, rng)
+    assert child != parent
+    for each in (parent, child):
+        assert macs[5] <= each.cost(SMALL).macs <= macs[25]
+        assert each in feasible
+
+
+_FEASIBLE: dict = {}
+
+
+def under(name: str, budget: str, task: Task = SMALL):
+    """A space under a budget, prepared once for all examples."""
+    key = (name, budget, task)
+    if key not in _FEASIBLE:
+        _FEASIBLE[key] = space_named(name).under(Budget.parse(budget), task)
+    return _FEASIBLE[key]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_generator_is_the_only_randomness_in_another_process_too(name):
+    code = (
+        "import numpy as np; from searchspaces import space_named\n"
+        f"np.random.seed(5); space, rng = space_named({name!r}), np.random.default_rng(7)\n"
+        "first = space.sample(rng); print(first.to_json()); print(space.mutate(first, rng).to_json())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    space, rng = space_named(name), rng_of(7)
+    first = space.sample(rng)
+    assert said == [first.to_json(), space.mutate(first, rng).to_json()]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_references_are_members_and_classics(name):
+    from searchspaces import CLASSICS
+
+    space = space_named(name)
+    for reference, architecture in space.references.items():
+        assert architecture in space
+        assert reference in CLASSICS
+
+
+def test_importing_sampling_and_costing_needs_no_torch():
+    code = (
+        "import sys, numpy as np; import searchspaces as s\n"
+        "f = s.space_named('mbconv').under(s.Budget.parse('400M'), s.Task())\n"
+        "f.sample(np.random.default_rng(0)).cost(s.Task()); f.counted()\n"
+        "assert not {'torch', 'ray', 'optuna', 'pandas', 'plotly'} & set(sys.modules), sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# A space small enough to enumerate, with all there is: shared, per-stage and per-block choices, open cells, depth 0.
+
+
+def plain(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu") -> Node:
+    return Chain(Conv(width, kernel, stride), Norm(), Act(act))
+
+
+def head(c_in: int, width: int, stride: int, *, classes: int) -> Node:
+    return Chain(GlobalPool(), Flatten(), Linear(classes))
+
+
+def tiny() -> Space:
+    return Space(
+        "tiny",
+        act=choice("relu", "silu"),
+        stem=Stage(plain, width=8, stride=2),
+        stages=[
+            Stage(choice(plain, mbconv), width=choice(8, 16), depth=choice(1, 2), stride=2, kernel=choice(3, 5),
+                  expansion=choice(2, 3), act="relu"),
+            Stage(mbconv, width=16, depth=choice(0, 1, 2), kernel=per_block(3, 5, 7), se=per_block(0, 0.25)),
+            Stage(per_block(plain, mbconv), width=choice(16, 24), depth=choice(1, 2), expansion=per_block(2, 4)),
+        ],
+        head=Stage(head, width=1),
+    )  # fmt: skip
+
+
+TINY = tiny()
+
+
+@pytest.fixture(scope="module")
+def members():
+    """All architectures of the tiny space, with their costs."""
+    return {member: member.cost(SMALL) for member in TINY.enumerate()}
+
+
+def test_the_size_is_the_number_of_different_networks(members):
+    # shared 2; stage 1: 2 widths x 2 depths x (plain: 2 kernels + mbconv: 2 x 2) = 24;
+    # stage 2: 1 + 6 + 36 = 43; stage 3: 2 widths x (3 + 9) = 24: a block is plain, or mbconv with 2 expansions
+    assert TINY.size == 2 * 24 * 43 * 24 == len(members) == sum(1 for _ in TINY.enumerate())
+    some = list(members)[::29]
+    assert len({each.network(SMALL) for each in some}) == len(some)
+
+
+def test_sampling_is_uniform(members):
+    # Over the 49,536 members, in 1,000 equal cells by rank: chi-square with 999 degrees of freedom; the mean is 999,
+    # the standard deviation sqrt(2 * 999) = 44.7; the band is 5 of them.
+    rank = {member: index for index, member in enumerate(members)}
+    rng = rng_of(0)
+    counts = np.bincount([rank[TINY.sample(rng)] * 1000 // len(members) for _ in range(50_000)], minlength=1000)
+    sizes = np.bincount([index * 1000 // len(members) for index in range(len(members))], minlength=1000)
+    expected = 50_000 * sizes / len(members)
+    assert abs(((counts - expected) ** 2 / expected).sum() - 999) < 5 * 44.7
+
+
+BUDGETS = ["200K", "300K", "350K", "400K", "600K", "300K..400K", "500K..520K", "60%", "params=15K", "params=10K..12K"]
+
+
+@pytest.mark.parametrize("text", BUDGETS)
+def test_counts_are_those_of_brute_force(members, text):
+    feasible = TINY.under(Budget.parse(text), SMALL)
+    brute = sum(map(feasible.budget.admits, members.values()))
+    assert brute > 0
+    count = feasible.count
+    assert count.low <= brute <= count.high
+    assert count.high - count.low <= 0.001 * brute
+    coarse = feasible.counted(bins=64)
+    assert coarse.low <= brute <= coarse.high
+
+
+def test_counts_of_spaces_beyond_64_bits_are_exact():
+    # 60 blocks of 8 to 8 channels on 8 x 8 pixels: 4096 k**2 MACs each, with k of 1, 3, 5, 7; the head has 8 * 512.
+    stages = [Stage(plain, width=8, depth=5, kernel=per_block(1, 3, 5, 7)) for _ in range(12)]
+    space, task = Space("large", stages=stages, head=Stage(head, width=1)), Task(8, 8, 512)
+    assert space.size == 4**60
+    ways = {1: 1}  # in units of 4096 MACs, the head's among them
+    for _ in range(60):
+        more: dict = {}
+        for units, count in ways.items():
+            for kernel in (1, 3, 5, 7):
+                more[units + kernel**2] = more.get(units + kernel**2, 0) + count
+        ways = more
+    for units in (61, 100, 1000, 1261, 2000, 2941):
+        count = space.under(Budget.parse(str(4096 * units)), task).count
+        assert count.low == count.high == sum(n for u, n in ways.items() if u <= units)
+
+
+@pytest.mark.parametrize("text", ["300K..400K", "macs=400K,params=12K"])
+def test_sampling_under_a_budget_is_uniform(members, text):
+    # As above, over what fits, in 200 cells: mean 199, standard deviation sqrt(2 * 199) = 19.9; the band is 5 of them.
+    feasible = TINY.under(Budget.parse(text), SMALL)
+    fits = [member for member, cost in members.items() if feasible.budget.admits(cost)]
+    cell = {member: index * 200 // len(fits) for index, member in enumerate(fits)}
+    rng = rng_of(0)
+    draws = 20_000
+    counts = np.bincount([cell[feasible.sample(rng)] for _ in range(draws)], minlength=200)
+    expected = draws * np.bincount(list(cell.values())) / len(fits)
+    assert abs(((counts - expected) ** 2 / expected).sum() - 199) < 5 * 19.9
+
+
+def test_at_most_one_draw_in_twenty_is_rejected():
+    feasible = under("mbconv", "360M..400M", Task())
+    rng = rng_of(0)
+    hits = sum(feasible.budget.admits(feasible._draw(rng).cost(Task())) for _ in range(1000))
+    assert hits >= 950
+
+
+@pytest.mark.parametrize("text", ["250K", "300K..320K", "macs=350K,params=9K", "macs=290K..330K,params=5K..9K"])
+def test_open_options_are_those_that_some_member_within_the_budget_takes(members, text):
+    feasible = TINY.under(Budget.parse(text), SMALL)
+    fits = [m.choices for m, cost in members.items() if feasible.budget.admits(cost)]
+    assert fits
+    rng = rng_of(0)
+    for _ in range(6):
+        taken: dict = {}
+        alive = fits
+        while (decision := feasible.next_decision(taken)) is not None:
+            assert set(decision.options) == {choices[decision.name] for choices in alive if decision.name in choices}
+            taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+            alive = [choices for choices in alive if choices.get(decision.name) == taken[decision.name]]
+        assert feasible.architecture(taken) in feasible
+
+
+def test_a_budget_that_nothing_meets_is_refused_with_the_smallest_cost(members):
+    smallest = min(cost.macs for cost in members.values())
+    with pytest.raises(UserError, match=f"{smallest:,}"):
+        TINY.under(Budget.parse(str(smallest - 1)), SMALL)
+    assert TINY.under(Budget.parse(str(smallest)), SMALL).count.low >= 1
+
+
+def test_a_band_between_two_costs_is_given_up_and_not_searched_for_ever(members):
+    macs = sorted({cost.macs for cost in members.values()})
+    gap = next((a, b) for a, b in itertools.pairwise(macs) if b - a > 2)
+    with pytest.raises(UserError, match="fits"):
+        TINY.under(Budget.parse(f"{gap[0] + 1}..{gap[1] - 1}"), SMALL).sample(rng_of(0))
+
+
+@pytest.mark.parametrize("size", [224, 64, 32, 28, 8])
+def test_small_images_keep_a_last_feature_map_of_four_pixels(size):
+    space = space_named("mbconv")
+    network = space.sample(rng_of(0)).network(Task(size, 3, 10))
+    shape = (3, size, size)
+    for stage in network.children()[:-1]:
+        shape = stage.shape(shape)
+    assert shape[1] >= 4
+
+
+# The peak of memory, told a second way: operations in the order they run, and which values each still needs.
+
+
+def operations(node: Node, given, value: int, found: list) -> int:
+    """Append (inputs, size, extra, may work in place) for each operation; return the value that holds the result."""
+
+    def emit(inputs, size, extra=0, in_place=False):
+        found.append((inputs, size, extra, in_place))
+        return len(found)
+
+    if isinstance(node, Chain):
+        for child, shape in node.steps(given):
+            value = operations(child, shape, value, found)
+        return value
+    if isinstance(node, (Identity, Flatten)):
+        return value
+    if isinstance(node, (Sum, Concat)):
+        ends = [operations(branch, given, value, found) for branch in node.branches]
+        return emit(ends, math.prod(node.shape(given)), in_place=isinstance(node, Sum))
+    if isinstance(node, Graph):
+        values, joined = [value], node.shapes(given)[1]
+        for step, shape in zip(node.steps, joined, strict=True):
+            inputs = [values[index] for index in step.inputs]
+            if len(inputs) > 1:
+                inputs = [emit(inputs, math.prod(shape), in_place=step.join != "concat")]
+            values.append(operations(step.node, shape, inputs[0], found))
+        return values[-1]
+    extra = given[0] + node.reduced if isinstance(node, SqueezeExcite) else 0
+    return emit([value], math.prod(node.shape(given)), extra, node.in_place or isinstance(node, SqueezeExcite))
+
+
+def peak_bytes(node: Node, given) -> int:
+    found: list = []
+    result = operations(node, given, 0, found)
+    sizes = [math.prod(given), *(size for _, size, _, _ in found)]
+    last = {value: index for index, (inputs, *_) in enumerate(found) for value in inputs} | {result: len(found)}
+    alive, peak = {0}, sizes[0]
+    for index, (inputs, size, extra, in_place) in enumerate(found):
+        dying = {value for value in inputs if last[value] == index}
+        held = sum(sizes[value] for value in alive)
+        reused = in_place and any(sizes[value] == size for value in dying)
+        peak = max(peak, held + max(extra, 0 if reused else size))
+        alive = (alive - dying) | {index + 1}
+    return 4 * peak
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_peak_of_memory_is_that_of_the_operations_one_by_one(name):
+    rng = rng_of(4)
+    for _ in range(5):
+        architecture = space_named(name).sample(rng)
+        assert architecture.cost(SMALL).peak_activation_bytes == peak_bytes(architecture.network(SMALL), SMALL.shape)
+
+
+def test_the_peak_of_memory_of_odd_trees():
+    graph = Graph((Step(Conv(4), (0,)), Step(Act(), (0,)), Step(Norm(), (1, 2)), Step(Conv(8), (3, 1), "concat")))
+    for node in (
+        Sum(Identity(), Chain(Act(), Conv(4))),
+        Concat(Identity(), Conv(3), Chain(Pool("max", 3, 1), Conv(2))),
+        Sum(Conv(4), Conv(4), Identity()),
+        Sum(Identity(), Chain(Conv(16), Act(), SqueezeExcite(2), Conv(4))),
+        Chain(Conv(4), Concat(Conv(1), Conv(9), Conv(30))),
+        graph,
+    ):
+        assert node.cost((4, 6, 6)).peak_activation_bytes == peak_bytes(node, (4, 6, 6)), node
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("400Q", "400Q"), ("-5M", "-5M"), ("0", "above 0"), ("flops=3M", "unknown cost 'flops'"), ("2..1", "lower"),
+        ("101%", "100%"), ("macs=1M,macs=2M", "twice"), ("1M..50%", "1M..50%"), ("", "not a number"),
+    ],
+)  # fmt: skip
+def test_a_budget_that_cannot_be_read_is_refused_in_one_line(text, said):
+    with pytest.raises(UserError, match=said) as refused:
+        Budget.parse(text)
+    assert "\n" not in str(refused.value)
+
+
+@given(lower=st.integers(1, 10**12), more=st.integers(0, 10**12))
+def test_a_budget_reads_back(lower, more):
+    budget = Budget.parse(f"{lower}..{lower + more},params={lower}")
+    assert Budget.parse(str(budget)) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"space": "mbcnov", "choices": {}}', "did you mean 'mbconv'"),
+        ('{"space": "mbconv", "choices": {"stage2.kernal": 3}}', "did you mean 'stage2.kernel'"),
+        ('{"space": "mbconv", "choices": {}}', "no choice for act"),
+        ('{"space": "mbconv", "choices": {"act": "relu7"}}', "cannot be 'relu7'"),
+        ("[]", "not an architecture"), ("{", "not an architecture"), ('{"space": "x.py:y", "choices": {}}', "unknown"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_no_architecture_is_refused(text, said):
+    with pytest.raises(UserError, match=said):
+        Architecture.from_json(text)
+
+
+def test_a_declaration_that_cannot_be_is_refused_when_it_is_made():
+    for wrong, said in [
+        (lambda: Stage(mbconv, width=8, kernal=3), "did you mean 'kernel'"),
+        (lambda: Stage(mbconv, width=8, depth=choice(0, 1), stride=2), "depth 0"),
+        (lambda: Stage(mbconv, width=choice(8, 8)), "different"),
+        (lambda: Stage(mbconv, width=0), "width"),
+        (lambda: Space("s", stages=[Stage(mbconv, width=8)], dilation=2), "no cell takes 'dilation'"),
+        (lambda: Space("s", stages=[Stage(mbconv, width=8, name="a"), Stage(mbconv, width=8, name="a")]), "same name"),
+        (lambda: Stage(per_block(plain, mbconv), width=8, expansion=choice(2, 3)), "per_block"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            wrong()
+
+
+def test_json_forms_are_plain():
+    read = json.loads(space_named("mbconv").references["efficientnet_b0"].to_json())
+    assert read["space"] == "mbconv"
+    assert read["choices"]["stage3.kernel"] == 5
