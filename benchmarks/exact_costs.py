@@ -1,7 +1,7 @@
-"""Random architectures against fvcore, to the last MAC and parameter: `python benchmarks/exact_costs.py [N] [SPACE...]`.
+"""Random architectures against fvcore, to the last MAC: `python benchmarks/exact_costs.py [N] [SPACE...]`.
 
-Builds N (300) architectures of each space (all) at 224x224x3:1000, counts MACs, parameters and activations with fvcore, and
-prints how many agree with our costs. Ends with 1 if one does not.
+Builds N (300) architectures of each space (all) at 224x224x3:1000, counts MACs, parameters and activations with
+fvcore, and prints how many agree with our costs. Ends with 1 if one does not.
 """
 
 from __future__ import annotations
