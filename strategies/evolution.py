@@ -48,10 +48,10 @@ class RegularizedEvolution:
     Args:
         space: what may be proposed; a budget is its business.
         trials: how many the study plans; gives the default population, and nothing else.
-        population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default an eighth of
-            `trials`, at least 10 and at most 100; 25 for 200 trials.
-        tournament: draws that compete to be the parent (S in the paper, which uses 25). By default a quarter of the
-            population, as in the paper; 6 of 25.
+        population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default a fifth of
+            `trials`, at least 10 and at most 100; 40 for 200 trials.
+        tournament: draws that compete to be the parent (S in the paper, which uses 25). By default half of the population,
+            at most 25: small populations, of short studies, want more pressure; 20 of 40.
         identity: chance of the paper's identity mutation, which trains the parent again. The paper has 0.05; here 0, since
             a study promises to train nothing twice. Above 0 is asking for such repetitions.
         start_from: architectures proposed before anything else, in order: names among `space.references`, or the JSON text
@@ -72,9 +72,9 @@ class RegularizedEvolution:
         start_from: str | Sequence[str] = (),
     ) -> None:
         if population is None:
-            population = min(max(trials // 8, 10), 100)
+            population = min(max(trials // 5, 10), 100)
         if tournament is None:
-            tournament = max(2, population // 4)
+            tournament = min(population // 2, 25)
         if population < 2:
             raise UserError(f"population must be at least 2, got {population}")
         if not 1 <= tournament <= population:

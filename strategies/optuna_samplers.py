@@ -89,7 +89,7 @@ class OptunaStrategy:
         if self._learned < self._startup:
             return sample_new(self._space, self._known, rng)
         sampler = self._sampler(int(rng.integers(2**32)))
-        if isinstance(sampler, TPESampler):
+        if isinstance(sampler, TPESampler) and sampler._multivariate:
             _condition(sampler, self._space, self._known)
         study = _copy(self._study)
         proposal = self._propose(sampler, study)
@@ -216,19 +216,28 @@ class _NewThatFits(_ParzenEstimator):
         first = drawn = super().sample(rng, size)
         for _ in range(_BATCHES):
             table = np.stack([drawn[decision.name] for decision in decisions], axis=1).astype(int) - 1  # choice 0 is -1
-            for row in table:
-                anything = [int(rng.randint(len(decision.options))) for decision in decisions]
-                indices = np.where(row == _INACTIVE, anything, row)
-                choices = {d.name: d.options[i] for d, i in zip(decisions, indices, strict=True)}
-                architecture = self._space.architecture(choices)
-                if architecture not in self._known and architecture in self._space:
+            for row in table.tolist():
+                architecture = self._completed(row, rng)
+                if architecture is not None and architecture not in self._known:
                     kept[architecture] = self._space.encode(architecture)
             if len(kept) >= size:
                 break
             drawn = super().sample(rng, size)
         if not kept:
             return first
-        return {d.name: np.array([row[i] + 1.0 for row in kept.values()][:size]) for i, d in enumerate(decisions)}
+        candidates = np.stack(list(kept.values())[:size]) + 1.0  # (candidates, decisions); choice 0 is -1
+        return {decision.name: candidates[:, i] for i, decision in enumerate(decisions)}
+
+    def _completed(self, row: list[int], rng: np.random.RandomState) -> Architecture | None:
+        """The architecture of indices of options, any option where there is -1; None where it does not fit."""
+        choices = {
+            decision.name: decision.options[rng.randint(len(decision.options)) if index == _INACTIVE else index]
+            for decision, index in zip(self._space.decisions, row, strict=True)
+        }
+        try:
+            return self._space.architecture(choices)
+        except UserError:
+            return None
 
 
 def _condition(sampler: TPESampler, space: Space, known: set[Architecture]) -> None:
