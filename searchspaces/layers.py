@@ -3,7 +3,8 @@
 Each node knows the shape it gives and what it costs on a shape; `searchspaces.modules` knows the torch module that it
 is. Nodes are hashable and compare by what they compute, so costs of equal pieces on equal shapes are worked out once.
 
-Leaves: Conv, Linear, Norm, Act, Pool, GlobalPool, SqueezeExcite, Dropout, DropPath, Flatten, Identity, Slice, Shuffle.
+Leaves: Conv, Linear, Norm, Act, Pool, GlobalPool, SqueezeExcite, Dropout, DropPath, Flatten, Identity, Slice,
+Shuffle, Pad, Shift, Scaled, Gain.
 Combinations: Chain (one after the other), Sum (branches added), Concat (branches side by side in channels),
 Graph (free wiring).
 """
@@ -275,6 +276,14 @@ class Scaled(_Elementwise):
     """Its input times a constant: residual scaling (Szegedy 2016, arXiv:1602.07261, sec. 3.3)."""
 
     factor: float
+
+
+@_node
+class Gain(_Elementwise):
+    """Its input times one learnt number, 0 at first: SkipInit (De & Smith 2020, arXiv:2002.10444, sec. 3)."""
+
+    def _additive(self, given: Shape) -> tuple[int, int, int]:
+        return 0, 1, 0
 
 
 @_node
@@ -562,14 +571,16 @@ class Step:
         node: what is done.
         inputs: which values it takes: 0 is the graph's input, 1 the first step's output, ...
         join: how several inputs become one.
+        weights_of: the value of an earlier, equal step whose parameters it shares (PolyNet); None has its own.
     """
 
     node: Node
     inputs: tuple[int, ...]
     join: Literal["sum", "mean", "concat"] = "sum"
+    weights_of: int | None = None
 
     def _values(self) -> tuple[object, ...]:
-        return (self.node, self.inputs, self.join if len(self.inputs) > 1 else "sum")
+        return (self.node, self.inputs, self.join if len(self.inputs) > 1 else "sum", self.weights_of)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Step) and self._values() == other._values()
@@ -594,6 +605,9 @@ class Graph(Node):
         for index, step in enumerate(self.steps):
             if not step.inputs or not all(0 <= value <= index for value in step.inputs):
                 raise ShapeError(f"step {index} of a graph takes {step.inputs}, but only values 0 to {index} are there")
+            shared = step.weights_of
+            if shared is not None and not (0 < shared <= index and self.steps[shared - 1].node == step.node):
+                raise ShapeError(f"step {index} of a graph cannot share the weights of value {shared}: no equal step")
 
     def children(self) -> tuple[Node, ...]:
         return tuple(step.node for step in self.steps)
@@ -611,6 +625,8 @@ class Graph(Node):
                 if len(set(inputs)) != 1:
                     raise ShapeError(f"inputs of a {step.join} differ in shape: {inputs}")
                 joined.append(inputs[0])
+            if step.weights_of is not None and joined[step.weights_of - 1] != joined[-1]:
+                raise ShapeError(f"weights shared between {joined[step.weights_of - 1]} and {joined[-1]}")
             values.append(step.node.shape(joined[-1]))
         return values, joined
 
@@ -620,7 +636,8 @@ class Graph(Node):
     def _additive(self, given: Shape) -> tuple[int, int, int]:
         _, joined = self.shapes(given)
         costs = [_additive(step.node, shape) for step, shape in zip(self.steps, joined, strict=True)]
-        return sum(c[0] for c in costs), sum(c[1] for c in costs), sum(c[2] for c in costs)
+        params = sum(cost[1] for step, cost in zip(self.steps, costs, strict=True) if step.weights_of is None)
+        return sum(c[0] for c in costs), params, sum(c[2] for c in costs)
 
     def _peak(self, given: Shape, keep: bool) -> int:
         values, joined = self.shapes(given)

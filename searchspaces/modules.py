@@ -133,6 +133,15 @@ class _Scaled(nn.Module):
         return x * self.factor
 
 
+class _Gain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
 class _SqueezeExcite(nn.Module):
     """Channels reweighted by the mean over the image."""
 
@@ -189,7 +198,10 @@ class _Graph(nn.Module):
     def __init__(self, graph: layers.Graph, given: Shape) -> None:
         super().__init__()
         joined = graph.shapes(given)[1]
-        self.nodes = nn.ModuleList(_build(step.node, shape) for step, shape in zip(graph.steps, joined, strict=True))
+        self.nodes = nn.ModuleList()
+        for step, shape in zip(graph.steps, joined, strict=True):
+            shared = step.weights_of
+            self.nodes.append(_build(step.node, shape) if shared is None else self.nodes[shared - 1])
         self.inputs = [step.inputs for step in graph.steps]
         self.joins = [_JOINS[step.join] for step in graph.steps]
         last = {value: index for index, inputs in enumerate(self.inputs) for value in inputs}
@@ -279,6 +291,7 @@ _MODULES: Final[Mapping[type[Node], Callable[[Any, Shape], nn.Module]]] = {
     layers.Dropout: lambda node, given: nn.Dropout(node.rate),
     layers.DropPath: lambda node, given: _DropPath(),
     layers.Scaled: lambda node, given: _Scaled(node.factor),
+    layers.Gain: lambda node, given: _Gain(),
     layers.Flatten: lambda node, given: nn.Flatten(),
     layers.Identity: lambda node, given: nn.Identity(),
     layers.Slice: lambda node, given: _Slice(node.start, node.stop),
