@@ -1,0 +1,20 @@
+"""What happened, and what goes on? Studies, their ledgers, the engines. Importing this imports no Optuna and no pandas."""
+
+from studies.engine import Ending, Engine, Job, LocalEngine
+from studies.study import Study
+from studies.trial import Event, StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
+
+__all__ = [
+    "Ending",
+    "Engine",
+    "Event",
+    "Job",
+    "LocalEngine",
+    "Study",
+    "StudyEnded",
+    "StudyStarted",
+    "Trial",
+    "TrialEnded",
+    "TrialReported",
+    "TrialStarted",
+]

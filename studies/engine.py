@@ -1,0 +1,163 @@
+"""Where estimators run. An engine knows nothing of strategies and ledgers: it is given jobs and hands back how they ended."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from estimators import Diverged, Estimate, Pruned, TrialContext
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from searchspaces import Architecture
+
+Report = Callable[[int, int, float], bool]
+"""Takes a trial's number, the step (1 after the first epoch) and the accuracy in [0, 1]; False means stop."""
+
+_TRACEBACK: Final = 4000  # characters kept, from the end
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One trial to run.
+
+    Attributes:
+        seed: the only randomness of the estimate.
+    """
+
+    number: int
+    architecture: Architecture
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a job ended.
+
+    Attributes:
+        accuracy: in [0, 1]; None for a failed one.
+        curve: accuracy after each epoch, in [0, 1]; empty for a failed one.
+        seconds: wall-clock time.
+        reason: why it failed or was pruned.
+        details: plain JSON values.
+    """
+
+    state: Literal["complete", "pruned", "failed"]
+    seconds: float
+    accuracy: float | None = None
+    curve: tuple[float, ...] = ()
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Runs jobs until there are no more."""
+
+    def run(
+        self,
+        estimator: Estimator,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
+        """Ask for jobs, run them, and return when there is none left and none under way.
+
+        The three functions are called from one thread, that of the caller. Any of them may raise: the engine then stops what
+        is under way and lets the error through.
+
+        Args:
+            estimator: estimates each job's architecture, with the job's seed.
+            next_job: gives the next job. None means none for now: ask again after another one has ended.
+            report: called as accuracies come in.
+            done: called once for each job, with its number.
+        """
+        ...
+
+
+class LocalEngine:
+    """One job after the other, in this process.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self._device = device
+
+    def run(
+        self,
+        estimator: Estimator,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
+        """As in `Engine`."""
+        while (job := next_job()) is not None:
+            done(job.number, run_job(estimator, job, report, self._device))
+
+
+def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto") -> Ending:
+    """Estimate one job; whatever the estimator raises becomes an ending, and what `report` raises comes through.
+
+    Args:
+        estimator, job: what is to be done.
+        report: as in `Engine.run`.
+        device: for the trial's context.
+    """
+    start = time.perf_counter()
+    unheard: list[BaseException] = []
+
+    def checked_report(step: int, accuracy: float) -> bool:
+        step, accuracy = int(step), float(accuracy)
+        if step < 1 or not 0.0 <= accuracy <= 1.0:  # NaN fails here too
+            raise ValueError(f"report(step, accuracy) needs a step from 1 and an accuracy in [0, 1], got {step}, {accuracy}")
+        try:
+            return report(job.number, step, accuracy)
+        except BaseException as error:  # a full disk is not the estimator's failure, even if it catches everything
+            unheard.append(error)
+            raise
+
+    try:
+        estimate = estimator.estimate(job.architecture, TrialContext(job.seed, device, checked_report))
+        if not isinstance(estimate, Estimate):
+            raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
+        details = json.loads(json.dumps(dict(estimate.details), default=str))
+        ending = Ending("complete", float(estimate.seconds), float(estimate.accuracy), tuple(estimate.curve), None, details)
+    except Pruned as pruned:
+        ending = Ending("pruned", pruned.seconds, pruned.accuracy, pruned.curve, f"pruned: {pruned}")
+    except Exception as error:
+        where = {} if isinstance(error, Diverged) else {"traceback": traceback.format_exc()[-_TRACEBACK:]}
+        ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
+    if unheard:
+        raise unheard[0]
+    return ending
+
+
+def failure_kind(reason: str | None) -> str:
+    """What failed trials have in common that failed alike.
+
+    >>> failure_kind("out of memory: tried to allocate 2 GiB"), failure_kind("ValueError: 3 is not 4")
+    ('out of memory', 'ValueError')
+    """
+    return (reason or "").partition(":")[0]
+
+
+def _reason(error: Exception) -> str:
+    """One line: what kind of failure, and the error's own words."""
+    message = " ".join(str(error).split())
+    if isinstance(error, Diverged):
+        kind = "diverged"
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _says_out_of_memory(message):
+        kind = "out of memory"
+    else:
+        kind = type(error).__name__
+    return f"{kind}: {message}" if message else kind
+
+
+def _says_out_of_memory(message: str) -> bool:
+    """How torch's CPU, MPS and older CUDA allocators say it, in a plain RuntimeError."""
+    return any(words in message for words in ("out of memory", "can't allocate memory", "not enough memory"))

@@ -1,0 +1,127 @@
+"""What a study knows of one architecture that it tried, and what it tells while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from estimators import Estimate
+from strategies import Outcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from searchspaces import Architecture, Cost
+
+State = Literal["running", "complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An architecture, what became of it, and when.
+
+    Attributes:
+        number: from 0, in the order of the starts.
+        architecture: what was tried.
+        cost: of the architecture, on the deployment task.
+        state: `running` until it ends; one that was running when its process died stays so until it is run again.
+        told: how many ends were known when it started; with `rank` this is the order in which a strategy learned.
+        accuracy: in [0, 1] on the validation images. None while running or failed; of a pruned trial the last reported.
+        curve: accuracy in [0, 1] at each report, first to last.
+        seconds: wall-clock time of the estimate; None while running.
+        reason: why it failed or was pruned; begins with a kind, as in `out of memory: ...`.
+        details: what else the estimator said, plain JSON values.
+        rank: its place among the ends, from 0; None while running.
+        started, ended: local time.
+    """
+
+    number: int
+    architecture: Architecture
+    cost: Cost
+    state: State
+    told: int
+    accuracy: float | None = None
+    curve: tuple[float, ...] = ()
+    seconds: float | None = None
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    rank: int | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """What the estimator said of a complete trial, else None."""
+        if self.state != "complete" or self.accuracy is None:
+            return None
+        return Estimate(self.accuracy, self.seconds or 0.0, self.curve, self.details)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What a strategy is told of it."""
+        return Outcome(self.state, self.accuracy, self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStarted:
+    """A run begins.
+
+    Attributes:
+        ended: trials of earlier runs that ended already.
+        again: trials that an earlier run left unfinished and that are now run again.
+        trials: how many there will be in all; None where only time or the space is the limit.
+        seconds: after which no trial is started; None where there is no such limit.
+    """
+
+    ended: int
+    again: int
+    trials: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial is in the ledger and about to be estimated."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialReported:
+    """A running trial told its accuracy.
+
+    Attributes:
+        step: 1 after the first epoch.
+        accuracy: in [0, 1].
+        stop: whether the pruner stops it here.
+    """
+
+    number: int
+    step: int
+    accuracy: float
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial came to an end, good or bad, and the ledger knows."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEnded:
+    """A run is over.
+
+    Attributes:
+        kind: `trials` or `time` (the limits), `exhausted` (nothing new is left in the space), `failing` (every trial fails
+            alike), `stuck` (the strategy proposes nothing that may be trained), `interrupted` (Ctrl-C).
+        reason: the same in one line for a person.
+    """
+
+    kind: Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
+    reason: str
+
+
+Event = StudyStarted | TrialStarted | TrialReported | TrialEnded | StudyEnded
