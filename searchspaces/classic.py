@@ -51,9 +51,12 @@ class Classic:
         task = task or self.task
         return self.tree(task).cost(task.shape)
 
-    def build(self, task: Task | None = None, drop_path: float = 0.0) -> nn.Module:
-        """A fresh torch module from images (batch, channels, height, width) to logits (batch, classes)."""
+    def build(self, task: Task | None = None, drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
+        """A fresh torch module from images (batch, channels, height, width) to logits (batch, classes).
+
+        With `auxiliary`, its auxiliary heads are built too, and while training it gives (logits, *their logits).
+        """
         from searchspaces.modules import build
 
         task = task or self.task
-        return build(self.tree(task), task.shape, drop_path)
+        return build(self.tree(task), task.shape, drop_path, auxiliary)

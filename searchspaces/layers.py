@@ -4,7 +4,7 @@ Each node knows the shape it gives and what it costs on a shape; `searchspaces.m
 is. Nodes are hashable and compare by what they compute, so costs of equal pieces on equal shapes are worked out once.
 
 Leaves: Conv, Linear, Norm, Act, Pool, GlobalPool, SqueezeExcite, Dropout, DropPath, Flatten, Identity, Slice,
-Shuffle, Pad, Shift, Scaled, Gain.
+Shuffle, Pad, Shift, Scaled, Gain, Auxiliary.
 Combinations: Chain (one after the other), Sum (branches added), Concat (branches side by side in channels),
 Graph (free wiring).
 """
@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import ClassVar, Final, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Final, Literal, TypeVar, dataclass_transform
 
 from searchspaces.cost import Cost
 from searchspaces.task import Shape
@@ -145,7 +145,7 @@ class Conv(Node):
     Attributes:
         width: output channels.
         kernel: side in pixels, or (height, width).
-        stride: pixels between outputs.
+        stride: pixels between outputs, or (height, width).
         groups: the input's channels for a depthwise convolution.
         bias: whether each output channel has one.
         padding: pixels of zeros on each side, or (height, width); None keeps the size at stride 1 (odd kernels).
@@ -159,7 +159,7 @@ class Conv(Node):
 
     width: int
     kernel: int | tuple[int, int] = 1
-    stride: int = 1
+    stride: int | tuple[int, int] = 1
     groups: int = 1
     bias: bool = False
     padding: int | tuple[int, int] | None = None
@@ -170,6 +170,11 @@ class Conv(Node):
     def kernel_hw(self) -> tuple[int, int]:
         """Height and width of the kernel."""
         return _pair(self.kernel)
+
+    @property
+    def stride_hw(self) -> tuple[int, int]:
+        """Pixels between outputs, down and across."""
+        return _pair(self.stride)
 
     @property
     def padding_hw(self) -> tuple[int, int]:
@@ -183,8 +188,8 @@ class Conv(Node):
         if channels % self.groups or self.width % self.groups:
             raise ShapeError(f"{self} cannot split {channels} channels into {self.groups} groups")
         (kernel_h, kernel_w), (pad_h, pad_w), dilation = self.kernel_hw, self.padding_hw, self.dilation
-        out_h = (height + 2 * pad_h - dilation * (kernel_h - 1) - 1) // self.stride + 1
-        out_w = (width + 2 * pad_w - dilation * (kernel_w - 1) - 1) // self.stride + 1
+        out_h = (height + 2 * pad_h - dilation * (kernel_h - 1) - 1) // self.stride_hw[0] + 1
+        out_w = (width + 2 * pad_w - dilation * (kernel_w - 1) - 1) // self.stride_hw[1] + 1
         if out_h < 1 or out_w < 1:
             raise ShapeError(f"{self} leaves nothing of an image of {height}x{width}")
         return (self.width, out_h, out_w)
@@ -292,6 +297,19 @@ class Identity(_Elementwise):
 
     def _peak(self, given: Shape, keep: bool) -> int:
         return math.prod(given)
+
+
+@_node
+class Auxiliary(Identity):
+    """Nothing, but the place of a second classifier that only training uses (Szegedy 2015, arXiv:1409.4842, sec. 5).
+
+    It costs nothing and is not built, unless asked for: `build(..., auxiliary=True)`.
+
+    Attributes:
+        head: from the feature map that passes here to logits.
+    """
+
+    head: Node
 
 
 @_node
@@ -570,13 +588,13 @@ class Step:
     Attributes:
         node: what is done.
         inputs: which values it takes: 0 is the graph's input, 1 the first step's output, ...
-        join: how several inputs become one.
+        join: how several inputs become one; `apart`: they do not, `node` is a `Graph` of as many inputs.
         weights_of: the value of an earlier, equal step whose parameters it shares (PolyNet); None has its own.
     """
 
     node: Node
     inputs: tuple[int, ...]
-    join: Literal["sum", "mean", "concat"] = "sum"
+    join: Literal["sum", "mean", "concat", "apart"] = "sum"
     weights_of: int | None = None
 
     def _values(self) -> tuple[object, ...]:
@@ -596,73 +614,85 @@ class Graph(Node):
     Attributes:
         steps: in the order they run.
         label: what tables and modules call it; no part of what the network is.
+        inputs: how many values it is given; the first step's output then has that number. With several (a cell of
+            NASNet has two) it can only be a step of another graph, that joins `apart`.
     """
 
     steps: tuple[Step, ...]
     label: str = field(default="", compare=False)
+    inputs: int = 1
 
     def __post_init__(self) -> None:
         for index, step in enumerate(self.steps):
-            if not step.inputs or not all(0 <= value <= index for value in step.inputs):
-                raise ShapeError(f"step {index} of a graph takes {step.inputs}, but only values 0 to {index} are there")
+            known = index + self.inputs
+            if not step.inputs or not all(0 <= value < known for value in step.inputs):
+                there = f"only values 0 to {known - 1} are there"
+                raise ShapeError(f"step {index} of a graph takes {step.inputs}, but {there}")
             shared = step.weights_of
-            if shared is not None and not (0 < shared <= index and self.steps[shared - 1].node == step.node):
+            if shared is not None and not (
+                self.inputs <= shared < known and self.steps[shared - self.inputs].node == step.node
+            ):
                 raise ShapeError(f"step {index} of a graph cannot share the weights of value {shared}: no equal step")
 
     def children(self) -> tuple[Node, ...]:
         return tuple(step.node for step in self.steps)
 
-    def shapes(self, given: Shape) -> tuple[list[Shape], list[Shape]]:
-        """The shape of each value (the input first), and the joined shape that each step's node is given."""
-        values, joined = [given], []
+    def shapes(self, given: Any) -> tuple[list[Shape], list[Any]]:
+        """The shape of each value (inputs first), and the joined shape (or shapes apart) that each node is given."""
+        values: list[Shape] = [given] if self.inputs == 1 else list(given)
+        joined: list[Any] = []
         for step in self.steps:
             inputs = [values[index] for index in step.inputs]
             if step.join == "concat":
                 if len({shape[1:] for shape in inputs}) != 1:
                     raise ShapeError(f"inputs of a concat differ in height or width: {inputs}")
                 joined.append((sum(shape[0] for shape in inputs), *inputs[0][1:]))
+            elif step.join == "apart" and len(inputs) > 1:
+                joined.append(tuple(inputs))
             else:
                 if len(set(inputs)) != 1:
                     raise ShapeError(f"inputs of a {step.join} differ in shape: {inputs}")
                 joined.append(inputs[0])
-            if step.weights_of is not None and joined[step.weights_of - 1] != joined[-1]:
-                raise ShapeError(f"weights shared between {joined[step.weights_of - 1]} and {joined[-1]}")
+            if step.weights_of is not None and joined[step.weights_of - self.inputs] != joined[-1]:
+                raise ShapeError(f"weights shared between {joined[step.weights_of - self.inputs]} and {joined[-1]}")
             values.append(step.node.shape(joined[-1]))
         return values, joined
 
-    def _shape(self, given: Shape) -> Shape:
+    def _shape(self, given: Any) -> Shape:
         return self.shapes(given)[0][-1]
 
-    def _additive(self, given: Shape) -> tuple[int, int, int]:
+    def _additive(self, given: Any) -> tuple[int, int, int]:
         _, joined = self.shapes(given)
         costs = [_additive(step.node, shape) for step, shape in zip(self.steps, joined, strict=True)]
         params = sum(cost[1] for step, cost in zip(self.steps, costs, strict=True) if step.weights_of is None)
         return sum(c[0] for c in costs), params, sum(c[2] for c in costs)
 
-    def _peak(self, given: Shape, keep: bool) -> int:
+    def _peak(self, given: Any, keep: Any) -> int:
+        """As of any node; with several inputs, `keep` says of each whether someone else still needs it."""
         values, joined = self.shapes(given)
+        end, first = len(self.steps), self.inputs
         last_use = {index: step for step, each in enumerate(self.steps) for index in each.inputs}
-        if keep:
-            last_use[0] = len(self.steps)
-        last_use[len(self.steps)] = len(self.steps)
-        alive = {0: math.prod(given)}  # numbers held by each value that is still needed
+        for index, kept in enumerate((keep,) if first == 1 else keep):
+            if kept:
+                last_use[index] = end
+        last_use[first + end - 1] = end
+        alive = {index: math.prod(values[index]) for index in range(first)}  # numbers held by each value still needed
         peak = sum(alive.values())
         for index, (step, shape) in enumerate(zip(self.steps, joined, strict=True)):
             freed = {value for value in step.inputs if last_use[value] == index}
-            size = math.prod(shape)
-            if len(step.inputs) == 1:
-                needed = not freed
-                others = sum(alive.values()) - alive[step.inputs[0]]
-                peak = max(peak, others + _peak(step.node, shape, needed))
+            if len(step.inputs) == 1 or step.join == "apart":
+                needed: Any = tuple(value not in freed for value in step.inputs)
+                others = sum(held for value, held in alive.items() if value not in step.inputs)
+                peak = max(peak, others + _peak(step.node, shape, needed if len(needed) > 1 else needed[0]))
             else:
                 in_place = step.join != "concat" and bool(freed)
-                peak = max(peak, sum(alive.values()) + (0 if in_place else size))
+                peak = max(peak, sum(alive.values()) + (0 if in_place else math.prod(shape)))
                 others = sum(held for value, held in alive.items() if value not in freed)
                 peak = max(peak, others + _peak(step.node, shape, False))
             for value in freed:
                 del alive[value]
-            if index + 1 in last_use:
-                alive[index + 1] = math.prod(values[index + 1])
+            if first + index in last_use:
+                alive[first + index] = math.prod(values[first + index])
         return peak
 
 

@@ -38,16 +38,18 @@ ACTIVATION_MODULES: Final[Mapping[str, Callable[[], nn.Module]]] = {
 }
 
 
-def build(node: Node, given: Shape, drop_path: float = 0.0) -> nn.Module:
+def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
     """The module of a node for inputs of one shape.
 
     Args:
         node: the network or a piece of it.
         given: channels, height and width (or features) of one input.
         drop_path: rate of the last `DropPath`; those before it rise linearly towards it.
+        auxiliary: whether its auxiliary heads are built.
 
     Returns:
-        A module from (batch, *given) to (batch, *node.shape(given)).
+        A module from (batch, *given) to (batch, *node.shape(given)); with auxiliary heads, while training, to a tuple
+        of that and each head's logits.
 
     Raises:
         ShapeError: if the node cannot take that shape.
@@ -56,11 +58,13 @@ def build(node: Node, given: Shape, drop_path: float = 0.0) -> nn.Module:
     paths = [each for each in module.modules() if isinstance(each, _DropPath)]
     for index, path in enumerate(paths, start=1):
         path.rate = drop_path * index / len(paths)
+    if auxiliary:
+        module = _WithAuxiliaries(module)
     _initialise(module)
     return module
 
 
-def _build(node: Node, given: Shape) -> nn.Module:
+def _build(node: Node, given: Any) -> nn.Module:
     for kind in type(node).__mro__:
         if kind in _MODULES:
             return _MODULES[kind](node, given)
@@ -180,6 +184,43 @@ class _Shift(nn.Module):
         return functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
 
 
+class _Auxiliary(nn.Module):
+    """The place of an auxiliary head; without the head, nothing."""
+
+    def __init__(self, node: Node, given: Shape) -> None:
+        super().__init__()
+        self.node, self.given = node, given
+        self.head: nn.Module | None = None
+        self.logits: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and self.head is not None:
+            self.logits = self.head(x)  # (batch, classes)
+        return x
+
+
+class _WithAuxiliaries(nn.Module):
+    """A network that gives the logits of its auxiliary heads too, while training."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        for place in self._places():
+            place.head = _build(place.node, place.given)
+
+    def _places(self) -> list[_Auxiliary]:
+        return [each for each in self.network.modules() if isinstance(each, _Auxiliary)]
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+        logits: Tensor = self.network(x)
+        if not self.training:
+            return logits
+        heads = [place.logits for place in self._places()]
+        for place in self._places():
+            place.logits = None  # the graph of a step is freed with the step
+        return (logits, *heads)
+
+
 class _Branches(nn.Module):
     """Modules on one input, joined."""
 
@@ -201,20 +242,20 @@ class _Graph(nn.Module):
         self.nodes = nn.ModuleList()
         for step, shape in zip(graph.steps, joined, strict=True):
             shared = step.weights_of
-            self.nodes.append(_build(step.node, shape) if shared is None else self.nodes[shared - 1])
+            self.nodes.append(_build(step.node, shape) if shared is None else self.nodes[shared - graph.inputs])
         self.inputs = [step.inputs for step in graph.steps]
-        self.joins = [_JOINS[step.join] for step in graph.steps]
+        self.joins = [_JOINS.get(step.join) for step in graph.steps]
         last = {value: index for index, inputs in enumerate(self.inputs) for value in inputs}
         self.freed = [[v for v, used in last.items() if used == index] for index in range(len(self.inputs))]
 
-    def forward(self, x: Tensor) -> Tensor:
-        values: dict[int, Tensor] = {0: x}
-        for index, node in enumerate(self.nodes):
+    def forward(self, *given: Tensor) -> Tensor:
+        values: dict[int, Tensor] = dict(enumerate(given))
+        for index, (node, join) in enumerate(zip(self.nodes, self.joins, strict=True)):
             inputs = [values[value] for value in self.inputs[index]]
-            values[index + 1] = node(inputs[0] if len(inputs) == 1 else self.joins[index](inputs))
+            values[len(given) + index] = node(join(inputs)) if join and len(inputs) > 1 else node(*inputs)
             for value in self.freed[index]:
                 del values[value]
-        return values[len(self.nodes)]
+        return values[len(given) + len(self.nodes) - 1]
 
 
 def _sum(values: list[Tensor]) -> Tensor:
@@ -294,6 +335,7 @@ _MODULES: Final[Mapping[type[Node], Callable[[Any, Shape], nn.Module]]] = {
     layers.Gain: lambda node, given: _Gain(),
     layers.Flatten: lambda node, given: nn.Flatten(),
     layers.Identity: lambda node, given: nn.Identity(),
+    layers.Auxiliary: lambda node, given: _Auxiliary(node.head, given),
     layers.Slice: lambda node, given: _Slice(node.start, node.stop),
     layers.Shuffle: lambda node, given: nn.ChannelShuffle(node.groups),
     layers.Pad: lambda node, given: _Pad(node.width - given[0]),
