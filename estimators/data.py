@@ -1,10 +1,10 @@
 """Images to tell apart: read once, made square, and kept as one uint8 array that all trials share.
 
-Sources: `digits` (scikit-learn's bundled 8x8 digits), a folder with one subfolder per class, an `.npz` of uint8 arrays, and
-`hub:NAME`, an image-classification set of the Hugging Face hub (extra `hub`).
+Sources: `digits` (scikit-learn's bundled 8x8 digits), a folder with one subfolder per class, an `.npz` of uint8
+arrays, and `hub:NAME`, an image-classification set of the Hugging Face hub (extra `hub`).
 
-Nothing read here can run code: arrays are read without pickle, images through Pillow, hub sets through `datasets` 4 or newer,
-which has no loading scripts.
+Nothing read here can run code: arrays are read without pickle, images through Pillow, hub sets through `datasets` 4
+or newer, which has no loading scripts.
 
 Left out: detection and multi-label sets, streaming, and sets that do not fit into memory at the proxy's image size.
 """
@@ -37,7 +37,7 @@ TEST_FRACTION: Final = 0.15
 
 _TEST_SEED: Final = 20_231  # not the study's seed: no study may ever train on another one's test part
 _JUNK: Final = {"thumbs.db", "desktop.ini"}
-_NUMBER_WORDS: Final = frozenset("zero one two three four five six seven eight nine ten".split())
+_NUMBER_WORDS: Final = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
 _KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
 
 
@@ -101,6 +101,8 @@ class ImageData:
             raise UserError(f"data {name!r}: class names repeat")
         if classes < 2:
             raise UserError(f"data {name!r}: at least 2 classes are needed, there is 1")
+        if classes > len(labels):
+            raise UserError(f"data {name!r}: {classes} classes, but only {len(labels)} images")
         _check_range(name, "train_labels", labels, classes)
         if (test_images is None) != (test_labels is None):
             missing = "test_labels" if test_labels is None else "test_images"
@@ -119,13 +121,11 @@ class ImageData:
                 )
             test_part = "own"
         names = known or tuple(str(number) for number in range(classes))
-        if classes > len(labels):
-            raise UserError(f"data {name!r}: {classes} classes, but only {len(labels)} images to train on")
         counts = np.bincount(labels, minlength=classes)
         if counts.min() < 2:
             few = int(counts.argmin())
             raise UserError(
-                f"data {name!r}: class {names[few]!r} has {counts[few]} image{'s' * (counts[few] != 1)} in its training part;"
+                f"data {name!r}: class {names[few]!r} has {counts[few]} images in its training part;"
                 " at least 2 are needed, one to train and one to validate on"
             )
         side = image_size or min(images.shape[1:3])
@@ -194,11 +194,12 @@ def load_data(spec: str, image_size: int | None = None) -> ImageData:
     """Read images by what a person types.
 
     Args:
-        spec: `digits`; a folder with one subfolder per class (or such folders under `train` and `test`); a file `.npz` with
-            uint8 `train_images` (N, H, W[, C]), `train_labels` (N,) and perhaps `test_images`, `test_labels`, `class_names`;
-            or `hub:NAME[:CONFIG]`, a set of the Hugging Face hub or a local folder that `datasets` reads.
-        image_size: side in pixels that every image is brought to: shorter side resized, centre cropped. Without it digits
-            and arrays keep their size and files are decoded at 32 pixels.
+        spec: `digits`; a folder with one subfolder per class (or such folders under `train` and `test`); a file
+            `.npz` with uint8 `train_images` (N, H, W[, C]), `train_labels` (N,) and perhaps `test_images`,
+            `test_labels`, `class_names`; or `hub:NAME[:CONFIG]`, a set of the Hugging Face hub or a local folder
+            that `datasets` reads.
+        image_size: side in pixels that every image is brought to: shorter side resized, centre cropped. Without it
+            digits and arrays keep their size and files are decoded at 32 pixels.
 
     Raises:
         UserError: if there is no such data, or it cannot be used; the message names the file, array or class.
@@ -229,9 +230,12 @@ def _digits(image_size: int | None) -> ImageData:
 
 def _npz(name: str, path: Path, image_size: int | None) -> ImageData:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in _KEYS if key in file.files}
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
             found = file.files
+            arrays = {key: file[key] for key in _KEYS if key in found}
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"data {name!r} cannot be read as an .npz of plain arrays: {_first_line(error)}") from error
     for key in _KEYS[:2]:
@@ -348,7 +352,7 @@ def _hub(spec: str, image_size: int) -> ImageData:
             f"data {spec!r} needs the Hugging Face library; install it with: pip install 'nas-toolkit[hub]'"
         ) from error
     if int(datasets.__version__.split(".")[0]) < 4:
-        raise UserError(f"data {spec!r} needs datasets 4 or newer (older ones can run scripts), got {datasets.__version__}")
+        raise UserError(f"data {spec!r} needs datasets 4 or newer (older ones run scripts), got {datasets.__version__}")
     name, _, config = spec.removeprefix("hub:").partition(":")
     try:
         splits = datasets.load_dataset(name, config or None)
@@ -417,9 +421,7 @@ def _checked_images(name: str, key: str, images: NDArray[Any]) -> NDArray[np.uin
     if images.dtype != np.uint8:
         raise UserError(f"data {name!r}: {key} must be uint8 (0 to 255), got {images.dtype}")
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise UserError(
-            f"data {name!r}: {key} must be (images, height, width) or (images, height, width, channels), got {images.shape}"
-        )
+        raise UserError(f"data {name!r}: {key} must be (images, height, width[, channels]), got {images.shape}")
     return images if images.ndim == 4 else images[..., None]
 
 
@@ -451,7 +453,7 @@ def _squared(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     for index in range(count):
         for channel in range(channels):  # Pillow knows only some numbers of channels, but any single one
             plane = Image.fromarray(np.ascontiguousarray(images[index, :, :, channel]))
-            resized[index, :, :, channel] = plane.resize((side, side), Image.Resampling.BILINEAR)
+            resized[index, :, :, channel] = np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR))
     return resized
 
 

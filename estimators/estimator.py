@@ -1,7 +1,7 @@
 """What an estimator is: it is given an architecture and says how good it is.
 
-An estimator owns no files and no queue. It reports its learning curve as it grows through the context it is given, which
-answers whether to go on; everything else about a trial (its number, its ledger, its engine) is not its business.
+An estimator owns no files and no queue. It reports its learning curve as it grows through the context it is given,
+which answers whether to go on; everything else about a trial (its number, its ledger, its engine) is not its business.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class TrialContext:
     report: Callable[[int, float], bool] = _go_on
 
 
-class Pruned(Exception):
+class Pruned(Exception):  # noqa: N818 - an outcome, not an error
     """The trial was told to stop before its end.
 
     Attributes:
@@ -76,7 +76,7 @@ class Pruned(Exception):
         return f"stopped after epoch {len(self.curve)} at accuracy {self.accuracy:.4f}"
 
 
-class Diverged(Exception):
+class Diverged(Exception):  # noqa: N818
     """The loss or the logits are no longer finite; the message says after how many epochs."""
 
 
@@ -85,7 +85,7 @@ class Estimator(Protocol):
     """Says how good an architecture is, and what it means by that."""
 
     def describe(self) -> dict[str, Any]:
-        """Name, settings and data as plain JSON values: two estimates are comparable only where these are equal."""
+        """Name, settings and data as plain JSON values; estimates are comparable only where these are equal."""
         ...
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:

@@ -1,10 +1,10 @@
 """Train a candidate for a few epochs on the proxy task; its accuracy on the validation images is the estimate.
 
-The recipe is the usual one for small convolutional networks: SGD with Nesterov momentum, a linear warm-up and a cosine to
-zero (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), label smoothing (Szegedy et al. 2016, arXiv:1512.00567,
-sec. 7), weight decay on convolution and linear weights only (He et al. 2019, arXiv:1812.01187, sec. 3.1), random crops and
-mirroring, and cutout (DeVries & Taylor 2017, arXiv:1708.04552). The proxy may shrink the candidate, its images, and the data:
-`docs/proxy.md` says what each of that costs in rank correlation, and how the defaults came about.
+The recipe is the usual one for small convolutional networks: SGD with Nesterov momentum, a linear warm-up and a cosine
+to zero (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), label smoothing (Szegedy et al. 2016,
+arXiv:1512.00567, sec. 7), weight decay on convolution and linear weights only (He et al. 2019, arXiv:1812.01187,
+sec. 3.1), random crops and mirroring, and cutout (DeVries & Taylor 2017, arXiv:1708.04552). The proxy may shrink the
+candidate, its images, and the data: `docs/proxy.md` says what that does to the ranking and how the defaults came about.
 
 Left out: averaging of weights, mixup and learned augmentation, which pay in long trainings only.
 """
@@ -44,8 +44,8 @@ ENOUGH_IMAGES: Final = 4000
 class ShortTraining:
     """A few epochs of training on shrunken candidates and data.
 
-    Deterministic given the architecture and the seed on a CPU, whatever the global generators and torch's number of threads
-    are; the caller's are left as they were. Memory is given back whether the trial ends well or not.
+    Deterministic given the architecture and the seed on a CPU, whatever the global generators and torch's number of
+    threads are; the caller's are left as they were. Memory is given back whether the trial ends well or not.
 
     Attributes:
         data: the images; only their search part is touched.
@@ -57,15 +57,15 @@ class ShortTraining:
         label_smoothing: probability mass spread over all classes, in [0, 1).
         image_size: side in pixels of the images trained on; None leaves them as they are.
         width, depth: what the candidate's widths and depths are multiplied by.
-        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000 images.
+        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000.
         val_fraction: share of the used images to validate on, stratified, in (0, 0.5].
         split_seed: the only randomness of which images are used and which validate.
         crop: images are padded by this share of their side and cropped at random; 0 is off.
-        mirror: mirror every other image left to right; None does so where `ImageData.mirror` says that it keeps the class.
+        mirror: mirror half of the images left to right; None does so where `ImageData.mirror` allows it.
         cutout: side of the hole cut at random, as a share of the image's side; 0 is off.
-        threads: cores that one training uses on a CPU. It changes the order of sums and with it the last digits of the result,
-            so it is part of what the estimator is; 1 is the same on every machine and in every engine, and does not stall
-            beside other work.
+        threads: cores that one training uses on a CPU. It changes the order of sums and with it the last digits of the
+            result, so it is part of what the estimator is; 1 is the same in every engine, and does not stall beside
+            other work.
         device: one of `DEVICES`, used where the trial's context says `auto`. Not part of what the estimator is.
 
     Raises:
@@ -119,9 +119,9 @@ class ShortTraining:
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """Train one architecture and validate it after each epoch.
 
-        A step that runs out of memory is done again in two halves whose gradients are added, and so are all later ones; batch
-        norm then sees half batches. Where the report after the last epoch says stop, there is nothing left to stop: the
-        estimate is given all the same.
+        A step that runs out of memory is done again in two halves whose gradients are added, and so are all later ones;
+        batch norm then sees half batches. Where the report after the last epoch says stop, there is nothing left to
+        stop: the estimate is given all the same.
 
         Raises:
             Pruned: `context.report` said stop before the last epoch.
@@ -147,12 +147,12 @@ class ShortTraining:
         import torch
 
         start = time.perf_counter()
-        init_seed, batch_seed = (int(word) for word in np.random.SeedSequence(context.seed).generate_state(2, np.uint64))
+        init_seed, batch_seed = np.random.SeedSequence(context.seed).generate_state(2, np.uint64).tolist()
         torch.manual_seed(init_seed)  # weights now, dropout and drop-path later
-        generator = torch.Generator().manual_seed(batch_seed)  # order and augmentation: on the CPU, alike on all devices
+        generator = torch.Generator().manual_seed(batch_seed)  # order, augmentation: on the CPU, alike on all devices
 
         model = architecture.build(self.data.task, Scale(self.width, self.depth))
-        model = model.to(device=device, memory_format=torch.channels_last)
+        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = self.split()
         images, labels = self._tensors(train, device)
         scale = _normalisation(images)
@@ -166,11 +166,12 @@ class ShortTraining:
         for epoch in range(self.epochs):
             model.train()
             total = torch.zeros((), device=device)
-            for step, chosen in enumerate(torch.randperm(len(images), generator=generator)[: steps * batch].split(batch)):
+            order = torch.randperm(len(images), generator=generator).to(device)
+            for step in range(steps):
                 rate = self.lr * learning_rate(epoch * steps + step, self.epochs * steps, self.warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                chosen = chosen.to(device)
+                chosen = order[step * batch : (step + 1) * batch]
                 inputs = augmented(scale(images[chosen]), generator, self.crop, bool(self.mirror), self.cutout)
                 optimizer.zero_grad(set_to_none=True)
                 total += stepper.step(inputs, labels[chosen])
@@ -196,7 +197,7 @@ class ShortTraining:
 
 
 def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: up linearly for `warmup * steps` steps, then down a cosine to nearly zero.
+    """Share of the peak at a step: up linearly for `warmup * steps` steps, then down a cosine to nearly zero.
 
     >>> [round(learning_rate(step, 6, 1 / 3), 2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
@@ -211,7 +212,7 @@ def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: b
     """Crop, mirror and cut a hole, each image its own way; the shape stays.
 
     Args:
-        images: float (batch, channels, height, width), normalised, so that the zeros of padding and hole are the mean colour.
+        images: float (batch, channels, height, width), normalised: the zeros of padding and hole are the mean colour.
         generator: on the CPU; the only randomness.
         crop, cutout: shares of the side; see `ShortTraining`.
     """
@@ -219,7 +220,7 @@ def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: b
 
     count, channels, height, width = images.shape
     device = images.device
-    pad = round(crop * height) if crop == 0 else max(1, round(crop * height))
+    pad = math.ceil(crop * height)
     shifts = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
     rows = shifts[0] + torch.arange(height)  # (batch, height), into the padded image
     columns = shifts[1] + torch.arange(width)
@@ -232,7 +233,8 @@ def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: b
     images = padded[which, channel, rows.to(device)[:, None, :, None], columns.to(device)[:, None, None, :]]
     hole = round(cutout * height)
     if hole:
-        corner = torch.randint(0, height, (2, count, 1), generator=generator) - hole // 2  # may leave the image, as in sec. 3.2
+        corner = torch.randint(0, height, (2, count, 1), generator=generator) - hole // 2
+        # The hole may reach beyond the border, as in the paper's sec. 3.2.
         inside = (torch.arange(height) >= corner) & (torch.arange(height) < corner + hole)  # (2, batch, side)
         images = images.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(device), 0.0)
     return images.contiguous(memory_format=torch.channels_last)
@@ -300,11 +302,11 @@ class _Stepper:
         import torch
 
         total = torch.zeros((), device=self._device)
-        for images, targets in zip(inputs.split(self.micro), labels.split(self.micro), strict=True):
+        for part in self._parts(labels):
             with self._autocast():
-                logits = self._model(images)  # (micro, classes)
-                loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
-            loss = loss * (len(targets) / len(labels))
+                logits = self._model(inputs[part])  # (micro, classes)
+                loss = torch.nn.functional.cross_entropy(logits, labels[part], label_smoothing=self._smoothing)
+            loss = loss * (len(logits) / len(labels))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -317,11 +319,14 @@ class _Stepper:
         right = torch.zeros((), dtype=torch.int64, device=self._device)
         finite = torch.ones((), dtype=torch.bool, device=self._device)
         with torch.inference_mode(), self._autocast():
-            for some, targets in zip(images.split(self.micro), labels.split(self.micro), strict=True):
-                logits = self._model(scale(some).contiguous(memory_format=torch.channels_last))
-                right += (logits.argmax(1) == targets).sum()
+            for part in self._parts(labels):
+                logits = self._model(scale(images[part]).contiguous(memory_format=torch.channels_last))
+                right += (logits.argmax(1) == labels[part]).sum()
                 finite &= logits.isfinite().all()
         return int(right) if bool(finite) else -1
+
+    def _parts(self, labels: Tensor) -> list[slice]:
+        return [slice(start, start + self.micro) for start in range(0, len(labels), self.micro)]
 
     def _autocast(self) -> torch.autocast:
         import torch

@@ -1,7 +1,7 @@
-"""Accuracies that somebody has measured already, read from a file: a search without training, thousands of trials a second.
+"""Accuracies that somebody has measured already, read from a file: thousands of trials a second, without training.
 
-For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), whose networks were each trained several
-times: an estimate is one of the recorded trainings, chosen by the trial's seed, as if it had been trained just now.
+For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), whose networks were each trained
+several times: an estimate is one of the recorded trainings, chosen by the trial's seed, as if trained just now.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNITS: Final[Mapping[str, float]] = {"fraction": 1.0, "percent": 100.0}
 class TableEstimator:
     """Looks architectures up in a JSON file.
 
-    The file holds one object: key -> list of accuracies, or key -> object with such a list (or a single number) under `field`.
+    The file holds one object: key -> list of accuracies (or one number), or key -> object with those under `field`.
 
     Args:
         path: the JSON file.
@@ -72,7 +72,8 @@ class TableEstimator:
         """The entry's accuracies in [0, 1]."""
         if isinstance(entry, dict):
             if self._field not in entry:
-                raise UserError(f"table {self._name!r}: entry {key!r} has no {self._field!r}{nearest(self._field, entry)}")
+                hint = nearest(self._field, entry)
+                raise UserError(f"table {self._name!r}: entry {key!r} has no {self._field!r}{hint}")
             entry = entry[self._field]
         values = entry if isinstance(entry, list) else [entry]
         full = UNITS[self._unit]
@@ -80,9 +81,9 @@ class TableEstimator:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise UserError(f"table {self._name!r}: entry {key!r} holds {value!r}, which is no accuracy")
             if not 0 <= value <= full:
+                hint = "; is it 'percent'?" if self._unit == "fraction" and 1 < value <= 100 else ""
                 raise UserError(
-                    f"table {self._name!r}: entry {key!r} holds {value}, outside 0 to {full:g}, though the unit is {self._unit!r}"
-                    + ("; is it 'percent'?" if self._unit == "fraction" and 1 < value <= 100 else "")
+                    f"table {self._name!r}: entry {key!r} holds {value}, outside 0 to {full:g} ({self._unit}){hint}"
                 )
         if not values:
             raise UserError(f"table {self._name!r}: entry {key!r} holds no accuracy")
