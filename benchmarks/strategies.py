@@ -2,14 +2,16 @@
 
     python -m benchmarks.strategies [--problem macro|drawn] [--seeds 50] [--trials 25 50 100 200] [--only tpe random]
 
-`macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at random)
-under 60M MACs. `drawn` is a second problem, so that nothing is tuned to one table: five spaces of MBConv stages under half
-of their MACs, whose accuracies are drawn at random (effects of single options and of pairs), with noise.
+`macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at
+random) under 60M MACs. `drawn` is a second problem, so that nothing is tuned to one table: five spaces of MBConv
+stages under half of their MACs, whose accuracies are drawn at random (effects of single options and of pairs), with
+noise.
 
-Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen is the
-one with the best observation, as a person would. The peers search the plain product of options, as a person would set them
-up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the budget by `set_constraint`,
-pyglove gets a reward of 0. Peers need `pip install pyglove==0.4.5`; nothing else here does.
+Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
+is the one with the best observation, as a person would. The peers search the plain product of options, as a person
+would set them
+up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the budget by
+`set_constraint`, pyglove gets a reward of 0. Peers need `pip install pyglove==0.4.5`; nothing else here does.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script, this file would be the package that it measures
+# Run as a script, this file would otherwise be the package `strategies` that it measures.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from searchspaces import (
     Architecture,
@@ -97,8 +100,8 @@ def macro(instance: int) -> Problem:
 def drawn(instance: int) -> Problem:
     """A space of four stages, one of them optional and deciding block by block, with accuracies drawn at random.
 
-    The accuracy is 0.90 plus 0.01 times a score of mean 0 and deviation 1 over what fits: effects of the options, part of
-    which rise along a decision, and of pairs of options. Noise has a deviation of 0.002.
+    The accuracy is 0.90 plus 0.01 times a score of mean 0 and deviation 1 over what fits: effects of the options, part
+    of which rise along a decision, and of pairs of options. Noise has a deviation of 0.002.
     """
     draw = np.random.default_rng([instance, 2026])
     space = Space(
@@ -189,7 +192,10 @@ def pyglove_evolution(population: int, tournament: int, problem: Problem, trials
 
     hyper = pyglove.Dict(digits=pyglove.List([pyglove.oneof(list(range(n))) for n in problem.digits]))
     search = pyglove.evolution.regularized_evolution(
-        population_size=population, tournament_size=tournament, seed=seed, mutator=pyglove.evolution.mutators.Uniform(seed=seed)
+        mutator=pyglove.evolution.mutators.Uniform(seed=seed),
+        population_size=population,
+        tournament_size=tournament,
+        seed=seed,
     )
     noise = np.random.default_rng([seed, 1 << 20])
     for example, feedback in pyglove.sample(hyper, search, num_examples=trials):

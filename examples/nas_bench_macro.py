@@ -1,10 +1,10 @@
 """NAS-Bench-Macro as a space: `nas space examples/nas_bench_macro.py:space --task 32x32x3:10`.
 
-Su et al. 2021, *Prioritized Architecture Sampling with Monto-Carlo Tree Search*, arXiv:2103.11922, sec. 5. The benchmark
-trained 3**8 = 6,561 networks on CIFAR-10, one for each key of eight digits: layers in stages of 2, 3 and 3, each an
-identity (0), a small (1) or a large (2) inverted residual. An identity that is not the first of its stage does nothing,
-so only 9 * 21 * 21 = 3,969 of them are different networks, and only those are members here: the first layer of a stage
-is one of three cells, and up to one or two further blocks follow.
+Su et al. 2021, *Prioritized Architecture Sampling with Monto-Carlo Tree Search*, arXiv:2103.11922, sec. 5. The
+benchmark trained 3**8 = 6,561 networks on CIFAR-10, one for each key of eight digits: layers in stages of 2, 3 and 3,
+each an identity (0), a small (1) or a large (2) inverted residual. An identity that is not the first of its stage does
+nothing, so only 9 * 21 * 21 = 3,969 of them are different networks, and only those are members here: the first layer
+of a stage is one of three cells, and up to one or two further blocks follow.
 """
 
 from __future__ import annotations

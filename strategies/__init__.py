@@ -1,4 +1,4 @@
-"""What should be tried next? Strategies propose architectures and learn from outcomes; see `strategy.py` for the contract."""
+"""What should be tried next? Strategies propose architectures and learn from outcomes; `strategy.py` says how."""
 
 from strategies.catalog import STRATEGIES, make_strategy, settings_of
 from strategies.evolution import RegularizedEvolution

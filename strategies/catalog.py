@@ -12,13 +12,13 @@ from strategies.random import RandomSearch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from searchspaces import Space
+    from searchspaces import SearchSpace
     from strategies.strategy import Strategy
 
 OPTUNA: Final = "optuna:"  # before the class name of a sampler
 
 
-def _tpe(space: Space, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> Strategy:
+def _tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> Strategy:
     from strategies.optuna_samplers import tpe
 
     return tpe(space, startup=startup, candidates=candidates, multivariate=multivariate)
@@ -31,7 +31,7 @@ STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
 }
 
 
-def make_strategy(name: str, space: Space, trials: int, **settings: Any) -> Strategy:
+def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -> Strategy:
     """Make the strategy of that name for a study that plans `trials`.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchspaces import Space
+    from searchspaces import SearchSpace
     from strategies.strategy import Outcome
 
 _ATTEMPTS = 50  # tournaments held, at most, for a child that is new
@@ -33,16 +33,16 @@ class RegularizedEvolution:
     """Mutate the winner of a tournament; the oldest dies, not the worst.
 
     Algorithm 1: a queue of `population` members, at first random; each cycle draws `tournament` of them uniformly with
-    replacement, mutates one decision of the most accurate, trains the child, appends it on the right and removes the member
-    on the left. Our departures:
+    replacement, mutates one decision of the most accurate, trains the child, appends it on the right and removes the
+    member on the left. Our departures:
 
     * Asks may run ahead of tells, as in the paper's own distributed runs (its sec. A). A member's age counts from the
       moment its outcome is *told*, not from when it was proposed: the queue holds the last `population` outcomes in the
       order in which they were told. Proposals are random while the trials that were told of as started or complete are
       fewer than `population`, and while fewer than `tournament` outcomes are known.
-    * A child that was tried before is not proposed again: the cycle (tournament and mutation) is drawn anew, so that the
-      proposal follows Algorithm 1 given that it is new. After 50 cycles without one, the last child is mutated further,
-      up to 50 times, and after that a uniform draw takes its place.
+    * A child that was tried before is not proposed again: the cycle (tournament and mutation) is drawn anew, so that
+      the proposal follows Algorithm 1 given that it is new. After 50 cycles without one, the last child is mutated
+      further, up to 50 times, and after that a uniform draw takes its place.
     * Failed trials never join the queue. Pruned ones join with the accuracy at which they were stopped.
 
     Args:
@@ -50,12 +50,12 @@ class RegularizedEvolution:
         trials: how many the study plans; gives the default population, and nothing else.
         population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default a fifth of
             `trials`, at least 10 and at most 100; 40 for 200 trials.
-        tournament: draws that compete to be the parent (S in the paper, which uses 25). By default half of the population,
-            at most 25: small populations, of short studies, want more pressure; 20 of 40.
-        identity: chance of the paper's identity mutation, which trains the parent again. The paper has 0.05; here 0, since
-            a study promises to train nothing twice. Above 0 is asking for such repetitions.
-        start_from: architectures proposed before anything else, in order: names among `space.references`, or the JSON text
-            of an architecture. They join the population as any other.
+        tournament: draws that compete to be the parent (S in the paper, which uses 25). By default half of the
+            population, at most 25: small populations, of short studies, want more pressure; 20 of 40.
+        identity: chance of the paper's identity mutation, which trains the parent again. The paper has 0.05; here 0,
+            since a study promises to train nothing twice. Above 0 is asking for such repetitions.
+        start_from: architectures proposed before anything else, in order: names among `space.references`, or the JSON
+            text of an architecture. They join the population as any other.
 
     Raises:
         UserError: a setting out of range, or an architecture in `start_from` that is unknown or does not fit.
@@ -63,7 +63,7 @@ class RegularizedEvolution:
 
     def __init__(
         self,
-        space: Space,
+        space: SearchSpace,
         *,
         trials: int = 200,
         population: int | None = None,
@@ -119,7 +119,6 @@ class RegularizedEvolution:
             return sample_new(self._space, self._known, rng)
         if self._identity and rng.random() < self._identity:
             return self._parent(rng)
-        child = self._parent(rng)
         for _ in range(_ATTEMPTS):
             child = self._space.mutate(self._parent(rng), rng)
             if child not in self._known:
@@ -131,7 +130,7 @@ class RegularizedEvolution:
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """A started trial counts towards the first population; one that ends with an accuracy joins the queue, newest."""
+        """A started trial counts towards the first population; one that ends with an accuracy joins the queue."""
         self._known.add(architecture)
         if outcome.state == "running":
             self._running.add(architecture)
@@ -145,7 +144,7 @@ class RegularizedEvolution:
         return max((self._alive[int(index)] for index in drawn), key=lambda member: member.accuracy).architecture
 
 
-def _read(space: Space, text: str) -> Architecture:
+def _read(space: SearchSpace, text: str) -> Architecture:
     """An architecture of `space` from the name of a reference or from JSON text."""
     architecture = space.references.get(text)
     if architecture is None:

@@ -15,14 +15,14 @@ from strategies.strategy import Exhausted
 if TYPE_CHECKING:
     import numpy as np
 
-    from searchspaces import Architecture, Space
+    from searchspaces import Architecture, SearchSpace
 
 DRAWS: Final = 100  # all known with chance (known share) ** 100: below 1e-4 unless more than nine tenths are known
 LISTED: Final = 1000  # how many new members are listed, at most, when draws find none
 EXPANSIONS: Final = 2000  # prefixes looked at in search of the nearest member; 0.1 s or so
 
 
-def sample_new(space: Space, known: Collection[Architecture], rng: np.random.Generator) -> Architecture:
+def sample_new(space: SearchSpace, known: Collection[Architecture], rng: np.random.Generator) -> Architecture:
     """Draw uniformly among the members of `space` that are not in `known`.
 
     Rejection first; a space that is almost used up is walked through in random order instead, and the draw is among the
@@ -47,18 +47,18 @@ def sample_new(space: Space, known: Collection[Architecture], rng: np.random.Gen
 
 
 def nearest_new(
-    space: Space, wish: Mapping[str, Any], known: Collection[Architecture], rng: np.random.Generator
+    space: SearchSpace, wish: Mapping[str, Any], known: Collection[Architecture], rng: np.random.Generator
 ) -> Architecture:
     """The new member that departs from `wish` in the fewest decisions, ties broken at random.
 
-    A decision that `wish` does not name costs nothing, whatever is chosen. Uniform-cost search over prefixes; after 2,000
-    of them, where the wish lies far from anything new, a uniform draw takes its place.
+    A decision that `wish` does not name costs nothing, whatever is chosen. Uniform-cost search over prefixes; after
+    2,000 of them, where the wish lies far from anything new, a uniform draw takes its place.
 
     Raises:
         Exhausted: every member is known.
     """
-    # (departures, a random number drawn at the last departure, -depth, a random number, prefix): the prefixes with equally
-    # few departures come in random order, and each is completed before the next is looked at.
+    # (departures, a random number drawn at the last departure, -depth, a random number, prefix): the prefixes with
+    # equally few departures come in random order, and each is completed before the next is looked at.
     heap: list[tuple[int, float, int, float, dict[str, Any]]] = [(0, 0.0, 0, 0.0, {})]
     for _ in range(EXPANSIONS):
         if not heap:
@@ -79,7 +79,7 @@ def nearest_new(
     return sample_new(space, known, rng)
 
 
-def _members(space: Space, rng: np.random.Generator) -> Iterator[Architecture]:
+def _members(space: SearchSpace, rng: np.random.Generator) -> Iterator[Architecture]:
     """Every member once, depth first, options in random order."""
     prefixes: list[dict[str, Any]] = [{}]
     while prefixes:

@@ -1,17 +1,19 @@
 """Any Optuna sampler as a strategy, through one adapter; the only file of this package that imports Optuna.
 
-The sampler sees an Optuna study in memory that holds what was told and nothing else. Each `ask` shows a copy of that study
-to a fresh sampler, seeded from the generator; what the sampler leaves there is thrown away. So `ask` stays pure, and telling
-the same again restores the same state, whatever a sampler keeps in a study.
+The sampler sees an Optuna study in memory that holds what was told and nothing else. Each `ask` shows a copy of that
+study to a fresh sampler, seeded from the generator; what the sampler leaves there is thrown away. So `ask` stays pure,
+and telling the same again restores the same state, whatever a sampler keeps in a study.
 
-A sampler knows neither budget nor repetition, and a trial is too dear to teach it. Two ways around, neither of which spends
-a trial: the sampler's proposal is replaced by the nearest member that was not tried (every sampler); and TPE, which scores
-candidates drawn from its density of good trials, draws them from that density *given that they fit and are new*.
+A sampler knows neither budget nor repetition, and a trial is too dear to teach it. Two ways around, neither of which
+spends
+a trial: the sampler's proposal is replaced by the nearest member that was not tried (every sampler); and TPE, which
+scores candidates drawn from its density of good trials, draws them from that density *given that they fit and are
+new*.
 
-**Encoding.** Each decision is one categorical parameter whose choices are the indices of its options, and -1 for "has no
-effect here", as in `Space.encode`. So an inactive decision is neither missing (samplers then fall back to independent
-draws) nor filled with a value that had no part in the accuracy. In a proposal, -1 for a decision that is active after all
-stands for any of its options.
+**Encoding.** Each decision is one categorical parameter whose choices are the indices of its options, and -1 for "has
+no effect here", as in `Space.encode`. So an inactive decision is neither missing (samplers then fall back to
+independent draws) nor filled with a value that had no part in the accuracy. In a proposal, -1 for a decision that is
+active after all stands for any of its options.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from strategies.novelty import nearest_new, sample_new
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from searchspaces import Architecture, Space
+    from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
 _INACTIVE: Final = -1  # as in Space.encode
@@ -56,7 +58,7 @@ class OptunaStrategy:
     """
 
     def __init__(
-        self, space: Space, sampler: Callable[[int], BaseSampler], startup: int, settings: Mapping[str, Any]
+        self, space: SearchSpace, sampler: Callable[[int], BaseSampler], startup: int, settings: Mapping[str, Any]
     ) -> None:
         if startup < 0:
             raise UserError(f"startup must not be negative, got {startup}")
@@ -73,6 +75,9 @@ class OptunaStrategy:
         self._numbers: dict[Architecture, int] = {}  # of running trials, in the inner study
         self._learned = 0  # trials with an accuracy
         self._study = _memory_study()
+        self._shape = _memory_study()  # one trial, from which samplers infer what there is to sample; all have the same
+        first = {decision.name: 0 for decision in space.decisions}
+        self._shape.add_trial(create_trial(params=first, distributions=self._distributions, value=0.0))
         self._bookkeeper = sampler(0)
 
     @property
@@ -136,7 +141,7 @@ class OptunaStrategy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler.before_trial(study, trial)
-            search_space = sampler.infer_relative_search_space(study, trial)
+            search_space = sampler.infer_relative_search_space(self._shape, trial)
             proposal = dict(sampler.sample_relative(study, trial, search_space))
             for name, distribution in self._distributions.items():
                 if name not in proposal:
@@ -144,12 +149,12 @@ class OptunaStrategy:
         return proposal
 
 
-def tpe(space: Space, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> OptunaStrategy:
+def tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> OptunaStrategy:
     """The tree-structured Parzen estimator, as in Optuna.
 
-    Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, sec. 4; Watanabe 2023, arXiv:2304.11127, for the
-    details of Optuna's. One departure: candidates are drawn from the density of the good trials *given that they fit and
-    are new*, so that none is wasted on what cannot be proposed.
+    Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, sec. 4; Watanabe 2023, arXiv:2304.11127, for
+    the details of Optuna's. One departure: candidates are drawn from the density of the good trials *given that they
+    fit and are new*, so that none is wasted on what cannot be proposed.
 
     Args:
         space: what may be proposed.
@@ -167,21 +172,13 @@ def tpe(space: Space, *, startup: int = 10, candidates: int = 24, multivariate: 
     return OptunaStrategy(space, sampler, startup, settings)
 
 
-def any_sampler(space: Space, name: str, *, startup: int = 10, **settings: Any) -> OptunaStrategy:
+def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings: Any) -> OptunaStrategy:
     """A sampler of `optuna.samplers` by its class name; further settings go to its constructor.
 
     Raises:
         UserError: no such sampler, or a setting that it does not have or refuses.
     """
-    names = [
-        each
-        for each in optuna.samplers.__all__
-        if inspect.isclass(kind := getattr(optuna.samplers, each))
-        and issubclass(kind, BaseSampler)
-        and not inspect.isabstract(kind)
-        and "seed" in (parameters := inspect.signature(kind).parameters)
-        and all(p.default is not p.empty for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
-    ]
+    names = [each for each in optuna.samplers.__all__ if _makes_itself(getattr(optuna.samplers, each))]
     if name not in names:
         raise UserError(f"no sampler {name!r} in Optuna that needs nothing but settings{nearest(name, names)}")
     kind: type[BaseSampler] = getattr(optuna.samplers, name)
@@ -201,10 +198,19 @@ def any_sampler(space: Space, name: str, *, startup: int = 10, **settings: Any) 
         raise UserError(f"optuna:{name}: {' '.join(str(error).split())}") from error
 
 
+def _makes_itself(kind: Any) -> bool:
+    """Whether this is a sampler that takes a seed and needs no further argument."""
+    if not (inspect.isclass(kind) and issubclass(kind, BaseSampler)) or inspect.isabstract(kind):
+        return False
+    parameters = inspect.signature(kind).parameters
+    needed = [each for each in parameters.values() if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+    return "seed" in parameters and not needed
+
+
 class _NewThatFits(_ParzenEstimator):
     """Optuna's estimator, sampled given that an architecture fits and is new (TPESampler asks only the good one's)."""
 
-    def __init__(self, space: Space, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, space: SearchSpace, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._space = space
         self._known = known
@@ -240,7 +246,7 @@ class _NewThatFits(_ParzenEstimator):
             return None
 
 
-def _condition(sampler: TPESampler, space: Space, known: set[Architecture]) -> None:
+def _condition(sampler: TPESampler, space: SearchSpace, known: set[Architecture]) -> None:
     # "Users can overwrite _ParzenEstimator to customize the TPE behavior", says TPESampler where this is set.
     estimator: Any = functools.partial(_NewThatFits, space, known)
     sampler._parzen_estimator_cls = estimator
@@ -259,7 +265,7 @@ def _memory_study() -> optuna.Study:
 
 
 def _copy(study: optuna.Study) -> optuna.Study:
-    """A study that can be written without changing the other; trials, which Optuna never changes in place, are shared."""
+    """A study to write in without changing the other; they share the trials, which Optuna never changes in place."""
     storage = copy.copy(study._storage)
     assert isinstance(storage, InMemoryStorage)
     info = copy.copy(storage._studies[study._study_id])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from searchspaces import Architecture, Space
+    from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class RandomSearch:
     """Uniform over what fits and was not tried."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._known: set[Architecture] = set()
 

@@ -1,6 +1,7 @@
 """What a strategy is: it proposes an architecture when asked and learns from the outcomes that it is told.
 
-A strategy owns no loop, no files, no threads and no randomness. The generator is given at every `ask`, and `ask` leaves no
+A strategy owns no loop, no files, no threads and no randomness. The generator is given at every `ask`, and `ask`
+leaves no
 trace: a strategy's state is a function of what it was told, in order, so telling the same again restores it.
 """
 
@@ -20,7 +21,7 @@ State = Literal["running", "complete", "pruned", "failed"]
 STATES: Final[tuple[str, ...]] = get_args(State)
 
 
-class Exhausted(Exception):
+class Exhausted(Exception):  # noqa: N818 - it is no error
     """The space has no architecture left that was not tried: the study is done, early and in order."""
 
 
@@ -30,8 +31,8 @@ class Outcome:
 
     Attributes:
         state: "running" when it starts; then one of "complete", "pruned" (stopped early, on purpose) and "failed".
-        accuracy: top-1 in [0, 1] on the validation split. A complete trial has one, a pruned one has the last it reported
-            if there was any, the others have none.
+        accuracy: top-1 in [0, 1] on the validation split. A complete trial has one, a pruned one has the last it
+            reported if there was any, the others have none.
         cost: of the architecture on the deployment task, where it is known.
     """
 

@@ -1,0 +1,255 @@
+"""Laws that every strategy keeps; a new one is tested by being listed in STRATEGIES."""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from searchspaces import Architecture, Budget, Feasible, Space, Stage, Task, UserError, choice, mbconv, per_block
+from searchspaces import conv_head as head
+from strategies import STRATEGIES, Exhausted, Outcome, Strategy, make_strategy, settings_of
+
+TASK = Task(image_size=32, channels=3, classes=10)
+NAMES = [*STRATEGIES, "optuna:NSGAIISampler", "optuna:RandomSampler"]
+TRIALS = 40
+
+SPACE = Space(
+    "conditional",
+    stages=[
+        Stage(mbconv, width=choice(8, 16, 24), depth=choice(1, 2), kernel=choice(3, 5, 7), stride=2),
+        Stage(mbconv, width=24, depth=choice(0, 1, 2), kernel=per_block(3, 5), expansion=per_block(3, 6)),
+        Stage(mbconv, width=choice(32, 48), depth=choice(1, 2, 3), se=choice(0, 0.25), stride=2),
+    ],
+    head=Stage(head, width=64),
+)
+SMALL = Space(
+    "twenty",
+    stages=Stage(mbconv, width=choice(8, 16, 24, 32, 40), kernel=choice(3, 5), depth=choice(1, 2)),
+    head=Stage(head, width=16),
+)
+
+
+@pytest.fixture(scope="module")
+def feasible() -> Feasible:
+    return SPACE.under(Budget.parse("40%"), TASK)
+
+
+def accuracy(architecture: Architecture) -> float:
+    """Larger networks are better, with some noise that depends on the architecture alone."""
+    macs = architecture.cost(TASK).macs
+    return float(min(0.9, macs / 4e6) + 0.1 * np.random.default_rng(macs).random())
+
+
+def propose(strategy: Strategy, seed: int, number: int) -> Architecture:
+    return strategy.ask(np.random.default_rng([seed, number]))
+
+
+Told = list[tuple[Architecture, Outcome]]
+
+
+def search(strategy: Strategy, trials: int, workers: int = 1, seed: int = 0) -> tuple[list[Architecture], Told]:
+    """Run trials on workers that end in random order, a third of them badly. Gives the proposals and all tells."""
+    fate = np.random.default_rng([seed, 1 << 20])
+    proposals: list[Architecture] = []
+    told: Told = []
+    running: list[Architecture] = []
+
+    def tell(architecture: Architecture, outcome: Outcome) -> None:
+        strategy.tell(architecture, outcome)
+        told.append((architecture, outcome))
+
+    while len(proposals) < trials or running:
+        if len(proposals) < trials and len(running) < workers:
+            proposals.append(propose(strategy, seed, len(proposals)))
+            running.append(proposals[-1])
+            tell(proposals[-1], Outcome("running"))
+            continue
+        ended = running.pop(int(fate.integers(len(running))))
+        dice = fate.random()
+        if dice < 0.15:
+            tell(ended, Outcome("failed"))
+        elif dice < 0.3:
+            tell(ended, Outcome("pruned", accuracy(ended) / 2))
+        elif dice < 0.35:
+            tell(ended, Outcome("pruned"))
+        else:
+            tell(ended, Outcome("complete", accuracy(ended), ended.cost(TASK)))
+    return proposals, told
+
+
+@pytest.fixture
+def shaken_globals() -> Iterator[None]:
+    yield
+    random.seed()
+    np.random.seed()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("workers", [1, 8, 64])
+def test_proposals_fit_and_never_repeat_however_far_asks_run_ahead(feasible: Feasible, name: str, workers: int) -> None:
+    proposals, _ = search(make_strategy(name, feasible, TRIALS), TRIALS + workers, workers)
+    assert len(set(proposals)) == len(proposals) == TRIALS + workers
+    assert all(architecture in feasible for architecture in proposals)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_generator_is_the_only_randomness(feasible: Feasible, name: str, shaken_globals: None) -> None:
+    random.seed(0)
+    np.random.seed(0)
+    first, _ = search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3)
+    random.seed(1)
+    np.random.seed(1)
+    state = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    assert search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3)[0] == first
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == state  # type: ignore[index]
+    assert search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3, seed=1)[0] != first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_changes_nothing(feasible: Feasible, name: str) -> None:
+    asked, quiet = (make_strategy(name, feasible, TRIALS) for _ in range(2))
+    expected, told = search(quiet, TRIALS, workers=3)
+    actual = []
+    for architecture, outcome in told:
+        if outcome.state == "running":
+            number = len(actual)
+            actual.append(propose(asked, 0, number))
+            propose(asked, 77, number)  # other questions in between
+            assert propose(asked, 0, number) == actual[-1]
+        asked.tell(architecture, outcome)
+    assert actual == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("cut", [1, 9, 20, 39])
+def test_telling_the_same_again_restores_the_state(feasible: Feasible, name: str, cut: int) -> None:
+    strategy = make_strategy(name, feasible, TRIALS)
+    _, told = search(strategy, TRIALS, workers=4)
+    told = told[:cut]
+    unbroken = make_strategy(name, feasible, TRIALS)
+    for architecture, outcome in told:
+        if outcome.state == "running":
+            propose(unbroken, 5, len(told))
+        unbroken.tell(architecture, outcome)
+    resumed = make_strategy(name, feasible, 1, **settings_of(strategy))
+    for architecture, outcome in told:
+        resumed.tell(architecture, outcome)
+    for seed in range(3):
+        assert propose(resumed, seed, cut) == propose(unbroken, seed, cut)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_told_matters_only_through_tells(feasible: Feasible, name: str) -> None:
+    # A trial that is started twice, as after a resume, is one trial.
+    once, twice = (make_strategy(name, feasible, TRIALS) for _ in range(2))
+    _, told = search(once, TRIALS, workers=4)
+    for architecture, outcome in told:
+        twice.tell(architecture, outcome)
+        if outcome.state == "running":
+            twice.tell(architecture, outcome)
+    assert propose(once, 3, 0) == propose(twice, 3, 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_used_up_space_is_exhausted_after_its_last_member(name: str) -> None:
+    strategy = make_strategy(name, SMALL, 50)
+    proposals, _ = search(strategy, 20)
+    assert set(proposals) == set(SMALL.enumerate())
+    for seed in range(3):
+        with pytest.raises(Exhausted, match="20 architectures of twenty"):
+            propose(strategy, seed, 20)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_goes_on_when_all_trials_fail(feasible: Feasible, name: str) -> None:
+    strategy = make_strategy(name, feasible, TRIALS)
+    tried: set[Architecture] = set()
+    for number in range(TRIALS):
+        architecture = propose(strategy, 0, number)
+        assert architecture not in tried
+        tried.add(architecture)
+        strategy.tell(architecture, Outcome("running"))
+        strategy.tell(architecture, Outcome("failed"))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "optuna:GPSampler"])
+def test_settings_are_plain_and_make_the_same_strategy_again(feasible: Feasible, name: str) -> None:
+    settings = settings_of(make_strategy(name, feasible, 123))
+    assert settings_of(make_strategy(name, feasible, 7, **settings)) == settings
+    assert all(isinstance(value, int | float | bool | str | list) for value in settings.values())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("random", "optuna:RandomSampler")])
+def test_late_proposals_are_better_than_random_ones(feasible: Feasible, name: str) -> None:
+    members = list(feasible.enumerate())
+    score = dict(zip(members, _smooth(members), strict=True))
+    settings = {"population_size": 10} if name == "optuna:NSGAIISampler" else {}
+    late = []
+    for seed in range(4):
+        strategy = make_strategy(name, feasible, 60, **settings)
+        for number in range(60):
+            architecture = propose(strategy, seed, number)
+            strategy.tell(architecture, Outcome("complete", score[architecture]))
+            if number >= 40:
+                late.append(score[architecture])
+    # Scores are ranks in [0, 1]: a random one is 0.5 in the mean, deviation 0.29. The mean of 80 such has a deviation
+    # of 0.29 / 8.9 = 0.032; the bound is 5 of those above 0.5.
+    assert np.mean(late) > 0.66
+
+
+def _smooth(members: Sequence[Architecture]) -> np.ndarray:
+    """Ranks in [0, 1] of a sum of effects, one for each option."""
+    effects = np.random.default_rng(5).normal(size=(len(SPACE.decisions), 5))
+    value = [sum(effects[i, j] for i, j in enumerate(SPACE.encode(member)) if j >= 0) for member in members]
+    return np.argsort(np.argsort(value)) / (len(members) - 1)
+
+
+def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
+    code = "import sys, strategies; assert not {'optuna', 'torch', 'ray'} & set(sys.modules), 'heavy'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("evolutoin", {}, "unknown strategy 'evolutoin'; did you mean 'evolution'"),
+        ("evolution", {"populaton": 3}, "evolution has no setting 'populaton'; did you mean 'population'"),
+        ("evolution", {"population": 1}, "population must be at least 2, got 1"),
+        ("evolution", {"population": "many"}, "evolution: "),
+        ("evolution", {"tournament": 50, "population": 20}, "tournament must be from 1 to the population"),
+        ("evolution", {"identity": 1.5}, r"identity is a probability in \[0, 1\], got 1.5"),
+        ("evolution", {"start_from": ["efficientnet_b9"]}, "efficientnet_b9"),
+        ("random", {"population": 3}, "random has no setting 'population'; it has none"),
+        ("tpe", {"candidates": 0}, "candidates must be at least 1, got 0"),
+        ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
+        ("optuna:GPSamplr", {}, "no sampler 'GPSamplr' .*; did you mean 'GPSampler'"),
+        ("optuna:GridSampler", {}, "no sampler 'GridSampler'"),
+        ("optuna:NSGAIISampler", {"popsize": 3}, "optuna:NSGAIISampler has no setting 'popsize'"),
+        ("optuna:NSGAIISampler", {"population_size": 1}, "optuna:NSGAIISampler: `population_size` must be"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(name: str, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        make_strategy(name, SMALL, 10, **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trials", [0, -3])
+def test_no_trials_are_refused(trials: int) -> None:
+    with pytest.raises(UserError, match="trials must be at least 1"):
+        make_strategy("random", SMALL, trials)
+
+
+@pytest.mark.parametrize(
+    ("state", "value"),
+    [("complete", None), ("running", 0.5), ("failed", 0.5), ("complete", 93.1), ("complete", math.nan), ("done", 0.5)],
+)
+def test_an_outcome_is_checked_at_birth(state: str, value: float | None) -> None:
+    with pytest.raises(ValueError, match=r"accuracy|state"):
+        Outcome(state, value)  # type: ignore[arg-type]
