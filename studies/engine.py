@@ -114,7 +114,9 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
     def checked_report(step: int, accuracy: float) -> bool:
         step, accuracy = int(step), float(accuracy)
         if step < 1 or not 0.0 <= accuracy <= 1.0:  # NaN fails here too
-            raise ValueError(f"report(step, accuracy) needs a step from 1 and an accuracy in [0, 1], got {step}, {accuracy}")
+            raise ValueError(
+                f"report(step, accuracy) needs a step from 1 and an accuracy in [0, 1], got {step}, {accuracy}"
+            )
         try:
             return report(job.number, step, accuracy)
         except BaseException as error:  # a full disk is not the estimator's failure, even if it catches everything
@@ -126,7 +128,9 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))
-        ending = Ending("complete", float(estimate.seconds), float(estimate.accuracy), tuple(estimate.curve), None, details)
+        ending = Ending(
+            "complete", float(estimate.seconds), float(estimate.accuracy), tuple(estimate.curve), None, details
+        )
     except Pruned as pruned:
         ending = Ending("pruned", pruned.seconds, pruned.accuracy, pruned.curve, f"pruned: {pruned}")
     except Exception as error:

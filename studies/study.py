@@ -1,25 +1,86 @@
-"""A study: trials under one manifest, kept in a ledger, that goes on from wherever it was cut."""
+"""A study: trials under one manifest, kept in a ledger, that goes on from wherever it was cut.
+
+The study owns the loop's memory, not the loop: an engine asks it for jobs and tells it how they ended. Everything a strategy
+learned is in the ledger, in order, so a study goes on after any cut by telling a fresh strategy the same again; trials that
+were under way are run again, first, under their numbers and with their seeds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import copy
+import csv
+import io
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from estimators import make_estimator
+from searchspaces import COSTS, SPACES, Budget, Feasible, Task, UserError, load_object, load_space, nearest, space_named
+from strategies import Exhausted, Outcome, make_strategy, settings_of
+from studies.engine import Ending, Job, LocalEngine, failure_kind
+from studies.ledger import FILES, Ledger, check_spec, without_password
+from studies.lock import locked
+from studies.manifest import NAMED, Manifest, fingerprint, write_whole
+from studies.pareto import front
+from studies.pruning import Pruning
+from studies.trial import StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from estimators import Estimator
-    from searchspaces import Budget, SearchSpace, Task
+    from searchspaces import Architecture, SearchSpace
     from strategies import Strategy
     from studies.engine import Engine
-    from studies.trial import Event, StudyEnded, Trial
+    from studies.trial import EndKind, Event
+
+ASKS: Final = 100
+"""Asks for one trial before the strategy is taken to have nothing that may be trained."""
+ALIKE: Final = 5
+"""Trials that all fail alike before the study stops to say so."""
+PLANNED: Final = 200
+"""Trials that a strategy is told to expect where only time limits them."""
 
 
 class Study:
-    """Signatures first; the bodies follow."""
+    """Made by `create` and `open`.
 
-    folder: Path | None
+    Attributes:
+        folder: the run folder; None for a study that is kept in memory.
+        manifest: its settings.
+        space: the whole space.
+        feasible: what of it fits the budget; the space itself where there is no budget.
+        task: the deployment task, on which costs are counted.
+        budget: with percents resolved; None where everything fits.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        manifest: Manifest,
+        space: SearchSpace,
+        feasible: SearchSpace,
+        ledger: Ledger,
+        strategy: Callable[[], Strategy],
+        estimator: Callable[[], Estimator],
+    ) -> None:
+        self.folder, self.manifest, self.space, self.feasible = folder, manifest, space, feasible
+        self.task = Task.parse(manifest.task)
+        self.budget = None if manifest.budget is None else Budget.parse(manifest.budget)
+        self._ledger, self._strategy, self._estimator = ledger, strategy, estimator
+        self._trials: list[Trial] = []
+        self._notes: dict[int, dict[str, Any]] = {}
+        self._load()
 
     @classmethod
     def create(
@@ -41,8 +102,79 @@ class Study:
         replicas: bool = False,
         device: str = "auto",
     ) -> Study:
-        """Begin a study, or go on with the one that is in the folder if all settings are the same."""
-        raise NotImplementedError
+        """Begin a study, or go on with the one that is in the folder if all settings are the same.
+
+        Nothing is written unless everything can be: the folder appears complete, with its manifest and an empty ledger.
+
+        Args:
+            folder: where it is kept; None keeps it in memory.
+            space: a name, `file.py:object`, or a space; the whole of it, not the part that fits.
+            task: the deployment task, on which costs are counted.
+            budget: what may be trained; None is everything.
+            strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a strategy
+                to which nothing was told (it is copied, never changed).
+            estimator: a name, `file.py:object`, a function or class that makes one from settings, or an estimator.
+            seed: with the settings it determines every proposal and the seed of every trial.
+            trials: planned; `run` stops there unless told otherwise.
+            data: what `load_data` understands; for estimators with a name.
+            pruner: `none`, `asha` or `median`.
+            strategy_settings, estimator_settings: by name. On a study that is there already, settings of the strategy that
+                are not given stay what they were.
+            ledger: `sqlite` or `journal` in the folder, `memory`, or the URL of a database.
+            replicas: allow a network to be trained more than once.
+            device: for estimators with a name; may change from run to run.
+
+        Raises:
+            UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
+        """
+        place = None if folder is None else Path(folder).expanduser()
+        there = _manifest_of(place)
+        if trials is not None and trials < 1:
+            raise UserError(f"trials must be at least 1, got {trials}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise UserError(f"seed must be a whole number from 0, got {seed!r}")
+        ledger = "memory" if place is None else ledger
+        check_spec(ledger)
+        Pruning(pruner)
+        space_origin, whole = _space(space)
+        feasible = _under(whole, budget, task)
+        given = dict(strategy_settings or {})
+        if there is not None and there.strategy["origin"] == NAMED and there.strategy["name"] == strategy:
+            given = {**there.strategy["settings"], **given}
+        planned = (there.trials if there else trials) or PLANNED
+        strategy_origin, make = _strategy(strategy, feasible, planned, given)
+        own, data = dict(estimator_settings or {}), _whole_path(data)
+        if isinstance(estimator, str):
+            estimator = _whole_path(estimator)
+        estimator_origin, found = _estimator(estimator, data, device, own)
+        described = found.describe()
+        ours = estimator_origin == NAMED
+        manifest = Manifest(
+            study=place.resolve().name if place else "memory",
+            space={"name": whole.name, "origin": space_origin, "fingerprint": fingerprint(whole)},
+            task=str(task),
+            budget=str(feasible.budget) if isinstance(feasible, Feasible) else None,
+            strategy={"name": _name(strategy), "origin": strategy_origin, "settings": settings_of(make())},
+            estimator={
+                "name": described.get("name", type(found).__name__),
+                "origin": estimator_origin,
+                "given": estimator if ours else None,
+                "settings": own,
+                "data": data if ours else None,
+                "describe": described,
+            },
+            pruner=pruner,
+            seed=seed,
+            replicas=replicas,
+            trials=trials,
+            ledger=without_password(ledger),
+        )
+        if there is None:
+            opened = _begin(place, manifest, ledger)
+        else:
+            there.refuse_changes(manifest, str(place))
+            manifest, opened = there, Ledger.open(ledger, cast(Path, place), there.study)
+        return cls(place, manifest, whole, feasible, opened, make, lambda: found)
 
     @classmethod
     def open(
@@ -56,8 +188,115 @@ class Study:
         ledger: str | None = None,
         device: str = "auto",
     ) -> Study:
-        """The study of a run folder."""
-        raise NotImplementedError
+        """The study of a run folder, to look at or to run on.
+
+        Args:
+            folder: as given to `create`.
+            space, strategy, estimator: needed again where they had no name of ours; see `create`.
+            data: where the same images lie now, if they were moved.
+            ledger: the URL of the database, where it has a password.
+            device: for estimators with a name.
+
+        Raises:
+            UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again. What
+                only a run needs is missed only by `run`.
+        """
+        place = Path(folder).expanduser()
+        manifest = Manifest.read(place)
+        if space is None:
+            if manifest.space["origin"] != NAMED:
+                raise _again(manifest.space["origin"], "space", place)
+            space = str(manifest.space["name"])
+        origin, whole = _space(space)
+        task = Task.parse(manifest.task)
+        feasible = _under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
+        now = {"name": whole.name, "origin": origin, "fingerprint": fingerprint(whole)}
+        manifest.refuse_changes(replace(manifest, space=now), str(place))
+
+        def make_strategy_again() -> Strategy:
+            settings, planned = manifest.strategy["settings"], manifest.trials or PLANNED
+            if strategy is None and manifest.strategy["origin"] != NAMED:
+                raise _again(manifest.strategy["origin"], "strategy", place)
+            given = manifest.strategy["name"] if strategy is None else strategy
+            _, make = _strategy(given, feasible, planned, settings if isinstance(given, str) or _makes(given) else {})
+            made = make()
+            now = {**manifest.strategy, "name": _name(given), "settings": settings_of(made)}
+            manifest.refuse_changes(replace(manifest, strategy=now), str(place))
+            return made
+
+        def make_estimator_again() -> Estimator:
+            if estimator is None and manifest.estimator["origin"] != NAMED:
+                raise _again(manifest.estimator["origin"], "estimator", place)
+            given = manifest.estimator["given"] if estimator is None else estimator
+            settings = manifest.estimator["settings"] if isinstance(given, str) or _makes(given) else {}
+            _, found = _estimator(given, _whole_path(data or manifest.estimator["data"] or ""), device, settings)
+            described = found.describe()
+            now = {**manifest.estimator, "name": described.get("name", type(found).__name__), "describe": described}
+            manifest.refuse_changes(replace(manifest, estimator=now), str(place))
+            return found
+
+        spec = ledger or manifest.ledger
+        if "***" in spec:
+            raise UserError(f"{place}: the password of its ledger is not kept; give the URL again: --ledger {spec}")
+        opened = Ledger.open(spec, place, manifest.study)
+        return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials by number, running ones included."""
+        return list(self._trials)
+
+    @property
+    def best(self) -> Trial:
+        """The most accurate complete trial; of equals the one with the fewest MACs, then the first.
+
+        Raises:
+            UserError: no trial is complete.
+        """
+        complete = self._complete()
+        if not complete:
+            raise UserError(f"{self._where()}: no trial is complete yet")
+        return min(complete, key=lambda trial: (-_accuracy(trial), trial.cost.macs, trial.number))
+
+    def pareto(self, x: str = "macs") -> list[Trial]:
+        """Complete trials that no other one beats in accuracy and in a cost, cheapest first.
+
+        Args:
+            x: a name in `COSTS`.
+
+        Raises:
+            UserError: there is no such cost.
+        """
+        if x not in COSTS:
+            raise UserError(f"unknown cost {x!r}{nearest(x, COSTS)}")
+        complete = self._complete()
+        return [complete[index] for index in front([(getattr(each.cost, x), _accuracy(each)) for each in complete])]
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """One row a trial: what became of it, its costs, and a column for each decision (empty where it has no effect)."""
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(), columns=self._columns())
+
+    def plot(self, path: str | Path | None = None, x: str = "macs") -> Path:
+        """Write the interactive Pareto plot as one HTML file that needs no network.
+
+        Args:
+            path: by default `pareto.html` in the run folder.
+            x: the cost on the horizontal axis, a name in `COSTS`.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        from studies.plots import pareto_html
+
+        if path is None:
+            if self.folder is None:
+                raise UserError("a study in memory has no folder; say where to write the plot")
+            path = self.folder / "pareto.html"
+        with _writing(Path(path)):
+            write_whole(Path(path), pareto_html(self, x))
+        return Path(path)
 
     def run(
         self,
@@ -66,27 +305,418 @@ class Study:
         engine: Engine | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> StudyEnded:
-        """Go on until there are `trials` in all, or no more are started after `seconds`."""
-        raise NotImplementedError
+        """Go on: trials that were left unfinished first, then new ones, until there are enough.
 
-    @property
-    def trials(self) -> list[Trial]:
-        """All trials by number."""
-        raise NotImplementedError
+        Leaves `best.json` and `trials.csv` in the folder. A trial that fails is recorded and stops nothing, unless the first
+        five all fail alike.
 
-    @property
-    def best(self) -> Trial:
-        """The most accurate complete trial; UserError while there is none."""
-        raise NotImplementedError
+        Args:
+            trials: in all, those of earlier runs included; by default as many as planned.
+            seconds: after which no trial is started; those under way end in order.
+            engine: runs the trials; by default in this process, one after the other.
+            on_event: told of everything as it happens, in this thread.
 
-    def pareto(self, x: str = "macs") -> list[Trial]:
-        """Complete trials that no other beats in accuracy and cost, cheapest first."""
-        raise NotImplementedError
+        Returns:
+            Why it ended; the last event.
 
-    def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial."""
-        raise NotImplementedError
+        Raises:
+            UserError: the folder is in use, the disk is full, or something of a person's own must be given again.
+            KeyboardInterrupt: as it came in, after the ledger is in order.
+        """
+        if trials is not None and trials < 1:
+            raise UserError(f"trials must be at least 1, got {trials}")
+        if seconds is not None and not seconds > 0:
+            raise UserError(f"seconds must be above 0, got {seconds}")
+        emit = on_event or (lambda event: None)
+        with locked(self.folder) if self.folder else contextlib.nullcontext():
+            self._load()  # another process may have gone on since
+            strategy, estimator = self._strategy(), self._estimator()
+            limit = self.manifest.trials if trials is None else trials
+            run = _Run(self, strategy, limit, seconds, emit)
+            emit(StudyStarted(run.ends, len(run.again), limit, seconds))
+            try:
+                (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
+            except KeyboardInterrupt:
+                self._finish(emit, StudyEnded("interrupted", f"interrupted after {run.ends} trials; it can be resumed"))
+                raise
+            assert run.end is not None, "the engine returned before next_job said that there is nothing left"
+            return self._finish(emit, run.end)
 
-    def plot(self, path: str | Path | None = None) -> Path:
-        """Write the interactive Pareto plot, by default `pareto.html` in the folder."""
-        raise NotImplementedError
+    def close(self) -> None:
+        """Give files and connections back."""
+        self._ledger.close()
+
+    def refusal(self, architecture: Architecture) -> str | None:
+        """Why an architecture may not be trained in this study; None if it may. Judged by its true cost."""
+        if architecture not in self.space:
+            return f"{architecture} is not in {self.space.name}"
+        cost = architecture.cost(self.task)
+        if self.budget is not None and not self.budget.admits(cost):
+            return f"{architecture.words()} is outside the budget {self.budget}: it has {cost.macs:,} MACs"
+        if not self.manifest.replicas and self._identity(architecture) in self._known:
+            return f"{architecture.words()} was tried already"
+        return None
+
+    def _load(self) -> None:
+        read = self._ledger.trials(self.space)
+        self._trials = [trial for trial, _ in read]
+        self._notes = {trial.number: notes for trial, notes in read}
+        for trial in self._trials:
+            if trial.architecture.cost(self.task) != trial.cost:
+                raise UserError(
+                    f"{self._where()}: trial {trial.number} cost {trial.cost.macs:,} MACs and {trial.cost.params:,} parameters "
+                    f"when it was run; the space {self.space.name!r} has changed since"
+                )
+        ended = [trial for trial in self._trials if trial.state != "running"]
+        if {trial.rank for trial in ended} != set(range(len(ended))):
+            raise UserError(f"{self._where()}: the ledger does not tell in which order trials ended")
+        self._known = {self._identity(trial.architecture) for trial in self._trials}
+
+    def _identity(self, architecture: Architecture) -> int:
+        """Equal for equal networks, however they were chosen."""
+        return hash(architecture.network(self.task))
+
+    def _start(self, architecture: Architecture, ends: int) -> Trial:
+        number = len(self._trials)
+        trial = Trial(number, architecture, architecture.cost(self.task), "running", told=ends, started=datetime.now())
+        self._ledger.started(trial, self.seed_of(number), self.space)
+        self._trials.append(trial)
+        self._known.add(self._identity(architecture))
+        return trial
+
+    def _end(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
+        self._ledger.ended(trial, written, notes)
+        self._trials[trial.number] = trial
+
+    def seed_of(self, number: int) -> int:
+        """The seed of a trial's estimate; its proposal has its own."""
+        return int(np.random.SeedSequence([self.manifest.seed, number, 1]).generate_state(1)[0])
+
+    def _finish(self, emit: Callable[[Event], None], end: StudyEnded) -> StudyEnded:
+        if self.folder is not None:
+            with _writing(self.folder):
+                write_whole(self.folder / "trials.csv", self._csv())
+                if self._complete():
+                    write_whole(self.folder / "best.json", self._best_json())
+        emit(end)
+        return end
+
+    def _best_json(self) -> str:
+        best = self.best
+        found = {
+            "trial": best.number,
+            "accuracy": best.accuracy,
+            "costs": asdict(best.cost),
+            "task": self.manifest.task,
+        }
+        return json.dumps({**json.loads(best.architecture.to_json()), **found}, indent=2) + "\n"
+
+    def _csv(self) -> str:
+        text = io.StringIO()
+        table = csv.DictWriter(text, self._columns())
+        table.writeheader()
+        table.writerows(self._rows())
+        return text.getvalue()
+
+    def _columns(self) -> list[str]:
+        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "reason", "words"]
+        return fixed + [decision.name for decision in self.space.decisions]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for trial in self._trials:
+            yield {
+                **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
+                **asdict(trial.cost),
+                **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "reason")},
+                "words": trial.architecture.words(),
+                **trial.architecture.choices,
+            }
+
+    def _complete(self) -> list[Trial]:
+        return [trial for trial in self._trials if trial.state == "complete"]
+
+    def _where(self) -> str:
+        return str(self.folder) if self.folder else "this study"
+
+    def __repr__(self) -> str:
+        return f"Study({self._where()}: {len(self._trials)} trials over {self.space.name})"
+
+
+class _Run:
+    """One call of `Study.run`: gives an engine its jobs and writes down what comes back.
+
+    Attributes:
+        ends: trials that have ended, those of earlier runs included.
+        again: trials left unfinished that are still to be run again.
+        end: why there is nothing more to start; None while there is.
+    """
+
+    def __init__(
+        self, study: Study, strategy: Strategy, limit: int | None, seconds: float | None, emit: Callable[[Event], None]
+    ) -> None:
+        self._study, self._strategy, self._limit, self._seconds, self._emit = study, strategy, limit, seconds, emit
+        self._began = time.monotonic()
+        self._pruning = Pruning(study.manifest.pruner)
+        self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
+        for trial, outcome in replay(study.trials):
+            strategy.tell(trial.architecture, outcome)
+            if outcome.state != "running":
+                self._pruning.remember(trial, study._notes[trial.number])
+        self.again = deque(trial for trial in study.trials if trial.state == "running")
+        self.ends = len(study.trials) - len(self.again)
+        self.end: StudyEnded | None = None
+
+    def next_job(self) -> Job | None:
+        """The next job for the engine: a trial to be run again, or a new one."""
+        if self.end is not None:
+            return None
+        if self._seconds is not None and time.monotonic() - self._began >= self._seconds:
+            self._stop("time", f"the time of {self._seconds:g} seconds is over")
+            return None
+        trial = self.again.popleft() if self.again else self._new()
+        if trial is None:
+            return None
+        budget, cost = self._study.budget, trial.architecture.cost(self._study.task)
+        assert budget is None or budget.admits(cost), f"trial {trial.number} is outside the budget"
+        self._reports[trial.number] = []
+        self._pruning.started(trial.number)
+        self._emit(TrialStarted(trial))
+        return Job(trial.number, trial.architecture, self._study.seed_of(trial.number))
+
+    def report(self, number: int, step: int, accuracy: float) -> bool:
+        """Write a point of a learning curve; whether the trial goes on."""
+        self._study._ledger.reported(number, step, accuracy)
+        self._reports[number].append((step, accuracy))
+        goes_on = self._pruning.goes_on(number, step, accuracy)
+        self._emit(TrialReported(number, step, accuracy, stop=not goes_on))
+        return goes_on
+
+    def done(self, number: int, ending: Ending) -> None:
+        """Write how a trial ended, and tell the strategy."""
+        reports = self._reports.pop(number)
+        trial = replace(
+            self._study._trials[number],
+            state=ending.state,
+            accuracy=ending.accuracy,
+            reports=tuple(reports or enumerate(ending.curve, start=1)),
+            seconds=ending.seconds,
+            reason=ending.reason,
+            details=ending.details,
+            rank=self.ends,
+            ended=datetime.now(),
+        )
+        self._study._end(trial, len(reports), self._pruning.ended(trial))
+        self.ends += 1
+        self._strategy.tell(trial.architecture, trial.outcome)
+        self._emit(TrialEnded(trial))
+        self._stop_if_all_fail()
+
+    def _new(self) -> Trial | None:
+        """A new trial, in the ledger; None when there is to be none, and `end` says why."""
+        number = len(self._study._trials)
+        if self._limit is not None and number >= self._limit:
+            self._stop("trials", f"all {self._limit} trials are done")
+            return None
+        rng = np.random.default_rng([self._study.manifest.seed, number])
+        for _ in range(ASKS):
+            try:
+                architecture = self._strategy.ask(rng)
+            except Exhausted as nothing_left:
+                self._stop("exhausted", f"nothing new is left: {nothing_left}")
+                return None
+            refused = self._study.refusal(architecture)
+            if refused is None:
+                trial = self._study._start(architecture, self.ends)
+                self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
+                return trial
+        self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
+        return None
+
+    def _stop_if_all_fail(self) -> None:
+        """Judged by the ledger alone and once in every `ALIKE` ends, so that a resumed study stops where an unbroken one does."""
+        ended = [trial for trial in self._study.trials if trial.rank is not None]
+        kinds = {failure_kind(each.reason) if each.state == "failed" else None for each in ended}
+        if self.ends % ALIKE == 0 and len(kinds) == 1 and kinds != {None}:
+            self._stop("failing", f"all {self.ends} trials failed alike: {ended[-1].reason}")
+
+    def _stop(self, kind: EndKind, reason: str) -> None:
+        """Start nothing more; the first reason stands."""
+        if self.end is None:
+            self.end = StudyEnded(kind, reason)
+
+
+def replay(trials: Iterable[Trial]) -> Iterator[tuple[Trial, Outcome]]:
+    """What a strategy was told, in the order in which it was: starts by number, ends by rank.
+
+    Args:
+        trials: by number.
+    """
+    trials = list(trials)
+    ends = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+    told = 0
+    for trial in trials:
+        for end in ends[told : trial.told]:
+            yield end, end.outcome
+        told = max(told, trial.told)
+        yield trial, Outcome("running", cost=trial.cost)
+    for end in ends[told:]:
+        yield end, end.outcome
+
+
+def _manifest_of(place: Path | None) -> Manifest | None:
+    """The manifest of a study that is there; None where one may begin."""
+    if place is None:
+        return None
+    try:
+        if not place.exists():
+            return None
+        if not place.is_dir():
+            raise UserError(f"{str(place)!r} is a file, not a folder")
+        if Manifest.is_in(place):
+            return Manifest.read(place)
+        if any(place.iterdir()):
+            raise UserError(f"{str(place)!r} is not a run folder, and not empty; choose another name")
+    except OSError as error:
+        raise UserError(f"cannot read {str(place)!r}: {error.strerror}") from error
+    return None
+
+
+def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger:
+    """Make the folder beside its place, and move it there when it is complete."""
+    if place is None:
+        return Ledger.create("memory", None, manifest.study, {})
+    about = {
+        "space": manifest.space["name"],
+        "task": manifest.task,
+        "budget": manifest.budget,
+        "made by": "nas-toolkit",
+    }
+    above = [each for each in place.parents if not each.exists()]
+    part = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        manifest.write(part)
+        ledger = Ledger.create(spec, part, manifest.study, about)
+        if spec in FILES:
+            ledger.close()
+        if place.exists():
+            place.rmdir()  # it is empty
+        part.rename(place)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        for each in above:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"cannot make the run folder {str(place)!r}: {error.strerror}") from error
+        if isinstance(error, UserError) and part.name in str(error):
+            full = "the disk is full" in str(error)
+            why = "the disk is full" if full else str(error).replace(str(part), str(place))
+            raise UserError(f"cannot make the run folder {str(place)!r}: {why}") from error
+        raise
+    return Ledger.open(spec, place, manifest.study) if spec in FILES else ledger
+
+
+def _under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
+    under: Callable[[Budget, Task], SearchSpace] | None = getattr(space, "under", None)
+    if budget is None:
+        return space
+    if under is None:
+        raise UserError(f"space {space.name} knows no budgets: it has no under(budget, task)")
+    return under(budget, task)
+
+
+def _space(given: str | SearchSpace) -> tuple[str, SearchSpace]:
+    """Where a space comes from, for the manifest, and the space."""
+    space = load_space(given)
+    if isinstance(space, Feasible):
+        raise UserError("give a study the whole space and the budget, not the part of the space that fits")
+    if space.name in SPACES and space == space_named(space.name):
+        return NAMED, space
+    return given if isinstance(given, str) else "an object", space
+
+
+def _strategy(
+    given: str | Strategy | Callable[..., Strategy], space: SearchSpace, trials: int, settings: Mapping[str, Any]
+) -> tuple[str, Callable[[], Strategy]]:
+    """Where a strategy comes from, and a function that makes it afresh, with nothing told."""
+    if isinstance(given, str) and ".py:" not in given:
+        name = given
+        return NAMED, lambda: make_strategy(name, space, trials, **settings)
+    origin = given if isinstance(given, str) else "an object"
+    found: Any = load_object(given) if isinstance(given, str) else given
+    if _makes(found):
+        return origin, lambda: cast("Strategy", _made(found, origin, space, **settings))
+    if not hasattr(found, "ask"):
+        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask and makes nothing that has")
+    if settings:
+        raise UserError(f"strategy {origin} is made already; it takes no settings")
+    return origin, lambda: cast("Strategy", copy.deepcopy(found))
+
+
+def _estimator(
+    given: str | Estimator | Callable[..., Estimator], data: str, device: str, settings: Mapping[str, Any]
+) -> tuple[str, Estimator]:
+    """Where an estimator comes from, and the estimator."""
+    if isinstance(given, str) and ".py:" not in given:
+        return NAMED, make_estimator(given, data, device, **settings)
+    origin = given if isinstance(given, str) else "an object"
+    found: Any = load_object(given) if isinstance(given, str) else given
+    if _makes(found):
+        found = _made(found, origin, **settings)
+    elif settings:
+        raise UserError(f"estimator {origin} is made already; it takes no settings")
+    if not hasattr(found, "estimate") or not hasattr(found, "describe"):
+        raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe")
+    return origin, cast("Estimator", found)
+
+
+def _makes(given: Any) -> bool:
+    """Whether it is a class or function that makes a strategy or an estimator, rather than one of them."""
+    return isinstance(given, type) or (callable(given) and not hasattr(given, "ask") and not hasattr(given, "estimate"))
+
+
+def _made(factory: Callable[..., Any], origin: str, *arguments: Any, **settings: Any) -> Any:
+    try:
+        return factory(*arguments, **settings)
+    except TypeError as error:
+        raise UserError(f"{origin}: {getattr(factory, '__name__', factory)} cannot be made: {error}") from error
+
+
+def _name(strategy: Any) -> str:
+    """What the manifest calls a strategy."""
+    if isinstance(strategy, str):
+        return strategy.rpartition(":")[2] if ".py:" in strategy else strategy
+    return str(getattr(strategy, "__name__", type(strategy).__name__))
+
+
+def _whole_path(given: str) -> str:
+    """A path that another working directory understands too; what is no path stays as it is."""
+    kind, _, file = given.partition(":") if given.startswith("table:") else ("", "", given)
+    if file in ("", "digits") or ".py:" in file or not Path(file).expanduser().exists():
+        return given
+    whole = str(Path(file).expanduser().resolve())
+    return f"{kind}:{whole}" if kind else whole
+
+
+def _again(origin: str, what: str, place: Path) -> UserError:
+    """Law: nothing in a run folder may run code."""
+    came = f"came from {origin}" if origin != "an object" else "was an object in memory"
+    flag = origin if origin != "an object" else "FILE.py:OBJECT"
+    return UserError(
+        f"the {what} of {place} {came}, and a run folder never runs code; give it again: "
+        f"--{what} {flag}, or in Python Study.open({str(place)!r}, {what}=...)"
+    )
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def _accuracy(trial: Trial) -> float:
+    assert trial.accuracy is not None
+    return trial.accuracy

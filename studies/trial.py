@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, Cost
 
 State = Literal["running", "complete", "pruned", "failed"]
+EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Trial:
         state: `running` until it ends; one that was running when its process died stays so until it is run again.
         told: how many ends were known when it started; with `rank` this is the order in which a strategy learned.
         accuracy: in [0, 1] on the validation images. None while running or failed; of a pruned trial the last reported.
-        curve: accuracy in [0, 1] at each report, first to last.
+        reports: step (1 after the first epoch) and accuracy in [0, 1], first to last.
         seconds: wall-clock time of the estimate; None while running.
         reason: why it failed or was pruned; begins with a kind, as in `out of memory: ...`.
         details: what else the estimator said, plain JSON values.
@@ -42,13 +43,18 @@ class Trial:
     state: State
     told: int
     accuracy: float | None = None
-    curve: tuple[float, ...] = ()
+    reports: tuple[tuple[int, float], ...] = ()
     seconds: float | None = None
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     rank: int | None = None
     started: datetime | None = None
     ended: datetime | None = None
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """The accuracies of the reports, in [0, 1]."""
+        return tuple(accuracy for _, accuracy in self.reports)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -120,7 +126,7 @@ class StudyEnded:
         reason: the same in one line for a person.
     """
 
-    kind: Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
+    kind: EndKind
     reason: str
 
 

@@ -1,0 +1,339 @@
+"""Where trials are kept: an Optuna study, which every tool that reads Optuna studies reads.
+
+A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the one
+that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its text form),
+the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (rank, seconds, reason, steps, details, ended). Its value is
+its accuracy, to be maximized; its intermediate values are the learning curve.
+
+Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need a server that nobody else here knows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import Cost, UserError, nearest
+from studies.trial import Trial
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial, TrialState
+
+    from searchspaces import SearchSpace
+    from studies.trial import State
+
+FILES: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}
+"""Ledgers that lie in the run folder."""
+_PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
+
+
+class Ledger:
+    """An Optuna study that keeps trials; made by `create` and `open`.
+
+    Args:
+        storage: Optuna's.
+        study_id: of the study in it.
+        where: what to call it in messages.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int, where: str) -> None:
+        self._storage, self._study_id, self._where = storage, study_id, where
+        self._ids: dict[int, int] = {}
+
+    @classmethod
+    def create(cls, spec: str, folder: Path | None, name: str, attributes: Mapping[str, Any]) -> Ledger:
+        """A new, empty ledger.
+
+        Args:
+            spec: `sqlite` or `journal` (a file in the folder), `memory`, or the URL of a database that SQLAlchemy knows.
+            folder: the run folder; None where nothing is written.
+            name: of the study in it; a database may hold many.
+            attributes: of the study, for people who look at it with Optuna's tools.
+
+        Raises:
+            UserError: the database cannot be reached, or holds a study of that name already.
+        """
+        import optuna
+
+        where = _where(spec, folder)
+        with _explained(where), quiet():
+            storage = _storage(spec, folder)
+            try:
+                study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], name)
+            except optuna.exceptions.DuplicatedStudyError as error:
+                raise UserError(f"{where} holds a study named {name!r} already; choose another name") from error
+            for key, value in attributes.items():
+                storage.set_study_user_attr(study_id, key, value)
+        return cls(storage, study_id, where)
+
+    @classmethod
+    def open(cls, spec: str, folder: Path, name: str) -> Ledger:
+        """The ledger that `create` made.
+
+        Raises:
+            UserError: it is not there, or it is no ledger.
+        """
+        where = _where(spec, folder)
+        if spec == "memory":
+            raise UserError(f"{folder}: the ledger was kept in memory, so the study ended with its process")
+        if spec in FILES:
+            _check_file(spec, folder / FILES[spec])
+        with _explained(where), quiet():
+            storage = _storage(spec, folder)
+            try:
+                study_id = storage.get_study_id_from_name(name)
+            except KeyError as error:
+                raise UserError(f"{where} holds no study named {name!r}") from error
+        return cls(storage, study_id, where)
+
+    def trials(self, space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
+        """All trials by number, each with what the pruner noted of it.
+
+        Raises:
+            UserError: something in it was not written by a study over this space.
+        """
+        with _explained(self._where):
+            kept = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        read = []
+        for frozen in sorted(kept, key=lambda each: each.number):
+            try:
+                read.append((_read(frozen, space), dict(frozen.system_attrs)))
+            except (KeyError, ValueError, TypeError, AttributeError, UserError) as error:
+                what = f"{type(error).__name__}: {error}"
+                raise UserError(
+                    f"{self._where}: trial {frozen.number} was not written by this study ({what})"
+                ) from error
+            self._ids[frozen.number] = frozen._trial_id
+        if [trial.number for trial, _ in read] != list(range(len(read))):
+            raise UserError(f"{self._where}: trials are missing")
+        return read
+
+    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
+        """Write a new trial as RUNNING, in one transaction."""
+        from optuna.trial import TrialState, create_trial
+
+        attributes = {
+            "architecture": trial.architecture.to_json(),
+            **_numbers(trial.cost),
+            "seed": seed,
+            "told": trial.told,
+        }
+        distributions = _distributions(space)
+        params = trial.architecture.choices
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions={name: distributions[name] for name in params},
+            user_attrs=attributes,
+        )
+        template.datetime_start = trial.started
+        with _explained(self._where):
+            trial_id = self._storage.create_new_trial(self._study_id, template)
+            number = self._storage.get_trial_number_from_id(trial_id)
+        if number != trial.number:
+            raise UserError(
+                f"{self._where}: another process writes trials too ({number} came after {trial.number - 1})"
+            )
+        self._ids[number] = trial_id
+
+    def reported(self, number: int, step: int, accuracy: float) -> None:
+        """Write one point of a running trial's learning curve."""
+        with _explained(self._where):
+            self._storage.set_trial_intermediate_value(self._ids[number], step, accuracy)
+
+    def ended(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
+        """Write how a trial ended; it is over with the last line of this.
+
+        Args:
+            trial: as it ended.
+            written: how many of its reports were written as they came in.
+            notes: what the pruner noted of it.
+        """
+        trial_id = self._ids[trial.number]
+        outcome = {
+            "rank": trial.rank,
+            "seconds": trial.seconds,
+            "reason": trial.reason,
+            "steps": [step for step, _ in trial.reports],  # there may be more, of an attempt that died
+            "details": dict(trial.details),
+            "ended": trial.ended.isoformat() if trial.ended else None,
+        }
+        with _explained(self._where):
+            for step, accuracy in trial.reports[written:]:
+                self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
+            for key, value in notes.items():
+                self._storage.set_trial_system_attr(trial_id, key, value)
+            self._storage.set_trial_user_attr(trial_id, "outcome", outcome)
+            values = None if trial.accuracy is None else [trial.accuracy]
+            self._storage.set_trial_state_values(trial_id, _states()[trial.state], values)
+
+    def close(self) -> None:
+        """Give files and connections back; the next call opens them again."""
+        self._storage.remove_session()
+        engine = getattr(self._storage, "engine", None)
+        if engine is not None:
+            engine.dispose()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from logging that it made a study."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def check_spec(spec: str) -> None:
+    """Refuse what is no ledger, before anything is made."""
+    if "://" in spec:
+        import sqlalchemy
+
+        try:
+            sqlalchemy.make_url(spec).get_dialect()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise UserError(f"ledger {spec!r} is no URL of a database: {' '.join(str(error).split())}") from error
+    elif spec not in (*FILES, "memory"):
+        raise UserError(f"unknown ledger {spec!r}{nearest(spec, [*FILES, 'memory'])}, or the URL of a database")
+
+
+def without_password(spec: str) -> str:
+    """A ledger as it may be written down."""
+    if "://" not in spec:
+        return spec
+    import sqlalchemy
+
+    return sqlalchemy.make_url(spec).render_as_string(hide_password=True)
+
+
+def _where(spec: str, folder: Path | None) -> str:
+    return str(folder / FILES[spec]) if folder and spec in FILES else without_password(spec)
+
+
+def _storage(spec: str, folder: Path | None) -> BaseStorage:
+    from optuna import storages
+
+    if spec == "memory" or folder is None:
+        return storages.InMemoryStorage()
+    if spec == "journal":
+        from optuna.storages.journal import JournalFileBackend
+
+        return storages.JournalStorage(JournalFileBackend(str(folder / FILES[spec])))
+    if spec == "sqlite":
+        import sqlalchemy
+
+        spec = sqlalchemy.URL.create("sqlite", database=str(folder.resolve() / FILES[spec])).render_as_string()
+    patient = {"connect_args": {"timeout": _PATIENCE_S}} if spec.startswith("sqlite") else {"pool_pre_ping": True}
+    return storages.RDBStorage(spec, engine_kwargs=patient)
+
+
+def _check_file(spec: str, path: Path) -> None:
+    """A ledger's first bytes, looked at before Optuna would make tables in whatever is there."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(f"cannot read the ledger {path}: {error.strerror}") from error
+    if (spec == "sqlite" and head != b"SQLite format 3\0") or (spec == "journal" and not head.startswith(b"{")):
+        raise UserError(f"{path} is not a ledger: it holds something else than {spec} writes")
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Turn what a storage raises about its files and servers into one line for a person."""
+    import json
+
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        optuna.exceptions.StorageInternalError,
+        sqlalchemy.exc.SQLAlchemyError,
+        sqlite3.Error,
+        OSError,
+        ImportError,
+        json.JSONDecodeError,
+    ) as error:
+        raise UserError(_explanation(where, error)) from error
+    except RuntimeError as error:  # Optuna: the tables are of another version of it
+        if "version" not in str(error):
+            raise
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def _explanation(where: str, error: BaseException) -> str:
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    text = " ".join(str(getattr(root, "orig", None) or root).split())
+    if "disk is full" in text or "No space left" in text or "quota" in text:
+        return f"{where}: the disk is full; what had ended is kept: make room, then resume"
+    if "not a database" in text or "malformed" in text or "JSON" in type(root).__name__:
+        return f"{where} is not a ledger, or it is damaged: {text}"
+    if "readonly" in text or "unable to open" in text or isinstance(root, PermissionError):
+        return f"cannot write to {where}: {text}"
+    if "is locked" in text:
+        return f"{where} was locked by another process for more than {_PATIENCE_S} seconds"
+    return f"{where}: {type(root).__name__}: {text}"
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    from optuna.distributions import CategoricalDistribution
+
+    return {decision.name: CategoricalDistribution(decision.options) for decision in space.decisions}
+
+
+def _numbers(cost: Cost) -> dict[str, int]:
+    return {each.name: getattr(cost, each.name) for each in fields(cost)}
+
+
+def _states() -> dict[State, TrialState]:
+    from optuna.trial import TrialState
+
+    return {
+        "running": TrialState.RUNNING,
+        "complete": TrialState.COMPLETE,
+        "pruned": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+    }
+
+
+def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
+    """A trial as it was written."""
+    attributes = frozen.user_attrs
+    state = next(ours for ours, theirs in _states().items() if theirs == frozen.state)
+    architecture = space.architecture(frozen.params)
+    cost = Cost(**{each.name: int(attributes[each.name]) for each in fields(Cost)})
+    if state == "running":
+        return Trial(frozen.number, architecture, cost, state, int(attributes["told"]), started=frozen.datetime_start)
+    outcome = attributes["outcome"]
+    return Trial(
+        frozen.number,
+        architecture,
+        cost,
+        state,
+        int(attributes["told"]),
+        accuracy=frozen.value,
+        reports=tuple((int(step), frozen.intermediate_values[step]) for step in outcome["steps"]),
+        seconds=float(outcome["seconds"]),
+        reason=outcome["reason"],
+        details=outcome["details"],
+        rank=int(outcome["rank"]),
+        started=frozen.datetime_start,
+        ended=datetime.fromisoformat(outcome["ended"]),
+    )

@@ -1,0 +1,227 @@
+"""What a study is: `study.json`, written once, before the first trial, and compared with on every resume.
+
+It is data and names. A space, strategy or estimator with a name in our tables is found by that name again; one that came from
+a person's file or from memory must be given again, since nothing read from a run folder may run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError
+
+if TYPE_CHECKING:
+    from searchspaces import SearchSpace
+
+FILE: Final = "study.json"
+FORMAT: Final = 1
+"""Raised when an older `nas` would misread what a newer one writes."""
+NAMED: Final = "named"
+"""The origin of what is found by its name in our own tables; any other origin says where a person took it from."""
+
+_LIBRARIES: Final = ("nas-toolkit", "numpy", "optuna", "torch")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A study's settings as plain JSON values.
+
+    Attributes:
+        study: its name in the ledger.
+        space: `name`, `origin` and `fingerprint`, a hash of its decisions and of what is fixed in it.
+        task: the deployment task, on which costs are counted.
+        budget: with percents resolved; None where everything fits.
+        strategy: `name`, `origin` and its resolved `settings`.
+        estimator: `name`, `origin`, the name `given`, the `settings` and the `data` that it is made from again, and how it
+            describes itself.
+        pruner: a name in `PRUNERS`.
+        seed: of the whole study.
+        replicas: whether a network may be trained more than once.
+        trials: planned when the study began; it may go on for longer.
+        ledger: `sqlite`, `journal`, `memory` or a URL without its password.
+        objectives: what is made large or small.
+        created: local time.
+        versions: of the libraries it began with.
+        format: of this file.
+    """
+
+    study: str
+    space: Mapping[str, Any]
+    task: str
+    budget: str | None
+    strategy: Mapping[str, Any]
+    estimator: Mapping[str, Any]
+    pruner: str
+    seed: int
+    replicas: bool
+    trials: int | None
+    ledger: str
+    objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
+    created: str = field(default_factory=_now)
+    versions: Mapping[str, str] = field(default_factory=_versions)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        for name, value in json.loads(json.dumps(asdict(self), default=_plain)).items():
+            object.__setattr__(self, name, value)  # as it will be read: a tuple is a list, and equal to one
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether the folder holds a manifest, good or bad."""
+        return (folder / FILE).exists()
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of a run folder.
+
+        Raises:
+            UserError: the folder is no run folder, or its manifest is damaged or of a newer format.
+        """
+        path = folder / FILE
+        if not folder.exists():
+            raise UserError(f"no run folder {str(folder)!r}")
+        if not path.exists():
+            raise UserError(f"{str(folder)!r} is not a run folder: it has no {FILE}")
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is not a manifest: {error}") from error
+        found = read.get("format") if isinstance(read, dict) else None
+        if not isinstance(found, int) or found < 1:
+            raise UserError(f"{path} is not a manifest: it has no format")
+        if found > FORMAT:
+            raise UserError(
+                f"{path} was written by a newer nas (format {found}; this one reads up to {FORMAT}); upgrade nas-toolkit"
+            )
+        for each in fields(Manifest):
+            allowed = _KINDS[each.name]
+            if each.name not in read:
+                raise UserError(f"{path} is not a manifest: it has no {each.name!r}")
+            if not isinstance(read[each.name], allowed) or (read[each.name] is True and bool not in allowed):
+                raise UserError(f"{path} is not a manifest: {each.name!r} cannot be {read[each.name]!r}")
+        for name, keys in _KEYS.items():
+            for key in keys:
+                if key not in read[name]:
+                    raise UserError(f"{path} is not a manifest: {name!r} has no {key!r}")
+        return Manifest(**{each.name: read[each.name] for each in fields(Manifest)})
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder, whole or not at all."""
+        write_whole(folder / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    def refuse_changes(self, now: Manifest, where: str) -> None:
+        """Compare with the manifest that today's settings would give.
+
+        Raises:
+            UserError: a setting that must not change was changed; the message has its name, its old and its new value.
+        """
+        before, after = dict(self._settings()), dict(now._settings())
+        for name in [*before, *(each for each in after if each not in before)]:
+            old, new = before.get(name, (None, "not there")), after.get(name, (None, "not there"))
+            if old[0] != new[0] or (name in before) != (name in after):
+                raise UserError(
+                    f"{where}: {name} was {old[1]} when the study began and is {new[1]} now; "
+                    "give the old value to go on, or another name to begin a new study"
+                )
+
+    def _settings(self) -> Iterator[tuple[str, tuple[Any, str]]]:
+        """What must not change: its name, its value, and how that is shown; the most telling first."""
+        yield "space", _shown(self.space["name"])
+        yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
+        for name in ("task", "budget", "seed", "pruner", "replicas", "ledger", "objectives"):
+            yield name, _shown(getattr(self, name))
+        yield "strategy", _shown(self.strategy["name"])
+        for key, value in self.strategy["settings"].items():
+            yield f"strategy setting {key}", _shown(value)
+        described = dict(self.estimator["describe"])
+        yield "estimator", _shown(self.estimator["name"])
+        data = described.pop("data", None)
+        if (
+            isinstance(data, dict) and "fingerprint" in data
+        ):  # the name is what was typed; the same images may lie elsewhere
+            yield "data", (data["fingerprint"], f"{data.get('name')!r} (#{str(data['fingerprint'])[:8]})")
+        elif data is not None:
+            yield "data", _shown(data)
+        for key, value in described.items():
+            if key != "name":
+                yield f"estimator setting {key}", _shown(value)
+
+
+def fingerprint(space: SearchSpace) -> str:
+    """A hash of what a space holds, the same in every process: sha256 in hex."""
+    describe = getattr(space, "describe", None)
+    described = describe() if describe else {each.name: each.options for each in space.decisions}
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or, whenever the process dies, as it was."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "study": (str,),
+    "space": (dict,),
+    "task": (str,),
+    "budget": (str, type(None)),
+    "strategy": (dict,),
+    "estimator": (dict,),
+    "pruner": (str,),
+    "seed": (int,),
+    "replicas": (bool,),
+    "trials": (int, type(None)),
+    "ledger": (str,),
+    "objectives": (dict,),
+    "created": (str,),
+    "versions": (dict,),
+    "format": (int,),
+}
+_KEYS: Final = {
+    "space": ("name", "origin", "fingerprint"),
+    "strategy": ("name", "origin", "settings"),
+    "estimator": ("name", "origin", "given", "settings", "data", "describe"),
+}
+
+
+def _shown(value: Any) -> tuple[Any, str]:
+    return value, repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: a function or class by its name, anything else by its text, which must not be an address."""
+    text = getattr(value, "__name__", None) or str(value)
+    return type(value).__name__ if " at 0x" in text else text

@@ -1,0 +1,108 @@
+"""When a running trial is stopped early: Optuna's pruners, shown the reports that count.
+
+A pruner sees a copy of the trials in memory. It holds what the ledger holds of trials that ended, and of running ones only
+what they reported in this attempt: what a trial reported before its process died takes no part, since it is run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError, nearest
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.trial import FrozenTrial
+
+    from studies.trial import Trial
+
+
+def _asha() -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)  # rungs after epochs 1, 2, 4, 8, ...
+
+
+def _median() -> BasePruner:
+    from optuna.pruners import MedianPruner
+
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+
+
+PRUNERS: Final[dict[str, Callable[[], BasePruner] | None]] = {
+    "none": None,
+    "asha": _asha,
+    "median": _median,
+}
+"""By the names people type. `asha`: asynchronous successive halving (Li et al. 2020, arXiv:1810.05934, Algorithm 2; Optuna's
+has no promotion of paused trials), the better half goes on after 1, 2, 4, ... epochs. `median`: stops what is below the
+median of the complete trials at the same epoch, from the second epoch and the sixth trial on."""
+
+
+class Pruning:
+    """Whether running trials go on.
+
+    Args:
+        name: a name in `PRUNERS`.
+
+    Raises:
+        UserError: there is no such pruner.
+    """
+
+    def __init__(self, name: str) -> None:
+        if name not in PRUNERS:
+            raise UserError(f"unknown pruner {name!r}{nearest(name, PRUNERS)}")
+        make = PRUNERS[name]
+        self._pruner = make() if make else None
+        if self._pruner is not None:
+            import optuna
+
+            from studies.ledger import quiet
+
+            self._storage = optuna.storages.InMemoryStorage()
+            with quiet():
+                study_id = self._storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "pruning")
+                self._study = optuna.load_study(study_name="pruning", storage=self._storage)
+            self._study_id = study_id
+        self._ids: dict[int, int] = {}  # of running trials, by their number
+
+    def started(self, number: int) -> None:
+        """A trial begins, or begins again."""
+        if self._pruner is not None:
+            self._ids[number] = self._storage.create_new_trial(self._study_id)
+
+    def goes_on(self, number: int, step: int, accuracy: float) -> bool:
+        """Learn of a report, and judge by it."""
+        if self._pruner is None:
+            return True
+        trial_id = self._ids[number]
+        self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
+        return not self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+
+    def ended(self, trial: Trial) -> dict[str, Any]:
+        """A trial ended: what the pruner noted of it, for the ledger."""
+        if self._pruner is None:
+            return {}
+        trial_id = self._ids.pop(trial.number)
+        for step, accuracy in trial.reports:  # those of an estimator that gave a curve and reported nothing
+            self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
+        ended = _frozen(trial)
+        self._storage.set_trial_state_values(trial_id, ended.state, ended.values)
+        return dict(self._storage.get_trial(trial_id).system_attrs)
+
+    def remember(self, trial: Trial, notes: Mapping[str, Any]) -> None:
+        """A trial of an earlier run that ended, with what `ended` gave for it."""
+        if self._pruner is not None:
+            self._storage.create_new_trial(self._study_id, _frozen(trial, notes))
+
+
+def _frozen(trial: Trial, notes: Mapping[str, Any] | None = None) -> FrozenTrial:
+    from optuna.trial import TrialState, create_trial
+
+    return create_trial(
+        state={"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.state],
+        value=trial.accuracy,
+        intermediate_values=dict(trial.reports),
+        system_attrs=dict(notes or {}),
+    )
