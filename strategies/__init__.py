@@ -2,6 +2,7 @@
 
 from strategies.catalog import STRATEGIES, make_strategy, settings_of
 from strategies.evolution import RegularizedEvolution
+from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
 from strategies.strategy import Exhausted, Outcome, Strategy
 
@@ -9,6 +10,7 @@ __all__ = [
     "STRATEGIES",
     "Exhausted",
     "Outcome",
+    "ParetoEvolution",
     "RandomSearch",
     "RegularizedEvolution",
     "Strategy",

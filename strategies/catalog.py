@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, nearest
 from strategies.evolution import RegularizedEvolution
+from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
 
 if TYPE_CHECKING:
@@ -18,14 +19,25 @@ if TYPE_CHECKING:
 OPTUNA: Final = "optuna:"  # before the class name of a sampler
 
 
-def _tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> Strategy:
+def _tpe(
+    space: SearchSpace,
+    *,
+    trials: int = 100,
+    startup: int | None = None,
+    candidates: int = 24,
+    multivariate: bool = True,
+) -> Strategy:
+    """TPE; by default a tenth of the trials, at least 10 and at most 100, are uniform draws before it begins."""
     from strategies.optuna_samplers import tpe
 
+    if startup is None:
+        startup = min(max(trials // 10, 10), 100)
     return tpe(space, startup=startup, candidates=candidates, multivariate=multivariate)
 
 
 STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
     "evolution": RegularizedEvolution,
+    "pareto": ParetoEvolution,
     "random": RandomSearch,
     "tpe": _tpe,
 }

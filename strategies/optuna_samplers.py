@@ -94,7 +94,7 @@ class OptunaStrategy:
         if self._learned < self._startup:
             return sample_new(self._space, self._known, rng)
         sampler = self._sampler(int(rng.integers(2**32)))
-        if isinstance(sampler, TPESampler) and sampler._multivariate:
+        if isinstance(sampler, TPESampler) and sampler._is_multivariate(self._study):
             _condition(sampler, self._space, self._known)
         study = _copy(self._study)
         proposal = self._propose(sampler, study)
@@ -146,6 +146,7 @@ class OptunaStrategy:
             for name, distribution in self._distributions.items():
                 if name not in proposal:
                     proposal[name] = sampler.sample_independent(study, trial, name, distribution)
+                trial.params[name], trial.distributions[name] = proposal[name], distribution  # some samplers look
         return proposal
 
 
@@ -160,7 +161,8 @@ def tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivar
         space: what may be proposed.
         startup: trials with an accuracy before the densities are used; until then proposals are uniform.
         candidates: drawn from the density of the good trials at each ask; the one with the largest ratio is proposed.
-        multivariate: one joint density over all decisions, rather than one for each.
+        multivariate: one joint density over all decisions, rather than one for each, whose proposals are then replaced
+            by the nearest that fit and are new.
     """
     if candidates < 1:
         raise UserError(f"candidates must be at least 1, got {candidates}")

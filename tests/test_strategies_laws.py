@@ -185,7 +185,10 @@ def test_settings_are_plain_and_make_the_same_strategy_again(feasible: Feasible,
     assert all(isinstance(value, int | float | bool | str | list) for value in settings.values())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("random", "optuna:RandomSampler")])
+NOT_FOR_ACCURACY_ALONE = ("random", "pareto", "optuna:RandomSampler")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_FOR_ACCURACY_ALONE])
 def test_late_proposals_are_better_than_random_ones(feasible: Feasible, name: str) -> None:
     members = list(feasible.enumerate())
     score = dict(zip(members, _smooth(members), strict=True))
@@ -225,6 +228,9 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("evolution", {"tournament": 50, "population": 20}, "tournament must be from 1 to the population"),
         ("evolution", {"identity": 1.5}, r"identity is a probability in \[0, 1\], got 1.5"),
         ("evolution", {"start_from": ["efficientnet_b9"]}, "efficientnet_b9"),
+        ("pareto", {"objectives": ["accuracy", "mac"]}, "unknown objective 'mac'; did you mean 'macs'"),
+        ("pareto", {"objectives": ["accuracy"]}, "objectives must be two or more different ones, got accuracy"),
+        ("pareto", {"crossover": -1}, r"crossover is a probability in \[0, 1\], got -1"),
         ("random", {"population": 3}, "random has no setting 'population'; it has none"),
         ("tpe", {"candidates": 0}, "candidates must be at least 1, got 0"),
         ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
