@@ -1,7 +1,7 @@
 """Which proxy setting is worth its seconds? Kendall's tau against a longer training, next to seconds per trial.
 
-Random `mbconv` architectures under 400M MACs are trained with every setting, on one core, architecture by architecture,
-so that the time limit leaves whole rows. Each result goes to a file at once; a second run goes on from there.
+Random `mbconv` architectures under 400M MACs are trained with every setting, on one core, architecture by architecture.
+Each result goes to a file at once; a second run goes on from there.
 
     python benchmarks/proxy.py --fashion ../shared/data/fashion-mnist.npz --minutes 25 --out proxy.jsonl
 
@@ -11,6 +11,7 @@ What came out is written up in docs/proxy.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import time
@@ -25,26 +26,27 @@ from searchspaces import Budget, Scale, Task, load_space
 
 REFERENCE = "reference"
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "digits": {
-        REFERENCE: {"width": 0.5, "depth": 1.0, "epochs": 8},
-        "width 1/4, depth 1/2, 6 epochs": {"width": 0.25, "depth": 0.5, "epochs": 6},
-        "the same, other seed": {"width": 0.25, "depth": 0.5, "epochs": 6, "seed": 1},
-        "3 epochs": {"width": 0.25, "depth": 0.5, "epochs": 3},
-        "half the images": {"width": 0.25, "depth": 0.5, "epochs": 6, "data_fraction": 0.5},
-        "width 1/2, 3 epochs": {"width": 0.5, "depth": 0.5, "epochs": 3},
-        "16 pixels, 4 epochs": {"width": 0.25, "depth": 0.5, "epochs": 4, "image_size": 16},
-    },
     "fashion": {
         REFERENCE: {"width": 0.5, "depth": 1.0, "epochs": 6},
         "width 1/4, depth 1/2, 6 epochs": {"width": 0.25, "depth": 0.5, "epochs": 6},
         "3 epochs": {"width": 0.25, "depth": 0.5, "epochs": 3},
-        "14 pixels, 6 epochs": {"width": 0.25, "depth": 0.5, "epochs": 6, "image_size": 14},
+    },
+    "digits": {
+        "width 1/4, depth 1/2, 6 epochs": {"width": 0.25, "depth": 0.5, "epochs": 6},
+        "the same, other seed": {"width": 0.25, "depth": 0.5, "epochs": 6, "seed": 1},
+        "3 epochs": {"width": 0.25, "depth": 0.5, "epochs": 3},
+        "16 pixels, 4 epochs": {"width": 0.25, "depth": 0.5, "epochs": 4, "image_size": 16},
+        "width 1/2, 3 epochs": {"width": 0.5, "depth": 0.5, "epochs": 3},
+        "half the images": {"width": 0.25, "depth": 0.5, "epochs": 6, "data_fraction": 0.5},
+        REFERENCE: {"width": 0.5, "depth": 1.0, "epochs": 8},
     },
 }
 SHARED: dict[str, dict[str, Any]] = {
     "digits": {"batch": 32, "lr": 0.1},
     "fashion": {"batch": 32, "lr": 0.1, "data_fraction": 2000 / 60_000, "val_fraction": 0.5},
 }
+"""All settings that a row of the table does not name: the batch, and for Fashion-MNIST 1,000 images to train on and
+1,000 to validate on."""
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("proxy.jsonl"), help="results, one JSON object a line")
     args = parser.parse_args()
 
-    sources = {"digits": load_data("digits")} | ({"fashion": load_data(args.fashion)} if args.fashion else {})
+    sources = ({"fashion": load_data(args.fashion)} if args.fashion else {}) | {"digits": load_data("digits")}
     budget, task = Budget.parse("400M"), Task()
     space, rng = load_space("mbconv").under(budget, task), np.random.default_rng(0)
     architectures = [space.sample(rng) for _ in range(args.architectures)]
@@ -67,20 +69,21 @@ def main() -> None:
 def measure(architectures: list[Any], sources: dict[str, ImageData], out: Path, deadline: float) -> None:
     """Append to the file what it does not hold yet, until the deadline (in seconds of `time.monotonic`)."""
     done = {(row["source"], row["setting"], row["architecture"]) for row in rows(out)}
-    for index, architecture in enumerate(architectures):
-        for source, data in sources.items():
-            for setting, choices in SETTINGS[source].items():
-                if (source, setting, index) in done:
-                    continue
-                if time.monotonic() > deadline:
-                    return
-                seed = choices.get("seed", 0)
-                choices = {key: value for key, value in choices.items() if key != "seed"}
-                estimator = ShortTraining(data, **SHARED[source], **choices)
-                estimate = estimator.estimate(architecture, TrialContext(seed=1000 * seed + index, device="cpu"))
-                row = {"source": source, "setting": setting, "architecture": index, "curve": estimate.curve}
-                with out.open("a") as file:
-                    file.write(json.dumps({**row, "seconds": round(estimate.seconds, 2)}) + "\n")
+    for source, index in itertools.product(sources, range(len(architectures))):
+        for setting, choices in SETTINGS[source].items():
+            if (source, setting, index) in done:
+                continue
+            if time.monotonic() > deadline:
+                return
+            seed = 1000 * choices.get("seed", 0) + index
+            choices = {key: value for key, value in choices.items() if key != "seed"}
+            estimator = ShortTraining(sources[source], **SHARED[source], **choices)
+            cpu = time.process_time()
+            estimate = estimator.estimate(architectures[index], TrialContext(seed, "cpu"))
+            cpu = time.process_time() - cpu  # one thread: seconds of a core, also where others use the machine
+            row = {"source": source, "setting": setting, "architecture": index, "curve": estimate.curve, "seconds": cpu}
+            with out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -88,30 +91,38 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def table(source: str, data: ImageData, architectures: list[Any], out: Path) -> None:
-    """Print one line per setting, over the architectures that all settings have seen."""
-    found = {(row["setting"], row["architecture"]): row for row in rows(out) if row["source"] == source}
-    names = list(SETTINGS[source])
-    whole = [index for index in range(len(architectures)) if all((name, index) in found for name in names)]
-    if len(whole) < 3:
-        print(f"{source}: only {len(whole)} architectures have been trained with every setting; run again")
-        return
-    truth = [found[REFERENCE, index]["curve"][-1] for index in whole]
-    chance = math.sqrt(2 * (2 * len(whole) + 5) / (9 * len(whole) * (len(whole) - 1)))  # Kendall 1938, sec. 5
-    print(f"\n{source}: {len(whole)} architectures; tau of random rankings has standard deviation {chance:.2f}")
-    print(f"{'setting':34} {'proxy MACs':>10} {'s/trial':>8} {'min':>6} {'median':>6} {'max':>6} {'tau':>6}")
-    for name in names:
-        accuracy = [found[name, index]["curve"][-1] for index in whole]
-        seconds = np.median([found[name, index]["seconds"] for index in whole])
-        choices = SETTINGS[source][name]
+    """Print one line per setting, over the architectures trained with it; tau over those that have a reference too."""
+    found: dict[str, dict[int, dict[str, Any]]] = {setting: {} for setting in SETTINGS[source]}
+    for row in rows(out):
+        if row["source"] == source:
+            found[row["setting"]][row["architecture"]] = row
+    truth = {index: row["curve"][-1] for index, row in found[REFERENCE].items()}
+
+    def against_truth(score: dict[int, float]) -> str:
+        both = sorted(truth.keys() & score.keys())
+        if len(both) < 4:
+            return f"{'-':>12}"
+        chance = math.sqrt(2 * (2 * len(both) + 5) / (9 * len(both) * (len(both) - 1)))  # sd of tau under no relation
+        tau = kendalltau([truth[each] for each in both], [score[each] for each in both]).statistic
+        return f"{tau:6.2f} ±{chance:.2f}"
+
+    print(f"\n{source:34} {'n':>3} {'MACs':>7} {'s/trial':>8} {'min':>6} {'median':>6} {'max':>6} {'tau':>12}")
+    for setting, choices in SETTINGS[source].items():
+        if not found[setting]:
+            continue
         task = Task(choices.get("image_size", data.task.image_size), data.task.channels, data.task.classes)
         scale = Scale(choices["width"], choices["depth"])
-        macs = np.mean([architectures[index].cost(task, scale).macs for index in whole])
-        low, middle, high = np.percentile(accuracy, (0, 50, 100))
-        tau = kendalltau(truth, accuracy).statistic
-        print(f"{name:34} {macs / 1e6:9.1f}M {seconds:8.1f} {low:6.3f} {middle:6.3f} {high:6.3f} {tau:6.2f}")
-    for name, cost in (("more MACs is better", "macs"), ("more parameters is better", "params")):
-        tau = kendalltau(truth, [getattr(architectures[index].cost(Task()), cost) for index in whole]).statistic
-        print(f"{name:34} {'':>10} {0:8.1f} {'':>6} {'':>6} {'':>6} {tau:6.2f}")
+        accuracy = {index: row["curve"][-1] for index, row in found[setting].items()}
+        seconds = np.nanmedian([row["seconds"] or np.nan for row in found[setting].values()])
+        macs = np.mean([architectures[index].cost(task, scale).macs for index in accuracy]) / 1e6
+        low, middle, high = np.percentile(list(accuracy.values()), (0, 50, 100))
+        print(
+            f"{setting:34} {len(accuracy):3} {macs:6.1f}M {seconds:8.1f} {low:6.3f} {middle:6.3f} {high:6.3f}"
+            f" {against_truth(accuracy)}"
+        )
+    for name in ("macs", "params"):
+        score = {index: float(getattr(each.cost(Task()), name)) for index, each in enumerate(architectures)}
+        print(f"{f'more {name} is better':34} {'':40} {against_truth(score)}")
 
 
 if __name__ == "__main__":

@@ -271,7 +271,7 @@ class _Stepper:
 
     def step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Add the gradient of the mean loss over the batch; returns that loss."""
-        loss = self._try(lambda: self._gradient(inputs, labels))
+        loss = self._try(self._gradient, inputs, labels)
         if loss is None:  # out of memory: outside of the handler, whose error held the memory
             self._model.zero_grad(set_to_none=True)
             loss = self._gradient(inputs, labels)
@@ -279,15 +279,15 @@ class _Stepper:
 
     def accuracy(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float | None:
         """Share of uint8 images told right, in [0, 1]; None where a logit is not finite."""
-        right = self._try(lambda: self._right(scale, images, labels))
+        right = self._try(self._right, scale, images, labels)
         if right is None:
             right = self._right(scale, images, labels)
         return None if right < 0 else right / len(labels)
 
-    def _try(self, work: Callable[[], T]) -> T | None:
+    def _try(self, work: Callable[..., T], *arguments: Any) -> T | None:
         """Do the work; if memory runs out for the first time, halve the batch and return None."""
         try:
-            return work()
+            return work(*arguments)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or self.micro < self._batch or self.micro < 2:
                 raise

@@ -52,7 +52,7 @@ class TableEstimator:
             raise UserError(f"table: unknown unit {unit!r}{nearest(unit, UNITS)}")
         self._name, self._unit, self._field = str(path), unit, field
         self._key: Callable[[Architecture], str] = key or (lambda architecture: architecture.to_json())
-        self._key_name = f"{key.__module__}.{key.__qualname__}" if key else "to_json"
+        self._key_name = getattr(key, "__qualname__", type(key).__name__) if key else "to_json"
         try:
             raw = Path(path).expanduser().read_bytes()
             table = json.loads(raw)

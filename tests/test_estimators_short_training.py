@@ -1,0 +1,350 @@
+"""Laws of short training: it learns, it repeats itself, it leaves nothing behind, and it survives what goes wrong."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import random
+import subprocess
+import sys
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from estimators import Diverged, Estimate, Estimator, ImageData, Pruned, ShortTraining, TrialContext, load_data
+from estimators import short_training as subject
+from searchspaces import SPACES, Scale, Task, UserError
+
+
+class Tiny:
+    """Stands for an architecture: a small network with what can go wrong with determinism (dropout, batch norm)."""
+
+    def __init__(self, wrap=lambda module: module):
+        self.wrap, self.built, self.asked = wrap, [], []
+
+    def build(self, task: Task, scale: Scale = Scale()) -> nn.Module:  # noqa: B008 - a frozen value
+        module = nn.Sequential(
+            nn.Conv2d(task.channels, 16, 3, padding=1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.1),
+            nn.Linear(32, task.classes),
+        )
+        self.built.append(weakref.ref(module))
+        self.asked.append((task, scale))
+        return self.wrap(module)
+
+
+DIGITS = load_data("digits")
+QUICK = {"epochs": 2, "batch": 64, "data_fraction": 0.3}
+
+
+def train(seed: int = 0, architecture=None, report=lambda step, accuracy: True, data=DIGITS, **settings) -> Estimate:
+    estimator = ShortTraining(data, **{**QUICK, **settings})
+    return estimator.estimate(architecture or Tiny(), TrialContext(seed, "cpu", report))
+
+
+@pytest.mark.timeout(600)  # 10 seconds of a core, but the machine may be busy
+def test_decent_mbconv_candidates_reach_95_percent_on_digits():
+    reference = SPACES["mbconv"]().references["mobilenetv2_100"]
+    estimate = ShortTraining(DIGITS).estimate(reference, TrialContext(seed=0, device="cpu"))
+    assert estimate.accuracy > 0.95  # the promise of the first show: the best of a search is above it
+
+
+def test_a_tiny_network_learns_and_its_curve_is_reported_step_by_step():
+    seen = []
+    estimate = train(epochs=12, data_fraction=1.0, report=lambda *step: seen.append(step) or True)
+    assert estimate.accuracy > 0.7  # chance is 0.1
+    assert seen == list(enumerate(estimate.curve, start=1))
+    assert estimate.accuracy == estimate.curve[-1]
+    assert estimate.details["device"] == "cpu"
+    json.dumps(dict(estimate.details))
+
+
+def globals_now() -> list[bytes | int]:
+    return [
+        torch.get_rng_state().numpy().tobytes(),
+        repr(np.random.get_state()).encode(),
+        repr(random.getstate()).encode(),
+        torch.get_num_threads(),
+    ]
+
+
+def test_the_seed_is_the_only_randomness_and_the_globals_are_left_alone():
+    torch.manual_seed(0)
+    first = train(seed=5)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = globals_now()
+        again = train(seed=5)
+        assert globals_now() == before
+    finally:
+        torch.set_num_threads(threads)
+    assert again.curve == first.curve
+    assert again.details == first.details  # the training loss, to the last bit
+    assert train(seed=6).details != first.details
+
+
+def test_another_process_trains_the_same():
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_estimators_short_training import train\n"
+        "print(repr(train(seed=5).details['train_loss']))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(said.stdout) == train(seed=5).details["train_loss"]
+
+
+def test_the_globals_are_left_alone_when_a_trial_fails():
+    before = globals_now()
+    with pytest.raises(Pruned):
+        train(report=lambda step, accuracy: False)
+    assert globals_now() == before
+
+
+def test_a_report_that_says_stop_prunes_at_once_except_after_the_last_epoch():
+    with pytest.raises(Pruned) as pruned:
+        train(epochs=4, report=lambda step, accuracy: step < 2)
+    assert len(pruned.value.curve) == 2
+    assert pruned.value.accuracy == pruned.value.curve[-1]
+    assert pruned.value.seconds > 0
+    assert "after epoch 2" in str(pruned.value)
+    assert len(train(epochs=2, report=lambda step, accuracy: step < 2).curve) == 2
+
+
+class Poisoned(nn.Module):
+    """Gives NaN in training or in validation."""
+
+    def __init__(self, module: nn.Module, when_training: bool):
+        super().__init__()
+        self.module, self.when = module, when_training
+
+    def forward(self, x):
+        logits = self.module(x)
+        return logits * float("nan") if self.training is self.when else logits
+
+
+@pytest.mark.parametrize(("when_training", "message"), [(True, "loss was nan in epoch 1"), (False, "logits were not")])
+def test_what_is_not_finite_diverges(when_training, message):
+    with pytest.raises(Diverged, match=message):
+        train(architecture=Tiny(lambda module: Poisoned(module, when_training)))
+
+
+class Full(nn.Module):
+    """Runs out of memory on more than so many images at a time."""
+
+    def __init__(self, module: nn.Module, room: int, error: Exception, sizes: list[int]):
+        super().__init__()
+        self.module, self.room, self.error, self.sizes = module, room, error, sizes
+
+    def forward(self, x):
+        self.sizes.append(len(x))
+        if len(x) > self.room:
+            raise self.error
+        return self.module(x)
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_out_of_memory_halves_the_batch_once_and_goes_on(error):
+    sizes: list[int] = []
+    reported: list[int] = []
+    estimate = train(
+        architecture=Tiny(lambda module: Full(module, 32, error, sizes)),
+        report=lambda step, accuracy: reported.append(step) or True,
+    )
+    assert sizes[:3] == [64, 32, 32]
+    assert max(sizes[1:]) == 32
+    assert estimate.details["batch_halved"] is True
+    assert reported == [1, 2]  # no epoch is told twice
+
+
+def test_out_of_memory_twice_and_other_errors_fail_the_trial():
+    with pytest.raises(torch.OutOfMemoryError):
+        train(architecture=Tiny(lambda module: Full(module, 31, OUT_OF_MEMORY[0], [])))
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(architecture=Tiny(lambda module: Full(module, 32, RuntimeError("shapes differ"), [])))
+
+
+def test_two_halves_give_the_gradient_of_the_whole():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # without batch norm, which sees halves
+    inputs, labels = torch.randn(7, 1, 8, 8), torch.arange(7)
+    stepper = subject._Stepper(model, torch.device("cpu"), 7, 0.1)
+    whole = stepper.step(inputs, labels)
+    gradient = model[1].weight.grad.clone()
+    model.zero_grad()
+    stepper.micro = 4
+    assert torch.allclose(stepper.step(inputs, labels), whole, atol=1e-6)
+    assert torch.allclose(model[1].weight.grad, gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["whole", "pruned", "failed"])
+def test_the_network_does_not_outlive_its_trial(ending):
+    architecture = Tiny(lambda module: Full(module, 0, RuntimeError("broken"), []) if ending == "failed" else module)
+    held = None
+    try:
+        train(architecture=architecture, report=lambda step, accuracy: ending == "whole")
+    except (Pruned, RuntimeError) as error:
+        held = error  # as an engine holds it while it writes the trial down
+    gc.collect()
+    assert (held is None) == (ending == "whole")
+    assert architecture.built[0]() is None
+
+
+def test_the_test_part_is_never_read():
+    unreadable = object()
+    data = ImageData(
+        **{
+            name: getattr(DIGITS, name) for name in ("name", "images", "labels", "class_names", "mirror", "fingerprint")
+        },
+        test_part="own",
+        test_images=unreadable,  # type: ignore[arg-type]
+        test_labels=unreadable,  # type: ignore[arg-type]
+    )
+    assert train(data=data).curve == train().curve
+
+
+def test_training_and_validation_share_no_image_and_are_fixed_by_the_split_seed():
+    estimator = ShortTraining(DIGITS, data_fraction=0.5, val_fraction=0.25)
+    train_part, val_part = estimator.split()
+    assert not set(train_part) & set(val_part)
+    assert len(val_part) == pytest.approx(
+        0.25 * 0.5 * len(DIGITS.labels), abs=10
+    )  # half an image for each class, twice
+    again, other = ShortTraining(DIGITS, **{**QUICK, "epochs": 9}), ShortTraining(DIGITS, **QUICK, split_seed=1)
+    assert np.array_equal(again.split()[1], ShortTraining(DIGITS, **QUICK).split()[1])
+    assert not np.array_equal(again.split()[1], other.split()[1])
+
+
+def test_big_sets_are_cut_to_4000_images_unless_told_otherwise():
+    labels = np.arange(9000) % 3
+    data = ImageData.of("big", np.zeros((9000, 4, 4), np.uint8), labels, np.zeros((3, 4, 4), np.uint8), np.arange(3))
+    described = ShortTraining(data).describe()
+    assert described["train_images"] + described["val_images"] == pytest.approx(4000, abs=3)
+    assert ShortTraining(data, data_fraction=1.0).describe()["train_images"] == 7200
+
+
+def test_the_proxy_shrinks_the_candidate_and_says_so():
+    architecture = Tiny()
+    estimator = ShortTraining(DIGITS, **QUICK, image_size=12, width=0.5, depth=0.25)
+    estimator.estimate(architecture, TrialContext(0, "cpu"))
+    assert architecture.asked == [(Task(12, 1, 10), Scale(0.5, 0.25))]
+    described = estimator.describe()
+    assert isinstance(estimator, Estimator)
+    assert json.loads(json.dumps(described)) == described
+    assert {
+        "image_size": 12,
+        "width": 0.5,
+        "depth": 0.25,
+        "epochs": 2,
+        "data_fraction": 0.3,
+    }.items() <= described.items()
+    assert described["data"]["fingerprint"] == DIGITS.resized(12).fingerprint
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.2}, {"split_seed": 1}, {"mirror": True}, {"image_size": 12}, {"threads": 2}]
+)
+def test_a_changed_setting_changes_the_description_and_the_device_does_not(change):
+    assert ShortTraining(DIGITS, **change).describe() != ShortTraining(DIGITS).describe()
+    assert ShortTraining(DIGITS, device="cpu").describe() == ShortTraining(DIGITS).describe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"epochs": True}, "epochs must be a whole number"),
+        ({"lr": 0.0}, "lr must be a number above 0"),
+        ({"lr": float("nan")}, "lr must be a number above 0"),
+        ({"width": "0.5"}, "width must be a number"),
+        ({"val_fraction": 0.6}, "above 0 and at most 0.5, got 0.6"),
+        ({"data_fraction": 0.0}, "data_fraction"),
+        ({"crop": 0.6}, "at least 0 and at most 0.5"),
+        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cpu'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        ShortTraining(DIGITS, **settings)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name in (name for name, is_there in there.items() if not is_there):
+        with pytest.raises(UserError, match=f"device '{name}' is not there; there are: .*cpu"):
+            ShortTraining(DIGITS, **QUICK).estimate(Tiny(), TrialContext(0, name))
+    with pytest.raises(UserError, match="unknown device 'gpu'"):
+        subject.find_device("gpu")
+
+
+def test_weight_decay_is_for_convolution_and_linear_weights_only():
+    module = Tiny().build(Task(8, 1, 10))
+    decayed, rest = subject._decayed(module, 5e-4)
+    assert [decayed["weight_decay"], rest["weight_decay"]] == [5e-4, 0.0]
+    assert {id(each) for each in decayed["params"]} == {id(module[index].weight) for index in (0, 3, 8)}
+    assert len(decayed["params"]) + len(rest["params"]) == len(list(module.parameters()))
+
+
+def test_the_learning_rate_rises_linearly_to_its_peak_and_falls_on_a_cosine():
+    rates = [subject.learning_rate(step, 100, 0.2) for step in range(100)]
+    assert np.allclose(np.diff(rates[:20]), 0.05)
+    assert max(rates) == rates[19] == rates[20] == 1.0
+    assert all(earlier > later for earlier, later in itertools.pairwise(rates[20:]))
+    assert rates[60] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.001
+    assert subject.learning_rate(0, 10, 0.0) == 1.0
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():
+    images = torch.randn(400, 2, 5, 5)
+    assert torch.equal(subject.augmented(images, generator(), 0.0, False, 0.0), images)
+    mirrored = subject.augmented(images, generator(), 0.0, True, 0.0)
+    same = (mirrored == images).all((1, 2, 3))
+    turned = (mirrored == images.flip(3)).all((1, 2, 3))
+    assert bool((same ^ turned).all())
+    assert abs(int(turned.sum()) - 200) < 60  # sd is 10; the band is 6 sd
+
+
+def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_zeros():
+    images = torch.arange(1.0, 65.0).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)
+    cropped = subject.augmented(images, generator(), 0.125, False, 0.0)
+    padded = torch.nn.functional.pad(images[0, 0], (1, 1, 1, 1))
+    possible = {tuple(padded[y : y + 8, x : x + 8].flatten().tolist()) for y in range(3) for x in range(3)}
+    assert {tuple(each.flatten().tolist()) for each in cropped} == possible  # all nine of them, and nothing else
+
+
+def test_cutout_cuts_one_square_that_may_reach_over_the_border():
+    images = torch.ones(500, 3, 8, 8)
+    cut = 1 - subject.augmented(images, generator(), 0.0, False, 0.5)
+    assert torch.equal(cut[:, 0], cut[:, 2])
+    area = cut[:, 0].sum((1, 2))
+    assert area.max() == 16  # 4 x 4
+    assert 4 <= area.min() < 16
+    sides = cut[:, 0].amax(2).sum(1) * cut[:, 0].amax(1).sum(1)
+    assert torch.equal(sides, area)  # a full rectangle each
