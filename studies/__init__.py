@@ -1,4 +1,5 @@
-"""What happened, and what goes on? Studies, their ledgers, the engines. Importing this imports no Optuna and no pandas."""
+"""What happened, and what goes on? Studies, their ledgers, the engines. Importing this imports no Optuna and no
+pandas."""
 
 from studies.engine import Ending, Engine, Job, LocalEngine
 from studies.study import Study

@@ -1,4 +1,5 @@
-"""Where estimators run. An engine knows nothing of strategies and ledgers: it is given jobs and hands back how they ended."""
+"""Where estimators run. An engine knows nothing of strategies and ledgers: it is given jobs and hands back how they
+ended."""
 
 from __future__ import annotations
 
@@ -66,8 +67,8 @@ class Engine(Protocol):
     ) -> None:
         """Ask for jobs, run them, and return when there is none left and none under way.
 
-        The three functions are called from one thread, that of the caller. Any of them may raise: the engine then stops what
-        is under way and lets the error through.
+        The three functions are called from one thread, that of the caller. Any of them may raise: the engine then stops
+        what is under way and lets the error through.
 
         Args:
             estimator: estimates each job's architecture, with the job's seed.

@@ -1,9 +1,9 @@
 """Where trials are kept: an Optuna study, which every tool that reads Optuna studies reads.
 
-A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the one
-that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its text form),
-the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (rank, seconds, reason, steps, details, ended). Its value is
-its accuracy, to be maximized; its intermediate values are the learning curve.
+A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the
+one that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its
+text form), the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (rank, seconds, reason, steps,
+details, ended). Its value is its accuracy, to be maximized; its intermediate values are the learning curve.
 
 Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need a server that nobody else here knows.
 """
@@ -52,7 +52,8 @@ class Ledger:
         """A new, empty ledger.
 
         Args:
-            spec: `sqlite` or `journal` (a file in the folder), `memory`, or the URL of a database that SQLAlchemy knows.
+            spec: `sqlite` or `journal` (a file in the folder), `memory`, or the URL of a database that SQLAlchemy
+                knows.
             folder: the run folder; None where nothing is written.
             name: of the study in it; a database may hold many.
             attributes: of the study, for people who look at it with Optuna's tools.

@@ -1,7 +1,7 @@
 """What a study is: `study.json`, written once, before the first trial, and compared with on every resume.
 
-It is data and names. A space, strategy or estimator with a name in our tables is found by that name again; one that came from
-a person's file or from memory must be given again, since nothing read from a run folder may run code.
+It is data and names. A space, strategy or estimator with a name in our tables is found by that name again; one that
+came from a person's file or from memory must be given again, since nothing read from a run folder may run code.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Manifest:
         task: the deployment task, on which costs are counted.
         budget: with percents resolved; None where everything fits.
         strategy: `name`, `origin` and its resolved `settings`.
-        estimator: `name`, `origin`, the name `given`, the `settings` and the `data` that it is made from again, and how it
-            describes itself.
+        estimator: `name`, `origin`, the name `given`, the `settings` and the `data` that it is made from again, and how
+            it describes itself.
         pruner: a name in `PRUNERS`.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
@@ -116,7 +116,7 @@ class Manifest:
             raise UserError(f"{path} is not a manifest: it has no format")
         if found > FORMAT:
             raise UserError(
-                f"{path} was written by a newer nas (format {found}; this one reads up to {FORMAT}); upgrade nas-toolkit"
+                f"{path} is of a newer nas (format {found}; this one reads up to {FORMAT}): upgrade nas-toolkit"
             )
         for each in fields(Manifest):
             allowed = _KINDS[each.name]
@@ -222,6 +222,7 @@ def _shown(value: Any) -> tuple[Any, str]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: a function or class by its name, anything else by its text, which must not be an address."""
+    """What JSON does not know: a function or class by its name, anything else by its text, which must not be an
+    address."""
     text = getattr(value, "__name__", None) or str(value)
     return type(value).__name__ if " at 0x" in text else text

@@ -24,7 +24,8 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def hypervolume(points: Sequence[tuple[float, float]], limit: float) -> float:
-    """Share of all that could be had up to a cost: the area under the front as a step line, divided by `limit`; in [0, 1].
+    """Share of all that could be had up to a cost: the area under the front as a step line, divided by `limit`; in [0,
+    1].
 
     Args:
         points: cost and accuracy in [0, 1] of each; those above the limit count nothing.

@@ -1,7 +1,8 @@
 """When a running trial is stopped early: Optuna's pruners, shown the reports that count.
 
-A pruner sees a copy of the trials in memory. It holds what the ledger holds of trials that ended, and of running ones only
-what they reported in this attempt: what a trial reported before its process died takes no part, since it is run again.
+A pruner sees a copy of the trials in memory. It holds what the ledger holds of trials that ended, and of running ones
+only what they reported in this attempt: what a trial reported before its process died takes no part, since it is run
+again.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ PRUNERS: Final[dict[str, Callable[[], BasePruner] | None]] = {
     "asha": _asha,
     "median": _median,
 }
-"""By the names people type. `asha`: asynchronous successive halving (Li et al. 2020, arXiv:1810.05934, Algorithm 2; Optuna's
-has no promotion of paused trials), the better half goes on after 1, 2, 4, ... epochs. `median`: stops what is below the
-median of the complete trials at the same epoch, from the second epoch and the sixth trial on."""
+"""By the names people type. `asha`: asynchronous successive halving (Li et al. 2020, arXiv:1810.05934, Algorithm 2;
+Optuna's has no promotion of paused trials), the better half goes on after 1, 2, 4, ... epochs. `median`: stops what is
+below the median of the complete trials at the same epoch, from the second epoch and the sixth trial on."""
 
 
 class Pruning:

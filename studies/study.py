@@ -1,8 +1,8 @@
 """A study: trials under one manifest, kept in a ledger, that goes on from wherever it was cut.
 
-The study owns the loop's memory, not the loop: an engine asks it for jobs and tells it how they ended. Everything a strategy
-learned is in the ledger, in order, so a study goes on after any cut by telling a fresh strategy the same again; trials that
-were under way are run again, first, under their numbers and with their seeds.
+The study owns the loop's memory, not the loop: an engine asks it for jobs and tells it how they ended. Everything a
+strategy learned is in the ledger, in order, so a study goes on after any cut by telling a fresh strategy the same
+again; trials that were under way are run again, first, under their numbers and with their seeds.
 """
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ class Study:
             space: a name, `file.py:object`, or a space; the whole of it, not the part that fits.
             task: the deployment task, on which costs are counted.
             budget: what may be trained; None is everything.
-            strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a strategy
-                to which nothing was told (it is copied, never changed).
+            strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a
+                strategy to which nothing was told (it is copied, never changed).
             estimator: a name, `file.py:object`, a function or class that makes one from settings, or an estimator.
             seed: with the settings it determines every proposal and the seed of every trial.
             trials: planned; `run` stops there unless told otherwise.
             data: what `load_data` understands; for estimators with a name.
             pruner: `none`, `asha` or `median`.
-            strategy_settings, estimator_settings: by name. On a study that is there already, settings of the strategy that
-                are not given stay what they were.
+            strategy_settings, estimator_settings: by name. On a study that is there already, settings of the strategy
+                that are not given stay what they were.
             ledger: `sqlite` or `journal` in the folder, `memory`, or the URL of a database.
             replicas: allow a network to be trained more than once.
             device: for estimators with a name; may change from run to run.
@@ -198,8 +198,8 @@ class Study:
             device: for estimators with a name.
 
         Raises:
-            UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again. What
-                only a run needs is missed only by `run`.
+            UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
+                What only a run needs is missed only by `run`.
         """
         place = Path(folder).expanduser()
         manifest = Manifest.read(place)
@@ -273,7 +273,8 @@ class Study:
         return [complete[index] for index in front([(getattr(each.cost, x), _accuracy(each)) for each in complete])]
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: what became of it, its costs, and a column for each decision (empty where it has no effect)."""
+        """One row a trial: what became of it, its costs, and a column for each decision (empty where it has no
+        effect)."""
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=self._columns())
@@ -307,8 +308,8 @@ class Study:
     ) -> StudyEnded:
         """Go on: trials that were left unfinished first, then new ones, until there are enough.
 
-        Leaves `best.json` and `trials.csv` in the folder. A trial that fails is recorded and stops nothing, unless the first
-        five all fail alike.
+        Leaves `best.json` and `trials.csv` in the folder. A trial that fails is recorded and stops nothing, unless the
+        first five all fail alike.
 
         Args:
             trials: in all, those of earlier runs included; by default as many as planned.
@@ -364,8 +365,8 @@ class Study:
         for trial in self._trials:
             if trial.architecture.cost(self.task) != trial.cost:
                 raise UserError(
-                    f"{self._where()}: trial {trial.number} cost {trial.cost.macs:,} MACs and {trial.cost.params:,} parameters "
-                    f"when it was run; the space {self.space.name!r} has changed since"
+                    f"{self._where()}: the space {self.space.name!r} has changed: trial {trial.number} had "
+                    f"{trial.cost.macs:,} MACs and {trial.cost.params:,} parameters, and now it has others"
                 )
         ended = [trial for trial in self._trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
@@ -533,7 +534,8 @@ class _Run:
         return None
 
     def _stop_if_all_fail(self) -> None:
-        """Judged by the ledger alone and once in every `ALIKE` ends, so that a resumed study stops where an unbroken one does."""
+        """Judged by the ledger alone and once in every `ALIKE` ends, so that a resumed study stops where an unbroken
+        one does."""
         ended = [trial for trial in self._study.trials if trial.rank is not None]
         kinds = {failure_kind(each.reason) if each.state == "failed" else None for each in ended}
         if self.ends % ALIKE == 0 and len(kinds) == 1 and kinds != {None}:

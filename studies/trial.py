@@ -121,8 +121,8 @@ class StudyEnded:
     """A run is over.
 
     Attributes:
-        kind: `trials` or `time` (the limits), `exhausted` (nothing new is left in the space), `failing` (every trial fails
-            alike), `stuck` (the strategy proposes nothing that may be trained), `interrupted` (Ctrl-C).
+        kind: `trials` or `time` (the limits), `exhausted` (nothing new is left in the space), `failing` (every trial
+            fails alike), `stuck` (the strategy proposes nothing that may be trained), `interrupted` (Ctrl-C).
         reason: the same in one line for a person.
     """
 

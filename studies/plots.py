@@ -1,0 +1,314 @@
+"""The Pareto plot: one HTML file, interactive, that needs nothing but a browser.
+
+Above, every complete trial by its accuracy and a cost, with the front drawn as the step line that it is. Below, on the
+same axis, what has a cost but no accuracy to compare: the classic networks that belong to the space (nobody trained
+them here), and trials that were pruned or failed.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError, human, nearest
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from searchspaces import Bound, Budget
+    from studies.study import Study
+    from studies.trial import Trial
+
+AXES: Final = {
+    "macs": "MACs (multiply-adds)",
+    "params": "parameters",
+    "activations": "activations (numbers put out by convolutions)",
+    "peak_activation_bytes": "peak activation memory (bytes, one image, float32)",
+}
+"""Titles of the horizontal axis, by cost."""
+
+_INK, _FAINT, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
+_FRONT, _OVER, _CLASSIC = "#d64545", "rgba(214, 69, 69, 0.08)", "#2f855a"
+_SHADES: Final = [[0.0, "#c3dafe"], [0.5, "#5a8dee"], [1.0, "#1a3e8c"]]  # early trials to late ones
+_FONT: Final = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+html, body {{ margin: 0; height: 100%; background: #fff; color: {ink}; font-family: {font}; }}
+body {{ display: flex; flex-direction: column; min-height: 560px; }}
+main {{ flex: 1; min-height: 0; }}
+main > div {{ height: 100%; }}
+footer {{ padding: 2px 28px 14px 84px; font-size: 12px; line-height: 1.5; color: {faint}; }}
+</style>
+</head>
+<body>
+<main>{plot}</main>
+<footer>{notes}</footer>
+</body>
+</html>
+"""
+
+
+def pareto_html(study: Study, x: str = "macs") -> str:
+    """The whole page.
+
+    Args:
+        study: its trials, budget and space.
+        x: the cost on the horizontal axis, a name in `AXES`.
+
+    Raises:
+        UserError: there is no such cost.
+    """
+    figure = pareto_figure(study, x)
+    plot = figure.to_html(
+        full_html=False,
+        include_plotlyjs=True,
+        div_id="pareto",
+        default_height="100%",
+        config={"displaylogo": False, "responsive": True, "doubleClick": "autosize"},
+    )
+    notes = [
+        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it.",
+        "Accuracy is that of the proxy training, good for ranking and not for quoting; classic networks are marked by "
+        "their cost alone, since none was trained here.",
+    ]
+    title = html.escape(f"{study.manifest.study}: accuracy against {x}")
+    return _PAGE.format(title=title, plot=plot, notes="<br>".join(notes), ink=_INK, faint=_FAINT, font=_FONT)
+
+
+def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
+    """The figure, for a notebook; `pareto_html` makes a page of it."""
+    from plotly.subplots import make_subplots
+
+    if x not in AXES:
+        raise UserError(f"unknown cost {x!r}{nearest(x, AXES)}")
+    complete = [trial for trial in study.trials if trial.state == "complete"]
+    bound = next((each for each in study.budget.bounds if each.cost == x), None) if study.budget else None
+    left, right = _range(study, x, bound)
+    references = _placed(study, x, right - left)
+    others = [(state, [each for each in study.trials if each.state == state]) for state in ("failed", "pruned")]
+    others = [(state, several) for state, several in others if several]  # from the bottom up
+    top = len(others) + 0.6 * max((line for _, _, line in references), default=0)  # of the strip, in rows
+    rows = top + bool(references)
+    strip = min(0.055 * rows, 0.4)
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[1 - strip, strip], vertical_spacing=0.02)
+    _draw_trials(figure, study, complete, x, right if bound is None else float(bound.upper))
+    for row, (state, several) in enumerate(others):
+        _draw_ticks(figure, several, x, state, row)
+    _draw_references(figure, references, len(others))
+    _draw_budget(figure, bound, right)
+    _dress(figure, study, complete, x, (left, right))
+    names = [state for state, _ in others] + ["references"] * bool(references)
+    figure.update_yaxes(
+        row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, max(rows, 1) - 0.5], ticks="",
+        showgrid=False, showline=False, fixedrange=True, tickfont={"color": _FAINT, "size": 12},
+    )  # fmt: skip
+    return figure
+
+
+def _cost(cost: Any, x: str) -> float:
+    return float(getattr(cost, x))
+
+
+def _range(study: Study, x: str, bound: Bound | None) -> tuple[float, float]:
+    """What is in view: all trials, the references near them, and some of what is over the budget."""
+    shown = [_cost(trial.cost, x) for trial in study.trials]
+    ends = [] if bound is None else [float(bound.upper), *([float(bound.lower)] if bound.lower else [])]
+    middle = shown + ends or [_cost(found.cost(study.task), x) for found in study.space.references.values()] or [1.0]
+    low, high = min(middle), max(middle)
+    width = max(high - low, 0.1 * high)
+    near = [_cost(found.cost(study.task), x) for found in study.space.references.values()]
+    near = [each for each in near if low - width / 4 <= each <= high + width / 4]
+    low, high = min([low, *near]), max([high, *near])
+    pad = 0.06 * ((high - low) or high or 1.0)
+    return max(low - pad, 0.0), high + (2 * pad if bound and high <= bound.upper else pad)
+
+
+def _draw_budget(figure: go.Figure, bound: Bound | None, right: float) -> None:
+    """Shade what may not be trained, and say where that begins."""
+    if bound is None:
+        return
+    sides = [(float(bound.upper), 100 * right, "over", 1), (float(bound.lower), 0.0, "under", -1)]
+    for edge, far, word, side in sides[: 2 if bound.lower else 1]:
+        everywhere = {"row": "all", "col": 1, "layer": "below", "exclude_empty_subplots": False}
+        figure.add_vrect(x0=min(edge, far), x1=max(edge, far), fillcolor=_OVER, line_width=0, **everywhere)
+        figure.add_vline(x=edge, line={"color": _FRONT, "width": 1.5, "dash": "dash"}, **everywhere)
+        figure.add_annotation(
+            x=edge, y=1, xref="x", yref="y domain", text=f"{word} the budget of {human(edge)}", textangle=90 * side,
+            showarrow=False, xanchor="left" if side == 1 else "right", yanchor="top", xshift=4 * side, yshift=-8,
+            font={"color": _FRONT, "size": 13}, row=1, col=1,
+        )  # fmt: skip
+
+
+def _draw_trials(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, end: float) -> None:
+    """Complete trials, the front through them as far as the budget goes, and the best one."""
+    import plotly.graph_objects as go
+
+    if not complete:
+        return
+    on_front = study.pareto(x)
+    xs = [_cost(trial.cost, x) for trial in on_front]
+    ys = [trial.accuracy for trial in on_front]
+    figure.add_trace(
+        go.Scatter(
+            x=[*xs, max(end, xs[-1])], y=[*ys, ys[-1]], mode="lines", name="Pareto front", hoverinfo="skip",
+            line={"shape": "hv", "color": _FRONT, "width": 2},
+        ), row=1, col=1,
+    )  # fmt: skip
+    front = {trial.number for trial in on_front}
+    numbers = [trial.number for trial in complete]
+    figure.add_trace(
+        go.Scatter(
+            x=[_cost(trial.cost, x) for trial in complete], y=[trial.accuracy for trial in complete],
+            mode="markers", name="trials, early to late", text=[_hover(trial) for trial in complete],
+            customdata=numbers, hovertemplate="%{text}<extra></extra>",
+            marker={
+                "size": [11 if number in front else 8 for number in numbers],
+                "color": numbers, "colorscale": _SHADES, "opacity": 0.95,
+                "line": {"width": [2 if n in front else 0.5 for n in numbers],
+                         "color": [_FRONT if n in front else "#fff" for n in numbers]},
+            },
+        ), row=1, col=1,
+    )  # fmt: skip
+    best = study.best
+    figure.add_trace(
+        go.Scatter(
+            x=[_cost(best.cost, x)], y=[best.accuracy], mode="markers", name="best", text=[_hover(best)],
+            customdata=[best.number], hovertemplate="%{text}<extra></extra>",
+            marker={"symbol": "star", "size": 19, "color": _FRONT, "line": {"width": 1.5, "color": "#fff"}},
+        ), row=1, col=1,
+    )  # fmt: skip
+    figure.add_annotation(
+        x=_cost(best.cost, x), y=best.accuracy, showarrow=False, yshift=20, row=1, col=1,
+        text=f"<b>{best.accuracy:.1%}</b> at {human(_cost(best.cost, x))}, trial {best.number}",
+        font={"color": _FRONT, "size": 13}, bgcolor="rgba(255,255,255,0.8)",
+    )  # fmt: skip
+
+
+def _draw_ticks(figure: go.Figure, trials: Sequence[Trial], x: str, name: str, row: int) -> None:
+    """Trials without an accuracy to compare, by their cost."""
+    import plotly.graph_objects as go
+
+    failed = name == "failed"
+    figure.add_trace(
+        go.Scatter(
+            x=[_cost(trial.cost, x) for trial in trials], y=[row] * len(trials), mode="markers", name=name,
+            text=[_hover(trial) for trial in trials], customdata=[trial.number for trial in trials],
+            hovertemplate="%{text}<extra></extra>", showlegend=False,
+            marker={"symbol": "x-thin" if failed else "line-ns", "size": 9,
+                    "line": {"width": 1.5, "color": "#b7791f" if failed else _FAINT}},
+        ), row=2, col=1,
+    )  # fmt: skip
+
+
+def _placed(study: Study, x: str, width: float) -> list[tuple[str, float, int]]:
+    """Name and cost of each classic network of the space, and a line on which its name touches no other.
+
+    Args:
+        width: of the axis; a letter takes 0.7 % of it, or less on a wide screen.
+    """
+    ends: list[float] = []  # where the last name on each line ends
+    placed = []
+    costs = {name: _cost(each.cost(study.task), x) for name, each in study.space.references.items()}
+    for name, cost in sorted(costs.items(), key=lambda item: item[1]):
+        line = next((line for line, end in enumerate(ends) if end < cost), len(ends))
+        ends[line:] = [cost + 0.007 * width * (len(name) + 3), *ends[line + 1 :]]
+        placed.append((name, cost, line))
+    return placed
+
+
+def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, int]], row: int) -> None:
+    """Classic networks: a mark at the cost and the name beside it."""
+    import plotly.graph_objects as go
+
+    if not references:
+        return
+    names, costs, lines = zip(*references, strict=True)
+    figure.add_trace(
+        go.Scatter(
+            x=costs, y=[row + 0.6 * line for line in lines], mode="markers+text", name="references", text=names,
+            textposition="middle right", textfont={"size": 12, "color": _INK}, showlegend=False,
+            hovertemplate="%{text}: %{x:,} (not trained here)<extra></extra>",
+            marker={"symbol": "diamond-tall", "size": 10, "color": _CLASSIC},
+        ), row=2, col=1,
+    )  # fmt: skip
+    for cost in costs:
+        line = {"color": _CLASSIC, "width": 1, "dash": "dot"}
+        figure.add_vline(x=cost, line=line, opacity=0.4, layer="below", row=1, col=1, exclude_empty_subplots=False)
+
+
+def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, view: tuple[float, float]) -> None:
+    """Titles, axes and legend."""
+    manifest = study.manifest
+    about = [
+        f"{len(complete)} of {len(study.trials)} trials complete",
+        manifest.strategy["name"],
+        manifest.estimator["name"],
+    ]
+    data = manifest.estimator["describe"].get("data")
+    if isinstance(data, dict) and data.get("name"):
+        about[-1] += f" on {str(data['name']).rsplit('/', 1)[-1]}"
+    about.append(f"costs at {manifest.task}")
+    heading = f"{manifest.space['name']}" + (f" within {_bounds(study.budget)}" if study.budget else "")
+    title = {
+        "text": f"<b>{html.escape(heading)}</b>",
+        "subtitle": {"text": html.escape(" · ".join(map(str, about))), "font": {"size": 14, "color": _FAINT}},
+        "x": 0, "xref": "paper", "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 22},
+    }  # fmt: skip
+    figure.update_layout(
+        template="plotly_white", title=title, font={"family": _FONT, "size": 14, "color": _INK}, hovermode="closest",
+        margin={"l": 84, "r": 28, "t": 92, "b": 56}, paper_bgcolor="#fff", plot_bgcolor="#fff",
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+        hoverlabel={"bgcolor": "#fff", "bordercolor": _GRID, "font": {"family": _FONT, "size": 13, "color": _INK},
+                    "align": "left"},
+    )  # fmt: skip
+    figure.update_xaxes(range=list(view), gridcolor=_GRID, zeroline=False, tickformat="~s")
+    figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=2, col=1)
+    figure.update_yaxes(gridcolor=_GRID, zeroline=False)
+    figure.update_yaxes(title={"text": "validation accuracy", "font": {"size": 14}}, tickformat=".1~%", row=1, col=1)
+    if not complete:
+        figure.add_annotation(
+            text="no trial is complete yet", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
+            font={"size": 16, "color": _FAINT},
+        )  # fmt: skip
+        return
+    accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
+    low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
+    span = max(high - low, 0.01)
+    bottom = max(accuracies[0], low - 0.5 * span) - 0.06 * span
+    figure.update_yaxes(range=[bottom, high + 0.14 * span], row=1, col=1)
+    hidden = sum(accuracy < bottom for accuracy in accuracies)
+    if hidden:
+        figure.add_annotation(
+            text=f"{hidden} trial{'s' * (hidden > 1)} below {bottom:.0%}: double-click to see all", x=0.01, y=0.01,
+            xref="x domain", yref="y domain", xanchor="left", yanchor="bottom", showarrow=False,
+            font={"size": 12, "color": _FAINT}, row=1, col=1,
+        )  # fmt: skip
+
+
+def _bounds(budget: Budget) -> str:
+    """As a person says it: `360M to 400M MACs and 5.3M parameters`."""
+    words = {"macs": "MACs", "params": "parameters", "peak_activation_bytes": "bytes of activations"}
+    said = []
+    for bound in budget.bounds:
+        ends = [human(float(each)) for each in (bound.lower, bound.upper) if each]
+        said.append(f"{' to '.join(ends)} {words.get(bound.cost, bound.cost)}")
+    return " and ".join(said)
+
+
+def _hover(trial: Trial) -> str:
+    """A trial in words, a stage a line."""
+    head = f"<b>trial {trial.number}</b>"
+    if trial.state == "complete":
+        head += f"  <b>{trial.accuracy:.2%}</b>"
+    elif trial.reason:
+        head += f"  {html.escape(trial.reason[:100])}"
+    cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
+    words = [html.escape(part.strip()) for part in trial.architecture.words().split("|")]
+    return "<br>".join([head, cost, *words])
