@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py [--runs N] [--json]
 
-The laws: `nas --help` within 0.5 s, `nas space mbconv --budget 400M` within 1.5 s. An empty interpreter is timed beside.
+The laws: `nas --help` within 0.5 s, `nas space mbconv --budget 400M` within 1.5 s. An empty interpreter runs beside.
 """
 
 from __future__ import annotations

@@ -11,12 +11,15 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from studies import Study, Trial
 
 INTERRUPTED: Final = 130
 MISTAKE: Final = 2
@@ -34,11 +37,19 @@ BUDGET_HELP: Final = (
     "Most a network may cost: 400M (MACs), 360M..400M, macs=400M,params=5.3M, or 60% of the space's largest."
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
+DATA_HELP: Final = (
+    "Images: digits, a folder with one subfolder a class, an .npz file, or a data set of the Hugging Face hub."
+)
+SET_HELP: Final = "A setting of the strategy or the estimator, as in estimator.epochs=8; may be given again."
+AGAIN_HELP: Final = "Again, where the search was begun with one of your own."
+WHAT, HOW_LONG, HOW, WHERE = "What to search", "How long", "How", "Where to keep it"
+
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
 TaskText = Annotated[
     str, typer.Option("--task", metavar="HxWxC:N", help="Deployment task, on which costs are counted.")
 ]
+SpaceAgain = Annotated[str | None, typer.Option("--space", metavar="file.py:object", help=AGAIN_HELP)]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, such as runs/first.", show_default=False)]
 
 
@@ -48,9 +59,165 @@ def nas() -> None:
 
     [bold]Start here:[/]  nas search --space mbconv --budget 400M --data digits
 
-    400M means MACs: one MAC is one multiply and one add. Papers call the same number 400M FLOPs or mult-adds;
-    torch's own counter prints 800M.
+    400M means MACs: one MAC is one multiply and one add. Papers call the same
+    number 400M FLOPs or mult-adds; torch's own counter would print 800M.
     """
+
+
+@app.command()
+def search(
+    budget: Annotated[str, typer.Option(metavar="BUDGET", help=BUDGET_HELP, show_default=False, rich_help_panel=WHAT)],
+    space: Annotated[
+        str, typer.Option(metavar="SPACE", help="A name from 'nas spaces', or file.py:object.", rich_help_panel=WHAT)
+    ] = "mbconv",
+    data: Annotated[str, typer.Option(metavar="DATA", help=DATA_HELP, rich_help_panel=WHAT)] = "digits",
+    task: Annotated[
+        str,
+        typer.Option(metavar="HxWxC:N", help="Deployment task, on which the budget is counted.", rich_help_panel=WHAT),
+    ] = "224x224x3:1000",
+    trials: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Networks to try in all; 60 unless --time is given.", rich_help_panel=HOW_LONG),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="30m", help="Start no trial after this time: 90s, 30m, 1h30m.", rich_help_panel=HOW_LONG),
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="evolution, tpe, random, optuna:SAMPLER or file.py:object.", rich_help_panel=HOW
+        ),
+    ] = "evolution",
+    estimator: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="short-training, table:FILE.json or file.py:object.", rich_help_panel=HOW),
+    ] = "short-training",
+    pruner: Annotated[
+        str, typer.Option(metavar="NAME", help="Stop hopeless trials early: asha, median or none.", rich_help_panel=HOW)
+    ] = "none",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="WHOSE.NAME=VALUE", help=SET_HELP, show_default=False, rich_help_panel=HOW),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="All randomness follows from it.", rich_help_panel=HOW)] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=HOW)] = "auto",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run; by default made from space, budget and data. The same name again goes on.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.", rich_help_panel=WHERE)] = Path(
+        "runs"
+    ),
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Search a space for the most accurate networks within a budget.
+
+    [bold]Example:[/]  nas search --space mbconv --budget 400M --data digits --trials 60 --name first
+
+    Before anything is trained it says what the space holds and how much of it
+    fits. Ctrl-C ends cleanly; the same command goes on.
+    """
+    from nas.api import begin, checked_name, planned, run_name
+    from nas.wording import parse_duration
+
+    limit_s = parse_duration(time) if time is not None else None
+    of_strategy, of_estimator = _settings(settings or [])
+    study = begin(
+        space,
+        budget,
+        data,
+        task=task,
+        trials=planned(trials, limit_s),
+        strategy=strategy,
+        estimator=estimator,
+        seed=seed,
+        folder=out / checked_name(run_name(space, budget, data) if name is None else name),
+        pruner=pruner,
+        device=device,
+        strategy_settings=of_strategy,
+        estimator_settings=of_estimator,
+    )
+    _run(study, trials, limit_s, quiet, json)
+
+
+@app.command()
+def resume(
+    run: Run,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials in all; by default as many as were planned.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="30m", help="Start no trial after this time: 90s, 30m, 1h30m.")
+    ] = None,
+    space: SpaceAgain = None,
+    strategy: Annotated[str | None, typer.Option(metavar="file.py:object", help=AGAIN_HELP)] = None,
+    estimator: Annotated[str | None, typer.Option(metavar="file.py:object", help=AGAIN_HELP)] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATA", help="Where the same images are now.")] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Go on with a search: the folder says all there is to know.
+
+    [bold]Example:[/]  nas resume runs/first --trials 100
+    """
+    from nas.api import open_study
+    from nas.wording import parse_duration
+
+    limit_s = parse_duration(time) if time is not None else None
+    study = open_study(run, space=space, strategy=strategy, estimator=estimator, data=data, device=device)
+    _run(study, trials, limit_s, quiet, json)
+
+
+@app.command()
+def show(
+    run: Run,
+    trial: Annotated[int | None, typer.Option(metavar="N", help="One trial, with all that is known of it.")] = None,
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Show what a search has found, or one of its trials.
+
+    [bold]Example:[/]  nas show runs/first --trial 7
+    """
+    from nas.api import open_study
+    from nas.documents import study_document, trial_document
+
+    study = open_study(run, space=space)
+    document = study_document(study) if trial is None else trial_document(_trial(study, trial))
+    if json:
+        return _print_json(document)
+    from nas.screens import show_study, show_trial
+
+    (show_study if trial is None else show_trial)(document, _console())
+
+
+@app.command()
+def plot(
+    run: Run,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Where to write it; by default pareto.html in the run folder."),
+    ] = None,
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Draw accuracy against cost as one HTML file that needs no network.
+
+    [bold]Example:[/]  nas plot runs/first
+    """
+    from nas.api import open_study
+
+    path = open_study(run, space=space).plot(out)
+    if json:
+        return _print_json({"plot": str(path)})
+    print(path)
 
 
 @app.command()
@@ -107,7 +274,8 @@ def cost(
 ) -> None:
     """Count what a network costs, stage by stage.
 
-    A torch module of your own (my_net.py:net, a module or a function that makes one) is counted by tracing.
+    A torch module of your own (my_net.py:net, a module or a function that
+    makes one) is counted by tracing.
 
     [bold]Example:[/]  nas cost efficientnet_b0 --task 240x240x3:1000
     """
@@ -180,6 +348,65 @@ def _usage_line(mistake: typer.TyperException) -> str:
         return f"{command}unknown option {option!r}{_nearest(option, [name for name in known if name[:2] == '--'])}"
     text = mistake.format_message().rstrip(".")
     return f"{command}{text[:1].lower()}{text[1:]}"
+
+
+def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, json: bool) -> None:
+    """Say what is about to happen, let it happen on the screen, and say what came out."""
+    from nas.api import go_on
+    from nas.display import Display, Progress
+    from nas.documents import space_document, study_document
+    from nas.screens import show_preflight, show_result
+
+    console = _console(json)
+    if not quiet:
+        show_preflight(study_document(study), space_document(study.space, study.task, study.budget), console)
+    display = Display(Progress(trials or study.manifest.trials, limit_s), console, quiet)
+    try:
+        with display:
+            go_on(study, trials, limit_s, on_event=display)
+    except KeyboardInterrupt:
+        if display.ended is None:  # before the study had begun
+            raise
+    document = study_document(study)
+    if display.ended is not None:
+        document["ended"] = {"kind": display.ended.kind, "reason": display.ended.reason}
+    if json:
+        _print_json(document)
+    else:
+        show_result(document, console)
+    if display.ended is not None and display.ended.kind == "interrupted":
+        _say(f"interrupted; go on with: nas resume {study.folder}", INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _trial(study: Study, number: int) -> Trial:
+    from searchspaces.errors import UserError
+
+    trials = {trial.number: trial for trial in study.trials}
+    if number not in trials:
+        raise UserError(f"{study.folder} has no trial {number}; it has {len(trials)}, numbered from 0")
+    return trials[number]
+
+
+def _settings(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the strategy and of the estimator, from `strategy.population=20` and the like."""
+    import json
+
+    from searchspaces.errors import UserError, nearest
+
+    found: dict[str, dict[str, Any]] = {"strategy": {}, "estimator": {}}
+    for text in given:
+        target, equals, value = text.partition("=")
+        whose, dot, name = target.partition(".")
+        if not (equals and dot and name):
+            raise UserError(f"--set {text!r} does not look like 'estimator.epochs=8' or 'strategy.population=20'")
+        if whose not in found:
+            raise UserError(f"--set {text!r}: nobody is called {whose!r}{nearest(whose, found)}")
+        try:
+            found[whose][name] = json.loads(value)
+        except ValueError:
+            found[whose][name] = value  # a text needs no quotes
+    return found["strategy"], found["estimator"]
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -15,11 +15,12 @@ from rich.text import Text
 
 from nas.screens import FAINT, facts
 from nas.wording import duration, human, percent, sparkline
+from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from studies import Trial
+    from studies import Event, Trial
 
 SHOWN: Final = 4
 """Running trials on the screen at once; the others are counted."""
@@ -74,7 +75,7 @@ class Progress:
         self._last_end = self.clock()
         if trial.state == "failed":
             self.failures[trial.reason or "no reason given"] += 1
-        if trial.state == "complete" and (self.best is None or _accuracy(trial) > _accuracy(self.best)):
+        if trial.state == "complete" and (self.best is None or (trial.accuracy or 0) > (self.best.accuracy or 0)):
             self.best = trial
 
     @property
@@ -115,10 +116,14 @@ class Display:
         progress: what to show; the display tells it what happens.
         console: a live screen where it is a terminal, else one line for each trial that ends.
         quiet: show nothing.
+
+    Attributes:
+        ended: why the study ended; None while it goes on.
     """
 
     def __init__(self, progress: Progress, console: Console, quiet: bool = False) -> None:
         self.progress, self.console, self.quiet = progress, console, quiet
+        self.ended: StudyEnded | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
@@ -132,19 +137,22 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def started(self, trial: Trial) -> None:
-        """A trial is under way."""
-        self.progress.started(trial)
-
-    def reported(self, number: int, accuracy: float) -> None:
-        """A running trial told its accuracy."""
-        self.progress.reported(number, accuracy)
-
-    def ended(self, trial: Trial) -> None:
-        """A trial came to an end."""
-        self.progress.ended(trial)
-        if self._live is None and not self.quiet:
-            self.console.print(self.line(trial), soft_wrap=True)
+    def __call__(self, event: Event) -> None:
+        """Something happened in the study."""
+        progress = self.progress
+        match event:
+            case StudyStarted():
+                progress.planned, progress.limit_s, progress.done = event.trials, event.seconds, event.ended
+            case TrialStarted():
+                progress.started(event.trial)
+            case TrialReported():
+                progress.reported(event.number, event.accuracy)
+            case TrialEnded():
+                progress.ended(event.trial)
+                if self._live is None and not self.quiet:
+                    self.console.print(self.line(event.trial), soft_wrap=True)
+            case StudyEnded():
+                self.ended = event
 
     def line(self, trial: Trial) -> str:
         """What became of a trial, in one line without colour."""
@@ -153,7 +161,7 @@ class Display:
         said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
         said.append(duration(trial.seconds or 0.0))
         if progress.best is not None:
-            said.append(f"best {percent(_accuracy(progress.best))}")
+            said.append(f"best {percent(progress.best.accuracy or 0)}")
         if progress.left_s is not None:
             said.append(f"about {duration(progress.left_s)} left")
         return "  ".join(said)
@@ -175,14 +183,9 @@ class Display:
         return facts(*rows)
 
 
-def _accuracy(trial: Trial) -> float:
-    assert trial.estimate is not None
-    return trial.estimate.accuracy
-
-
 def _outcome(trial: Trial) -> str:
     if trial.state == "complete":
-        return percent(_accuracy(trial))
+        return percent(trial.accuracy or 0)
     return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
 
 
@@ -196,7 +199,7 @@ def _bar(progress: Progress) -> RenderableType:
 
 def _best(trial: Trial) -> Text:
     cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
-    return Text.assemble((percent(_accuracy(trial)), "bold green"), (cost, FAINT))
+    return Text.assemble((percent(trial.accuracy or 0), "bold green"), (cost, FAINT))
 
 
 def _running(trial: Trial, curve: list[float]) -> Text:

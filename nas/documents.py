@@ -5,10 +5,11 @@ One document, two readers: a number on the screen cannot differ from the number 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import SPACES, Architecture, Budget, Classic, Task, UserError, classic, load_object, space_named
 from searchspaces.layers import Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
@@ -17,8 +18,18 @@ if TYPE_CHECKING:
     from searchspaces import Cost, SearchSpace
     from searchspaces.layers import Node
     from searchspaces.task import Shape
+    from studies import Study, Trial
 
 Document = dict[str, Any]
+
+FILES: Final = {
+    "plot": "pareto.html",
+    "network": "best.json",
+    "table": "trials.csv",
+    "ledger": "ledger.db",
+    "manifest": "study.json",
+}
+"""What may lie in a run folder, by what it is for."""
 
 
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
@@ -89,6 +100,50 @@ def cost_document(text: str, task: Task | None = None) -> Document:
     cost = traced_cost(found, task)
     # a trace does not tell the peak
     return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
+
+
+def study_document(study: Study) -> Document:
+    """What a study is, how far it came, and the best that it found."""
+    manifest, trials = study.manifest, study.trials
+    states = Counter(trial.state for trial in trials)
+    complete = [trial for trial in trials if trial.state == "complete"]
+    folder = study.folder
+    made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
+    return {
+        "run": None if folder is None else str(folder),
+        "space": manifest.space["name"],
+        "task": manifest.task,
+        "budget": manifest.budget,
+        "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["settings"])},
+        "estimator": dict(manifest.estimator["describe"]),
+        "pruner": manifest.pruner,
+        "seed": manifest.seed,
+        "planned": manifest.trials,
+        "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
+        "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
+        "seconds": sum(trial.seconds or 0.0 for trial in trials),
+        "best": trial_document(study.best) if complete else None,
+        "pareto": [trial_document(trial) for trial in study.pareto()] if complete else [],
+        "files": {name: str(path) for name, path in made.items() if path.exists()},
+    }
+
+
+def trial_document(trial: Trial) -> Document:
+    """All that is known of one trial."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "accuracy": trial.accuracy,
+        **asdict(trial.cost),
+        "seconds": trial.seconds,
+        "curve": list(trial.curve),
+        "reason": trial.reason,
+        "words": trial.architecture.words(),
+        "architecture": {"space": trial.architecture.space.name, "choices": trial.architecture.choices},
+        "details": dict(trial.details),
+        "started": None if trial.started is None else trial.started.isoformat(),
+        "ended": None if trial.ended is None else trial.ended.isoformat(),
+    }
 
 
 def _title(text: str) -> str:

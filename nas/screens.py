@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nas.wording import MACS_NOTE, count, human, share
+from nas.wording import MACS_NOTE, count, duration, human, percent, share, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -151,3 +152,137 @@ def _exact(name: str, value: int | None) -> str:
     if value is None:
         return "not told by a trace"
     return f"{value:,}" + (f"  ({cost_text(name, value)})" if value >= 1000 else "")
+
+
+def show_preflight(study: Document, space: Document, console: Console) -> None:
+    """What is about to happen, before anything is trained."""
+    rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
+    rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters"))
+    if space["fits"] is not None:
+        fits = space["fits"]
+        rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
+        rows.append(("fits", f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"))
+    rows += _how(study)
+    ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
+    if ended:
+        rows.append(("goes on", f"after {ended} trials"))
+    console.print(
+        Panel(
+            facts(*rows),
+            title=Text(f"nas search: {study['run']}", style="bold"),
+            title_align="left",
+            border_style=FAINT,
+        )
+    )
+    console.print(Text(MACS_NOTE, style=FAINT))
+    console.print()
+
+
+def _range(space: Document, name: str) -> str:
+    return f"{human(space['smallest'][name])} to {human(space['largest'][name])}"
+
+
+def _how(study: Document) -> list[tuple[str, RenderableType]]:
+    """Data, proxy, strategy and seed."""
+    rows: list[tuple[str, RenderableType]] = []
+    estimator = dict(study["estimator"])
+    data = estimator.pop("data", None)
+    if isinstance(data, dict):
+        images = {use: estimator.pop(f"{use}_images", None) for use in ("train", "val")}
+        counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
+        rows.append(("data", f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'not told'}"))
+    name = str(estimator.pop("name", ""))
+    telling = {key: estimator[key] for key in _TELLING if key in estimator} or estimator
+    rows.append(("proxy", Text.assemble(name, (f"  {_settings(telling)}", FAINT))))
+    strategy = study["strategy"]
+    rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
+    planned = f"{study['planned']} planned, " if study["planned"] else ""
+    rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}"))
+    return rows
+
+
+_USES: Final = {"train": "train on", "val": "validate on"}
+_TELLING: Final = ("epochs", "image_size", "width", "depth", "data_fraction")
+"""How a proxy shrinks training; the manifest has all settings."""
+
+
+def _settings(settings: Document) -> str:
+    """Settings in one line; those that are off or empty are left out.
+
+    >>> _settings({"epochs": 4, "width": 0.5, "mirror": False, "start_from": []})
+    'epochs 4, width 0.5'
+    """
+    shown = {name: value for name, value in settings.items() if value not in (None, False, [], {}, "") and value != 0}
+    return ", ".join(f"{name} {_option(value)}" for name, value in shown.items())
+
+
+def show_result(document: Document, console: Console) -> None:
+    """What a search has found, where it is, and what to type next."""
+    if document["pareto"]:
+        console.print(_pareto(document))
+    rows: list[tuple[str, RenderableType]] = []
+    best, run = document["best"], document["run"]
+    if best is not None:
+        rows += [("best", _words(best)), ("", "")]
+    states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
+    rows.append(("trials", f"{states or 'none yet'}; {duration(document['seconds'])} of work"))
+    rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
+    if "ended" in document:
+        rows.append(("ended", document["ended"]["reason"]))
+    if run is not None:
+        rows.append(("", ""))
+        rows += [(name, Text(path)) for name, path in document["files"].items()]
+        rows.append(("", ""))
+        ended = sum(document["trials"][state] for state in ("complete", "pruned", "failed"))
+        commands = [f"nas resume {run} --trials {2 * max(ended, 1)}"]
+        if best is not None:
+            found = [f"nas show {run} --trial {best['number']}", f"nas cost {document['files'].get('network', '')}"]
+            commands = [*found, *commands]
+        rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
+    console.print(facts(*rows))
+
+
+def show_study(document: Document, console: Console) -> None:
+    """`nas show RUN`."""
+    rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
+    rows.append(("space", f"{document['space']}, {document['budget'] or 'no budget'}, counted on {document['task']}"))
+    console.print(facts(*rows, *_how(document)))
+    console.print()
+    show_result(document, console)
+
+
+def _pareto(document: Document) -> Table:
+    """Networks that no other beats in accuracy and MACs, cheapest first."""
+    made = table("trial>", "accuracy>", "MACs>", "parameters>", "peak memory>", "took>", title="The best at their cost")
+    for one in document["pareto"]:
+        made.add_row(
+            str(one["number"]),
+            percent(one["accuracy"]),
+            human(one["macs"]),
+            human(one["params"]),
+            cost_text("peak_activation_bytes", one["peak_activation_bytes"]),
+            duration(one["seconds"] or 0.0),
+            style="bold green" if one["number"] == document["best"]["number"] else "",
+        )
+    return made
+
+
+def _words(trial: Document) -> Text:
+    """An architecture, a line for each stage."""
+    return Text("\n".join(part.strip() for part in trial["words"].split("|")))
+
+
+def show_trial(document: Document, console: Console) -> None:
+    """`nas show RUN --trial N`."""
+    rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
+    rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
+    if document["accuracy"] is not None:
+        rows.append(("accuracy", Text(percent(document["accuracy"]), style="bold green")))
+    if document["curve"]:
+        ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {len(document['curve'])} epochs"
+        rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
+    if document["seconds"] is not None:
+        rows.append(("took", duration(document["seconds"])))
+    rows += [(title, _exact(name, document[name])) for name, title in COST_NAMES.items()]
+    rows.append(("architecture", _words(document)))
+    console.print(facts(*rows))

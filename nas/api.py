@@ -1,0 +1,207 @@
+"""The public functions: a space by name, a search from start to end, a study opened again.
+
+Each argument that names a thing takes a name, `file.py:object`, or an object of one's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nas.wording import parse_duration
+from searchspaces import Budget, SearchSpace, Task, UserError, load_space
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from strategies import Strategy
+    from studies import Engine, Event, Study, StudyEnded
+
+TRIALS: Final = 60
+"""Trials of a search that is given neither a number of trials nor a time."""
+
+
+def space(given: str | SearchSpace) -> SearchSpace:
+    """A search space by its name or by `file.py:object`.
+
+    Raises:
+        UserError: there is none of that name; the nearest is named.
+
+    >>> space("mbconv").size
+    1834569728483328
+    """
+    return load_space(given)
+
+
+def search(
+    space: str | SearchSpace = "mbconv",
+    budget: str | Budget = "400M",
+    data: str = "digits",
+    *,
+    task: str | Task | None = None,
+    trials: int | None = None,
+    time: float | str | None = None,
+    strategy: str | Strategy | Callable[..., Strategy] = "evolution",
+    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
+    seed: int = 0,
+    name: str | None = None,
+    out: str | Path = "runs",
+    pruner: str = "none",
+    device: str = "auto",
+    strategy_settings: Mapping[str, Any] | None = None,
+    estimator_settings: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Study:
+    """Search a space for the most accurate networks within a budget.
+
+    The same name again goes on where it stopped; a setting that differs from the first time is refused.
+
+    Args:
+        space: where to look.
+        budget: what a network may cost, such as `400M` (MACs), `360M..400M` or `macs=400M,params=5.3M`.
+        data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
+        task: the deployment task, on which the budget is counted: 224 x 224 x 3 and 1000 classes unless told otherwise.
+        trials: how many networks to try in all; 60 where no time is given either.
+        time: seconds, or text as in `30m`, after which no trial is started.
+        strategy: what is tried next.
+        estimator: how good one is.
+        seed: all randomness follows from it.
+        name: of the run; by default made from space, budget and data.
+        out: where the run folder is made.
+        pruner: `none`, `median` or `asha`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        strategy_settings, estimator_settings: their own, by name.
+        engine: where trials run; this process by default.
+        on_event: called with each `Event`.
+
+    Raises:
+        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+    """
+    limit_s = parse_duration(time) if isinstance(time, str) else time
+    study = begin(
+        space,
+        budget,
+        data,
+        task=task,
+        trials=planned(trials, limit_s),
+        strategy=strategy,
+        estimator=estimator,
+        seed=seed,
+        folder=Path(out) / checked_name(name or run_name(space, budget, data)),
+        pruner=pruner,
+        device=device,
+        strategy_settings=strategy_settings,
+        estimator_settings=estimator_settings,
+    )
+    go_on(study, trials, limit_s, engine, on_event)
+    return study
+
+
+def begin(
+    space: str | SearchSpace,
+    budget: str | Budget,
+    data: str,
+    *,
+    folder: Path,
+    task: str | Task | None = None,
+    trials: int | None = None,
+    strategy: str | Strategy | Callable[..., Strategy] = "evolution",
+    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
+    seed: int = 0,
+    pruner: str = "none",
+    device: str = "auto",
+    strategy_settings: Mapping[str, Any] | None = None,
+    estimator_settings: Mapping[str, Any] | None = None,
+) -> Study:
+    """The study of a search, begun or found in its folder, not yet run. Arguments as in `search`.
+
+    Raises:
+        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+    """
+    from studies import Study
+
+    return Study.create(
+        folder,
+        space,
+        _task(task),
+        Budget.parse(budget) if isinstance(budget, str) else budget,
+        strategy,
+        estimator,
+        seed,
+        trials=trials,
+        data=data,
+        pruner=pruner,
+        device=device,
+        strategy_settings=strategy_settings,
+        estimator_settings=estimator_settings,
+    )
+
+
+def go_on(
+    study: Study,
+    trials: int | None = None,
+    limit_s: float | None = None,
+    engine: Engine | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> StudyEnded:
+    """Run a study and draw its plot, where it has found something.
+
+    Args:
+        study: begun or opened.
+        trials: in all; by default as many as were planned.
+        limit_s: seconds after which no trial is started.
+        engine, on_event: as in `search`.
+    """
+    ended = study.run(trials, limit_s, engine, on_event)
+    if study.folder is not None and any(trial.state == "complete" for trial in study.trials):
+        study.plot()
+    return ended
+
+
+def open_study(folder: str | Path, **given: Any) -> Study:
+    """The study of a run folder, to look at or to go on with.
+
+    Args:
+        folder: such as `runs/demo`.
+        given: `space`, `strategy` or `estimator`, where the study was made with an object of one's own (a
+            run folder never says what code to load), and `data` where it has moved.
+
+    Raises:
+        UserError: the folder is not a run, or what is given is not what it was made with.
+    """
+    from studies import Study
+
+    return Study.open(folder, **given)
+
+
+def planned(trials: int | None, limit_s: float | None) -> int | None:
+    """Trials that a study plans: as asked; without a number and a time, the default."""
+    return TRIALS if trials is None and limit_s is None else trials
+
+
+def run_name(space: str | SearchSpace, budget: str | Budget, data: str) -> str:
+    """What a run is called when nobody named it: the same search has the same name, and so goes on.
+
+    >>> run_name("mbconv", "360M..400M", "photos/pets.npz")
+    'mbconv-360M-400M-pets'
+    """
+    where = space if isinstance(space, str) else space.name
+    parts = (re.sub(r"\.py:", "-", where.rpartition("/")[2]), str(budget), Path(data).stem)
+    return re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(parts)).strip("-")
+
+
+def checked_name(name: str) -> str:
+    """The name, which is to be a folder's.
+
+    Raises:
+        UserError: it is empty, begins with a dot or has a slash.
+    """
+    if not re.fullmatch(r"[^./\\][^/\\]*", name):
+        raise UserError(f"name {name!r} cannot be a folder's: it must not be empty, begin with a dot or have a slash")
+    return name
+
+
+def _task(task: str | Task | None) -> Task:
+    return Task.parse(task) if isinstance(task, str) else task or Task()

@@ -1,0 +1,225 @@
+"""A person's mistake is one line on stderr and exit code 2, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+INSTANT = '''
+"""An estimator that trains nothing: more MACs, more accuracy."""
+from estimators import Estimate
+
+class Instant:
+    def describe(self):
+        return {"name": "instant"}
+    def estimate(self, architecture, context):
+        from searchspaces import Task
+        accuracy = min(architecture.cost(Task()).macs / 1e9, 1.0)
+        context.report(1, accuracy)
+        return Estimate(accuracy, 0.01, (accuracy,))
+
+estimator = Instant()
+'''
+
+
+def search(at: Path, **options: object) -> list[str]:
+    """A search that is right but for the options given."""
+    words = {"space": "mbconv", "budget": "400M", "trials": 2, "name": "run", "out": at / "runs", **options}
+    return ["search", *(word for name, value in words.items() for word in (f"--{name}", str(value)))]
+
+
+def one_class(at: Path) -> Path:
+    (at / "photos" / "cat").mkdir(parents=True)
+    image(at / "photos" / "cat" / "1.png")
+    return at / "photos"
+
+
+def image(path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+
+
+def not_an_image(at: Path) -> Path:
+    for name in ("cat", "dog"):
+        (at / "photos" / name).mkdir(parents=True)
+        for number in range(3):
+            image(at / "photos" / name / f"{number}.png")
+    (at / "photos" / "dog" / "2.png").write_bytes(b"this is no image")
+    return at / "photos"
+
+
+def labels_that_do_not_fit(at: Path) -> Path:
+    file = at / "images.npz"
+    np.savez(file, train_images=np.zeros((9, 8, 8, 3), np.uint8), train_labels=np.zeros(8, np.int64))
+    return file
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A run folder of two trials, to be copied."""
+    from nas.cli import main
+
+    at = tmp_path_factory.mktemp("once")
+    (at / "instant.py").write_text(INSTANT)
+    with pytest.raises(SystemExit) as ended:
+        main([*search(at, estimator=f"{at / 'instant.py'}:estimator"), "--quiet"])
+    assert ended.value.code == 0
+    return at
+
+
+@pytest.fixture
+def begun(once, tmp_path):
+    """A run folder of two trials that a test may spoil, and the estimator that it was made with."""
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "runs" / "run", f"{tmp_path / 'instant.py'}:estimator"
+
+
+def newer(run: Path) -> None:
+    manifest = json.loads((run / "study.json").read_text())
+    (run / "study.json").write_text(json.dumps({**manifest, "format": manifest["format"] + 1}))
+
+
+def garbage(run: Path) -> None:
+    for file in run.glob("ledger.db*"):
+        file.unlink()
+    (run / "ledger.db").write_bytes(b"garbage " * 1000)
+
+
+MISTAKES = {
+    "unknown space": (lambda at: search(at, space="mbcnov"), "unknown space 'mbcnov'; did you mean 'mbconv'?"),
+    "unknown strategy": (lambda at: search(at, strategy="evolutoin"), "did you mean 'evolution'?"),
+    "unknown estimator": (lambda at: search(at, estimator="short-trainign"), "did you mean 'short-training'?"),
+    "unknown pruner": (lambda at: search(at, pruner="ahsa"), "did you mean 'asha'?"),
+    "unknown device": (lambda at: search(at, device="gpu"), "unknown device 'gpu'"),
+    "unknown command": (lambda at: ["serach"], "did you mean 'search'?"),
+    "unknown option": (lambda at: [*search(at), "--buget", "3"], "unknown option '--buget'; did you mean '--budget'?"),
+    "unknown network": (lambda at: ["cost", "efficentnet_b0"], "did you mean 'efficientnet_b0'?"),
+    "unknown setting": (lambda at: [*search(at), "--set", "estimator.epoch=3"], "did you mean 'epochs'?"),
+    "no budget": (lambda at: ["search", "--space", "mbconv"], "missing option '--budget'"),
+    "impossible budget": (lambda at: search(at, budget="1M"), "93.7M"),
+    "impossible budget of a space": (lambda at: ["space", "mbconv", "--budget", "1M"], "93.7M"),
+    "unreadable budget": (lambda at: search(at, budget="400Q"), "'400Q'"),
+    "negative budget": (lambda at: search(at, budget="-5M"), "'-5M'"),
+    "unreadable task": (lambda at: search(at, task="224x224"), "does not look like '224x224x3:1000'"),
+    "unreadable time": (lambda at: search(at, time="soon"), "is not a duration such as 90s, 30m or 1h30m"),
+    "no such data": (lambda at: search(at, data=at / "nowhere"), "nowhere"),
+    "one class": (lambda at: search(at, data=one_class(at)), "class"),
+    "not an image": (lambda at: search(at, data=not_an_image(at)), "2.png"),
+    "labels that do not fit": (lambda at: search(at, data=labels_that_do_not_fit(at)), "train_labels"),
+    "no trials": (lambda at: search(at, trials=0), "trials must be at least 1, got 0"),
+    "not a number of trials": (lambda at: search(at, trials="many"), "--trials"),
+    "negative seed": (lambda at: search(at, seed=-1), "seed must be a whole number from 0, got -1"),
+    "a name with a slash": (lambda at: search(at, name="../up"), "name '../up'"),
+    "no such file of a space": (lambda at: search(at, space=at / "my.py:space"), "no file"),
+    "resume what is no run": (lambda at: ["resume", at], "is not a run folder"),
+    "show what is no run": (lambda at: ["show", at / "nowhere"], "no run folder"),
+    "plot what is no run": (lambda at: ["plot", at], "is not a run folder"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(nas_cli, tmp_path, mistake):
+    arguments, said = MISTAKES[mistake]
+    words = arguments(tmp_path)
+    before = files(tmp_path)
+    answer = nas_cli(*words)
+    assert answer.code == 2
+    assert answer.err.startswith("nas: ")
+    assert answer.err.count("\n") == 1
+    assert said in answer.err
+    assert answer.out == ""
+    assert files(tmp_path) == before
+
+
+def files(at: Path) -> dict[str, bytes]:
+    """All files below, and what is in them; folders too."""
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in at.rglob("*")}
+
+
+SPOILT = {
+    "newer manifest": (newer, "newer"),
+    "garbage for a ledger": (garbage, "ledger.db"),
+}
+
+
+@pytest.mark.parametrize("command", ["resume", "show", "plot"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_run_folder_is_refused_and_left_as_it_is(nas_cli, begun, spoilt, command):
+    run, estimator = begun
+    spoil, said = SPOILT[spoilt]
+    spoil(run)
+    before = files(run)
+    words = [command, str(run)]
+    if command == "resume":
+        words += ["--estimator", estimator]
+    answer = nas_cli(*words)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert said in answer.err
+    assert files(run) == before
+
+
+CHANGES = {"budget": "300M", "seed": 1, "strategy": "random", "task": "32x32x3:10"}
+
+
+@pytest.mark.parametrize("setting", CHANGES)
+def test_a_changed_setting_is_refused_by_its_name(nas_cli, tmp_path, begun, setting):
+    run, estimator = begun
+    before = files(run)
+    answer = nas_cli(*search(tmp_path, estimator=estimator, **{setting: CHANGES[setting]}))
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert f"{setting} was" in answer.err
+    assert files(run) == before
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a small file system in memory; only where that is allowed."""
+    at = tmp_path / "disk"
+    at.mkdir()
+
+    def mount(options: str) -> Path:
+        if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", at]).returncode:
+            pytest.skip("mounting needs more rights")
+        return at
+
+    yield mount
+    subprocess.run(["umount", at], capture_output=True)
+
+
+def test_a_read_only_folder_is_one_line(nas_cli, tmp_path, mounted):
+    disk = mounted("ro,size=1m")
+    answer = nas_cli(*search(tmp_path, out=disk / "runs"))
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "runs" in answer.err
+
+
+def test_a_full_disk_is_one_line(nas_cli, tmp_path, mounted):
+    disk = mounted("size=64k")
+    (tmp_path / "instant.py").write_text(INSTANT)
+    estimator = f"{tmp_path / 'instant.py'}:estimator"
+    answer = nas_cli(*search(tmp_path, out=disk / "runs", estimator=estimator, trials=200), "--quiet")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "full" in answer.err or "space" in answer.err
+
+
+def test_our_own_mistake_keeps_its_traceback(monkeypatch):
+    from nas import documents
+    from nas.cli import main
+
+    def fails() -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(documents, "spaces_document", fails)
+    with pytest.raises(KeyError, match="ours"):
+        main(["spaces"])

@@ -1,0 +1,157 @@
+"""`nas search` and what follows it: begun, shown, cut, resumed, and the same through the Python API."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_nas_bad_input import INSTANT
+
+SLOW = INSTANT.replace("context.report(1, accuracy)", "__import__('time').sleep(0.1); context.report(1, accuracy)")
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A search of six trials that trains nothing."""
+    (tmp_path / "instant.py").write_text(INSTANT)
+    estimator = ["--estimator", f"{tmp_path / 'instant.py'}:estimator"]
+    return [
+        "search",
+        "--budget",
+        "400M",
+        "--name",
+        "demo",
+        "--out",
+        str(tmp_path / "runs"),
+        "--trials",
+        "6",
+        *estimator,
+    ]
+
+
+def test_a_search_ends_with_the_pareto_set_the_files_and_what_to_type_next(nas_cli, words, tmp_path):
+    said = nas_cli(*words)
+    run = tmp_path / "runs" / "demo"
+    assert said.code == 0
+    for text in ("1.83e15 architectures", "93.7M to 1.01G", "78.8%", "6/6", "The best at their cost", "6 complete"):
+        assert text in said.out
+    flat = re.sub(r"\s", "", said.out)  # long paths are folded
+    for text in (f"nasresume{run}", f"nasshow{run}", f"nasplot{run}", "pareto.html", "best.json"):
+        assert text in flat
+    assert (run / "pareto.html").exists()
+    assert (run / "study.json").exists()
+
+
+def test_one_json_object_on_stdout_with_everything_else_on_stderr(nas_cli, words):
+    said = nas_cli(*words, "--json")
+    document = said.json()
+    assert document["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
+    assert document["ended"]["kind"] == "trials"
+    assert document["best"]["macs"] <= 400e6
+    assert document["best"]["accuracy"] == max(one["accuracy"] for one in document["pareto"])
+    assert "6/6" in said.err
+    assert nas_cli(*words, "--json", "--quiet").err == ""
+
+
+def test_quiet_shows_the_result_alone(nas_cli, words):
+    said = nas_cli(*words, "--quiet")
+    assert "The best at their cost" in said.out
+    assert "1/6" not in said.out
+    assert "fits" not in said.out
+
+
+def test_the_same_name_goes_on(nas_cli, words):
+    first = nas_cli(*words, "--json", "--quiet").json()
+    assert nas_cli(*words, "--json", "--quiet").json()["trials"] == first["trials"]
+    more = nas_cli(*[word if word != "6" else "9" for word in words], "--json", "--quiet").json()
+    assert more["trials"]["complete"] == 9
+
+
+def test_resume_show_and_plot_need_the_folder_and_nothing_else(nas_cli, tmp_path):
+    table = tmp_path / "table.json"
+    run = tmp_path / "runs" / "demo"
+    import numpy as np
+
+    from searchspaces import space_named
+
+    rng, space = np.random.default_rng(0), space_named("mbconv")
+    rows = {space.sample(rng).to_json(): [0.5] for _ in range(3)}
+    table.write_text(json.dumps(rows))
+    words = ["search", "--budget", "1.1G", "--name", "demo", "--out", str(run.parent), "--trials", "2", "--json", "-q"]
+    nas_cli(*words, "--estimator", f"table:{table}", "--strategy", "random")
+    assert nas_cli("resume", str(run), "--trials", "4", "--json").code == 0
+    document = nas_cli("show", str(run), "--json").json()
+    assert sum(document["trials"].values()) == 4
+    assert nas_cli("plot", str(run), "--json").json() == {"plot": str(run / "pareto.html")}
+
+
+def test_a_trial_is_shown_with_all_that_is_known_of_it(nas_cli, words, tmp_path):
+    nas_cli(*words, "--quiet")
+    run = str(tmp_path / "runs" / "demo")
+    document = nas_cli("show", run, "--trial", "3", "--json").json()
+    assert document["number"] == 3
+    assert document["accuracy"] == pytest.approx(document["macs"] / 1e9)
+    said = nas_cli("show", run, "--trial", "3")
+    assert f"{document['macs']:,}" in said.out
+    assert "stage7" in said.out
+    assert nas_cli("show", run, "--trial", "6").err == f"nas: {run} has no trial 6; it has 6, numbered from 0\n"
+
+
+def test_the_best_network_can_be_costed_from_its_file(nas_cli, words, tmp_path):
+    best = nas_cli(*words, "--json", "--quiet").json()["best"]
+    costed = nas_cli("cost", str(tmp_path / "runs" / "demo" / "best.json"), "--json").json()
+    assert costed["macs"] == best["macs"]
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    estimator = f"{tmp_path / 'slow.py'}:estimator"
+    words = ["search", "--budget", "400M", "--name", "cut", "--out", str(tmp_path), "--trials", "500"]
+    command = [sys.executable, "-m", "nas", *words, "--estimator", estimator]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if line.startswith("3/500"):
+            break
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert f"nas resume {tmp_path / 'cut'}" in err
+    assert "Traceback" not in out + err
+    run = str(tmp_path / "cut")
+    ended = nas_cli("show", run, "--json").json()["trials"]["complete"]
+    assert 3 <= ended < 500
+    on = nas_cli("resume", run, "--estimator", estimator, "--trials", str(ended + 2), "--json", "--quiet")
+    assert on.json()["trials"]["complete"] == ended + 2
+
+
+def test_the_readme_s_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = [
+        block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "nas.search(" in block
+    ]
+    program = example.replace("trials=10", "trials=2")
+    assert program != example
+    names: dict[str, object] = {}
+    exec(compile(program, "README.md", "exec"), names)
+    assert (tmp_path / "runs" / "demo" / "study.json").exists()
+    assert len(names["study"].trials) == 2
+
+
+def test_the_api_takes_names_files_and_objects(tmp_path):
+    import nas
+
+    (tmp_path / "instant.py").write_text(INSTANT)
+    by_file = f"{tmp_path / 'instant.py'}:estimator"
+    from searchspaces import load_object
+
+    settings = {"budget": "400M", "trials": 3, "strategy": "random", "out": tmp_path}
+    first = nas.search(space="mbconv", estimator=by_file, name="file", **settings)
+    other = nas.search(space=nas.space("mbconv"), estimator=load_object(by_file), name="object", **settings)
+    assert [one.architecture for one in first.trials] == [one.architecture for one in other.trials]
+    assert nas.open_study(tmp_path / "file", estimator=by_file).best.number == first.best.number
