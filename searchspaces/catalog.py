@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from searchspaces.classic import Classic
-from searchspaces.classics import mobile
+from searchspaces.classics import inception, mobile
 from searchspaces.errors import UserError, nearest
+from searchspaces.inception import inception_space
 from searchspaces.mbconv import mbconv_space
 from searchspaces.space import SearchSpace, Space
 
 SPACES: Final[dict[str, Callable[[], Space]]] = {
     "mbconv": mbconv_space,
+    "inception": inception_space,
 }
 
 
 CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
     **mobile.NETWORKS,
+    **inception.NETWORKS,
 }
 
 

@@ -1,0 +1,205 @@
+"""The Inception family: GoogLeNet, Inception-v3 and -v4, Inception-ResNet-v2, Xception.
+
+Layer by layer as in timm 1.0 and, for GoogLeNet, torchvision 0.29, whose counts they meet; both follow the authors'
+code. Their average pooling counts padding in Inception-v3, ours does not, which no cost shows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+from searchspaces.classic import Classic
+from searchspaces.inception import auxiliary_head, conv, inception_space, pooled_head
+from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Node, Norm, Pool, Scaled, Sum
+from searchspaces.space import Space
+from searchspaces.task import Task
+
+Kernel = int | tuple[int, int]
+
+
+def _path(*convs: tuple[int, Kernel] | tuple[int, Kernel, int]) -> Chain:
+    """Convolutions by width and kernel; those that say a stride too have no padding."""
+    return Chain(*(conv(width, kernel, *((*stride, 0) if stride else ())) for width, kernel, *stride in convs))
+
+
+def _pooled(width: int) -> Chain:
+    return Chain(Pool("avg", 3, 1), conv(width))
+
+
+_HALVE: Final = Pool("max", 3, 2, padding=0)
+_STEM: Final = _path((32, 3, 2), (32, 3, 1), (64, 3))
+_STEM_V3: Final = Chain(_STEM, _HALVE, _path((80, 1), (192, 3, 1)), _HALVE, label="stem")
+
+
+def _labelled(**stages: Node) -> Chain:
+    return Chain(*(Chain(stage, label=name) for name, stage in stages.items()))
+
+
+def _inception_v3(task: Task) -> Node:
+    """Szegedy 2016, arXiv:1512.00567, table 1; its auxiliary head (sec. 4) as in torchvision."""
+
+    def a(pooled: int) -> Node:
+        return Concat(_path((64, 1)), _path((48, 1), (64, 5)), _path((64, 1), (96, 3), (96, 3)), _pooled(pooled))
+
+    def c(inside: int) -> Node:
+        rows, columns = (inside, (1, 7)), (inside, (7, 1))
+        return Concat(
+            _path((192, 1)),
+            _path((inside, 1), rows, (192, (7, 1))),
+            _path((inside, 1), columns, rows, columns, (192, (1, 7))),
+            _pooled(192),
+        )
+
+    def split(*before: tuple[int, Kernel]) -> Node:
+        return Chain(_path(*before), Concat(conv(384, (1, 3)), conv(384, (3, 1))))
+
+    auxiliary = Chain(Pool("avg", 5, 3, padding=0), _path((128, 1), (768, 5, 1)))
+    e = Concat(conv(320), split((384, 1)), split((448, 1), (384, 3)), _pooled(192))
+    return _labelled(
+        stem=_STEM_V3,
+        mixed5=Chain(a(32), a(64), a(64)),
+        mixed6=Chain(
+            Concat(_path((384, 3, 2)), _path((64, 1), (96, 3), (96, 3, 2)), _HALVE), c(128), c(160), c(160), c(192),
+            Auxiliary(Chain(auxiliary, pooled_head(768, 1, 1, classes=task.classes, dropout=0.0))),
+        ),
+        mixed7=Chain(
+            Concat(
+                _path((192, 1), (320, 3, 2)),
+                _path((192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)),
+                _HALVE,
+            ), e, e,
+        ),
+        head=pooled_head(2048, 1, 1, classes=task.classes),
+    )  # fmt: skip
+
+
+def _inception_v4(task: Task) -> Node:
+    """Szegedy 2017, arXiv:1602.07261, figures 3 to 9."""
+    stem = Chain(
+        _STEM,
+        Concat(_HALVE, _path((96, 3, 2))),
+        Concat(_path((64, 1), (96, 3, 1)), _path((64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3, 1))),
+        Concat(_path((192, 3, 2)), _HALVE),
+    )
+    a = Concat(conv(96), _path((64, 1), (96, 3)), _path((64, 1), (96, 3), (96, 3)), _pooled(96))
+    to_b = Concat(_path((384, 3, 2)), _path((192, 1), (224, 3), (256, 3, 2)), _HALVE)
+    b = Concat(
+        conv(384),
+        _path((192, 1), (224, (1, 7)), (256, (7, 1))),
+        _path((192, 1), (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))),
+        _pooled(128),
+    )
+    to_c = Concat(_path((192, 1), (192, 3, 2)), _path((256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2)), _HALVE)
+    both = Concat(conv(256, (1, 3)), conv(256, (3, 1)))
+    c = Concat(
+        conv(256),
+        Chain(conv(384), both),
+        Chain(_path((384, 1), (448, (3, 1)), (512, (1, 3))), both),
+        _pooled(256),
+    )
+    return _labelled(
+        stem=stem,
+        a=Chain(*[a] * 4),
+        b=Chain(to_b, *[b] * 7),
+        c=Chain(to_c, *[c] * 3),
+        head=pooled_head(1536, 1, 1, classes=task.classes),
+    )  # fmt: skip
+
+
+def _inception_resnet_v2(task: Task) -> Node:
+    """Szegedy 2017, arXiv:1602.07261, figures 3 and 16 to 19; widths of the authors' code, as in timm."""
+
+    def added(width: int, scale: float, *branches: Node) -> Node:
+        return Sum(Identity(), Chain(Concat(*branches), Conv(width, bias=True), Scaled(scale)))
+
+    def block(width: int, scale: float, *branches: Node) -> Node:
+        return Chain(added(width, scale, *branches), Act("relu"))
+
+    a = block(320, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (48, 3), (64, 3)))
+    b = block(1088, 0.1, conv(192), _path((128, 1), (160, (1, 7)), (192, (7, 1))))
+    inside = conv(192), _path((192, 1), (224, (1, 3)), (256, (3, 1)))
+    return _labelled(
+        stem=_STEM_V3,
+        a=Chain(
+            Concat(conv(96), _path((48, 1), (64, 5)), _path((64, 1), (96, 3), (96, 3)), _pooled(64)), *[a] * 10
+        ),
+        b=Chain(Concat(_path((384, 3, 2)), _path((256, 1), (256, 3), (384, 3, 2)), _HALVE), *[b] * 20),
+        c=Chain(
+            Concat(
+                _path((256, 1), (384, 3, 2)),
+                _path((256, 1), (288, 3, 2)),
+                _path((256, 1), (288, 3), (320, 3, 2)),
+                _HALVE,
+            ),
+            *[block(2080, 0.2, *inside)] * 9,
+            added(2080, 1.0, *inside),
+        ),
+        head=Chain(conv(1536), pooled_head(1536, 1, 1, classes=task.classes)),
+    )  # fmt: skip
+
+
+def _xception(task: Task) -> Node:
+    """Chollet 2017, arXiv:1610.02357, figure 5."""
+
+    def separable(c_in: int, width: int) -> Chain:
+        return Chain(Conv(c_in, 3, groups=c_in), Conv(width), Norm())
+
+    def block(widths: tuple[int, ...], stride: int = 1, starts: bool = True) -> Node:
+        convs = [Chain(Act("relu"), separable(*pair)) for pair in itertools.pairwise(widths)]
+        if not starts:
+            convs[0] = separable(*widths[:2])
+        if stride == 1:
+            return Sum(Identity(), Chain(*convs))
+        return Sum(Chain(Conv(widths[-1], 1, stride), Norm()), Chain(*convs, Pool("max", 3, stride)))
+
+    stem = Chain(Conv(32, 3, 2, padding=0), Norm(), Act("relu"), Conv(64, 3, padding=0), Norm(), Act("relu"))
+    return _labelled(
+        stem=stem,
+        entry=Chain(block((64, 128, 128), 2, starts=False), block((128, 256, 256), 2), block((256, 728, 728), 2)),
+        middle=Chain(*[block((728, 728, 728, 728))] * 8),
+        exit=Chain(
+            block((728, 728, 1024), 2), separable(1024, 1536), Act("relu"), separable(1536, 2048), Act("relu")
+        ),
+        head=pooled_head(2048, 1, 1, classes=task.classes),
+    )  # fmt: skip
+
+
+@cache
+def _space() -> Space:
+    return inception_space()
+
+
+def _with_auxiliaries(name: str, task: Task) -> Node:
+    """The member of `inception`, with GoogLeNet's two auxiliary heads on modules 4a and 4d (1409.4842, sec. 5)."""
+    network = _space().references[name].network(task)
+    nodes: list[Node] = []
+    for stage in network.children():
+        nodes.append(stage)
+        if getattr(stage, "label", "") in ("4a", "4d"):
+            nodes.append(Auxiliary(auxiliary_head(task.classes)))
+    return Chain(*nodes)
+
+
+def _googlenet(name: str, paper: str) -> Callable[[], Classic]:
+    return lambda: Classic(
+        name, paper, lambda task: _with_auxiliaries(name, task), architecture=_space().references[name]
+    )
+
+
+def _classic(name: str, tree: Callable[[Task], Node], paper: str) -> Callable[[], Classic]:
+    return lambda: Classic(name, paper, tree, Task(299))
+
+
+NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
+    "googlenet": _googlenet("googlenet", "Szegedy 2015, arXiv:1409.4842, table 1, with batch norm"),
+    "googlenet_torchvision": _googlenet("googlenet_torchvision", "torchvision's GoogLeNet: 3x3 in place of 5x5"),
+    "inception_v3": _classic("inception_v3", _inception_v3, "Szegedy 2016, arXiv:1512.00567, table 1"),
+    "inception_v4": _classic("inception_v4", _inception_v4, "Szegedy 2017, arXiv:1602.07261, fig. 9"),
+    "inception_resnet_v2": _classic(
+        "inception_resnet_v2", _inception_resnet_v2, "Szegedy 2017, arXiv:1602.07261, fig. 15"
+    ),
+    "xception": _classic("xception", _xception, "Chollet 2017, arXiv:1610.02357, fig. 5"),
+}
