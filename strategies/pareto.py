@@ -35,10 +35,10 @@ class ParetoEvolution:
 
     Departures from NSGA-II: one child at a time joins the population and the worst of them all leaves it (a steady
     state, which workers that end in any order want), where the paper replaces generations. Constraints need no
-    handling: children are put together from options that can still fit. A child that was tried before is made anew.
+    handling: every child fits. One that was tried before is made anew.
 
-    * Crossover is uniform: decision by decision, the choice of either parent with equal chance where both are open, of
-      one where only that is, any open option otherwise.
+    * Crossover is uniform: decision by decision, the choice of either parent with equal chance. A child that does not
+      fit is put together anew from options that can still fit: of either parent where possible, any otherwise.
     * Mutation changes as many decisions as n flips of a coin with chance 1/n give, n being the number of decisions.
     * Proposals are random while the trials that were told of as started or with an accuracy are fewer than
       `population`, and while fewer than two outcomes are known. Failed trials never join; pruned ones do with the
@@ -146,12 +146,19 @@ class ParetoEvolution:
 
     def _crossed(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
         parents = (one.choices, other.choices)
+        pairs = [(name, [parent[name] for parent in parents if name in parent]) for name in parents[0] | parents[1]]
+        try:
+            return self._space.architecture({name: values[int(rng.integers(len(values)))] for name, values in pairs})
+        except UserError:  # it does not fit, or a decision matters that did not in either parent
+            return self._composed(parents, rng) or one
+
+    def _composed(self, parents: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Architecture | None:
         chosen: dict[str, Any] = {}
         while (decision := self._space.next_decision(chosen)) is not None:
             inherited = [parent[decision.name] for parent in parents if parent.get(decision.name) in decision.options]
             among = inherited or decision.options
-            if not among:  # nothing can follow what was put together
-                return one
+            if not among:  # several bounds at once may leave a prefix without a way on that was found
+                return None
             chosen[decision.name] = among[int(rng.integers(len(among)))]
         return self._space.architecture(chosen)
 
@@ -165,13 +172,14 @@ def crowded_order(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     >>> crowded_order(np.array([[0.0, 0.0], [3.0, 1.0], [2.0, 2.0], [2.1, 1.9], [1.0, 3.0]])).tolist()
     [1, 4, 2, 3, 0]
     """
-    no_worse = (values[:, None] >= values[None]).all(axis=2)  # (points, points)
+    no_worse = np.asarray((values[:, None] >= values[None]).all(axis=2))  # (points, points)
     dominates = no_worse & ~no_worse.T
-    ranks = np.full(len(values), -1)
-    rank = 0
-    while (left := ranks < 0).any():
-        ranks[left & ~dominates[left].any(axis=0)] = rank
-        rank += 1
+    ranks = np.zeros(len(values), dtype=np.int64)
+    left = np.arange(len(values))
+    while len(left):
+        dominated = np.asarray(dominates[np.ix_(left, left)].any(axis=0))
+        left = left[dominated]
+        ranks[left] += 1
     distance = np.zeros(len(values))
     for rank in range(int(ranks.max()) + 1):
         front = np.flatnonzero(ranks == rank)
