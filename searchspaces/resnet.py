@@ -224,7 +224,6 @@ def resnet_space() -> Space:
     return Space(
         "resnet",
         doc="residual blocks around ResNet-18 to 152, ResNeXt, Wide, SE-, Res2Net and pre-activation ResNets",
-        act=choice("relu", "silu"),
         preact=choice(False, True),
         shortcut=choice("conv", "pool"),
         stem=[
@@ -279,7 +278,6 @@ def resnet_cifar_space() -> Space:
     return Space(
         "resnet-cifar",
         doc="residual blocks for small images, around ResNet-20 to 110 and Wide ResNets",
-        act=choice("relu", "silu"),
         preact=choice(False, True),
         shortcut=choice("identity", "conv"),
         stem=Stage(small_stem, width=16),
@@ -308,7 +306,7 @@ def _resnet(
     **block: Value,
 ) -> dict[str, Value]:
     """Choices of a ResNet of ImageNet, all of whose stages have the same block."""
-    choices: dict[str, Value] = {"act": "relu", "preact": preact, "shortcut": shortcut, "pool.cell": pool}
+    choices: dict[str, Value] = {"preact": preact, "shortcut": shortcut, "pool.cell": pool}
     choices |= {"stem.cell": stem, "stem.width": 64, "stem.kernel": 7}
     of_block: dict[str, Value] = {"kernel": 3, "inside": 0.25, "groups": 1, "scale": 4, "se": 0, **block}
     for index, depth in enumerate(depths):
@@ -324,7 +322,7 @@ def _resnet(
 
 def _cifar(depth: int, widen: int = 1, preact: bool = False, shortcut: Shortcut = "identity") -> dict[str, Value]:
     """Choices of a network of basic blocks for small images, `depth` in each stage."""
-    choices: dict[str, Value] = {"act": "relu", "preact": preact, "shortcut": shortcut}
+    choices: dict[str, Value] = {"preact": preact, "shortcut": shortcut}
     for index in range(3):
         own: dict[str, Value] = {"cell": "basic", "depth": depth, "width": (16 << index) * widen, "kernel": 3, "se": 0}
         choices |= {f"stage{index + 1}.{key}": value for key, value in own.items()}
