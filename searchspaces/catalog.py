@@ -10,20 +10,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from searchspaces.classic import Classic
-from searchspaces.classics import inception, mobile
+from searchspaces.classics import dense, inception, mobile, plain, residual
 from searchspaces.errors import UserError, nearest
 from searchspaces.inception import inception_space
-from searchspaces.mbconv import mbconv_space
+from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
+from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.space import SearchSpace, Space
 
 SPACES: Final[dict[str, Callable[[], Space]]] = {
     "mbconv": mbconv_space,
+    "mbconv-blocks": mbconv_blocks_space,
+    "mobilenetv3": mobilenetv3_space,
+    "efficientnetv2": efficientnetv2_space,
+    "resnet": resnet_space,
+    "resnet-cifar": resnet_cifar_space,
     "inception": inception_space,
 }
 
 
 CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
     **mobile.NETWORKS,
+    **residual.NETWORKS,
+    **plain.NETWORKS,
+    **dense.NETWORKS,
     **inception.NETWORKS,
 }
 

@@ -43,6 +43,16 @@ def per_block(*options: Any) -> Choice:
     return Choice(options, per_block=True)
 
 
+def multiple_of_8(channels: float, least: float = 0.9) -> int:
+    """The nearest multiple of 8 that keeps at least a share `least` of the channels (Howard 2019, arXiv:1905.02244).
+
+    >>> multiple_of_8(58.7), multiple_of_8(19.2), multiple_of_8(19.2, least=0)
+    (56, 24, 16)
+    """
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= least * channels else rounded + 8
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """Factors on a network's size: how a proxy shrinks a candidate, and how a family grows (arXiv:1905.11946, sec. 3).
@@ -60,11 +70,7 @@ class Scale:
 
     def channels(self, width: int) -> int:
         """Scaled channels; as in the reference implementation of EfficientNet."""
-        if self.width == 1.0:
-            return width
-        scaled = width * self.width
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        return rounded if rounded >= 0.9 * scaled else rounded + 8
+        return width if self.width == 1.0 else multiple_of_8(width * self.width)
 
     def blocks(self, depth: int) -> int:
         """Scaled number of blocks."""
