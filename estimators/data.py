@@ -145,9 +145,9 @@ class ImageData:
         return Task(self.images.shape[1], self.images.shape[3], len(self.class_names))
 
     def describe(self) -> dict[str, Any]:
-        """What the data are, as plain JSON values."""
+        """What the data are, as plain JSON values: wherever they lie, so that they may be moved."""
         return {
-            "name": self.name,
+            "name": self.name if self.name.startswith("hub:") else Path(self.name).name,
             "task": str(self.task),
             "images": len(self.images),
             "test_images": len(self.test_images),

@@ -154,7 +154,7 @@ class ShortTraining:
         model = architecture.build(self.data.task, Scale(self.width, self.depth))
         model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = self.split()
-        images, labels = self._tensors(train, device)
+        (images, labels), validation = self._tensors(train, device), self._tensors(val, device)
         scale = _normalisation(images)
         optimizer = torch.optim.SGD(_decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
         batch = min(self.batch, len(images))
@@ -179,7 +179,7 @@ class ShortTraining:
             loss = float(total) / steps
             if not math.isfinite(loss):
                 raise Diverged(f"the training loss was {loss} in epoch {epoch + 1} of {self.epochs}")
-            accuracy = stepper.accuracy(scale, *self._tensors(val, device))
+            accuracy = stepper.accuracy(scale, *validation)
             if accuracy is None:
                 raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")
             curve.append(accuracy)

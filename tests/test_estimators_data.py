@@ -89,6 +89,15 @@ def test_the_fingerprint_changes_with_a_pixel_a_label_and_a_name_and_with_nothin
     assert len({print_of(), print_of(other_pixel), print_of(labels=other_label), print_of(names=("a", "b"))}) == 4
 
 
+def test_data_that_moved_are_the_same_data(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    npz(here, **arrays())
+    described = load_data(str(here / "set.npz")).describe()
+    here.rename(there)
+    assert load_data(str(there / "set.npz")).describe() == described
+
+
 def test_a_split_is_stratified_and_a_function_of_its_seed():
     labels = np.repeat([0, 1, 2], [100, 50, 10])
     rest, part = stratified_split(labels, 0.2, seed=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -105,6 +106,15 @@ def test_another_process_trains_the_same():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(said.stdout) == train(seed=5).details["train_loss"]
+
+
+def test_an_estimator_that_travelled_to_a_worker_trains_the_same():
+    estimator = ShortTraining(DIGITS, **QUICK)
+    travelled = pickle.loads(pickle.dumps(estimator))
+    assert travelled.describe() == estimator.describe()
+    assert travelled.estimate(Tiny(), TrialContext(3, "cpu")).details == train(seed=3).details
+    pruned = pickle.loads(pickle.dumps(Pruned((0.1, 0.2), 1.5)))
+    assert (pruned.curve, pruned.seconds) == ((0.1, 0.2), 1.5)
 
 
 def test_the_globals_are_left_alone_when_a_trial_fails():
