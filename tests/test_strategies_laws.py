@@ -112,6 +112,13 @@ def test_the_generator_is_the_only_randomness(feasible: Feasible, name: str, sha
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_different_generators_give_different_proposals(feasible: Feasible, name: str) -> None:
+    strategy = make_strategy(name, feasible, TRIALS)
+    search(strategy, TRIALS)
+    assert len({propose(strategy, seed, TRIALS) for seed in range(10)}) > 3
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_asking_changes_nothing(feasible: Feasible, name: str) -> None:
     asked, quiet = (make_strategy(name, feasible, TRIALS) for _ in range(2))
     expected, told = search(quiet, TRIALS, workers=3)

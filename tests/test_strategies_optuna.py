@@ -93,6 +93,9 @@ def test_generations_of_nsga_advance_with_what_was_told() -> None:
         strategy.tell(architecture, Outcome("complete", architecture.cost(TASK).macs / 1e9))
     generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in strategy._study.get_trials()]
     assert generations == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    # parents are chosen when a generation begins, not again whenever an outcome of the one before comes late
+    parents = [f"NSGAIISampler:parent:{generation}" for generation in (1, 2, 3)]
+    assert set(parents) <= set(strategy._study._storage.get_study_system_attrs(0))
 
 
 @pytest.mark.parametrize("name", ["GPSampler", "TPESampler", "NSGAIIISampler", "QMCSampler"])
