@@ -29,7 +29,7 @@ def space(given: str | SearchSpace) -> SearchSpace:
         UserError: there is none of that name; the nearest is named.
 
     >>> space("mbconv").size
-    1834569728483328
+    1828079220031488
     """
     return load_space(given)
 

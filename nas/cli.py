@@ -354,13 +354,16 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
     """Say what is about to happen, let it happen on the screen, and say what came out."""
     from nas.api import go_on
     from nas.display import Display, Progress
-    from nas.documents import space_document, study_document
+    from nas.documents import resume_command, space_document, study_document
     from nas.screens import show_preflight, show_result
 
     console = _console(json)
-    if not quiet:
-        show_preflight(study_document(study), space_document(study.space, study.task, study.budget), console)
-    display = Display(Progress(trials or study.manifest.trials, limit_s), console, quiet)
+
+    def preflight() -> None:
+        show_preflight(study_document(study), space_document(study.feasible, study.task), console)
+
+    best = study.best if any(trial.state == "complete" for trial in study.trials) else None
+    display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet)
     try:
         with display:
             go_on(study, trials, limit_s, on_event=display)
@@ -375,7 +378,7 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
     else:
         show_result(document, console)
     if display.ended is not None and display.ended.kind == "interrupted":
-        _say(f"interrupted; go on with: nas resume {study.folder}", INTERRUPTED)
+        _say(f"interrupted; go on with: {resume_command(study, trials)}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)
 
 

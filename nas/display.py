@@ -55,6 +55,10 @@ class Progress:
     ended_here: int = 0
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """The clock begins now."""
         self._began = self._last_end = self.clock()
 
     def started(self, trial: Trial) -> None:
@@ -110,27 +114,29 @@ class Progress:
 
 
 class Display:
-    """Shows a progress on a console, from `with` to its end.
+    """Shows a study's events on a console, from the first to the end of the `with` block.
 
     Args:
         progress: what to show; the display tells it what happens.
         console: a live screen where it is a terminal, else one line for each trial that ends.
+        preflight: called when all is ready and nothing was trained yet.
         quiet: show nothing.
 
     Attributes:
         ended: why the study ended; None while it goes on.
     """
 
-    def __init__(self, progress: Progress, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self, progress: Progress, console: Console, preflight: Callable[[], None] = lambda: None, quiet: bool = False
+    ) -> None:
         self.progress, self.console, self.quiet = progress, console, quiet
+        self._preflight = preflight
         self.ended: StudyEnded | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,6 +149,11 @@ class Display:
         match event:
             case StudyStarted():
                 progress.planned, progress.limit_s, progress.done = event.trials, event.seconds, event.ended
+                if not self.quiet:
+                    self._preflight()
+                progress.restart()
+                if self._live is not None:
+                    self._live.start()
             case TrialStarted():
                 progress.started(event.trial)
             case TrialReported():

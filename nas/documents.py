@@ -5,13 +5,25 @@ One document, two readers: a number on the screen cannot differ from the number 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import SPACES, Architecture, Budget, Classic, Task, UserError, classic, load_object, space_named
+from searchspaces import (
+    SPACES,
+    Architecture,
+    Budget,
+    Classic,
+    Feasible,
+    Task,
+    UserError,
+    classic,
+    load_object,
+    space_named,
+)
 from searchspaces.layers import Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
 
 if TYPE_CHECKING:
@@ -35,24 +47,31 @@ FILES: Final = {
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
     """What a space holds, what its networks cost and, under a budget, how many of them fit.
 
+    Args:
+        space: the whole of it, or what of it fits a budget already.
+        task: the images that costs are counted on.
+        budget: for a whole space.
+
     Raises:
         UserError: nothing fits; the message has the nearest budget that something meets.
     """
-    inside = space.under(budget or Budget.parse("100%"), task)
+    bounded = isinstance(space, Feasible) or budget is not None
+    inside = space if isinstance(space, Feasible) else space.under(budget or Budget.parse("100%"), task)
+    space = inside.space
     count = inside.count
     share = [count.low / space.size, count.high / space.size]
-    fits = None if budget is None else {"low": count.low, "high": count.high, "share": share}
+    fits = None if not bounded else {"low": count.low, "high": count.high, "share": share}
     return {
         "space": space.name,
         "doc": getattr(space, "doc", ""),
         "size": space.size,
         "task": str(task),
-        "budget": None if budget is None else str(inside.budget),
+        "budget": str(inside.budget) if bounded else None,
         "smallest": asdict(inside.smallest),
         "largest": asdict(inside.largest),
         "fits": fits,
         "references": [
-            {"name": name, **asdict(each.cost(task)), "fits": budget is None or inside.budget.admits(each.cost(task))}
+            {"name": name, **asdict(each.cost(task)), "fits": not bounded or inside.budget.admits(each.cost(task))}
             for name, each in space.references.items()
         ],
         "decisions": [{"name": one.name, "options": list(one.options)} for one in space.decisions],
@@ -125,7 +144,25 @@ def study_document(study: Study) -> Document:
         "best": trial_document(study.best) if complete else None,
         "pareto": [trial_document(trial) for trial in study.pareto()] if complete else [],
         "files": {name: str(path) for name, path in made.items() if path.exists()},
+        "more": resume_command(study, 2 * max(manifest.trials or 0, len(trials), 1)),
     }
+
+
+def resume_command(study: Study, trials: int | None = None) -> str:
+    """What a person types to go on with a study.
+
+    Args:
+        study: one with a folder.
+        trials: in all; by default as many as were planned.
+    """
+    words = ["nas", "resume", str(study.folder)]
+    if trials is not None and trials != study.manifest.trials:
+        words += ["--trials", str(trials)]
+    for name in ("space", "strategy", "estimator"):
+        origin = getattr(study.manifest, name)["origin"]
+        if ".py:" in origin:  # code of one's own, which a run folder never loads by itself
+            words += [f"--{name}", origin]
+    return shlex.join(words)
 
 
 def trial_document(trial: Trial) -> Document:

@@ -233,8 +233,7 @@ def show_result(document: Document, console: Console) -> None:
         rows.append(("", ""))
         rows += [(name, Text(path)) for name, path in document["files"].items()]
         rows.append(("", ""))
-        ended = sum(document["trials"][state] for state in ("complete", "pruned", "failed"))
-        commands = [f"nas resume {run} --trials {2 * max(ended, 1)}"]
+        commands = [document["more"]]
         if best is not None:
             found = [f"nas show {run} --trial {best['number']}", f"nas cost {document['files'].get('network', '')}"]
             commands = [*found, *commands]

@@ -34,11 +34,11 @@ def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: 
 def duration(seconds: float) -> str:
     """Two units at most.
 
-    >>> duration(0.42), duration(8.24), duration(75), duration(3700), duration(90000)
-    ('0.42s', '8.2s', '1m 15s', '1h 1m', '1d 1h')
+    >>> duration(0.42), duration(8), duration(59.7), duration(75), duration(3700), duration(90000)
+    ('0.42s', '8.0s', '1m', '1m 15s', '1h 1m', '1d 1h')
     """
     if seconds < 60 and round(seconds) < 60:
-        return f"{seconds:.2g}s" if seconds < 10 else f"{seconds:.0f}s"
+        return f"{seconds:.{2 if seconds < 1 else 1 if seconds < 10 else 0}f}s"
     whole = round(seconds)
     for unit, size, below, smaller in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if whole >= size:

@@ -192,7 +192,7 @@ def mounted(tmp_path):
         return at
 
     yield mount
-    subprocess.run(["umount", at], capture_output=True)
+    subprocess.run(["umount", "--lazy", at], capture_output=True)
 
 
 def test_a_read_only_folder_is_one_line(nas_cli, tmp_path, mounted):

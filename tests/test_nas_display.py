@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from nas.display import Display, Progress
+from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 
 
 class Clock:
@@ -21,9 +22,19 @@ class Clock:
 
 
 def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000):
-    estimate = None if accuracy is None else SimpleNamespace(accuracy=accuracy)
     cost = SimpleNamespace(macs=macs, params=4_000_000)
-    return SimpleNamespace(number=number, state=state, estimate=estimate, reason=reason, cost=cost, seconds=8.0)
+    return SimpleNamespace(number=number, state=state, accuracy=accuracy, reason=reason, cost=cost, seconds=8.0)
+
+
+def tell(display):
+    """A study of two trials, the second of which fails."""
+    display(StudyStarted(ended=0, again=0, trials=3, seconds=None))
+    display(TrialStarted(trial(0, state="running")))
+    display(TrialReported(0, step=1, accuracy=0.5, stop=False))
+    display(TrialEnded(trial(0, 0.975)))
+    display(TrialStarted(trial(1, state="running")))
+    display(TrialEnded(trial(1, state="failed", reason="out of memory:\n 2 GB asked")))
+    display(StudyEnded("trials", "all 3 trials are done"))
 
 
 def test_time_left_is_measured_on_the_trials_that_ended():
@@ -69,17 +80,16 @@ def test_the_best_is_the_most_accurate_complete_trial():
 
 def test_without_a_terminal_each_trial_is_one_line():
     out = io.StringIO()
-    display = Display(Progress(planned=3), Console(file=out, width=40))
-    with display:
-        display.started(trial(0))
-        display.reported(0, 0.5)
-        display.ended(trial(0, 0.975))
-        display.ended(trial(1, state="failed", reason="out of memory:\n 2 GB asked"))
+    console = Console(file=out, width=40)
+    with Display(Progress(planned=3), console, preflight=lambda: console.print("ready")) as display:
+        tell(display)
     lines = out.getvalue().splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("1/3  trial 0  97.5%  310M MACs")
-    assert "failed: out of memory: 2 GB asked" in lines[1]
-    assert "best 97.5%" in lines[1]
+    assert len(lines) == 3
+    assert lines[0] == "ready"
+    assert lines[1].startswith("1/3  trial 0  97.5%  310M MACs")
+    assert "failed: out of memory: 2 GB asked" in lines[2]
+    assert "best 97.5%" in lines[2]
+    assert display.ended.kind == "trials"
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -104,7 +114,7 @@ def test_the_live_screen_shows_everything_within_the_width(width):
 
 def test_quiet_says_nothing():
     out = io.StringIO()
-    with Display(Progress(planned=3), Console(file=out, force_terminal=True), quiet=True) as display:
-        display.started(trial(0))
-        display.ended(trial(0, 0.5))
+    console = Console(file=out, force_terminal=True)
+    with Display(Progress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True) as display:
+        tell(display)
     assert out.getvalue() == ""

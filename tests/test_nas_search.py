@@ -42,7 +42,7 @@ def test_a_search_ends_with_the_pareto_set_the_files_and_what_to_type_next(nas_c
     for text in ("1.83e15 architectures", "93.7M to 1.01G", "78.8%", "6/6", "The best at their cost", "6 complete"):
         assert text in said.out
     flat = re.sub(r"\s", "", said.out)  # long paths are folded
-    for text in (f"nasresume{run}", f"nasshow{run}", f"nasplot{run}", "pareto.html", "best.json"):
+    for text in (f"nasresume{run}", f"nasshow{run}", f"nascost{run}/best.json", "pareto.html", "trials.csv"):
         assert text in flat
     assert (run / "pareto.html").exists()
     assert (run / "study.json").exists()

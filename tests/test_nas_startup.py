@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,14 +23,15 @@ LIGHT_COMMANDS = [
     ("arguments", "limit_s"), LIGHT_COMMANDS, ids=lambda given: " ".join(given) if isinstance(given, list) else ""
 )
 def test_light_commands_answer_in_time(arguments, limit_s):
-    times = []
-    for _ in range(4):  # the best of a few: other work on the machine is not the command's fault
-        began = time.perf_counter()
+    took = []
+    for _ in range(3):  # processor time, the best of a few: other work on the machine is not the command's fault
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "nas", *arguments], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - began)
-        if times[-1] < limit_s:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if took[-1] < limit_s:
             return
-    pytest.fail(f"nas {' '.join(arguments)} took {min(times):.2f} s at best; the law is {limit_s} s")
+    pytest.fail(f"nas {' '.join(arguments)} took {min(took):.2f} s at best; the law is {limit_s} s")
 
 
 @pytest.mark.parametrize(
