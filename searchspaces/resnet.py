@@ -160,7 +160,7 @@ def _block(
         return Chain(Sum(around, Chain(*units, *tail, DropPath())), Act(act))
     if shortcut == "identity" or around == Identity():
         return Sum(around, Chain(*units, *tail, DropPath()))
-    *before, conv = units[0].nodes  # both paths start from the activated input (1603.05027, sec. 4.1)
+    *before, conv = units[0].nodes  # both paths start from the activated input (1603.05027, appendix)
     return Chain(*before, Sum(around, Chain(conv, *units[1:], *tail, DropPath())))
 
 

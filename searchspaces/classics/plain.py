@@ -149,7 +149,7 @@ def _vgg(depth: int, letter: str, *depths: int) -> Callable[[], Classic]:
 
 NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "lenet5": _network("lenet5", "LeCun 1998, Proc. IEEE 86(11), fig. 2", lenet5, Task(32, 1, 10)),
-    "alexnet": _network("alexnet", "Krizhevsky 2014, arXiv:1404.5997, sec. 5", alexnet),
+    "alexnet": _network("alexnet", "Krizhevsky 2014, arXiv:1404.5997", alexnet),
     "alexnet_2012": _network("alexnet_2012", "Krizhevsky 2012, NeurIPS, fig. 2", alexnet_2012),
     "zfnet": _network("zfnet", "Zeiler & Fergus 2014, arXiv:1311.2901, fig. 3", zfnet),
     "vgg11": _vgg(11, "A", 1, 1, 2, 2, 2),

@@ -37,12 +37,12 @@ _CIFAR: Final = Task(32, 3, 10)
 
 
 def _stages(
-    unit: Callable[[int, int, int], Node], c_in: int, widths: Sequence[int], depths: Sequence[int], first: int = 1
+    unit: Callable[[int, int, int], Node], c_in: int, widths: Sequence[int], depths: Sequence[int]
 ) -> list[Chain]:
-    """Stages of units `unit(c_in, width, stride)`; each stage but the first halves the image, which strides `first`."""
+    """Stages of units `unit(c_in, width, stride)`; each stage but the first halves the image."""
     stages = []
     for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-        units = [unit(c_in, width, 2 if index else first), *(unit(width, width, 1) for _ in range(depth - 1))]
+        units = [unit(c_in, width, 2 if index else 1), *(unit(width, width, 1) for _ in range(depth - 1))]
         stages.append(Chain(*units, label=f"stage{index + 1}"))
         c_in = width
     return stages
@@ -64,41 +64,34 @@ def senet154(task: Task) -> Node:
     )
 
 
-def multi_resnet(task: Task, depth: int, branches: int) -> Node:
-    """Multi-residual network of pre-activated bottlenecks, `branches` in each unit (Abdi & Nahavandi 2016, sec. 3)."""
+def multi_resnet(task: Task, depth: int, branches: int, widen: int = 0) -> Node:
+    """Multi-residual network: several pre-activated bodies in each unit (Abdi & Nahavandi 2016, arXiv:1609.05672).
+
+    Args:
+        task: images and classes.
+        depth: convolutions on the way, as the authors count them.
+        branches: bodies added to the input of each unit (k).
+        widen: factor on the widths of basic blocks (w); 0 makes bottlenecks.
+    """
+    lead = (Norm(), Act())
 
     def unit(c_in: int, width: int, stride: int) -> Node:
-        lead = (Norm(), Act())
-        body = Chain(Conv(width // 4, 1, stride), *lead, Conv(width // 4, 3), *lead, Conv(width))
+        if widen:
+            body = Chain(Conv(width, 3, stride), *lead, Conv(width, 3))
+        else:
+            body = Chain(Conv(width // 4, 1, stride), *lead, Conv(width // 4, 3), *lead, Conv(width))
         if c_in == width:
             return Sum(Identity(), *[Chain(*lead, body)] * branches)
         return Chain(*lead, Sum(shortcut_of(c_in, width, stride, norm=False), *[body] * branches))
 
-    return _small(task, _stages(unit, 16, [64, 128, 256], [(depth - 2) // 9] * 3), 256)
-
-
-def wide_multi_resnet(task: Task, depth: int, branches: int, widen: int) -> Node:
-    """Multi-residual network of pre-activated basic blocks, `branches` in each unit, `widen` times as wide."""
-
-    def unit(c_in: int, width: int, stride: int) -> Node:
-        lead = (Norm(), Act())
-        body = Chain(Conv(width, 3, stride), *lead, Conv(width, 3))
-        if c_in == width:
-            return Sum(Identity(), *[Chain(*lead, body)] * branches)
-        return Chain(*lead, Sum(shortcut_of(c_in, width, stride, norm=False), *[body] * branches))
-
-    widths = [16 * widen, 32 * widen, 64 * widen]
-    return _small(task, _stages(unit, 16, widths, [(depth - 2) // 6] * 3), 64 * widen)
-
-
-def _small(task: Task, stages: Sequence[Node], width: int) -> Node:
-    """Pre-activated stages for small images, with the first convolution and the head."""
-    head = residual_head(width, 1, 1, classes=task.classes, preact=True)
+    widths = [(16 * widen if widen else 64) << index for index in range(3)]
+    stages = _stages(unit, 16, widths, [(depth - 2) // (6 if widen else 9)] * 3)
+    head = residual_head(widths[-1], 1, 1, classes=task.classes, preact=True)
     return Chain(Chain(Conv(16, 3), label="stem"), *stages, Chain(head, label="head"))
 
 
 def ror3(task: Task, depth: int) -> Node:
-    """RoR-3: shortcuts around each block, each stage and all stages (Zhang 2016, arXiv:1608.02908, fig. 3)."""
+    """RoR-3: shortcuts around each block, each stage and all stages (Zhang 2016, arXiv:1608.02908)."""
 
     def block(c_in: int, width: int, last: bool) -> Node:
         body = Chain(conv_norm_act(width, 3), Conv(width, 3), Norm(), DropPath())
@@ -154,10 +147,10 @@ def _conv(width: int, kernel: int | tuple[int, int], stride: int = 1, padding: i
 
 
 def polynet(task: Task) -> Node:
-    """Very Deep PolyNet: 10 2-way A, and 10 B and 5 C pairs of poly-3 and 2-way (Zhang 2017, arXiv:1611.05725, fig. 9).
+    """Very Deep PolyNet: 10 2-way A, and 10 B and 5 C pairs of poly-3 and 2-way (Zhang 2017, arXiv:1611.05725).
 
     A poly-3 unit adds F, GF and HGF to its input; the first layers of F, G and H share weights but not norms. Residuals
-    are scaled from 1.0 at the first unit to 0.7 at the last (sec. 4.2). The reference code is imgclsmob's `polynet`.
+    are scaled from 1.0 at the first unit to 0.7 at the last. The reference code is imgclsmob's `polynet`.
     """
     scales = iter([1.0 - 0.3 * index / 39 for index in range(40)])
     halve = Pool("max", 3, 2, padding=0)
@@ -280,10 +273,10 @@ def _network(name: str, paper: str, tree: Callable[[Task], Node], task: Task = T
 _HE: Final = "He 2016, arXiv:1512.03385, table 1"
 _XIE: Final = "Xie 2017, arXiv:1611.05431, table 1"
 _HU: Final = "Hu 2018, arXiv:1709.01507, table 1"
-_GAO: Final = "Gao 2019, arXiv:1904.01169, table 2"
+_GAO: Final = "Gao 2019, arXiv:1904.01169, sec. 4"
 _ZAGORUYKO: Final = "Zagoruyko & Komodakis 2016, arXiv:1605.07146, "
-_ABDI: Final = "Abdi & Nahavandi 2016, arXiv:1609.05672, tables 1 and 2"
-_ZHANG: Final = "Zhang 2016, arXiv:1608.02908, fig. 3"
+_ABDI: Final = "Abdi & Nahavandi 2016, arXiv:1609.05672"
+_ZHANG: Final = "Zhang 2016, arXiv:1608.02908"
 
 NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "resnet18": _member("resnet18", _HE),
@@ -293,7 +286,7 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "resnet152": _member("resnet152", _HE),
     "resnet50d": _member("resnet50d", "He 2019, arXiv:1812.01187, fig. 2"),
     "wide_resnet50_2": _member("wide_resnet50_2", _ZAGORUYKO + "table 8"),
-    "wide_resnet101_2": _member("wide_resnet101_2", _ZAGORUYKO + "sec. 3.5"),
+    "wide_resnet101_2": _member("wide_resnet101_2", _ZAGORUYKO + "deeper, as in torchvision"),
     "resnext50_32x4d": _member("resnext50_32x4d", _XIE),
     "resnext101_32x8d": _member("resnext101_32x8d", _XIE),
     "seresnet50": _member("seresnet50", _HU),
@@ -301,10 +294,10 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "res2net50_26w_4s": _member("res2net50_26w_4s", _GAO),
     "res2net50_26w_8s": _member("res2net50_26w_8s", _GAO),
     "preresnet200": _member("preresnet200", "He 2016, arXiv:1603.05027, table 5"),
-    "resnetrs50": _member("resnetrs50", "Bello 2021, arXiv:2103.07579, table 8"),
+    "resnetrs50": _member("resnetrs50", "Bello 2021, arXiv:2103.07579"),
     "legacy_senet154": _network("legacy_senet154", "Hu 2018, arXiv:1709.01507, appendix", senet154),
     "dm_nfnet_f0": _network("dm_nfnet_f0", "Brock 2021, arXiv:2102.06171, table 1", nfnet_f0, Task(256)),
-    "polynet": _network("polynet", "Zhang 2017, arXiv:1611.05725, fig. 9", polynet, Task(331)),
+    "polynet": _network("polynet", "Zhang 2017, arXiv:1611.05725", polynet, Task(331)),
     **{name: _small_member(name, "He 2016, arXiv:1512.03385, table 6")
        for name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")},
     **{name: _small_member(name, _ZAGORUYKO + "table 4")
@@ -314,7 +307,7 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
         f"multi_resnet_{depth}_{k}", _ABDI, partial(multi_resnet, depth=depth, branches=k), _CIFAR)
        for depth, k in ((200, 5), (398, 5))},
     **{f"multi_resnet_26_{k}_10": _network(
-        f"multi_resnet_26_{k}_10", _ABDI, partial(wide_multi_resnet, depth=26, branches=k, widen=10), _CIFAR)
+        f"multi_resnet_26_{k}_10", _ABDI, partial(multi_resnet, depth=26, branches=k, widen=10), _CIFAR)
        for k in (2, 4)},
     **{f"ror3_{depth}": _network(f"ror3_{depth}", _ZHANG, partial(ror3, depth=depth), _CIFAR)
        for depth in (56, 110, 164)},

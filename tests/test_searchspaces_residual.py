@@ -1,0 +1,99 @@
+"""What is special about residual networks; their costs are in the golden table."""
+
+from __future__ import annotations
+
+import pytest
+
+from searchspaces import Task, space_named
+from searchspaces.classics.residual import fractalnet
+from searchspaces.layers import Conv, Gain, Graph, Identity, Norm, ShapeError, Step, leaves
+from searchspaces.resnet import basic, bottleneck, res2net
+
+
+@pytest.mark.parametrize(
+    ("size", "strides"),
+    [
+        (224, [2, 2, 1, 2, 2, 2, 1]),
+        (64, [1, 2, 1, 2, 2, 2, 1]),
+        (32, [1, 1, 1, 2, 2, 2, 1]),
+    ],
+)
+def test_small_images_lose_the_strides_of_the_stem(size, strides):
+    assert space_named("resnet").strides(Task(size)) == strides
+
+
+def test_cardinality_is_groups_and_share_of_the_width():
+    # ResNeXt-50 32x4d: 32 groups of 4 channels in the first stage (1611.05431, table 1)
+    convs = [node for node, _ in leaves(bottleneck(256, 256, 1, inside=0.5, groups=32), (256, 8, 8))]
+    middle = next(node for node in convs if isinstance(node, Conv) and node.kernel == 3)
+    assert (middle.groups, middle.width // middle.groups) == (32, 4)
+
+
+@pytest.mark.parametrize("preact", [False, True])
+def test_without_its_body_a_block_with_identity_shortcut_drops_pixels_and_adds_zero_channels(preact):
+    import torch
+
+    from searchspaces.modules import build
+
+    block = build(basic(4, 6, 2, shortcut="identity", preact=preact), (4, 8, 8)).eval()
+    for each in block.modules():
+        if isinstance(each, torch.nn.Conv2d):
+            torch.nn.init.zeros_(each.weight)
+    images = torch.rand(2, 4, 8, 8)
+    out = block(images)  # (2, 6, 4, 4)
+    assert torch.equal(out[:, :4], images[:, :, ::2, ::2])
+    assert not out[:, 4:].any()
+
+
+def test_parts_of_res2net_feed_one_another_only_where_shapes_stay():
+    # the third of four parts sees the second's output too (1904.01169, eq. 1), except in the first block of a stage
+    def joins(node):
+        graph = next(each for each in walk(node) if isinstance(each, Graph))
+        return sum(len(step.inputs) > 1 and step.join == "sum" for step in graph.steps)
+
+    def walk(node):
+        yield node
+        for child in node.children():
+            yield from walk(child)
+
+    assert joins(res2net(256, 256, 1)) == 2
+    assert joins(res2net(256, 512, 2)) == 0
+
+
+def test_a_fractal_block_has_one_column_of_each_power_of_two():
+    # 3 columns: 4 + 2 + 1 convolutions in each of 5 blocks, 4 of them one after the other (1605.07648, fig. 1)
+    tree = fractalnet(Task(32, 3, 10))
+    assert sum(isinstance(node, Conv) for node, _ in leaves(tree, (3, 32, 32))) == 5 * 7
+
+
+def test_weights_shared_between_steps_count_once_and_are_one_parameter():
+    import torch
+
+    from searchspaces.modules import build, traced_cost
+
+    conv = Conv(8, 3)
+    shared = Graph((Step(conv, (0,)), Step(Norm(), (1,)), Step(conv, (2,), weights_of=1)))
+    cost, module = shared.cost((8, 4, 4)), build(shared, (8, 4, 4))
+    assert cost.macs == 2 * conv.cost((8, 4, 4)).macs
+    assert cost.params == conv.cost((8, 4, 4)).params + 16 == traced_cost(module, Task(4, 8)).params
+    assert len([each for each in module.parameters() if each.ndim == 4]) == 1
+    assert module(torch.rand(2, 8, 4, 4)).shape == (2, 8, 4, 4)
+    assert shared != Graph((Step(conv, (0,)), Step(Norm(), (1,)), Step(conv, (2,))))
+    with pytest.raises(ShapeError, match="no equal step"):
+        Graph((Step(conv, (0,)), Step(Norm(), (1,), weights_of=1)))
+    with pytest.raises(ShapeError, match="weights shared between"):
+        Graph((Step(conv, (0,)), Step(conv, (1,), weights_of=1))).cost((3, 4, 4))
+
+
+def test_a_gain_starts_at_nothing_and_learns():
+    import torch
+
+    from searchspaces.modules import build
+
+    gain = build(Gain(), (2, 3, 3))
+    images = torch.ones(1, 2, 3, 3)
+    assert not gain(images).any()
+    gain(images).sum().backward()
+    assert [each.grad.item() for each in gain.parameters()] == [18.0]
+    assert Gain().cost((2, 3, 3)).params == 1
+    assert Gain().shape((2, 3, 3)) == Identity().shape((2, 3, 3))
