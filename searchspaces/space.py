@@ -158,7 +158,15 @@ class SearchSpace(Protocol):
     def enumerate(self) -> Iterator[Architecture]:
         """All of it; mind the size."""
 
+    def under(self, budget: Budget, task: Task = ...) -> Feasible:
+        """The part of the space that fits a budget on a task. Raises UserError if nothing does."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the space is, as JSON: two spaces with equal descriptions hold the same architectures."""
+
     def __contains__(self, architecture: object) -> bool: ...
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +256,7 @@ class Space:
         self.grammar = Grammar((*self._shared, *(decision for _, decision, _, _ in placed)), matters)
         self._group = {name: index for index, part in enumerate(self._parts, 1) for name in _names(part)}
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
+        self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
         _ = self.references  # a reference that is no member is a mistake to be told at once
 
@@ -296,6 +305,11 @@ class Space:
 
     def strides(self, task: Task) -> list[int]:
         """The stride of each stage, stem and head included, on the images of a task."""
+        if task.image_size not in self._strides:
+            self._strides[task.image_size] = self._strides_on(task)
+        return self._strides[task.image_size]
+
+    def _strides_on(self, task: Task) -> list[int]:
         strides = [part.stage.stride for part in self._parts]
         for index, stride in enumerate(strides):
             if stride == 1:
@@ -326,11 +340,14 @@ class Space:
         shape = task.shape
         macs = params = activations = peak = 0
         for index, chosen in enumerate(parts):
-            key = (index, shape, chosen, shared)
-            found = walk.get(key)
-            if found is None:
-                found = walk[key] = self._stage_cost(index, chosen, shared, shape, task, scale)
-            cost, shape = found
+            if self._parts[index].each:  # too many sets of choices to remember: its blocks are remembered instead
+                cost, shape = self._stage_cost(index, chosen, shared, shape, task, scale)
+            else:
+                key = (index, shape, chosen, shared)
+                found = walk.get(key)
+                if found is None:
+                    found = walk[key] = self._stage_cost(index, chosen, shared, shape, task, scale)
+                cost, shape = found
             macs += cost.macs
             params += cost.params
             activations += cost.activations
@@ -341,12 +358,37 @@ class Space:
     def _stage_cost(
         self, index: int, chosen: Choices, shared: Choices, shape: Shape, task: Task, scale: Scale
     ) -> tuple[Cost, Shape]:
-        cost = Cost()
-        stride = self.strides(task)[index]
-        for block in self._parts[index].blocks(chosen, shared, shape[0], stride, task.classes, scale):
-            cost += block.cost(shape)
-            shape = block.shape(shape)
-        return cost, shape
+        walk = self._walks.setdefault((task, scale), {})
+        once, blocks = self._parts[index].plan(chosen, scale)
+        macs = params = activations = peak = 0
+        for block, local in enumerate(blocks):
+            key = (index, block == 0, shape, once, local, shared)
+            found = walk.get(key)
+            if found is None:
+                found = walk[key] = self._block_cost(*key, task, scale)
+            cost, shape = found
+            macs += cost.macs
+            params += cost.params
+            activations += cost.activations
+            if cost.peak_activation_bytes > peak:
+                peak = cost.peak_activation_bytes
+        return Cost(macs, params, activations, peak), shape
+
+    def _block_cost(
+        self,
+        index: int,
+        first: bool,
+        shape: Shape,
+        once: Choices,
+        local: Choices,
+        shared: Choices,
+        task: Task,
+        scale: Scale,
+    ) -> tuple[Cost, Shape]:
+        part = self._parts[index]
+        own = {**part.fixed, **dict(once), **dict(local)}
+        node = part.block(own, shared, shape[0], self.strides(task)[index] if first else 1, task.classes, scale)
+        return node.cost(shape), node.shape(shape)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, each equally likely."""
@@ -437,7 +479,7 @@ class Space:
         if index == 0:
             every = (self._shared_choices(i) for i in range(self._sizes[0]))
             return [Move(chosen, Cost(), State(state.shape, chosen)) for chosen in every]
-        part, stride = self._parts[index - 1], self.strides(task)[index - 1]
+        part = self._parts[index - 1]
         if not part.each:
             found = []
             for chosen, _, _ in part.groups:
@@ -452,17 +494,15 @@ class Space:
             return starts
         if not state.stage:  # all its blocks are there already
             return [Move((), Cost(), state)]
-        once, depth = state.stage[:-1], int(state.stage[-1][1])
-        options = next(blocks for chosen, _, blocks in part.groups if chosen == once)
+        chosen, depth = state.stage[:-1], int(state.stage[-1][1])
+        once = local_names((chosen,))[0]
         found = []
-        for local in options:
-            own = {**part.fixed, **dict(local_names((once,))[0]), **dict(local)}
-            node = part.block(own, state.shared, state.shape[0], stride if block == 0 else 1, task.classes, Scale())
-            shape = node.shape(state.shape)
+        for local in part.options[chosen]:
+            cost, shape = self._block_cost(index - 1, block == 0, state.shape, once, local, state.shared, task, Scale())
             then = (
                 State(shape, state.shared, state.stage, block + 1) if block + 1 < depth else State(shape, state.shared)
             )
-            found.append(Move(part.named(local, block), node.cost(state.shape), then))
+            found.append(Move(part.named(local, block), cost, then))
         return found
 
     def __contains__(self, architecture: object) -> bool:

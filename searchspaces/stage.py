@@ -177,6 +177,7 @@ class Part:
         opened = {key: value for key, value in fields.items() if isinstance(value, Choice)}
         self.once = {key: value.options for key, value in opened.items() if not value.per_block}
         self.each = {key: value.options for key, value in opened.items() if value.per_block}
+        self._named: dict[tuple[Choices, int], Choices] = {}
 
     def decisions(self) -> Iterator[tuple[Decision, str, int | None]]:
         """Each decision with its key and its block (None: the whole stage)."""
@@ -212,6 +213,11 @@ class Part:
             blocks = tuple(tuple(each.items()) for each in self._taken(self.each, taken, f"{self.label}.block1."))
             found.append((tuple(taken.items()), depth, local_names(blocks) if depth else ((),)))
         return found
+
+    @cached_property
+    def options(self) -> dict[Choices, tuple[Choices, ...]]:
+        """What each block can choose (local names), by what is chosen once."""
+        return {chosen: blocks for chosen, _, blocks in self.groups}
 
     def _taken(
         self, options: Mapping[str, tuple[Any, ...]], before: Mapping[str, Value], prefix: str
@@ -257,23 +263,46 @@ class Part:
 
     def named(self, local: Choices, block: int) -> Choices:
         """A block's choices under their full names."""
-        return tuple((f"{self.label}.block{block + 1}.{key}", value) for key, value in local)
+        found = self._named.get((local, block))
+        if found is None:
+            found = tuple((f"{self.label}.block{block + 1}.{key}", value) for key, value in local)
+            self._named[local, block] = found
+        return found
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, str]]:
+        """The block (-1: the whole stage) and the key of each full name."""
+        return {decision.name: (-1 if block is None else block, key) for decision, key, block in self.decisions()}
+
+    def plan(self, part: Choices, scale: Scale) -> tuple[Choices, list[Choices]]:
+        """What is chosen once, and what each block chooses, in order, under local names.
+
+        A stage scaled to be deeper than declared has more of its last block.
+        """
+        once: list[tuple[str, Value]] = []
+        each: list[list[tuple[str, Value]]] = []
+        depth = self.fixed.get("depth")
+        for name, value in part:
+            block, key = self._places[name]
+            if block < 0:
+                once.append((key, value))
+                if key == "depth":
+                    depth = value
+            else:
+                if block == len(each):
+                    each.append([])
+                each[block].append((key, value))
+        assert isinstance(depth, int)
+        blocks: list[Choices] = list(map(tuple, each)) or [()] * depth
+        count = scale.blocks(depth) if self.repeats else depth
+        return tuple(once), blocks[:count] + blocks[-1:] * (count - depth)
 
     def blocks(self, part: Choices, shared: Choices, c_in: int, stride: int, classes: int, scale: Scale) -> list[Node]:
         """The blocks of the stage."""
-        once: dict[str, Any] = dict(self.fixed)
-        each: dict[int, dict[str, Any]] = {}
-        for name, value in part:
-            key = name[len(self.label) + 1 :]
-            if key.startswith("block") and "." in key:
-                block, _, key = key.partition(".")
-                each.setdefault(int(block[5:]) - 1, {})[key] = value
-            else:
-                once[key] = value
-        depth = once["depth"]
+        once, each = self.plan(part, scale)
         nodes = []
-        for index in range(scale.blocks(depth) if self.repeats else depth):
-            own = {**once, **each.get(min(index, depth - 1), {})}  # deeper than declared: more of the last block
+        for index, local in enumerate(each):
+            own = {**self.fixed, **dict(once), **dict(local)}
             nodes.append(self.block(own, shared, c_in, stride if index == 0 else 1, classes, scale))
             c_in = scale.channels(own["width"])
         return nodes
