@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCHMARKS := startup cost
 PACKAGES := nas studies strategies estimators searchspaces
 
 .PHONY: search test check bench clean
@@ -27,7 +28,7 @@ check: $(VENV)/.has-dev
 	$(BIN)/python -m pytest $(PACKAGES)
 
 bench: $(VENV)/.has-dev
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -111,9 +111,10 @@ def _yes(value: bool) -> Text:
 
 def show_spaces(document: Document, console: Console) -> None:
     """`nas spaces`."""
-    made = table("space", "architectures>", "classics in it", "what it is")
+    made = table("space", "architectures>", "what it is, and the classics in it")
     for one in document["spaces"]:
-        made.add_row(Text(one["name"], style="bold"), count(one["size"]), "\n".join(one["references"]), one["doc"])
+        classics = f"\n{', '.join(one['references'])}" if one["references"] else ""
+        made.add_row(Text(one["name"], style="bold"), count(one["size"]), Text.assemble(one["doc"], (classics, FAINT)))
     console.print(made)
     console.print(Text("More about one: nas space NAME --budget 400M", style=FAINT))
 
