@@ -9,9 +9,11 @@ noise.
 
 Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
 is the one with the best observation, as a person would. The peers search the plain product of options, as a person
-would set them
-up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the budget by
-`set_constraint`, pyglove gets a reward of 0. Peers need `pip install pyglove==0.4.5`; nothing else here does.
+would set them up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the budget
+by `set_constraint`, pyglove gets a reward of 0. Peers need `pip install pyglove==0.4.5`; nothing else here does.
+
+How sure is a mean over 50 seeds? On `macro`, uniform draws without repetition have a regret of 0.218 ± 0.002 at N =
+200 over 4,000 runs; a single run deviates by 0.15, so that 50 of them tell it to ± 0.02.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class ParetoEvolution:
     Args:
         space: what may be proposed; a budget is its business.
         trials: how many the study plans; gives the default population, and nothing else.
-        objectives: "accuracy", which is maximized, and names of costs, which are minimized; at least two.
+        objectives: "accuracy", which is maximized, and names of costs, which are minimized; at least two, in a list or
+            as in "accuracy,macs".
         population: members alive at a time. By default a fifth of `trials`, at least 10 and at most 100.
         crossover: chance that a child has two parents; 0.9 as in the paper.
         start_from: architectures proposed before anything else, as in `RegularizedEvolution`.
@@ -61,11 +62,13 @@ class ParetoEvolution:
         space: SearchSpace,
         *,
         trials: int = 200,
-        objectives: Sequence[str] = ("accuracy", "macs"),
+        objectives: str | Sequence[str] = ("accuracy", "macs"),
         population: int | None = None,
         crossover: float = 0.9,
         start_from: str | Sequence[str] = (),
     ) -> None:
+        if isinstance(objectives, str):
+            objectives = objectives.split(",")
         allowed = ("accuracy", *COSTS)
         for name in objectives:
             if name not in allowed:

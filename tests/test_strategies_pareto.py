@@ -108,4 +108,5 @@ def test_without_a_cost_it_is_counted_on_the_budgets_task() -> None:
 
 @pytest.mark.parametrize("objectives", [["accuracy", "macs", "params"], ["params", "accuracy"]])
 def test_any_costs_can_be_objectives(objectives: list[str]) -> None:
-    assert make_strategy("pareto", FEASIBLE, 20, objectives=objectives).settings["objectives"] == objectives
+    for spelled in (objectives, ",".join(objectives)):
+        assert make_strategy("pareto", FEASIBLE, 20, objectives=spelled).settings["objectives"] == objectives
