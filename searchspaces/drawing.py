@@ -1,0 +1,248 @@
+"""A drawing of a network as SVG: stages side by side, cells opened up, equal blocks in a row drawn once.
+
+Laid out from the tree itself: a chain is a column, branches are columns beside each other, free wiring is rows of
+values with curves between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from html import escape
+from typing import Final
+
+from searchspaces.cost import human
+from searchspaces.layers import Chain, Concat, Graph, Identity, Mean, Node, Sum
+from searchspaces.task import Shape, Task
+
+GAP: Final = 14
+"""Pixels between boxes, one below the other or side by side."""
+
+_ROW: Final = 24  # height of a layer's box
+_HEADING: Final = 70  # height above a stage's first block
+_LETTER: Final = 6.6  # width of a letter at 11 px
+_COLOURS: Final = {
+    "Conv": "#cfe2f3", "Linear": "#d9d2e9", "Norm": "#f3f3f3", "Act": "#fff2cc", "Pool": "#d9ead3",
+    "GlobalPool": "#d9ead3", "SqueezeExcite": "#fce5cd",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A part of the drawing: its size, and its elements once its top left corner is known."""
+
+    width: float
+    height: float
+    draw: Callable[[float, float], Iterator[str]]
+
+
+def svg(network: Node, task: Task, title: str = "") -> str:
+    """The drawing of a network, as the text of an SVG file.
+
+    Args:
+        network: its top chain's parts are the columns.
+        task: the images it is for.
+        title: a line above it.
+    """
+    stages = network.steps(task.shape) if isinstance(network, Chain) else iter([(network, task.shape)])
+    columns = [_stage(node, given, index) for index, (node, given) in enumerate(stages)]
+    cost = network.cost(task.shape)
+    lines = [
+        title or "network",
+        f"{task}   {human(cost.macs)} MACs   {human(cost.params)} parameters   {human(cost.activations)} activations",
+    ]
+    width = max(sum(column.width + 2 * GAP for column in columns) + 2 * GAP, 7 * max(map(len, lines)) + 2 * GAP)
+    height = max(column.height for column in columns) + 70
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans, Helvetica, sans-serif" font-size="11">',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        _text(2 * GAP, 24, lines[0], "font-size='15' font-weight='bold'"),
+        _text(2 * GAP, 42, lines[1], "fill='#555555'"),
+    ]
+    left = 2.0 * GAP
+    for column in columns:
+        parts += column.draw(left, 56)
+        left += column.width + 2 * GAP
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _stage(node: Node, given: Shape, index: int) -> _Box:
+    """A column: the stage's name, what it gives and costs, and its blocks, equal neighbours drawn once."""
+    out, cost = node.shape(given), node.cost(given)
+    heading = [
+        getattr(node, "label", "") or f"part {index + 1}",
+        " x ".join(map(str, out)),
+        f"{human(cost.macs)} MACs, {human(cost.params)} par.",
+    ]
+    rows: list[tuple[_Box, int]] = []
+    before: tuple[Node, Shape] | None = None
+    for block, shape in node.steps(given) if isinstance(node, Chain) else [(node, given)]:
+        if before == (block, shape):
+            rows[-1] = rows[-1][0], rows[-1][1] + 1
+        else:
+            rows.append((_layout(block, shape), 1))
+        before = block, shape
+    width = max(max(box.width for box, _ in rows) + 2 * GAP, 7 * max(map(len, heading)))
+    height = _HEADING + sum(box.height + 3 * GAP for box, _ in rows)
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        yield f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="#fafafa" stroke="#cccccc"/>'
+        for line, text in enumerate(heading):
+            style = "font-weight='bold'" if line == 0 else "fill='#555555'"
+            yield _text(x + width / 2, y + 16 + 14 * line, text, f"text-anchor='middle' {style}")
+        top = y + _HEADING
+        for box, times in rows:
+            yield (
+                f'<rect x="{x + width / 2 - box.width / 2 - 8:.1f}" y="{top - 8:.1f}" width="{box.width + 16:.1f}" '
+                f'height="{box.height + 16:.1f}" rx="6" fill="#ffffff" stroke="#dddddd"/>'
+            )
+            yield from box.draw(x + width / 2 - box.width / 2, top)
+            if times > 1:
+                yield _text(x + width - 6, top, f"x {times}", "text-anchor='end' font-weight='bold' fill='#b45f06'")
+            top += box.height + 3 * GAP
+
+    return _Box(width, height, draw)
+
+
+def _layout(node: Node, given: Shape) -> _Box:
+    if isinstance(node, Chain):
+        return _column([_layout(child, shape) for child, shape in node.steps(given)])
+    if isinstance(node, (Sum, Concat)):
+        sign = "concat" if isinstance(node, Concat) else "mean" if isinstance(node, Mean) else "+"
+        return _branches([_layout(branch, given) for branch in node.branches], sign)
+    if isinstance(node, Graph):
+        return _wiring(node, given)
+    return _wire() if isinstance(node, Identity) else _layer(node)
+
+
+def _layer(node: Node) -> _Box:
+    text, colour = _words(node), _COLOURS.get(type(node).__name__, "#eeeeee")
+    width = len(text) * _LETTER + 12
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        yield (
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_ROW}" rx="4" '
+            f'fill="{colour}" stroke="#999999" stroke-width="0.7"/>'
+        )
+        yield _text(x + width / 2, y + 16, text, "text-anchor='middle'")
+
+    return _Box(width, _ROW, draw)
+
+
+def _words(node: Node) -> str:
+    """A layer in a few words, such as `conv 5x5 /2 672 g672`."""
+    name = type(node).__name__
+    values = {each.name: getattr(node, each.name) for each in fields(node)}  # type: ignore[arg-type]
+    if name == "Conv":
+        high, wide = values["kernel"] if isinstance(values["kernel"], tuple) else (values["kernel"],) * 2
+        groups = values["groups"]
+        kind = "dwconv" if groups > 1 and groups == values["width"] else "conv"
+        more = f" g{groups}" if groups > 1 and kind == "conv" else ""
+        stride = "" if values["stride"] == 1 else f" /{values['stride']}"
+        return f"{kind} {high}x{wide}{stride} {values['width']}{more}"
+    if name == "Pool":
+        return f"{values['kind']} pool {values['kernel']}x{values['kernel']} /{values['stride']}"
+    if name == "Act":
+        return str(values["kind"])
+    if name == "SqueezeExcite":
+        return f"squeeze-excite {values['reduced']}"
+    if name == "Norm":
+        return f"{values['kind']} norm"
+    said = " ".join(str(value) for value in values.values() if not isinstance(value, (bool, type(None))))
+    return f"{re.sub('(?<!^)([A-Z])', r' \1', name).lower()} {said}".strip()
+
+
+def _wire() -> _Box:
+    def draw(x: float, y: float) -> Iterator[str]:
+        yield _line(x + 4, y, x + 4, y + 2)
+
+    return _Box(8, 2, draw)
+
+
+def _column(boxes: list[_Box]) -> _Box:
+    """One after the other."""
+    if not boxes:
+        return _wire()
+    width = max(box.width for box in boxes)
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        for index, box in enumerate(boxes):
+            if index:
+                yield _line(x + width / 2, y - GAP / 2, x + width / 2, y)
+            yield from box.draw(x + (width - box.width) / 2, y)
+            y += box.height + GAP / 2
+
+    return _Box(width, sum(box.height for box in boxes) + GAP / 2 * (len(boxes) - 1), draw)
+
+
+def _branches(boxes: list[_Box], sign: str) -> _Box:
+    """Side by side, from one point to one sign."""
+    width = sum(box.width for box in boxes) + GAP * (len(boxes) - 1)
+    tallest = max(box.height for box in boxes)
+    height = tallest + 2 * GAP + 18
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        middle, below = x + width / 2, y + GAP + tallest
+        left = x
+        for box in boxes:
+            centre = left + box.width / 2
+            yield _line(middle, y, centre, y + GAP)
+            yield from box.draw(left, y + GAP)
+            yield _line(centre, y + GAP + box.height, centre, below)
+            yield _line(centre, below, middle, below + GAP)
+            left += box.width + GAP
+        half = 4 + _LETTER * len(sign) / 2
+        yield (
+            f'<rect x="{middle - half - 3:.1f}" y="{below + GAP:.1f}" width="{2 * half + 6:.1f}" height="18" '
+            'rx="9" fill="#ffffff" stroke="#666666"/>'
+        )
+        yield _text(middle, below + GAP + 13, sign, "text-anchor='middle'")
+
+    return _Box(max(width, 60), height, draw)
+
+
+def _wiring(graph: Graph, given: Shape) -> _Box:
+    """Values in rows, each below all that it is made from, with curves between them."""
+    joined = graph.shapes(given)[1]
+    boxes = [_layout(step.node, shape) for step, shape in zip(graph.steps, joined, strict=True)]
+    depth = [0]
+    for step in graph.steps:
+        depth.append(1 + max(depth[value] for value in step.inputs))
+    rows = [[index for index in range(len(boxes)) if depth[index + 1] == row] for row in range(1, max(depth) + 1)]
+    widths = [sum(boxes[index].width for index in row) + GAP * (len(row) - 1) for row in rows]
+    width = max([*widths, 20.0])
+    height = sum(max(boxes[index].height for index in row) + 2 * GAP for row in rows)
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        ends = {0: (x + width / 2, y)}  # where each value comes out
+        top = y + 2 * GAP
+        for row, row_width in zip(rows, widths, strict=True):
+            left = x + (width - row_width) / 2
+            for index in row:
+                box, step = boxes[index], graph.steps[index]
+                centre = left + box.width / 2
+                for value in step.inputs:
+                    from_x, from_y = ends[value]
+                    yield (
+                        f'<path d="M{from_x:.1f} {from_y:.1f} C{from_x:.1f} {from_y + GAP:.1f} {centre:.1f} '
+                        f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8"/>'
+                    )
+                if len(step.inputs) > 1:
+                    sign = {"sum": "+", "mean": "mean", "concat": "concat"}[step.join]
+                    yield _text(centre + 4, top - 3, sign, "fill='#b45f06' font-size='10'")
+                yield from box.draw(left, top)
+                ends[index + 1] = (centre, top + box.height)
+                left += box.width + GAP
+            top += max(boxes[index].height for index in row) + 2 * GAP
+
+    return _Box(width, height, draw)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#888888" stroke-width="0.8"/>'
+
+
+def _text(x: float, y: float, text: str, style: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
