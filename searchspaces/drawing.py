@@ -151,7 +151,8 @@ def _words(node: Node) -> str:
     if name == "Norm":
         return f"{values['kind']} norm"
     said = " ".join(str(value) for value in values.values() if not isinstance(value, (bool, type(None))))
-    return f"{re.sub('(?<!^)([A-Z])', r' \1', name).lower()} {said}".strip()
+    words = re.sub("(?<!^)([A-Z])", r" \1", name).lower()
+    return f"{words} {said}".strip()
 
 
 def _wire() -> _Box:
