@@ -19,6 +19,9 @@ from searchspaces.task import Shape, Task
 GAP: Final = 14
 """Pixels between boxes, one below the other or side by side."""
 
+WIDEST: Final = 1800
+"""Pixels after which stages go on in a new row."""
+
 _ROW: Final = 24  # height of a layer's box
 _HEADING: Final = 70  # height above a stage's first block
 _LETTER: Final = 6.6  # width of a letter at 11 px
@@ -52,8 +55,14 @@ def svg(network: Node, task: Task, title: str = "") -> str:
         title or "network",
         f"{task}   {human(cost.macs)} MACs   {human(cost.params)} parameters   {human(cost.activations)} activations",
     ]
-    width = max(sum(column.width + 2 * GAP for column in columns) + 2 * GAP, 7 * max(map(len, lines)) + 2 * GAP)
-    height = max(column.height for column in columns) + 70
+    rows: list[list[_Box]] = [[]]
+    for column in columns:
+        if rows[-1] and sum(box.width + 2 * GAP for box in (*rows[-1], column)) > WIDEST:
+            rows.append([])
+        rows[-1].append(column)
+    widest = max(sum(box.width + 2 * GAP for box in row) for row in rows)
+    width = max(widest, 7 * max(map(len, lines))) + 2 * GAP
+    height = sum(max(box.height for box in row) + 2 * GAP for row in rows) + 56
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans, Helvetica, sans-serif" font-size="11">',
@@ -61,10 +70,13 @@ def svg(network: Node, task: Task, title: str = "") -> str:
         _text(2 * GAP, 24, lines[0], "font-size='15' font-weight='bold'"),
         _text(2 * GAP, 42, lines[1], "fill='#555555'"),
     ]
-    left = 2.0 * GAP
-    for column in columns:
-        parts += column.draw(left, 56)
-        left += column.width + 2 * GAP
+    top = 56.0
+    for row in rows:
+        left = 2.0 * GAP
+        for column in row:
+            parts += column.draw(left, top)
+            left += column.width + 2 * GAP
+        top += max(box.height for box in row) + 2 * GAP
     return "\n".join([*parts, "</svg>", ""])
 
 
