@@ -100,18 +100,17 @@ class Ledger:
         Raises:
             UserError: something in it was not written by a study over this space.
         """
+        read, number = [], 0
         with _explained(self._where):
-            kept = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        read = []
-        for frozen in sorted(kept, key=lambda each: each.number):
             try:
-                read.append((_read(frozen, space), dict(frozen.system_attrs)))
-            except (KeyError, ValueError, TypeError, AttributeError, UserError) as error:
+                kept = self._storage.get_all_trials(self._study_id, deepcopy=False)
+                for frozen in sorted(kept, key=lambda each: each.number):
+                    number = frozen.number
+                    read.append((_read(frozen, space), dict(frozen.system_attrs)))
+                    self._ids[number] = frozen._trial_id
+            except (LookupError, TypeError, AttributeError, UserError) as error:  # ours, or Optuna's own reading
                 what = f"{type(error).__name__}: {error}"
-                raise UserError(
-                    f"{self._where}: trial {frozen.number} was not written by this study ({what})"
-                ) from error
-            self._ids[frozen.number] = frozen._trial_id
+                raise UserError(f"{self._where}: trial {number} was not written by this study ({what})") from error
         if [trial.number for trial, _ in read] != list(range(len(read))):
             raise UserError(f"{self._where}: trials are missing")
         return read
@@ -253,8 +252,6 @@ def _check_file(spec: str, path: Path) -> None:
 @contextmanager
 def _explained(where: str) -> Iterator[None]:
     """Turn what a storage raises about its files and servers into one line for a person."""
-    import json
-
     import optuna
     import sqlalchemy
 
@@ -268,7 +265,7 @@ def _explained(where: str) -> Iterator[None]:
         sqlite3.Error,
         OSError,
         ImportError,
-        json.JSONDecodeError,
+        ValueError,  # text that is not JSON, a number that is none
     ) as error:
         raise UserError(_explanation(where, error)) from error
     except RuntimeError as error:  # Optuna: the tables are of another version of it
@@ -284,7 +281,7 @@ def _explanation(where: str, error: BaseException) -> str:
     text = " ".join(str(getattr(root, "orig", None) or root).split())
     if "disk is full" in text or "No space left" in text or "quota" in text:
         return f"{where}: the disk is full; what had ended is kept: make room, then resume"
-    if "not a database" in text or "malformed" in text or "JSON" in type(root).__name__:
+    if "not a database" in text or "malformed" in text or isinstance(root, ValueError):
         return f"{where} is not a ledger, or it is damaged: {text}"
     if "readonly" in text or "unable to open" in text or isinstance(root, PermissionError):
         return f"cannot write to {where}: {text}"

@@ -328,11 +328,13 @@ class Study:
             raise UserError(f"trials must be at least 1, got {trials}")
         if seconds is not None and not seconds > 0:
             raise UserError(f"seconds must be above 0, got {seconds}")
+        limit = self.manifest.trials if trials is None else trials
+        if limit is None and seconds is None:
+            raise UserError(f"{self._where()} was planned without a number of trials; say how many in all, or how long")
         emit = on_event or (lambda event: None)
         with locked(self.folder) if self.folder else contextlib.nullcontext():
             self._load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
-            limit = self.manifest.trials if trials is None else trials
             run = _Run(self, strategy, limit, seconds, emit)
             emit(StudyStarted(run.ends, len(run.again), limit, seconds))
             try:

@@ -1,0 +1,380 @@
+"""Bad input and bad luck: each one line for a person, and nothing written by a start that is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import SPACE, TASK, Known, begin, small_space
+
+from searchspaces import Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
+from studies import LocalEngine, Study, TrialEnded
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "first"
+    study = begin(folder, trials=3)
+    study.run()
+    study.close()
+    return folder
+
+
+@pytest.fixture
+def run(template: Path, tmp_path: Path) -> Path:
+    """A run folder with three trials."""
+    return Path(shutil.copytree(template, tmp_path / "runs" / "first"))
+
+
+def edit(run: Path, **changes: Any) -> None:
+    manifest = json.loads((run / "study.json").read_text())
+    (run / "study.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "strategy": ({"strategy": "evolutoin"}, "did you mean 'evolution'"),
+    "strategy setting": ({"strategy_settings": {"popluation": 5}}, "did you mean 'population'"),
+    "strategy value": ({"strategy_settings": {"population": 1}}, "at least 2"),
+    "estimator": ({"estimator": "short-trainin"}, "did you mean 'short-training'"),
+    "estimator setting": ({"estimator": "short-training", "estimator_settings": {"epoch": 2}}, "did you mean 'epochs'"),
+    "settings of what is made": ({"estimator_settings": {"epochs": 2}}, "takes no settings"),
+    "an estimator that is none": ({"estimator": 3}, "no estimate and describe"),
+    "a strategy that is none": ({"strategy": 3}, "no ask"),
+    "data": ({"estimator": "short-training", "data": "nowhere"}, "nowhere"),
+    "budget": ({"budget": Budget.parse("1K")}, "no architecture of small fits"),
+    "space": ({"space": "mbcnov"}, "did you mean 'mbconv'"),
+    "space's part": ({"space": SPACE.under(Budget.parse("400K"), TASK)}, "the whole space"),
+    "pruner": ({"pruner": "ahsa"}, "did you mean 'asha'"),
+    "ledger": ({"ledger": "sqlit"}, "did you mean 'sqlite'"),
+    "ledger's URL": ({"ledger": "nosuch://host/db"}, "no URL of a database"),
+    "trials": ({"trials": 0}, "at least 1"),
+    "seed": ({"seed": -1}, "from 0"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_refused_start_writes_nothing(tmp_path: Path, what: str) -> None:
+    changes, message = REFUSED[what]
+    with pytest.raises(UserError, match=message) as caught:
+        begin(tmp_path / "deep" / "runs" / "first", **changes)
+    one_line(caught)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").touch()
+    (tmp_path / "file").touch()
+    for name, message in [("photos", "not a run folder, and not empty"), ("file", "is a file")]:
+        with pytest.raises(UserError, match=message):
+            begin(tmp_path / name)
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.png"]
+    for name, message in [("photos", "it has no study.json"), ("nowhere", "no run folder")]:
+        with pytest.raises(UserError, match=message):
+            Study.open(tmp_path / name)
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    begin(tmp_path / "run").close()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"study.json", "ledger.db"}
+
+
+CHANGED: dict[str, tuple[dict[str, Any], str]] = {
+    "seed": ({"seed": 4}, "seed was 3 when the study began and is 4 now"),
+    "budget": ({"budget": Budget.parse("500K")}, "budget was 'macs=400K' when the study began and is 'macs=500K' now"),
+    "no budget": ({"budget": None}, "budget was 'macs=400K' when the study began and is null now"),
+    "task": ({"task": Task.parse("32x32x3:100")}, "task was '32x32x3:10' .* is '32x32x3:100' now"),
+    "strategy": ({"strategy": "random"}, "strategy was 'evolution' .* is 'random' now"),
+    "strategy setting": ({"strategy_settings": {"population": 12}}, "strategy setting population was 10 .* is 12 now"),
+    "pruner": ({"pruner": "asha"}, "pruner was 'none' .* is 'asha' now"),
+    "replicas": ({"replicas": True}, "replicas was false .* is true now"),
+    "ledger": ({"ledger": "journal"}, "ledger was 'sqlite' .* is 'journal' now"),
+    "space": ({"space": small_space("other")}, "space was 'small' .* is 'other' now"),
+    "content": (
+        {"space": Space("small", stages=Stage(mbconv, width=choice(4, 8), stride=2), head=Stage(conv_head, width=8))},
+        "the content of the space was #",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_changed_setting_is_refused_and_named(run: Path, what: str) -> None:
+    changes, message = CHANGED[what]
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(UserError, match=message) as caught:
+        begin(run, **{"trials": 3, **changes})
+    one_line(caught)
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_another_estimator_is_refused_and_named(run: Path) -> None:
+    class Longer(Known):
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), "epochs": 9}
+
+    for now in (begin, lambda *given, **changes: Study.open(run, space=SPACE, **changes).run(4)):
+        with pytest.raises(
+            UserError, match=r"data was not there when the study began and is 'b'|epochs was 3 .* is 9 now"
+        ):
+            now(run, estimator=Longer())
+
+
+def test_the_same_images_elsewhere_are_the_same_data(tmp_path: Path) -> None:
+    class On(Known):
+        def __init__(self, name: str, fingerprint: str) -> None:
+            super().__init__()
+            self._data = {"name": name, "fingerprint": fingerprint}
+
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), "data": self._data}
+
+    begin(tmp_path / "run", estimator=On("/old/place", "aa")).run(1)
+    Study.open(tmp_path / "run", space=SPACE, estimator=On("/new/place", "aa")).run(2)
+    with pytest.raises(UserError, match=r"data was '/old/place' .* when the study began and is '/new/place'"):
+        Study.open(tmp_path / "run", space=SPACE, estimator=On("/new/place", "bb")).run(3)
+
+
+BAD_MANIFESTS = {
+    "": "is not a manifest",
+    "{": "is not a manifest",
+    "[]": "it has no format",
+    '{"format": true}': "it has no",
+    '{"format": 2}': "newer nas .format 2; this one reads up to 1.: upgrade",
+    '{"format": 1}': "it has no 'study'",
+    "[" * 100_000: "is not a manifest",
+}
+
+
+@pytest.mark.parametrize("text", BAD_MANIFESTS, ids=lambda text: text[:16] or "empty")
+def test_a_bad_manifest_is_refused(run: Path, text: str) -> None:
+    (run / "study.json").write_text(text)
+    for attempt in (lambda: Study.open(run, space=SPACE), lambda: begin(run)):
+        with pytest.raises(UserError, match=BAD_MANIFESTS[text]) as caught:
+            attempt()
+        one_line(caught)
+
+
+def test_a_manifest_of_wrong_kinds_is_refused(run: Path) -> None:
+    good = json.loads((run / "study.json").read_text())
+    for key in good:
+        edit(run, **{**good, key: {"a": 1} if not isinstance(good[key], dict) else 7})
+        with pytest.raises(UserError) as caught:
+            Study.open(run, space=SPACE)
+        assert "study.json" in one_line(caught)
+
+
+def damage(run: Path, sql: str) -> None:
+    with sqlite3.connect(run / "ledger.db") as connection:
+        connection.execute(sql)
+    connection.close()
+
+
+BAD_LEDGERS: dict[str, tuple[Any, str]] = {
+    "garbage": (lambda run: (run / "ledger.db").write_bytes(b"garbage" * 999), "is not a ledger"),
+    "empty": (lambda run: (run / "ledger.db").write_bytes(b""), "is not a ledger"),
+    "missing": (lambda run: (run / "ledger.db").unlink(), "cannot read the ledger"),
+    "cut off": (lambda run: os.truncate(run / "ledger.db", 9000), "damaged"),
+    "overwritten": (lambda run: overwrite(run / "ledger.db", 4096), "damaged|is not a ledger|not written by"),
+    "other study": (lambda run: damage(run, "update studies set study_name = 'x'"), "holds no study named 'first'"),
+    "no outcome": (lambda run: damage(run, "delete from trial_user_attributes where key = 'outcome'"), "trial 0 was"),
+    "bad JSON": (lambda run: damage(run, "update trial_user_attributes set value_json = '{'"), "not a ledger"),
+    "bad cost": (
+        lambda run: damage(run, "update trial_user_attributes set value_json = '1' where key = 'macs'"),
+        "has changed: trial 0 had 1 MACs",
+    ),
+    "bad choice": (lambda run: damage(run, "update trial_params set param_value = 99"), "ledger.db"),
+    "a trial gone": (lambda run: damage(run, "delete from trials where number = 1"), "trials are missing"),
+}  # fmt: skip
+
+
+def overwrite(path: Path, start: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * 4096)
+
+
+@pytest.mark.parametrize("what", BAD_LEDGERS)
+def test_a_bad_ledger_is_refused(run: Path, what: str) -> None:
+    harm, message = BAD_LEDGERS[what]
+    harm(run)
+    with pytest.raises(UserError, match=message) as caught:
+        Study.open(run, space=SPACE)
+    assert "ledger" in one_line(caught) or "space" in one_line(caught)
+
+
+def test_nothing_in_a_run_folder_runs_code(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "import pathlib, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "from studies_stand_ins import Known, small_space as space\n"
+        "from strategies import RandomSearch as Mine\n"
+    )
+    given = {"space": f"{mine}:space", "strategy": f"{mine}:Mine", "estimator": f"{mine}:Known"}
+    begin(tmp_path / "run", **given).run(2)
+    (tmp_path / "ran").unlink()
+    again: dict[str, Any] = {}
+    for what, came_from in given.items():
+        with pytest.raises(UserError, match=f"never runs code; give it again: --{what} {came_from}") as caught:
+            Study.open(tmp_path / "run", **again).run(3)
+        one_line(caught)
+        again[what] = {"space": small_space(), "strategy": given["strategy"], "estimator": Known}[what]
+        if what == "space":
+            assert not (tmp_path / "ran").exists()
+    assert Study.open(tmp_path / "run", **again).run(3).kind == "trials"
+
+
+def test_a_password_is_not_written_down(tmp_path: Path) -> None:
+    url = f"sqlite://me:secret@/{tmp_path / 'shared.db'}"
+    with pytest.raises(UserError) as caught:  # SQLite has no users; what matters is that no word of it stays
+        begin(tmp_path / "run", ledger=url)
+    assert "secret" not in str(caught.value)
+    begin(tmp_path / "run", ledger=f"sqlite:///{tmp_path / 'shared.db'}").close()
+    edit(tmp_path / "run", ledger="postgresql://me:***@host/db")
+    with pytest.raises(UserError, match="give the URL again"):
+        Study.open(tmp_path / "run", space=SPACE)
+
+
+def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    begin(tmp_path / "a" / "run", ledger=url).run(2)
+    begin(tmp_path / "other", ledger=url).run(1)
+    with pytest.raises(UserError, match="holds a study named 'run' already"):
+        begin(tmp_path / "b" / "run", ledger=url)
+    assert not (tmp_path / "b").exists()
+    assert len(Study.open(tmp_path / "a" / "run", space=SPACE).trials) == 2
+
+
+def test_a_study_in_memory_ends_with_its_process(tmp_path: Path) -> None:
+    begin(tmp_path / "run", ledger="memory").run(1)
+    with pytest.raises(UserError, match="kept in memory"):
+        Study.open(tmp_path / "run", space=SPACE)
+
+
+def test_two_runs_in_one_folder_at_once_are_refused(run: Path) -> None:
+    second = begin(run, trials=9)
+    refusals = []
+
+    def try_too(event: object) -> None:
+        if isinstance(event, TrialEnded):
+            with pytest.raises(UserError, match=rf"in use by another run .process {os.getpid()}.") as caught:
+                second.run(9)
+            refusals.append(one_line(caught))
+
+    begin(run, trials=9).run(5, on_event=try_too)
+    assert len(refusals) == 2
+    assert second.run(6).kind == "trials"  # and sees what the first one did
+    assert len(second.trials) == 6
+
+
+@contextlib.contextmanager
+def tmpfs(place: Path, options: str) -> Iterator[None]:
+    """A small file system of its own; skips where this may not be mounted."""
+    place.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)  # a refused start leaves its files to the collector
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    with tmpfs(place, "size=4m"):
+        study = begin(place / "run")
+        study.run(1)
+        study.close()
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with pytest.raises(UserError, match=r"cannot make the run folder .*: Read-only file system"):
+            begin(place / "other")
+        study = begin(place / "run")  # may be looked at
+        assert len(study.trials) == 1
+        with pytest.raises(UserError, match=r"cannot write to .*: Read-only file system"):
+            study.run()
+        study.close()
+
+
+def test_a_disk_too_full_to_begin_keeps_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    with tmpfs(place, "size=100k"):
+        with pytest.raises(UserError, match=r"cannot make the run folder .*disk is full|No space left") as caught:
+            begin(place / "deep" / "run")
+        one_line(caught)
+        assert not list(place.iterdir())
+
+
+def test_a_disk_that_fills_up_stops_the_study_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "optuna.storages._rdb.storage.time.sleep", lambda seconds: None
+    )  # between Optuna's five attempts
+    place = tmp_path / "disk"
+    with tmpfs(place, "size=2m"):
+        study = begin(place / "run")
+        study.run(2)
+        fill(place / "ballast")
+        with pytest.raises(UserError, match="disk is full") as caught:
+            study.run()
+        one_line(caught)
+        study.close()
+        ended = [trial for trial in Study.open(place / "run", space=SPACE).trials if trial.state == "complete"]
+        assert len(ended) >= 2
+        (place / "ballast").unlink()
+        again = Study.open(place / "run", space=SPACE, estimator=Known())
+        assert again.run(8).kind == "trials"
+        assert again.trials[: len(ended)] == ended
+        again.close()
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_an_engine_lets_errors_of_the_ledger_through() -> None:
+    def full(number: int, step: int, accuracy: float) -> bool:
+        raise UserError("the disk is full")
+
+    class Deaf(Known):
+        def estimate(self, architecture, context):
+            try:
+                return super().estimate(architecture, context)
+            except Exception as error:
+                raise ValueError("something else") from error
+
+    study = begin(trials=1)
+    jobs = []
+    study.run(
+        engine=type("Keep", (), {"run": lambda self, estimator, next_job, report, done: keep(next_job, jobs, done)})()
+    )
+    for estimator in (Known(), Deaf()):
+        with pytest.raises(UserError, match="the disk is full"):
+            LocalEngine().run(estimator, iter([jobs[0], None]).__next__, full, lambda number, ending: None)
+
+
+def keep(next_job, jobs, done):
+    from studies import Ending
+
+    while (job := next_job()) is not None:
+        jobs.append(job)
+        done(job.number, Ending("complete", 1.0, 0.5))

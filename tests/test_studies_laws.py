@@ -1,0 +1,317 @@
+"""What a study promises while it runs: nothing infeasible, nothing twice, failures told apart, an end with a reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin, noise, small_space, story
+
+from estimators import Diverged, Estimate
+from searchspaces import Architecture, Budget, Space, Stage, choice, conv_head, mbconv
+from strategies import STRATEGIES, RandomSearch
+from studies import (
+    Event,
+    LocalEngine,
+    Study,
+    StudyEnded,
+    StudyStarted,
+    TrialEnded,
+    TrialReported,
+    TrialStarted,
+)
+
+OTHER = small_space("other")
+ENGINES = {"local": LocalEngine(), "three ahead": Shuffled(3)}
+
+
+class Malicious:
+    """Proposes from the whole space, from another space, and what was proposed before; now and then something new."""
+
+    def __init__(self, space: object) -> None:
+        self._told: list[Architecture] = []
+
+    def ask(self, rng: np.random.Generator) -> Architecture:
+        whence = rng.random()
+        if self._told and whence < 0.4:
+            return self._told[int(rng.integers(len(self._told)))]
+        return (OTHER if whence < 0.6 else SPACE).sample(rng)
+
+    def tell(self, architecture: Architecture, outcome: object) -> None:
+        self._told.append(architecture)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("strategy", [*STRATEGIES, Malicious])
+def test_no_infeasible_network_and_no_network_twice_is_trained(strategy: Any, engine: str) -> None:
+    estimator = Known()
+    study = begin(strategy=strategy, estimator=estimator, trials=30)
+    study.run(engine=ENGINES[engine])
+    assert len(estimator.estimated) == 30
+    assert all(BUDGET.admits(architecture.cost(TASK)) for architecture in estimator.estimated)
+    assert len({architecture.network(TASK) for architecture in estimator.estimated}) == 30
+
+
+def test_two_ways_to_one_network_are_one_network() -> None:
+    def first(c_in: int, width: int, stride: int) -> Any:
+        return mbconv(c_in, width, stride)
+
+    def second(c_in: int, width: int, stride: int) -> Any:
+        return mbconv(c_in, width, stride)
+
+    twins = Space("twins", stages=Stage(choice(first, second), width=choice(8, 16)), head=Stage(conv_head, width=16))
+    assert twins.size == 4
+    estimator = Known()
+    study = begin(space=twins, budget=None, strategy="random", estimator=estimator)
+    ended = study.run()
+    assert len({architecture.network(TASK) for architecture in estimator.estimated}) == len(estimator.estimated) == 2
+    assert ended.kind in ("stuck", "exhausted")
+
+
+def test_replicas_are_trained_when_asked_for() -> None:
+    class Same:
+        def ask(self, rng: np.random.Generator) -> Architecture:
+            return only
+
+        def tell(self, architecture: Architecture, outcome: object) -> None:
+            pass
+
+    only = SPACE.under(BUDGET, TASK).sample(np.random.default_rng(0))
+    refused = begin(strategy=Same(), trials=3)
+    ended = refused.run()
+    assert (ended.kind, len(refused.trials)) == ("stuck", 1)
+    assert "was tried already" in ended.reason
+    study = begin(strategy=Same(), trials=3, replicas=True)
+    study.run()
+    accuracies = [trial.accuracy for trial in study.trials]
+    assert len(set(accuracies)) == 3  # each with a seed of its own
+
+
+def test_a_strategy_that_has_nothing_that_fits_ends_the_study_and_says_why() -> None:
+    class TooLarge:
+        def ask(self, rng: np.random.Generator) -> Architecture:
+            return SPACE.architecture({decision.name: decision.options[-1] for decision in SPACE.decisions})
+
+        def tell(self, architecture: Architecture, outcome: object) -> None:
+            pass
+
+    estimator = Known()
+    ended = begin(strategy=TooLarge(), estimator=estimator).run()
+    assert ended.kind == "stuck"
+    assert "outside the budget macs=400K: it has 1,488,352 MACs" in ended.reason
+    assert not estimator.estimated
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_exhausted_space_ends_early_and_says_so(engine: str) -> None:
+    tiny = Space(
+        "tiny", stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16)
+    )
+    study = begin(space=tiny, budget=None, strategy="random", trials=50)
+    ended = study.run(engine=ENGINES[engine])
+    assert ended.kind == "exhausted"
+    assert {trial.architecture for trial in study.trials} == set(tiny.enumerate())
+    assert {trial.state for trial in study.trials} == {"complete"}
+
+
+def some_fail(architecture: Architecture, seed: int) -> None:
+    kind = int(noise(seed) * 10)
+    if kind == 0:
+        raise MemoryError
+    if kind == 1:
+        raise RuntimeError("CUDA error:\n  out of memory")
+    if kind == 2:
+        raise Diverged("the training loss was nan in epoch 1 of 3")
+    if kind == 3:
+        raise ValueError("3 is not\n4")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_failed_trial_has_its_reason_and_stops_nothing(engine: str) -> None:
+    study = begin(estimator=Known(fails=some_fail), trials=40)
+    assert study.run(engine=ENGINES[engine]).kind == "trials"
+    for trial in study.trials:
+        expected = {
+            0: "out of memory",
+            1: "out of memory: CUDA error: out of memory",
+            2: "diverged: the training loss was nan in epoch 1 of 3",
+            3: "ValueError: 3 is not 4",
+        }.get(int(noise(study.seed_of(trial.number)) * 10))
+        assert (trial.state, trial.reason) == (("failed", expected) if expected else ("complete", None))
+        assert (trial.accuracy is None) == (trial.estimate is None) == (expected is not None)
+        assert ("some_fail" in trial.details.get("traceback", "")) == (
+            trial.state == "failed" and "div" not in str(expected)
+        )
+    assert {trial.reason for trial in study.trials if trial.reason} >= {"out of memory", "ValueError: 3 is not 4"}
+
+
+def test_when_all_fail_alike_the_study_stops_and_says_why() -> None:
+    def broken(architecture: Architecture, seed: int) -> None:
+        raise RuntimeError(f"no kernel for seed {seed}")
+
+    study = begin(estimator=Known(fails=broken))
+    ended = study.run()
+    assert (ended.kind, len(study.trials)) == ("failing", 5)
+    assert ended.reason.startswith("all 5 trials failed alike: RuntimeError: no kernel for seed")
+    cut = begin(estimator=Known(fails=broken))
+    cut.run(3)
+    assert cut.run() == ended
+    assert story(cut) == story(study)
+    assert len(
+        begin(estimator=Known(fails=lambda a, seed: broken(a, seed) if noise(seed) < 0.9 else None)).manifest.study
+    )
+
+
+def test_failures_of_two_kinds_do_not_stop_it() -> None:
+    def broken(architecture: Architecture, seed: int) -> None:
+        raise (RuntimeError if noise(seed) < 0.5 else ValueError)("no")
+
+    assert begin(estimator=Known(fails=broken), trials=12).run().kind == "trials"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [(0.5, "TypeError: estimate() must return an Estimate, got float"), (None, "TypeError: estimate() must return")],
+)
+def test_an_estimator_that_returns_something_else_fails(given: Any, reason: str) -> None:
+    class Odd(Known):
+        def estimate(self, architecture: Architecture, context: Any) -> Any:
+            return given
+
+    study = begin(estimator=Odd(), trials=1)
+    study.run()
+    assert (study.trials[0].reason or "").startswith(reason)
+
+
+@pytest.mark.parametrize(("step", "accuracy"), [(1, float("nan")), (1, 1.5), (0, 0.5)])
+def test_a_report_that_makes_no_sense_fails_the_trial(step: int, accuracy: float) -> None:
+    class Odd(Known):
+        def estimate(self, architecture: Architecture, context: Any) -> Estimate:
+            context.report(step, accuracy)
+            return Estimate(0.5, 0.1)
+
+    study = begin(estimator=Odd(), trials=1)
+    study.run()
+    assert (study.trials[0].reason or "").startswith("ValueError: report(step, accuracy) needs")
+
+
+def test_an_estimator_that_only_gives_a_curve_has_one() -> None:
+    class Silent(Known):
+        def estimate(self, architecture: Architecture, context: Any) -> Estimate:
+            return Estimate(0.5, 0.1, (0.25, 0.5), {"array": np.float64(3.0), "odd": {1, 2}.__class__})
+
+    study = begin(estimator=Silent(), trials=1, pruner="median")
+    study.run()
+    assert study.trials[0].reports == ((1, 0.25), (2, 0.5))
+    assert study.best.estimate == Estimate(0.5, 0.1, (0.25, 0.5), study.best.details)
+
+
+def test_no_trial_starts_after_the_time_is_over() -> None:
+    study = begin(estimator=Known(seconds=0.02), trials=None)
+    began = time.monotonic()
+    ended = study.run(seconds=0.3)
+    assert ended == StudyEnded("time", "the time of 0.3 seconds is over")
+    assert 0.3 <= time.monotonic() - began < 3
+    assert study.trials
+    assert {trial.state for trial in study.trials} == {"complete"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_events_tell_the_whole_story_in_order(engine: str) -> None:
+    events: list[Event] = []
+    study = begin(trials=9, pruner="asha", estimator=Known(fails=some_fail))
+    ended = study.run(engine=ENGINES[engine], on_event=events.append)
+    assert events[0] == StudyStarted(ended=0, again=0, trials=9, seconds=None)
+    assert events[-1] == ended
+    assert [event.trial.number for event in events if isinstance(event, TrialStarted)] == list(range(9))
+    ends = [event.trial for event in events if isinstance(event, TrialEnded)]
+    assert [trial.rank for trial in ends] == list(range(9))
+    assert sorted(ends, key=lambda trial: trial.number) == study.trials
+    for trial in study.trials:
+        reported = [event for event in events if isinstance(event, TrialReported) and event.number == trial.number]
+        assert tuple((event.step, event.accuracy) for event in reported) == trial.reports
+        assert any(event.stop for event in reported[:2]) == (trial.state == "pruned")
+
+
+def test_the_seed_alone_decides() -> None:
+    def proposals(seed: int) -> Iterator[str]:
+        np.random.seed(seed)
+        study = begin(seed=5)
+        study.run(20)
+        return (trial.architecture.to_json() for trial in study.trials)
+
+    assert list(proposals(0)) == list(proposals(1))
+    one, other = begin(seed=5), begin(seed=6)
+    one.run(10), other.run(10)
+    assert [trial.architecture for trial in one.trials] != [trial.architecture for trial in other.trials]
+    seeds = {study.seed_of(number) for study in (one, other) for number in range(50)}
+    assert len(seeds) == 100
+
+
+def test_the_best_and_the_front() -> None:
+    study = begin(trials=30)
+    study.run()
+    complete = [trial for trial in study.trials if trial.state == "complete"]
+    assert study.best.accuracy == max(trial.accuracy or 0 for trial in complete)
+    for x in ("macs", "params", "peak_activation_bytes"):
+        front = study.pareto(x)
+        points = [(getattr(trial.cost, x), trial.accuracy or 0.0) for trial in front]
+        assert all(cheap < dear and low < high for (cheap, low), (dear, high) in pairwise(points))
+        for trial in complete:
+            cost, accuracy = getattr(trial.cost, x), trial.accuracy or 0.0
+            assert any(c <= cost and a >= accuracy for c, a in points)
+            assert trial in front or any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+
+
+def test_a_study_without_a_budget_searches_the_whole_space() -> None:
+    study = begin(budget=None, trials=20)
+    study.run()
+    assert any(not Budget.parse("400K").admits(trial.cost) for trial in study.trials)
+
+
+def test_a_strategy_object_is_copied_and_not_changed() -> None:
+    mine = RandomSearch(SPACE.under(BUDGET, TASK))
+    one, other = begin(strategy=mine), begin(strategy=mine)
+    one.run(5), other.run(5)
+    assert story(one) == story(other)
+
+
+def test_importing_studies_is_light() -> None:
+    import subprocess
+    import sys
+
+    heavy = {"optuna", "pandas", "plotly", "sqlalchemy", "torch"}
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys, studies; print(sorted({heavy} & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "[]"
+
+
+def test_optuna_reads_the_ledger(tmp_path: Any) -> None:
+    import optuna
+
+    study = begin(tmp_path / "run", trials=12, pruner="asha", estimator=Known(fails=some_fail))
+    study.run()
+    study.close()
+    theirs = optuna.load_study(study_name="run", storage=f"sqlite:///{tmp_path / 'run' / 'ledger.db'}")
+    assert theirs.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert theirs.best_value == study.best.accuracy
+    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    for our, their in zip(study.trials, theirs.trials, strict=True):
+        assert their.state.name == states[our.state]
+        assert their.value == our.accuracy
+        assert their.params == our.architecture.choices
+        assert their.user_attrs["macs"] == our.cost.macs
+        assert Architecture.from_json(their.user_attrs["architecture"], SPACE) == our.architecture
+        assert tuple(their.intermediate_values.items()) == our.reports
+    assert len(theirs.trials_dataframe()) == 12
+    assert optuna.visualization.plot_optimization_history(theirs).data
+    assert optuna.visualization.plot_intermediate_values(theirs).data
+    assert isinstance(Study.open(tmp_path / "run", space=SPACE).trials[0].reports, tuple)

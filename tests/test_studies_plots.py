@@ -1,0 +1,150 @@
+"""The Pareto plot read back: from the page, and from what a browser without network draws. And the tables beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
+
+from searchspaces import Architecture, Budget, UserError, load_space
+from studies import Study
+from studies.pareto import front, hypervolume
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"),
+    "--proxy-server=127.0.0.1:9",  # nothing listens there: no network
+]
+
+
+def failing(architecture: Architecture, seed: int) -> None:
+    if seed % 5 == 0:
+        raise RuntimeError("</script><script>alert(1)</script>")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = begin(tmp_path_factory.mktemp("runs") / "demo", trials=16, pruner="asha", estimator=Known(fails=failing))
+    study.run()
+    assert {trial.state for trial in study.trials} == {"complete", "pruned", "failed"}
+    return study
+
+
+def drawn(page: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The traces by name and the layout, as the page gives them to plotly."""
+    start = re.search(r'Plotly\.newPlot\(\s*"pareto",\s*', page)
+    assert start is not None
+    traces, end = json.JSONDecoder().raw_decode(page, start.end())
+    layout, _ = json.JSONDecoder().raw_decode(page, page.index("{", end))
+    return {trace["name"]: trace for trace in traces}, layout
+
+
+def test_the_page_has_every_trial_where_it_belongs(study: Study) -> None:
+    path = study.plot()
+    assert path == study.folder / "pareto.html"
+    traces, layout = drawn(path.read_text())
+    complete = [trial for trial in study.trials if trial.state == "complete"]
+    points = traces["trials, early to late"]
+    assert points["customdata"] == [trial.number for trial in complete]
+    assert points["x"] == [trial.cost.macs for trial in complete]
+    assert points["y"] == [trial.accuracy for trial in complete]
+    for text, trial in zip(points["text"], complete, strict=True):
+        assert f"trial {trial.number}<" in text
+        assert all(part.strip() in text for part in trial.architecture.words().split("|"))
+    for state in ("pruned", "failed"):
+        assert traces[state]["customdata"] == [trial.number for trial in study.trials if trial.state == state]
+    pareto = study.pareto()
+    assert traces["Pareto front"]["x"] == [*(trial.cost.macs for trial in pareto), 400_000]
+    assert traces["Pareto front"]["line"]["shape"] == "hv"
+    assert (traces["best"]["x"], traces["best"]["y"]) == ([study.best.cost.macs], [study.best.accuracy])
+    assert any(shape["type"] == "rect" and shape["x0"] == 400_000 for shape in layout["shapes"])
+    assert any("budget of 400K" in note["text"] for note in layout["annotations"])
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing_of_a_trial(study: Study) -> None:
+    page = study.plot().read_text()
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", page)
+    assert "alert(1)</script>" not in page
+    assert "<script>alert" not in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
+def test_a_browser_without_network_draws_every_point(study: Study, tmp_path: Path) -> None:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path}", "--dump-dom", study.plot().as_uri()]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    points = re.findall(r'<path class="point[^"]*" transform="translate', page)
+    assert len(points) == len(study.trials) + 1  # each trial, and the star on the best one
+    written = " ".join(re.findall(r"<t(?:ext|span)[^>]*>([^<]+)", page))
+    for text in ("small within 400K MACs", "over the budget of 400K", f"{study.best.accuracy:.1%}", "pruned", "failed"):
+        assert text in written
+
+
+def test_classic_networks_are_marked_at_their_cost_and_given_no_accuracy() -> None:
+    mbconv = load_space("mbconv")
+    study = begin(space=mbconv, budget=Budget.parse("360M..400M"), task=TASK.parse("224x224x3:1000"), strategy="random")
+    study.run(3)
+    from studies.plots import pareto_figure
+
+    figure = pareto_figure(study)
+    marks = next(trace for trace in figure.data if trace.name == "references")
+    costs = {name: found.cost(study.task).macs for name, found in mbconv.references.items()}
+    assert costs["efficientnet_b0"] == 385_814_752  # tests/golden, and the EfficientNet paper's 0.39B
+    assert dict(zip(marks.text, marks.x, strict=True)) == costs
+    assert "not trained here" in marks.hovertemplate
+    shaded = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"}
+    assert {end for pair in shaded for end in pair} >= {360e6, 400e6}
+
+
+def test_a_study_without_a_complete_trial_has_a_plot_and_no_best(tmp_path: Path) -> None:
+    study = begin()
+    assert "no trial is complete yet" in study.plot(tmp_path / "plot.html").read_text()
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        _ = study.best
+    with pytest.raises(UserError, match="say where"):
+        study.plot()
+    with pytest.raises(UserError, match="did you mean 'macs'"):
+        study.plot(tmp_path / "plot.html", x="mac")
+    with pytest.raises(UserError, match="did you mean 'params'"):
+        study.pareto("param")
+    with pytest.raises(UserError, match="cannot write to"):
+        study.plot(tmp_path / "no" / "such" / "plot.html")
+
+
+def test_the_tables_beside_it(study: Study) -> None:
+    folder = study.folder
+    assert folder is not None
+    best = json.loads((folder / "best.json").read_text())
+    assert Architecture.from_json((folder / "best.json").read_text(), SPACE) == study.best.architecture
+    assert (best["trial"], best["accuracy"]) == (study.best.number, study.best.accuracy)
+    assert best["costs"]["macs"] == study.best.cost.macs
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    frame = study.trials_dataframe()
+    assert [int(row["number"]) for row in rows] == list(frame["number"]) == list(range(16))
+    for row, trial in zip(rows, study.trials, strict=True):
+        assert (row["state"], int(row["macs"])) == (trial.state, trial.cost.macs)
+        chosen = {each.name: row[each.name] for each in SPACE.decisions if row[each.name]}
+        assert chosen == {name: str(value) for name, value in trial.architecture.choices.items()}
+    assert frame["accuracy"].max() == study.best.accuracy
+    assert list(frame.columns) == list(rows[0])
+
+
+def test_a_front_is_what_nothing_dominates() -> None:
+    points = [(float(i * 7919 % 23), (i * 104729 % 31) / 31) for i in range(200)]
+    kept = front(points)
+    for index, (cost, accuracy) in enumerate(points):
+        beaten = any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+        assert (index in kept) == (not beaten)
+    assert front([]) == []
+    assert hypervolume([], 10) == hypervolume([(20, 1.0)], 10) == 0
+    assert hypervolume([(0, 1.0)], 10) == 1
+    assert BUDGET.bounds[0].upper == 400_000

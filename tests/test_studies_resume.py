@@ -1,0 +1,171 @@
+"""Law: a study cut anywhere and resumed equals the unbroken one; SIGKILL loses no finished trial and repeats none."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import SPACE, Known, Shuffled, begin, story
+
+from strategies import STRATEGIES
+from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies.study import replay
+
+TRIALS = 24  # evolution's first 10 are random; TPE's too, unless told otherwise
+SETTINGS = {"tpe": {"startup": 5}}
+ENGINES = {"local": LocalEngine(), "four ahead": Shuffled(4)}
+
+
+class Cut(BaseException):
+    """Stands for the death of the process: nothing catches it."""
+
+
+def cut_at(wanted: type[object], count: int) -> Any:
+    """An observer that kills the run at its `count`-th event of a kind."""
+    left = count
+
+    def watch(event: object) -> None:
+        nonlocal left
+        left -= isinstance(event, wanted)
+        if left == 0:
+            raise Cut
+
+    return watch
+
+
+@pytest.mark.parametrize("pruner", ["none", "asha", "median"])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_study_cut_anywhere_and_resumed_equals_the_unbroken_one(strategy: str, engine: str, pruner: str) -> None:
+    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy), "pruner": pruner, "trials": TRIALS}
+    whole = begin(**settings)
+    whole.run(engine=ENGINES[engine])
+    assert len(whole.trials) == TRIALS
+
+    broken = begin(**settings)
+    for kind, count in [(TrialStarted, 1), (TrialEnded, 2), (TrialReported, 8), (TrialStarted, 7), (TrialEnded, 3)]:
+        with pytest.raises(Cut):
+            broken.run(engine=ENGINES[engine], on_event=cut_at(kind, count))
+    broken.run(engine=ENGINES[engine])
+    assert story(broken) == story(whole)
+
+
+def test_asks_run_ahead_of_tells_and_ends_come_out_of_order() -> None:
+    # else the law above says nothing about them
+    study = begin(trials=TRIALS)
+    study.run(engine=ENGINES["four ahead"])
+    assert [trial.rank for trial in study.trials] != list(range(TRIALS))
+    assert all(trial.told < trial.number for trial in study.trials if trial.number > 1)
+
+
+def test_pruners_stop_some_trials_and_not_all() -> None:
+    for pruner in ("asha", "median"):
+        study = begin(trials=TRIALS, pruner=pruner)
+        study.run()
+        states = [trial.state for trial in study.trials]
+        assert 0 < states.count("pruned") < TRIALS - 3, pruner
+        for trial in study.trials:
+            if trial.state == "pruned":
+                assert len(trial.reports) < 3
+                assert trial.accuracy == trial.curve[-1]
+                assert trial.reason is not None
+                assert trial.reason.startswith("pruned: ")
+
+
+def test_replay_tells_what_was_told() -> None:
+    told: list[tuple[str, str]] = []
+
+    class Listening:
+        def ask(self, rng):
+            return SPACE.under(study.budget, study.task).sample(rng)
+
+        def tell(self, architecture, outcome):
+            told.append((architecture.to_json(), outcome.state))
+
+    study = begin(strategy=lambda space: Listening(), trials=20)
+    study.run(engine=Shuffled(3))
+    assert [(trial.architecture.to_json(), outcome.state) for trial, outcome in replay(study.trials)] == told
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "journal"])
+def test_a_folder_is_all_that_a_resume_needs(tmp_path: Path, ledger: str) -> None:
+    whole = begin(trials=12)
+    whole.run()
+    begin(tmp_path / "run", trials=12, ledger=ledger).run(5)
+    part = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    assert story(part) == story(whole)[:5]
+    with pytest.raises(Cut):
+        part.run(on_event=cut_at(TrialReported, 9))
+    events: list[object] = []
+    again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    ended = again.run(on_event=events.append)
+    assert story(again) == story(whole)
+    assert events[0] == StudyStarted(ended=7, again=1, trials=12, seconds=None)  # the ninth report is trial 7's third
+    assert events[-1] == ended == StudyEnded("trials", "all 12 trials are done")
+    assert again.trials == Study.open(tmp_path / "run", space=SPACE).trials
+
+
+def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
+    begin(tmp_path / "run", trials=8).run(4)
+    again = begin(tmp_path / "run", trials=100)  # planning more is not another study
+    assert len(again.trials) == 4
+    again.run(8)
+    whole = begin(trials=8)
+    whole.run()
+    assert story(again) == story(whole)
+
+
+def test_ctrl_c_leaves_a_study_that_goes_on() -> None:
+    def interrupted(architecture, seed):
+        if len(estimator.estimated) == 6:
+            raise KeyboardInterrupt
+
+    estimator = Known(fails=interrupted)
+    study = begin(estimator=estimator, trials=12)
+    events: list[object] = []
+    with pytest.raises(KeyboardInterrupt):
+        study.run(on_event=events.append)
+    assert isinstance(events[-1], StudyEnded)
+    assert events[-1].kind == "interrupted"
+    assert [trial.state for trial in study.trials] == ["complete"] * 5 + ["running"]
+    study.run()
+    whole = begin(trials=12)
+    whole.run()
+    assert story(study) == story(whole)
+
+
+def test_sigkill_loses_no_finished_trial_and_repeats_none(tmp_path: Path) -> None:
+    # Ten kills at random moments of the work; the long form, with real training, is benchmarks/kill_and_resume.py.
+    trials, folder, moment = 40, tmp_path / "run", random.Random(0)
+    begin(folder).close()
+    command = [sys.executable, str(Path(__file__).with_name("studies_stand_ins.py")), str(folder), str(trials)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        finished: list[Any] = []
+        for _ in range(10):
+            nursery.stdin.write("\n")
+            said = {nursery.stdout.readline().strip(), nursery.stdout.readline().strip()}  # in either order
+            child = int((said - {"started"}).pop())
+            time.sleep(moment.uniform(0, 0.5))
+            os.kill(child, signal.SIGKILL)
+            assert int(nursery.stdout.readline()) == signal.SIGKILL, "the study was over before the kill"
+            study = Study.open(folder, space=SPACE)
+            now = [each for each in story(study) if each["state"] != "running"]
+            study.close()
+            assert now[: len(finished)] == finished
+            finished = now
+        nursery.stdin.close()
+    assert 0 < len(finished) < trials
+    last = Study.open(folder, space=SPACE, estimator=Known())
+    last.run()
+    whole = begin()
+    whole.run()
+    assert story(last) == story(whole)
