@@ -117,6 +117,11 @@ def _additive(node: Node, given: Shape) -> tuple[int, int, int]:
     return node._additive(given)
 
 
+@lru_cache(maxsize=1 << 16)
+def _graph_shapes(graph: Graph, given: Any) -> tuple[list[Shape], list[Any]]:
+    return graph._shapes(given)
+
+
 @lru_cache(maxsize=1 << 18)
 def _peak(node: Node, given: Shape, keep: bool) -> int:
     return node._peak(given, keep)
@@ -639,6 +644,9 @@ class Graph(Node):
 
     def shapes(self, given: Any) -> tuple[list[Shape], list[Any]]:
         """The shape of each value (inputs first), and the joined shape (or shapes apart) that each node is given."""
+        return _graph_shapes(self, given)
+
+    def _shapes(self, given: Any) -> tuple[list[Shape], list[Any]]:
         values: list[Shape] = [given] if self.inputs == 1 else list(given)
         joined: list[Any] = []
         for step in self.steps:
@@ -676,23 +684,22 @@ class Graph(Node):
             if kept:
                 last_use[index] = end
         last_use[first + end - 1] = end
-        alive = {index: math.prod(values[index]) for index in range(first)}  # numbers held by each value still needed
-        peak = sum(alive.values())
+        sizes = [math.prod(shape) for shape in values]
+        peak = alive = sum(sizes[:first])  # numbers held by the values that are still needed
         for index, (step, shape) in enumerate(zip(self.steps, joined, strict=True)):
-            freed = {value for value in step.inputs if last_use[value] == index}
+            inputs = set(step.inputs)
+            freed = {value for value in inputs if last_use[value] == index}
+            after = alive - sum(sizes[value] for value in freed)
             if len(step.inputs) == 1 or step.join == "apart":
+                others = alive - sum(sizes[value] for value in inputs)
                 needed: Any = tuple(value not in freed for value in step.inputs)
-                others = sum(held for value, held in alive.items() if value not in step.inputs)
                 peak = max(peak, others + _peak(step.node, shape, needed if len(needed) > 1 else needed[0]))
             else:
                 in_place = step.join != "concat" and bool(freed)
-                peak = max(peak, sum(alive.values()) + (0 if in_place else math.prod(shape)))
-                others = sum(held for value, held in alive.items() if value not in freed)
-                peak = max(peak, others + _peak(step.node, shape, False))
-            for value in freed:
-                del alive[value]
-            if first + index in last_use:
-                alive[first + index] = math.prod(values[first + index])
+                peak = max(peak, alive + (0 if in_place else math.prod(shape)))
+                if not isinstance(step.node, Identity):
+                    peak = max(peak, after + _peak(step.node, shape, False))
+            alive = after + (sizes[first + index] if first + index in last_use else 0)
         return peak
 
 
