@@ -290,7 +290,7 @@ class Scaled(_Elementwise):
 
 @_node
 class Gain(_Elementwise):
-    """Its input times one learnt number, 0 at first: SkipInit (De & Smith 2020, arXiv:2002.10444, sec. 3)."""
+    """Its input times one learnt number, 0 at first: SkipInit (De & Smith 2020, arXiv:2002.10444)."""
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:
         return 0, 1, 0
