@@ -75,7 +75,10 @@ def inception(
     >>> inception(192, 256, 1, small_reduce=0.7).cost((192, 28, 28)).macs
     128049152
     """
-    widths = [_share(width, share) for share in (small_share, large_share, pool_share)]
+    shares = small_share, large_share, pool_share
+    widths = [_share(width, share) for share in shares]
+    if sum(widths) >= width:  # a small module, of which rounding leaves nothing for the first branch
+        widths = [max(1, int(width * share)) for share in shares]
     body: Node = Concat(
         conv(width - sum(widths), act=act),
         _reduced(widths[0], small_reduce, small, act),

@@ -168,16 +168,16 @@ def mbconv_space() -> Space:
         head=Stage(conv_head, width=1280),
         smallest_map=4,
         references={
-            "efficientnet_b0": _member(
+            "efficientnet_b0": by_stage(
                 {"act": "silu"}, width=[16, 24, 40, 80, 112, 192, 320], depth=[None, 2, 2, 3, 3, 4, 1],
                 kernel=[3, 3, 5, 3, 5, 5, 3], expansion=[None, *[6] * 6], se=[0.25] * 7),
-            "mobilenetv2_100": _member(
+            "mobilenetv2_100": by_stage(
                 {"act": "relu6"}, width=[16, 24, 32, 64, 96, 160, 320], depth=[None, 2, 3, 4, 3, 3, 1],
                 kernel=[3] * 7, expansion=[None, *[6] * 6], se=[0] * 7),
-            "mnasnet_100": _member(
+            "mnasnet_100": by_stage(
                 {"act": "relu"}, width=[16, 24, 40, 80, 96, 192, 320], depth=[None, 3, 3, 3, 2, 4, 1],
                 kernel=[3, 3, 5, 5, 3, 5, 3], expansion=[None, 3, 3, 6, 6, 6, 6], se=[0] * 7),
-            "semnasnet_100": _member(
+            "semnasnet_100": by_stage(
                 {"act": "relu"}, width=[16, 24, 40, 80, 112, 160, 320], depth=[None, 2, 3, 4, 2, 3, 1],
                 kernel=[3, 3, 5, 3, 3, 5, 3], expansion=[None, 6, 3, 6, 6, 6, 6], se=[0, 0, 0.25, 0, 0.25, 0.25, 0]),
         },
@@ -213,17 +213,17 @@ def mbconv_blocks_space() -> Space:
         head=Stage(conv_head, width=choice(1280, 1984)),
         smallest_map=4,
         references={
-            "fbnetc_100": _member(
+            "fbnetc_100": by_stage(
                 {"act": "relu", "stem.width": 16, "stage1.always_expand": True, "head.width": 1984},
                 width=[None, 24, 32, 64, 112, 184, 352], depth=[None, 3, 4, 4, 4, 4, None],
                 kernel=[3, [3, 3, 3], [5, 5, 5, 3], [5] * 4, [5] * 4, [5] * 4, [3]],
                 expansion=[None, [6, 1, 1], [6, 3, 6, 6], [6, 3, 6, 6], [6, 6, 6, 3], [6] * 4, [6]]),
-            "proxylessnas_mobile": _member(
+            "proxylessnas_mobile": by_stage(
                 {"act": "relu6", "stem.width": 32, "stage1.always_expand": False, "head.width": 1280},
                 width=[None, 32, 40, 80, 96, 192, 320], depth=[None, 2, 4, 4, 4, 4, None],
                 kernel=[3, [5, 3], [7, 3, 5, 5], [7, 5, 5, 5], [5] * 4, [7] * 4, [7]],
                 expansion=[None, [3, 3], [3] * 4, [6, 3, 3, 3], [6, 3, 3, 3], [6, 6, 3, 3], [6]]),
-            "spnasnet_100": _member(
+            "spnasnet_100": by_stage(
                 {"act": "relu", "stem.width": 32, "stage1.always_expand": False, "head.width": 1280},
                 width=[None, 24, 40, 80, 96, 192, 320], depth=[None, 3, 4, 4, 4, 4, None],
                 kernel=[3, [3] * 3, [5, 3, 3, 3], [5, 3, 3, 3], [5] * 4, [5] * 4, [3]],
@@ -260,13 +260,13 @@ def mobilenetv3_space() -> Space:
         head=Stage(pooled_head, width=choice(576, 960), hidden_width=choice(1024, 1280)),
         smallest_map=4,
         references={
-            "mobilenetv3_large_100": _member(
+            "mobilenetv3_large_100": by_stage(
                 {"head.width": 960, "head.hidden_width": 1280},
                 width=[None, 24, 40, 80, 112, 160], depth=[1, 2, 3, 4, 2, 3],
                 kernel=[3, [3] * 2, [5] * 3, [3] * 4, [3] * 2, [5] * 3],
                 expansion=[None, [4, 3], [3] * 3, [6, 2.5, 2.3, 2.3], [6] * 2, [6] * 3],
                 se=[0, 0, 0.25, 0, 0.25, 0.25], act=[*["relu"] * 3, *["hard_swish"] * 3]),
-            "mobilenetv3_small_100": _member(
+            "mobilenetv3_small_100": by_stage(
                 {"head.width": 576, "head.hidden_width": 1024},
                 width=[None, 16, 24, 40, 48, 96], depth=[0, 1, 2, 3, 2, 3],
                 kernel=[None, [3], [3] * 2, [5] * 3, [5] * 2, [5] * 3],
@@ -306,22 +306,22 @@ def efficientnetv2_space() -> Space:
         head=Stage(conv_head, width=1280),
         smallest_map=4,
         references={
-            "efficientnetv2_b0": _member(
+            "efficientnetv2_b0": by_stage(
                 {"stem.width": 32}, width=[16, 32, 48, 96, 112, 192, None], depth=[1, 2, 2, 3, 5, 8, 0], **six),
-            "efficientnetv2_s": _member(
+            "efficientnetv2_s": by_stage(
                 {"stem.width": 24}, width=[24, 48, 64, 128, 160, 256, None], depth=[2, 4, 4, 6, 9, 15, 0], **six),
-            "efficientnetv2_m": _member(
+            "efficientnetv2_m": by_stage(
                 {"stem.width": 24}, width=[24, 48, 80, 160, 176, 304, 512], depth=[3, 5, 5, 7, 14, 18, 5],
                 cell=plain, **published),
-            "efficientnetv2_l": _member(
+            "efficientnetv2_l": by_stage(
                 {"stem.width": 32}, width=[32, 64, 96, 192, 224, 384, 640], depth=[4, 7, 7, 10, 19, 25, 7],
                 cell=plain, **published),
         },
     )  # fmt: skip
 
 
-def _member(others: Mapping[str, Value], **columns: Sequence[Any]) -> dict[str, Value]:
-    """Choices of a classic network.
+def by_stage(others: Mapping[str, Value], **columns: Sequence[Any]) -> dict[str, Value]:
+    """Choices of a classic network, a column for each parameter.
 
     Args:
         others: those that are not of a stage.
