@@ -115,7 +115,8 @@ def test_decisions_taken_one_by_one_lead_to_members_only(name, seed):
 @settings(max_examples=10, deadline=None)
 def test_what_is_sampled_or_mutated_under_a_budget_fits(name, seed):
     space, rng = space_named(name), rng_of(seed)
-    macs = sorted(space.sample(rng_of(3)).cost(SMALL).macs for _ in range(50))
+    drawn = rng_of(3)
+    macs = sorted(space.sample(drawn).cost(SMALL).macs for _ in range(50))
     feasible = under(name, f"{macs[5]}..{macs[25]}")
     parent = feasible.sample(rng)
     child = feasible.mutate(parent, rng)
