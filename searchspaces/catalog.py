@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from searchspaces.classic import Classic
-from searchspaces.classics import dense, inception, mobile, plain, residual
+from searchspaces.classics import dense, inception, mobile, plain, regnet, residual
 from searchspaces.errors import UserError, nearest
 from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
+from searchspaces.mixed import mixed_space
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.space import SearchSpace, Space
 
@@ -25,12 +26,14 @@ SPACES: Final[dict[str, Callable[[], Space]]] = {
     "resnet": resnet_space,
     "resnet-cifar": resnet_cifar_space,
     "inception": inception_space,
+    "mixed": mixed_space,
 }
 
 
 CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
     **mobile.NETWORKS,
     **residual.NETWORKS,
+    **regnet.NETWORKS,
     **plain.NETWORKS,
     **dense.NETWORKS,
     **inception.NETWORKS,
