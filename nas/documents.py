@@ -126,7 +126,7 @@ def study_document(study: Study) -> Document:
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    folder = study.folder
+    folder, planned = study.folder, manifest.trials or 1
     made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
     return {
         "run": None if folder is None else str(folder),
@@ -144,7 +144,7 @@ def study_document(study: Study) -> Document:
         "best": trial_document(study.best) if complete else None,
         "pareto": [trial_document(trial) for trial in study.pareto()] if complete else [],
         "files": {name: str(path) for name, path in made.items() if path.exists()},
-        "more": resume_command(study, 2 * max(manifest.trials or 0, len(trials), 1)),
+        "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
 
 
