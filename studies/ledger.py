@@ -2,8 +2,8 @@
 
 A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the
 one that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its
-text form), the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (rank, seconds, reason, steps,
-details, ended). Its value is its accuracy, to be maximized; its intermediate values are the learning curve.
+text form), the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (what else there is to know of
+it). Its value is its accuracy, to be maximized; its intermediate values are the learning curve.
 
 Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need a server that nobody else here knows.
 """
@@ -106,7 +106,8 @@ class Ledger:
                 kept = self._storage.get_all_trials(self._study_id, deepcopy=False)
                 for frozen in sorted(kept, key=lambda each: each.number):
                     number = frozen.number
-                    read.append((_read(frozen, space), dict(frozen.system_attrs)))
+                    notes = frozen.user_attrs["outcome"]["pruner"] if frozen.state.is_finished() else {}
+                    read.append((_read(frozen, space), dict(notes)))
                     self._ids[number] = frozen._trial_id
             except (LookupError, TypeError, AttributeError, UserError) as error:  # ours, or Optuna's own reading
                 what = f"{type(error).__name__}: {error}"
@@ -163,13 +164,12 @@ class Ledger:
             "reason": trial.reason,
             "steps": [step for step, _ in trial.reports],  # there may be more, of an attempt that died
             "details": dict(trial.details),
+            "pruner": dict(notes),
             "ended": trial.ended.isoformat() if trial.ended else None,
         }
         with _explained(self._where):
             for step, accuracy in trial.reports[written:]:
                 self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
-            for key, value in notes.items():
-                self._storage.set_trial_system_attr(trial_id, key, value)
             self._storage.set_trial_user_attr(trial_id, "outcome", outcome)
             values = None if trial.accuracy is None else [trial.accuracy]
             self._storage.set_trial_state_values(trial_id, _states()[trial.state], values)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 FILE: Final = "study.json"
 FORMAT: Final = 1
 """Raised when an older `nas` would misread what a newer one writes."""
-NAMED: Final = "named"
-"""The origin of what is found by its name in our own tables; any other origin says where a person took it from."""
 
 _LIBRARIES: Final = ("nas-toolkit", "numpy", "optuna", "torch")
 
@@ -54,7 +52,7 @@ class Manifest:
         space: `name`, `origin` and `fingerprint`, a hash of its decisions and of what is fixed in it.
         task: the deployment task, on which costs are counted.
         budget: with percents resolved; None where everything fits.
-        strategy: `name`, `origin` and its resolved `settings`.
+        strategy: `name`, `origin`, the settings as `given` and its resolved `settings`.
         estimator: `name`, `origin`, the name `given`, the `settings` and the `data` that it is made from again, and how
             it describes itself.
         pruner: a name in `PRUNERS`.
@@ -212,7 +210,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
-    "strategy": ("name", "origin", "settings"),
+    "strategy": ("name", "origin", "given", "settings"),
     "estimator": ("name", "origin", "given", "settings", "data", "describe"),
 }
 

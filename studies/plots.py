@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, human, nearest
+from studies.look import FAINT, GRID, INK, heading, layout, page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,31 +29,8 @@ AXES: Final = {
 }
 """Titles of the horizontal axis, by cost."""
 
-_INK, _FAINT, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
 _FRONT, _OVER, _CLASSIC = "#d64545", "rgba(214, 69, 69, 0.08)", "#2f855a"
 _SHADES: Final = [[0.0, "#c3dafe"], [0.5, "#5a8dee"], [1.0, "#1a3e8c"]]  # early trials to late ones
-_FONT: Final = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-html, body {{ margin: 0; height: 100%; background: #fff; color: {ink}; font-family: {font}; }}
-body {{ display: flex; flex-direction: column; min-height: 560px; }}
-main {{ flex: 1; min-height: 0; }}
-main > div {{ height: 100%; }}
-footer {{ padding: 2px 28px 14px 84px; font-size: 12px; line-height: 1.5; color: {faint}; }}
-</style>
-</head>
-<body>
-<main>{plot}</main>
-<footer>{notes}</footer>
-</body>
-</html>
-"""
 
 
 def pareto_html(study: Study, x: str = "macs") -> str:
@@ -65,21 +43,12 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     Raises:
         UserError: there is no such cost.
     """
-    figure = pareto_figure(study, x)
-    plot = figure.to_html(
-        full_html=False,
-        include_plotlyjs=True,
-        div_id="pareto",
-        default_height="100%",
-        config={"displaylogo": False, "responsive": True, "doubleClick": "autosize"},
-    )
     notes = [
         "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it.",
         "Accuracy is that of the proxy training, good for ranking and not for quoting; classic networks are marked by "
         "their cost alone, since none was trained here.",
     ]
-    title = html.escape(f"{study.manifest.study}: accuracy against {x}")
-    return _PAGE.format(title=title, plot=plot, notes="<br>".join(notes), ink=_INK, faint=_FAINT, font=_FONT)
+    return page(pareto_figure(study, x), "pareto", f"{study.manifest.study}: accuracy against {x}", notes)
 
 
 def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
@@ -107,7 +76,7 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     names = [state for state, _ in others] + ["references"] * bool(references)
     figure.update_yaxes(
         row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, max(rows, 1) - 0.5], ticks="",
-        showgrid=False, showline=False, fixedrange=True, tickfont={"color": _FAINT, "size": 12},
+        showgrid=False, showline=False, fixedrange=True, tickfont={"color": FAINT, "size": 12},
     )  # fmt: skip
     return figure
 
@@ -202,7 +171,7 @@ def _draw_ticks(figure: go.Figure, trials: Sequence[Trial], x: str, name: str, r
             text=[_hover(trial) for trial in trials], customdata=[trial.number for trial in trials],
             hovertemplate="%{text}<extra></extra>", showlegend=False,
             marker={"symbol": "x-thin" if failed else "line-ns", "size": 9,
-                    "line": {"width": 1.5, "color": "#b7791f" if failed else _FAINT}},
+                    "line": {"width": 1.5, "color": "#b7791f" if failed else FAINT}},
         ), row=2, col=1,
     )  # fmt: skip
 
@@ -233,7 +202,7 @@ def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, i
     figure.add_trace(
         go.Scatter(
             x=costs, y=[row + 0.6 * line for line in lines], mode="markers+text", name="references", text=names,
-            textposition="middle right", textfont={"size": 12, "color": _INK}, showlegend=False,
+            textposition="middle right", textfont={"size": 12, "color": INK}, showlegend=False,
             hovertemplate="%{text}: %{x:,} (not trained here)<extra></extra>",
             marker={"symbol": "diamond-tall", "size": 10, "color": _CLASSIC},
         ), row=2, col=1,
@@ -255,27 +224,16 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, v
     if isinstance(data, dict) and data.get("name"):
         about[-1] += f" on {str(data['name']).rsplit('/', 1)[-1]}"
     about.append(f"costs at {manifest.task}")
-    heading = f"{manifest.space['name']}" + (f" within {_bounds(study.budget)}" if study.budget else "")
-    title = {
-        "text": f"<b>{html.escape(heading)}</b>",
-        "subtitle": {"text": html.escape(" · ".join(map(str, about))), "font": {"size": 14, "color": _FAINT}},
-        "x": 0, "xref": "paper", "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 22},
-    }  # fmt: skip
-    figure.update_layout(
-        template="plotly_white", title=title, font={"family": _FONT, "size": 14, "color": _INK}, hovermode="closest",
-        margin={"l": 84, "r": 28, "t": 92, "b": 56}, paper_bgcolor="#fff", plot_bgcolor="#fff",
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
-        hoverlabel={"bgcolor": "#fff", "bordercolor": _GRID, "font": {"family": _FONT, "size": 13, "color": _INK},
-                    "align": "left"},
-    )  # fmt: skip
-    figure.update_xaxes(range=list(view), gridcolor=_GRID, zeroline=False, tickformat="~s")
+    title = f"{manifest.space['name']}" + (f" within {_bounds(study.budget)}" if study.budget else "")
+    figure.update_layout(layout(heading(title, " · ".join(map(str, about)))))
+    figure.update_xaxes(range=list(view), gridcolor=GRID, zeroline=False, tickformat="~s")
     figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=2, col=1)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(title={"text": "validation accuracy", "font": {"size": 14}}, tickformat=".1~%", row=1, col=1)
     if not complete:
         figure.add_annotation(
             text="no trial is complete yet", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
-            font={"size": 16, "color": _FAINT},
+            font={"size": 16, "color": FAINT},
         )  # fmt: skip
         return
     accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
@@ -288,7 +246,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, v
         figure.add_annotation(
             text=f"{hidden} trial{'s' * (hidden > 1)} below {bottom:.0%}: double-click to see all", x=0.01, y=0.01,
             xref="x domain", yref="y domain", xanchor="left", yanchor="bottom", showarrow=False,
-            font={"size": 12, "color": _FAINT}, row=1, col=1,
+            font={"size": 12, "color": FAINT}, row=1, col=1,
         )  # fmt: skip
 
 

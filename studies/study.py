@@ -8,7 +8,6 @@ again; trials that were under way are run again, first, under their numbers and 
 from __future__ import annotations
 
 import contextlib
-import copy
 import csv
 import io
 import json
@@ -24,13 +23,23 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from estimators import make_estimator
-from searchspaces import COSTS, SPACES, Budget, Feasible, Task, UserError, load_object, load_space, nearest, space_named
-from strategies import Exhausted, Outcome, make_strategy, settings_of
+from searchspaces import COSTS, Budget, Task, UserError, nearest
+from strategies import Exhausted, Outcome, settings_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
 from studies.ledger import FILES, Ledger, check_spec, without_password
 from studies.lock import locked
-from studies.manifest import NAMED, Manifest, fingerprint, write_whole
+from studies.manifest import Manifest, fingerprint, write_whole
+from studies.origins import (
+    NAMED,
+    again,
+    estimator_from,
+    makes,
+    name_of,
+    space_from,
+    strategy_from,
+    under,
+    whole_path,
+)
 from studies.pareto import front
 from studies.pruning import Pruning
 from studies.trial import StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
@@ -118,8 +127,8 @@ class Study:
             trials: planned; `run` stops there unless told otherwise.
             data: what `load_data` understands; for estimators with a name.
             pruner: `none`, `asha` or `median`.
-            strategy_settings, estimator_settings: by name. On a study that is there already, settings of the strategy
-                that are not given stay what they were.
+            strategy_settings, estimator_settings: by name. On a study that is there already, those that are not given
+                stay what they were.
             ledger: `sqlite` or `journal` in the folder, `memory`, or the URL of a database.
             replicas: allow a network to be trained more than once.
             device: for estimators with a name; may change from run to run.
@@ -136,25 +145,32 @@ class Study:
         ledger = "memory" if place is None else ledger
         check_spec(ledger)
         Pruning(pruner)
-        space_origin, whole = _space(space)
-        feasible = _under(whole, budget, task)
+        space_origin, whole = space_from(space)
+        feasible = under(whole, budget, task)
         given = dict(strategy_settings or {})
         if there is not None and there.strategy["origin"] == NAMED and there.strategy["name"] == strategy:
             given = {**there.strategy["settings"], **given}
         planned = (there.trials if there else trials) or PLANNED
-        strategy_origin, make = _strategy(strategy, feasible, planned, given)
-        own, data = dict(estimator_settings or {}), _whole_path(data)
+        strategy_origin, make = strategy_from(strategy, feasible, planned, given)
+        own, data = dict(estimator_settings or {}), whole_path(data)
         if isinstance(estimator, str):
-            estimator = _whole_path(estimator)
-        estimator_origin, found = _estimator(estimator, data, device, own)
+            estimator = whole_path(estimator)
+            if there is not None and there.estimator["given"] == estimator:
+                own = {**there.estimator["settings"], **own}
+        estimator_origin, found = estimator_from(estimator, data, device, own)
         described = found.describe()
         ours = estimator_origin == NAMED
         manifest = Manifest(
             study=place.resolve().name if place else "memory",
             space={"name": whole.name, "origin": space_origin, "fingerprint": fingerprint(whole)},
             task=str(task),
-            budget=str(feasible.budget) if isinstance(feasible, Feasible) else None,
-            strategy={"name": _name(strategy), "origin": strategy_origin, "settings": settings_of(make())},
+            budget=None if budget is None else str(getattr(feasible, "budget", budget)),
+            strategy={
+                "name": name_of(strategy),
+                "origin": strategy_origin,
+                "given": given,
+                "settings": settings_of(make()),
+            },
             estimator={
                 "name": described.get("name", type(found).__name__),
                 "origin": estimator_origin,
@@ -205,31 +221,31 @@ class Study:
         manifest = Manifest.read(place)
         if space is None:
             if manifest.space["origin"] != NAMED:
-                raise _again(manifest.space["origin"], "space", place)
+                raise again(manifest.space["origin"], "space", place)
             space = str(manifest.space["name"])
-        origin, whole = _space(space)
+        origin, whole = space_from(space)
         task = Task.parse(manifest.task)
-        feasible = _under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
+        feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
         now = {"name": whole.name, "origin": origin, "fingerprint": fingerprint(whole)}
         manifest.refuse_changes(replace(manifest, space=now), str(place))
 
         def make_strategy_again() -> Strategy:
-            settings, planned = manifest.strategy["settings"], manifest.trials or PLANNED
             if strategy is None and manifest.strategy["origin"] != NAMED:
-                raise _again(manifest.strategy["origin"], "strategy", place)
+                raise again(manifest.strategy["origin"], "strategy", place)
             given = manifest.strategy["name"] if strategy is None else strategy
-            _, make = _strategy(given, feasible, planned, settings if isinstance(given, str) or _makes(given) else {})
+            settings = manifest.strategy["settings" if manifest.strategy["origin"] == NAMED else "given"]
+            _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
             made = make()
-            now = {**manifest.strategy, "name": _name(given), "settings": settings_of(made)}
+            now = {**manifest.strategy, "name": name_of(given), "settings": settings_of(made)}
             manifest.refuse_changes(replace(manifest, strategy=now), str(place))
             return made
 
         def make_estimator_again() -> Estimator:
             if estimator is None and manifest.estimator["origin"] != NAMED:
-                raise _again(manifest.estimator["origin"], "estimator", place)
+                raise again(manifest.estimator["origin"], "estimator", place)
             given = manifest.estimator["given"] if estimator is None else estimator
-            settings = manifest.estimator["settings"] if isinstance(given, str) or _makes(given) else {}
-            _, found = _estimator(given, _whole_path(data or manifest.estimator["data"] or ""), device, settings)
+            settings = manifest.estimator["settings"] if makes(given) else {}
+            _, found = estimator_from(given, whole_path(data or manifest.estimator["data"] or ""), device, settings)
             described = found.describe()
             now = {**manifest.estimator, "name": described.get("name", type(found).__name__), "describe": described}
             manifest.refuse_changes(replace(manifest, estimator=now), str(place))
@@ -240,6 +256,10 @@ class Study:
             raise UserError(f"{place}: the password of its ledger is not kept; give the URL again: --ledger {spec}")
         opened = Ledger.open(spec, place, manifest.study)
         return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again)
+
+    def close(self) -> None:
+        """Give files and connections back."""
+        self._ledger.close()
 
     @property
     def trials(self) -> list[Trial]:
@@ -273,8 +293,7 @@ class Study:
         return [complete[index] for index in front([(getattr(each.cost, x), _accuracy(each)) for each in complete])]
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: what became of it, its costs, and a column for each decision (empty where it has no
-        effect)."""
+        """One row a trial: what became of it, its costs, and each decision (empty where it has no effect)."""
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=self._columns())
@@ -345,10 +364,6 @@ class Study:
             assert run.end is not None, "the engine returned before next_job said that there is nothing left"
             return self._finish(emit, run.end)
 
-    def close(self) -> None:
-        """Give files and connections back."""
-        self._ledger.close()
-
     def refusal(self, architecture: Architecture) -> str | None:
         """Why an architecture may not be trained in this study; None if it may. Judged by its true cost."""
         if architecture not in self.space:
@@ -359,6 +374,10 @@ class Study:
         if not self.manifest.replicas and self._identity(architecture) in self._known:
             return f"{architecture.words()} was tried already"
         return None
+
+    def seed_of(self, number: int) -> int:
+        """The seed of a trial's estimate; its proposal has its own."""
+        return int(np.random.SeedSequence([self.manifest.seed, number, 1]).generate_state(1)[0])
 
     def _load(self) -> None:
         read = self._ledger.trials(self.space)
@@ -376,8 +395,8 @@ class Study:
         self._known = {self._identity(trial.architecture) for trial in self._trials}
 
     def _identity(self, architecture: Architecture) -> int:
-        """Equal for equal networks, however they were chosen."""
-        return hash(architecture.network(self.task))
+        """Equal for equal networks on equal images, however they were chosen; in this process only."""
+        return hash((architecture.network(self.task), architecture.cost(self.task)))
 
     def _start(self, architecture: Architecture, ends: int) -> Trial:
         number = len(self._trials)
@@ -390,10 +409,6 @@ class Study:
     def _end(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
         self._ledger.ended(trial, written, notes)
         self._trials[trial.number] = trial
-
-    def seed_of(self, number: int) -> int:
-        """The seed of a trial's estimate; its proposal has its own."""
-        return int(np.random.SeedSequence([self.manifest.seed, number, 1]).generate_state(1)[0])
 
     def _finish(self, emit: Callable[[Event], None], end: StudyEnded) -> StudyEnded:
         if self.folder is not None:
@@ -536,11 +551,11 @@ class _Run:
         return None
 
     def _stop_if_all_fail(self) -> None:
-        """Judged by the ledger alone and once in every `ALIKE` ends, so that a resumed study stops where an unbroken
-        one does."""
+        """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does."""
+        if self.ends % ALIKE:
+            return
         ended = [trial for trial in self._study.trials if trial.rank is not None]
-        kinds = {failure_kind(each.reason) if each.state == "failed" else None for each in ended}
-        if self.ends % ALIKE == 0 and len(kinds) == 1 and kinds != {None}:
+        if all(each.state == "failed" for each in ended) and len({failure_kind(each.reason) for each in ended}) == 1:
             self._stop("failing", f"all {self.ends} trials failed alike: {ended[-1].reason}")
 
     def _stop(self, kind: EndKind, reason: str) -> None:
@@ -619,98 +634,6 @@ def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger:
             raise UserError(f"cannot make the run folder {str(place)!r}: {why}") from error
         raise
     return Ledger.open(spec, place, manifest.study) if spec in FILES else ledger
-
-
-def _under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
-    under: Callable[[Budget, Task], SearchSpace] | None = getattr(space, "under", None)
-    if budget is None:
-        return space
-    if under is None:
-        raise UserError(f"space {space.name} knows no budgets: it has no under(budget, task)")
-    return under(budget, task)
-
-
-def _space(given: str | SearchSpace) -> tuple[str, SearchSpace]:
-    """Where a space comes from, for the manifest, and the space."""
-    space = load_space(given)
-    if isinstance(space, Feasible):
-        raise UserError("give a study the whole space and the budget, not the part of the space that fits")
-    if space.name in SPACES and space == space_named(space.name):
-        return NAMED, space
-    return given if isinstance(given, str) else "an object", space
-
-
-def _strategy(
-    given: str | Strategy | Callable[..., Strategy], space: SearchSpace, trials: int, settings: Mapping[str, Any]
-) -> tuple[str, Callable[[], Strategy]]:
-    """Where a strategy comes from, and a function that makes it afresh, with nothing told."""
-    if isinstance(given, str) and ".py:" not in given:
-        name = given
-        return NAMED, lambda: make_strategy(name, space, trials, **settings)
-    origin = given if isinstance(given, str) else "an object"
-    found: Any = load_object(given) if isinstance(given, str) else given
-    if _makes(found):
-        return origin, lambda: cast("Strategy", _made(found, origin, space, **settings))
-    if not hasattr(found, "ask"):
-        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask and makes nothing that has")
-    if settings:
-        raise UserError(f"strategy {origin} is made already; it takes no settings")
-    return origin, lambda: cast("Strategy", copy.deepcopy(found))
-
-
-def _estimator(
-    given: str | Estimator | Callable[..., Estimator], data: str, device: str, settings: Mapping[str, Any]
-) -> tuple[str, Estimator]:
-    """Where an estimator comes from, and the estimator."""
-    if isinstance(given, str) and ".py:" not in given:
-        return NAMED, make_estimator(given, data, device, **settings)
-    origin = given if isinstance(given, str) else "an object"
-    found: Any = load_object(given) if isinstance(given, str) else given
-    if _makes(found):
-        found = _made(found, origin, **settings)
-    elif settings:
-        raise UserError(f"estimator {origin} is made already; it takes no settings")
-    if not hasattr(found, "estimate") or not hasattr(found, "describe"):
-        raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe")
-    return origin, cast("Estimator", found)
-
-
-def _makes(given: Any) -> bool:
-    """Whether it is a class or function that makes a strategy or an estimator, rather than one of them."""
-    return isinstance(given, type) or (callable(given) and not hasattr(given, "ask") and not hasattr(given, "estimate"))
-
-
-def _made(factory: Callable[..., Any], origin: str, *arguments: Any, **settings: Any) -> Any:
-    try:
-        return factory(*arguments, **settings)
-    except TypeError as error:
-        raise UserError(f"{origin}: {getattr(factory, '__name__', factory)} cannot be made: {error}") from error
-
-
-def _name(strategy: Any) -> str:
-    """What the manifest calls a strategy."""
-    if isinstance(strategy, str):
-        return strategy.rpartition(":")[2] if ".py:" in strategy else strategy
-    return str(getattr(strategy, "__name__", type(strategy).__name__))
-
-
-def _whole_path(given: str) -> str:
-    """A path that another working directory understands too; what is no path stays as it is."""
-    kind, _, file = given.partition(":") if given.startswith("table:") else ("", "", given)
-    if file in ("", "digits") or ".py:" in file or not Path(file).expanduser().exists():
-        return given
-    whole = str(Path(file).expanduser().resolve())
-    return f"{kind}:{whole}" if kind else whole
-
-
-def _again(origin: str, what: str, place: Path) -> UserError:
-    """Law: nothing in a run folder may run code."""
-    came = f"came from {origin}" if origin != "an object" else "was an object in memory"
-    flag = origin if origin != "an object" else "FILE.py:OBJECT"
-    return UserError(
-        f"the {what} of {place} {came}, and a run folder never runs code; give it again: "
-        f"--{what} {flag}, or in Python Study.open({str(place)!r}, {what}=...)"
-    )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What the tests of studies are made with: a small space, an estimator that takes no time, an engine out of order.
 
 Run as a script, `python studies_stand_ins.py FOLDER TRIALS`, it starts a process that runs the study for each line that
-it reads, and says the process's id, "started" when it has begun, and the signal that ended it: others kill it.
+it reads: others kill it. It says the process's id, the kinds of events as they come, and the signal that ended it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from estimators import Estimate, Estimator, Pruned, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
-from studies import Ending, Job, Study, StudyStarted
+from studies import Ending, Job, Study
 from studies.engine import Report, run_job
 
 TASK = Task(image_size=32, channels=3, classes=10)
@@ -123,18 +123,14 @@ def story(study: Study) -> list[Mapping[str, Any]]:
     ]
 
 
-def announce(event: object) -> None:
-    """Say that a run has begun, for who waits to kill it."""
-    if isinstance(event, StudyStarted):
-        print("started", flush=True)
-
-
 if __name__ == "__main__":
     begin(trials=1).run()  # loads all there is to load, once for all that are to be killed
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
-            begin(sys.argv[1], estimator=Known(seconds=0.01)).run(int(sys.argv[2]), on_event=announce)
+            begin(sys.argv[1], estimator=Known(seconds=0.01)).run(
+                int(sys.argv[2]), on_event=lambda event: print(type(event).__name__, flush=True)
+            )
             os._exit(0)
         print(child, flush=True)
         print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)

@@ -224,10 +224,10 @@ def test_nothing_in_a_run_folder_runs_code(tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         f"pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
         "from studies_stand_ins import Known, small_space as space\n"
-        "from strategies import RandomSearch as Mine\n"
+        "from strategies import RegularizedEvolution as Mine\n"
     )
     given = {"space": f"{mine}:space", "strategy": f"{mine}:Mine", "estimator": f"{mine}:Known"}
-    begin(tmp_path / "run", **given).run(2)
+    begin(tmp_path / "run", **given, strategy_settings={"population": 5}).run(2)
     (tmp_path / "ran").unlink()
     again: dict[str, Any] = {}
     for what, came_from in given.items():

@@ -45,13 +45,16 @@ class Malicious:
         self._told.append(architecture)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("strategy", [*STRATEGIES, Malicious])
+@pytest.mark.parametrize(
+    ("strategy", "engine"),
+    [*((name, "three ahead") for name in STRATEGIES), (Malicious, "three ahead"), (Malicious, "local")],
+)
 def test_no_infeasible_network_and_no_network_twice_is_trained(strategy: Any, engine: str) -> None:
     estimator = Known()
     study = begin(strategy=strategy, estimator=estimator, trials=30)
     study.run(engine=ENGINES[engine])
     assert len(estimator.estimated) == 30
+    assert all(architecture in SPACE for architecture in estimator.estimated)
     assert all(BUDGET.admits(architecture.cost(TASK)) for architecture in estimator.estimated)
     assert len({architecture.network(TASK) for architecture in estimator.estimated}) == 30
 
@@ -315,3 +318,26 @@ def test_optuna_reads_the_ledger(tmp_path: Any) -> None:
     assert optuna.visualization.plot_optimization_history(theirs).data
     assert optuna.visualization.plot_intermediate_values(theirs).data
     assert isinstance(Study.open(tmp_path / "run", space=SPACE).trials[0].reports, tuple)
+
+
+def test_the_dashboard_reads_the_ledger(tmp_path: Any) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    import io
+    import json
+
+    from optuna.storages import RDBStorage
+
+    study = begin(tmp_path / "run", trials=2)
+    study.run()
+    study.close()
+    serve = dashboard.wsgi(RDBStorage(f"sqlite:///{tmp_path / 'run' / 'ledger.db'}"))
+    request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/studies/1", "QUERY_STRING": "", "SERVER_NAME": "here"}
+    request |= {
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": io.StringIO(),
+    }
+    answer = json.loads(b"".join(serve(request, lambda status, headers, error=None: None)))
+    assert answer["name"] == "run"
+    assert [trial["values"] for trial in answer["trials"]] == [[trial.accuracy] for trial in study.trials]

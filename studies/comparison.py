@@ -1,0 +1,415 @@
+"""Which of several finds more in as many trials, and how sure is that? Runs over several seeds, compared.
+
+Runs whose settings are equal but for the seed are one contestant. Every run is judged after the same number of trials,
+failed and pruned ones included; a trial is the unit of the budget, so runs with different pruners spend different time
+in it.
+
+Means come with their standard error over seeds and with bootstrap intervals; differences are taken seed by seed, and
+whole seeds are resampled (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*). Percentile intervals are too
+narrow for the handful of seeds that a person has, so their levels are moved outwards as far as Student's t asks for:
+the expanded percentile interval of Hesterberg 2015, arXiv:1411.5279.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from searchspaces import UserError
+
+if TYPE_CHECKING:
+    from searchspaces import Architecture
+    from studies.manifest import Manifest
+    from studies.study import Study
+
+Floats = npt.NDArray[np.float64]
+Measure = Literal["accuracy", "regret"]
+
+RESAMPLES: Final = 10_000
+CONFIDENCE: Final = 0.95
+POINTS: Final = 200
+"""Numbers of trials at which a curve and its band are worked out, at most."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a comparison keeps of a study.
+
+    Attributes:
+        where: what to call it in messages.
+        seed: of the study.
+        strategy: its name.
+        settings: what makes it another contestant: the strategy's settings, the pruner, replicas.
+        conditions: what must be equal for two runs to be comparable, by the name to call it.
+        accuracies: of the trials in the order in which they ended; NaN for pruned and failed ones. Shape (trials,).
+        truths: after each trial, the true accuracy of the network that would be chosen then; NaN before the first
+            complete trial. None where the truth is not known. Shape (trials,).
+    """
+
+    where: str
+    seed: int
+    strategy: str
+    settings: Mapping[str, Any]
+    conditions: Mapping[str, Any]
+    accuracies: Floats
+    truths: Floats | None = None
+
+    @staticmethod
+    def of(study: Study, truth: Callable[[Architecture], float] | None = None, where: str | None = None) -> Run:
+        """Take from a study what a comparison needs; trials that are still running do not count.
+
+        Args:
+            study: finished or not.
+            truth: gives an architecture's true accuracy in [0, 1], where that is known.
+            where: what to call it; by default its folder.
+        """
+        manifest = study.manifest
+        ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+        accuracies = np.full(len(ended), np.nan)
+        truths = np.full(len(ended), np.nan)
+        best: tuple[float, int, int] | None = None
+        for place, trial in enumerate(ended):
+            if trial.state == "complete" and trial.accuracy is not None:
+                accuracies[place] = trial.accuracy
+                rival = -trial.accuracy, trial.cost.macs, trial.number  # as `Study.best` chooses
+                if best is None or rival < best:
+                    best = rival
+                    truths[place:] = truth(trial.architecture) if truth else np.nan
+        return Run(
+            where or str(study.folder or f"{manifest.strategy['name']}, seed {manifest.seed}"),
+            manifest.seed,
+            str(manifest.strategy["name"]),
+            _settings(manifest),
+            _conditions(manifest),
+            accuracies,
+            truths if truth else None,
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A mean over seeds as trials go by, with its interval at each number of trials.
+
+    Attributes:
+        trials: numbers of trials, rising, from the first after which every seed had found something.
+        mean, low, high: in [0, 1]; the interval is NaN with a single seed.
+    """
+
+    trials: tuple[int, ...]
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Runs of the same settings, one for each seed.
+
+    Attributes:
+        name: of the strategy, with the settings that tell it from others of that name.
+        settings: as of its runs.
+        seeds: rising.
+        values: what each seed had reached in the end. Shape (seeds,).
+        mean: of the values.
+        standard_error: of the mean; None with a single seed.
+        interval: of the mean; None with a single seed.
+        curve: the way there.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    values: Floats
+    mean: float
+    standard_error: float | None
+    interval: tuple[float, float] | None
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contestants, compared on the seeds that both have.
+
+    Attributes:
+        first, second: names; the first has the better mean over all its seeds.
+        seeds: how many both have.
+        difference: mean over those of the first's value less the second's; None where there are none.
+        interval: of the difference; None with fewer than two seeds.
+        wins: share of those seeds on which the first is ahead, ties counted half; None where there are none.
+        better: share of the resamples in which the first's mean is ahead, ties counted half: the probability that it is
+            better on average. None with fewer than two seeds.
+    """
+
+    first: str
+    second: str
+    seeds: int
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    wins: float | None = None
+    better: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contestants, best first, and what is between them.
+
+    Attributes:
+        trials: after so many ended trials all are judged.
+        measure: `accuracy` (the best observed so far, more is better) or `regret` (how far the true accuracy of the
+            network chosen is below the best there is, less is better); both in [0, 1].
+        conditions: what all runs share.
+        contestants: best mean first.
+        pairs: each two of them, in that order.
+        resamples: of the bootstrap.
+        confidence: of the intervals.
+        best: the largest true accuracy there is; for regret.
+    """
+
+    trials: int
+    measure: Measure
+    conditions: Mapping[str, Any]
+    contestants: tuple[Contestant, ...]
+    pairs: tuple[Pair, ...]
+    resamples: int = RESAMPLES
+    confidence: float = CONFIDENCE
+    best: float | None = None
+
+
+def compare(
+    runs: Iterable[Run],
+    rng: np.random.Generator,
+    *,
+    trials: int | None = None,
+    best: float | None = None,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare runs by what they had found after as many trials.
+
+    Args:
+        runs: of any number of contestants.
+        rng: the bootstrap's only randomness.
+        trials: after how many; by default as many as the shortest run has.
+        best: the largest true accuracy there is; given, runs are compared by regret, else by observed accuracy.
+        resamples: of the bootstrap.
+
+    Raises:
+        UserError: there is nothing to compare, or runs that cannot be compared; the message says what differs.
+    """
+    runs = list(runs)
+    if not runs:
+        raise UserError("there is no run to compare")
+    _refuse_incomparable(runs)
+    shortest = min(runs, key=lambda run: len(run.accuracies))
+    trials = len(shortest.accuracies) if trials is None else trials
+    if trials < 1 or trials > len(shortest.accuracies):
+        raise UserError(
+            f"cannot compare after {trials} trials: {shortest.where} has {len(shortest.accuracies)} that ended"
+        )
+    bootstrap = _Bootstrap(rng, resamples)
+    contestants = [
+        _contestant(name, sorted(group, key=lambda run: run.seed), trials, best, bootstrap)
+        for name, group in grouped(runs).items()
+    ]
+    contestants.sort(key=lambda each: (each.mean if best is not None else -each.mean, each.name))
+    pairs = [
+        _pair(first, second, best is not None, bootstrap)
+        for place, first in enumerate(contestants)
+        for second in contestants[place + 1 :]
+    ]
+    return Comparison(
+        trials,
+        "accuracy" if best is None else "regret",
+        runs[0].conditions,
+        tuple(contestants),
+        tuple(pairs),
+        resamples,
+        best=best,
+    )
+
+
+def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Contestants by name: the strategy's, with the settings that differ where several have one strategy.
+
+    Raises:
+        UserError: two runs have the same settings and the same seed.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        group = groups.setdefault(json.dumps([run.strategy, run.settings], sort_keys=True, default=str), [])
+        twin = next((each for each in group if each.seed == run.seed), None)
+        if twin is not None:
+            raise UserError(
+                f"{run.where} and {twin.where} are the same {run.strategy} with the same seed, {run.seed}: "
+                "give one of them"
+            )
+        group.append(run)
+    named: dict[str, list[Run]] = {}
+    for group in groups.values():
+        alike = [other[0] for other in groups.values() if other[0].strategy == group[0].strategy]
+        name = _told_apart(group[0], alike)
+        named[name if name not in named else f"{name} ({Path(group[0].where).name})"] = group
+    return named
+
+
+def _told_apart(run: Run, alike: Sequence[Run]) -> str:
+    """The strategy's name, with the values of the settings in which those differ that have it too."""
+    keys = dict.fromkeys(key for each in alike for key in each.settings)
+    missing = object()
+    differing = [key for key in keys if any(each.settings.get(key, missing) != run.settings.get(key) for each in alike)]
+    told = [f"{key} {_short(run.settings.get(key))}" for key in differing if key in run.settings]
+    return " ".join([run.strategy, ", ".join(told)]) if told else run.strategy
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _settings(manifest: Manifest) -> dict[str, Any]:
+    """What a person may vary between contestants."""
+    told = {**manifest.strategy["settings"], "pruner": manifest.pruner, "replicas": manifest.replicas}
+    if manifest.strategy["origin"] != "named":
+        told["from"] = manifest.strategy["origin"]
+    return told
+
+
+def _conditions(manifest: Manifest) -> dict[str, Any]:
+    """What must be the same; the name of the data may differ where the images do not."""
+    described = dict(manifest.estimator["describe"])
+    data = described.pop("data", None)
+    found: dict[str, Any] = {
+        "space": manifest.space["name"],
+        "content of the space": manifest.space["fingerprint"],
+        "task": manifest.task,
+        "budget": manifest.budget,
+        "objectives": dict(manifest.objectives),
+        "estimator": described.pop("name", manifest.estimator["name"]),
+    }
+    if data is not None:
+        found["data"] = data.get("fingerprint", data) if isinstance(data, dict) else data
+    return {**found, **{f"estimator's {key}": value for key, value in described.items()}}
+
+
+def _refuse_incomparable(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        names = dict.fromkeys([*first.conditions, *run.conditions])
+        differing = [name for name in names if first.conditions.get(name) != run.conditions.get(name)]
+        if "estimator" in differing:  # two kinds of estimators differ in every setting
+            differing = [name for name in differing if not name.startswith("estimator's")]
+        if differing:
+            told = "; ".join(
+                f"the {name} is {_short(run.conditions.get(name))} there and {_short(first.conditions.get(name))} here"
+                for name in differing
+            )
+            raise UserError(f"{run.where} cannot be compared with {first.where}: {told}")
+
+
+def _contestant(name: str, runs: Sequence[Run], trials: int, best: float | None, bootstrap: _Bootstrap) -> Contestant:
+    reached = np.array([_reached(run, best)[:trials] for run in runs])  # (seeds, trials)
+    for run, row in zip(runs, reached, strict=True):
+        if np.isnan(row[-1]):
+            raise UserError(f"{run.where} cannot be compared: none of its first {trials} trials is complete")
+    begins = int(np.isnan(reached).sum(axis=1).max())
+    points = np.unique(np.linspace(begins, trials - 1, min(POINTS, trials - begins)).round().astype(int))
+    along = reached[:, points]  # (seeds, points)
+    low, high = bootstrap.interval(along)
+    values = reached[:, -1]
+    several = len(runs) > 1
+    return Contestant(
+        name,
+        runs[0].settings,
+        tuple(run.seed for run in runs),
+        values,
+        float(values.mean()),
+        float(values.std(ddof=1) / math.sqrt(len(values))) if several else None,
+        (float(low[-1]), float(high[-1])) if several else None,
+        Curve(tuple(int(point) + 1 for point in points), along.mean(axis=0), low, high),
+    )
+
+
+def _reached(run: Run, best: float | None) -> Floats:
+    """After each trial: the best observed accuracy so far, or the regret of what would be chosen."""
+    if best is None:
+        reached: Floats = np.fmax.accumulate(run.accuracies)
+        return reached
+    if run.truths is None:
+        raise UserError(f"{run.where} has no regret: the true accuracies are not known")
+    return best - run.truths
+
+
+def _pair(first: Contestant, second: Contestant, less: bool, bootstrap: _Bootstrap) -> Pair:
+    theirs = dict(zip(second.seeds, second.values, strict=True))
+    shared = [(value, theirs[seed]) for seed, value in zip(first.seeds, first.values, strict=True) if seed in theirs]
+    if not shared:
+        return Pair(first.name, second.name, 0)
+    values = np.array(shared)  # (seeds, 2)
+    differences = values[:, 0] - values[:, 1]
+    ahead = -differences if less else differences
+    wins = float(np.mean((ahead > 0) + 0.5 * (ahead == 0)))
+    if len(shared) < 2:
+        return Pair(first.name, second.name, 1, float(differences[0]), wins=wins)
+    means = bootstrap.means(ahead[:, None])[:, 0]
+    means[np.abs(means) < 1e-12] = 0.0  # sums of rounded numbers; accuracies of a million images differ by more
+    low, high = bootstrap.interval(differences[:, None])
+    return Pair(
+        first.name,
+        second.name,
+        len(shared),
+        float(differences.mean()),
+        (float(low[0]), float(high[0])),
+        wins,
+        float(np.mean((means > 0) + 0.5 * (means == 0))),
+    )
+
+
+@dataclass
+class _Bootstrap:
+    """Means of resampled seeds. The same resamples for all that have as many seeds, so that what is compared is paired.
+
+    Attributes:
+        rng: draws the resamples.
+        resamples: how many.
+    """
+
+    rng: np.random.Generator
+    resamples: int
+    _drawn: dict[int, Floats] = field(default_factory=dict)
+
+    def means(self, values: Floats) -> Floats:
+        """Means over resampled rows.
+
+        Args:
+            values: shape (seeds, columns).
+
+        Returns:
+            shape (resamples, columns).
+        """
+        seeds = len(values)
+        if seeds not in self._drawn:  # how often each seed is drawn, as a share
+            self._drawn[seeds] = self.rng.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
+        means: Floats = self._drawn[seeds] @ values
+        return means
+
+    def interval(self, values: Floats) -> tuple[Floats, Floats]:
+        """The expanded percentile interval of the mean of each column; NaN with a single row.
+
+        Args:
+            values: shape (seeds, columns).
+        """
+        seeds = len(values)
+        if seeds < 2:
+            return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+        from scipy.special import ndtr, stdtrit
+
+        outwards = math.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, (1 + CONFIDENCE) / 2)
+        level = float(ndtr(-outwards))
+        low, high = np.quantile(self.means(values), [level, 1 - level], axis=0)
+        return low, high

@@ -1,0 +1,121 @@
+"""Where spaces, strategies and estimators come from: a name in our tables, a person's file, or memory.
+
+Only what has a name of ours can be made again from a run folder. The origin of anything else is kept as text for a
+person to read, and is never loaded: it must be given again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from estimators import make_estimator
+from searchspaces import SPACES, Feasible, UserError, load_object, load_space, space_named
+from strategies import make_strategy
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from searchspaces import Budget, SearchSpace, Task
+    from strategies import Strategy
+
+NAMED: Final = "named"
+"""The origin of what is found by its name in our own tables."""
+MEMORY: Final = "an object"
+"""The origin of what was given as an object; any other origin is the `file.py:object` that a person typed."""
+
+
+def under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
+    """The part of a space that fits; the space itself where there is no budget."""
+    under: Callable[[Budget, Task], SearchSpace] | None = getattr(space, "under", None)
+    if budget is None:
+        return space
+    if under is None:
+        raise UserError(f"space {space.name} knows no budgets: it has no under(budget, task)")
+    return under(budget, task)
+
+
+def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
+    """Where a space comes from, for the manifest, and the space."""
+    space = load_space(given)
+    if isinstance(space, Feasible):
+        raise UserError("give a study the whole space and the budget, not the part of the space that fits")
+    if space.name in SPACES and space == space_named(space.name):
+        return NAMED, space
+    return given if isinstance(given, str) else MEMORY, space
+
+
+def strategy_from(
+    given: str | Strategy | Callable[..., Strategy], space: SearchSpace, trials: int, settings: Mapping[str, Any]
+) -> tuple[str, Callable[[], Strategy]]:
+    """Where a strategy comes from, and a function that makes it afresh, with nothing told."""
+    if isinstance(given, str) and ".py:" not in given:
+        name = given
+        return NAMED, lambda: make_strategy(name, space, trials, **settings)
+    origin = given if isinstance(given, str) else MEMORY
+    found: Any = load_object(given) if isinstance(given, str) else given
+    if makes(found):
+        return origin, lambda: cast("Strategy", _made(found, origin, space, **settings))
+    if not hasattr(found, "ask"):
+        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask and makes nothing that has")
+    if settings:
+        raise UserError(f"strategy {origin} is made already; it takes no settings")
+    return origin, lambda: cast("Strategy", copy.deepcopy(found))
+
+
+def estimator_from(
+    given: str | Estimator | Callable[..., Estimator], data: str, device: str, settings: Mapping[str, Any]
+) -> tuple[str, Estimator]:
+    """Where an estimator comes from, and the estimator."""
+    if isinstance(given, str) and ".py:" not in given:
+        return NAMED, make_estimator(given, data, device, **settings)
+    origin = given if isinstance(given, str) else MEMORY
+    found: Any = load_object(given) if isinstance(given, str) else given
+    if makes(found):
+        found = _made(found, origin, **settings)
+    elif settings:
+        raise UserError(f"estimator {origin} is made already; it takes no settings")
+    if not hasattr(found, "estimate") or not hasattr(found, "describe"):
+        raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe")
+    return origin, cast("Estimator", found)
+
+
+def makes(given: Any) -> bool:
+    """Whether it names or is what makes a strategy or an estimator, and so takes settings."""
+    if isinstance(given, str | type):
+        return True
+    return callable(given) and not hasattr(given, "ask") and not hasattr(given, "estimate")
+
+
+def _made(factory: Callable[..., Any], origin: str, *arguments: Any, **settings: Any) -> Any:
+    try:
+        return factory(*arguments, **settings)
+    except TypeError as error:
+        raise UserError(f"{origin}: {getattr(factory, '__name__', factory)} cannot be made: {error}") from error
+
+
+def name_of(strategy: Any) -> str:
+    """What the manifest calls a strategy."""
+    if isinstance(strategy, str):
+        return strategy.rpartition(":")[2] if ".py:" in strategy else strategy
+    return str(getattr(strategy, "__name__", type(strategy).__name__))
+
+
+def whole_path(given: str) -> str:
+    """A path that another working directory understands too; what is no path stays as it is."""
+    kind, _, file = given.partition(":") if given.startswith("table:") else ("", "", given)
+    if file in ("", "digits") or ".py:" in file or not Path(file).expanduser().exists():
+        return given
+    whole = str(Path(file).expanduser().resolve())
+    return f"{kind}:{whole}" if kind else whole
+
+
+def again(origin: str, what: str, place: Path) -> UserError:
+    """Law: nothing in a run folder may run code."""
+    came = f"came from {origin}" if origin != MEMORY else "was an object in memory"
+    flag = origin if origin != MEMORY else "FILE.py:OBJECT"
+    return UserError(
+        f"the {what} of {place} {came}, and a run folder never runs code; give it again: "
+        f"--{what} {flag}, or in Python Study.open({str(place)!r}, {what}=...)"
+    )
