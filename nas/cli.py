@@ -364,12 +364,12 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
 
     best = study.best if any(trial.state == "complete" for trial in study.trials) else None
     display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet)
+    interrupted = False
     try:
         with display:
             go_on(study, trials, limit_s, on_event=display)
     except KeyboardInterrupt:
-        if display.ended is None:  # before the study had begun
-            raise
+        interrupted = True  # the ledger is in order: what ended is kept, what was under way is run again
     document = study_document(study)
     if display.ended is not None:
         document["ended"] = {"kind": display.ended.kind, "reason": display.ended.reason}
@@ -377,7 +377,7 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
         _print_json(document)
     else:
         show_result(document, console)
-    if display.ended is not None and display.ended.kind == "interrupted":
+    if interrupted:
         _say(f"interrupted; go on with: {resume_command(study, trials)}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)
 
