@@ -44,10 +44,11 @@ def pareto_html(study: Study, x: str = "macs") -> str:
         UserError: there is no such cost.
     """
     notes = [
-        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it.",
-        "Accuracy is that of the proxy training, good for ranking and not for quoting; classic networks are marked by "
-        "their cost alone, since none was trained here.",
+        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
     ]
+    notes.append("Accuracy is that of the proxy training: good for ranking, not for quoting.")
+    if study.space.references:
+        notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
     return page(pareto_figure(study, x), "pareto", f"{study.manifest.study}: accuracy against {x}", notes)
 
 
@@ -66,18 +67,21 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     top = len(others) + 0.6 * max((line for _, _, line in references), default=0)  # of the strip, in rows
     rows = top + bool(references)
     strip = min(0.055 * rows, 0.4)
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[1 - strip, strip], vertical_spacing=0.02)
+    heights = [1 - strip, strip] if rows else [1.0]
+    figure = make_subplots(rows=len(heights), shared_xaxes=True, row_heights=heights, vertical_spacing=0.02)
     _draw_trials(figure, study, complete, x, right if bound is None else float(bound.upper))
     for row, (state, several) in enumerate(others):
         _draw_ticks(figure, several, x, state, row)
     _draw_references(figure, references, len(others))
     _draw_budget(figure, bound, right)
-    _dress(figure, study, complete, x, (left, right))
-    names = [state for state, _ in others] + ["references"] * bool(references)
-    figure.update_yaxes(
-        row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, max(rows, 1) - 0.5], ticks="",
-        showgrid=False, showline=False, fixedrange=True, tickfont={"color": FAINT, "size": 12},
-    )  # fmt: skip
+    _dress(figure, study, complete, (left, right))
+    figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=len(heights), col=1)
+    if rows:
+        names = [state for state, _ in others] + ["references"] * bool(references)
+        figure.update_yaxes(
+            row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, rows - 0.5], ticks="",
+            showgrid=False, showline=False, fixedrange=True, tickfont={"color": FAINT, "size": 12},
+        )  # fmt: skip
     return figure
 
 
@@ -212,7 +216,7 @@ def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, i
         figure.add_vline(x=cost, line=line, opacity=0.4, layer="below", row=1, col=1, exclude_empty_subplots=False)
 
 
-def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, view: tuple[float, float]) -> None:
+def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float]) -> None:
     """Titles, axes and legend."""
     manifest = study.manifest
     about = [
@@ -227,7 +231,6 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, v
     title = f"{manifest.space['name']}" + (f" within {_bounds(study.budget)}" if study.budget else "")
     figure.update_layout(layout(heading(title, " · ".join(map(str, about)))))
     figure.update_xaxes(range=list(view), gridcolor=GRID, zeroline=False, tickformat="~s")
-    figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=2, col=1)
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(title={"text": "validation accuracy", "font": {"size": 14}}, tickformat=".1~%", row=1, col=1)
     if not complete:
@@ -240,7 +243,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, v
     low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
     span = max(high - low, 0.01)
     bottom = max(accuracies[0], low - 0.5 * span) - 0.06 * span
-    figure.update_yaxes(range=[bottom, high + 0.14 * span], row=1, col=1)
+    figure.update_yaxes(range=[bottom, min(high + 0.14 * span, 1 + 0.06 * span)], row=1, col=1)
     hidden = sum(accuracy < bottom for accuracy in accuracies)
     if hidden:
         figure.add_annotation(
