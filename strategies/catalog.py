@@ -19,6 +19,47 @@ if TYPE_CHECKING:
 OPTUNA: Final = "optuna:"  # before the class name of a sampler
 
 
+def _rl(
+    space: SearchSpace,
+    *,
+    trials: int = 200,
+    algorithm: str = "ppo",
+    batch: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    clip: float = 0.2,
+    entropy: float = 0.01,
+    baseline: float = 0.95,
+    hidden: int = 64,
+    seed: int = 0,
+    reward: str = "accuracy",
+    target: int | str | None = None,
+    alpha: float = -0.07,
+    beta: float = -0.07,
+    repeat: bool = False,
+) -> Strategy:
+    from strategies.rl import RLController
+
+    return RLController(
+        space,
+        trials=trials,
+        algorithm=algorithm,
+        batch=batch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        clip=clip,
+        entropy=entropy,
+        baseline=baseline,
+        hidden=hidden,
+        seed=seed,
+        reward=reward,
+        target=target,
+        alpha=alpha,
+        beta=beta,
+        repeat=repeat,
+    )
+
+
 def _tpe(
     space: SearchSpace,
     *,
@@ -39,6 +80,7 @@ STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
     "evolution": RegularizedEvolution,
     "pareto": ParetoEvolution,
     "random": RandomSearch,
+    "rl": _rl,
     "tpe": _tpe,
 }
 
