@@ -239,8 +239,9 @@ class Space:
         if len(set(labels)) != len(labels):
             raise UserError(f"space {name}: two stages have the same name: {labels}")
         for key, value in shared.items():
-            if not any(key in cell_params(cell) for part in self._parts for cell in part.stage.cells):
-                raise UserError(f"space {name}: no cell takes {key!r}")
+            open_to = (part for part in self._parts if key not in part.stage.fields)
+            if not any(key in cell_params(cell) for part in open_to for cell in part.stage.cells):
+                raise UserError(f"space {name}: no cell takes {key!r}, or every stage sets it for itself")
             if isinstance(value, Choice) and value.per_block:
                 raise UserError(f"space {name}: {key} is shared by the whole space: use choice(...)")
         self._shared = [Decision(key, value.options) for key, value in shared.items() if isinstance(value, Choice)]

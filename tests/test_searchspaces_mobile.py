@@ -21,6 +21,7 @@ from searchspaces import (
     per_block,
     space_named,
 )
+from searchspaces.errors import UserError
 from searchspaces.layers import Act, Chain, Conv, leaves
 
 SMALL = Task(32, 3, 10)
@@ -144,6 +145,12 @@ def test_activations_can_be_open_anywhere_and_cost_nothing(shared, first, second
         if isinstance(node, Act)
     }
     assert kinds >= set(OPEN if second is None or len(second.options) > 2 else ("relu", "mish"))
+
+
+def test_a_shared_choice_that_every_stage_overrides_is_refused():
+    fixed = [Stage(conv_stem, width=8, act="relu"), Stage(conv_head, width=16, act="relu")]
+    with pytest.raises(UserError, match="every stage sets it"):
+        Space("idle", stages=fixed[:1], head=fixed[1], act=choice("relu", "silu"))
 
 
 def test_activations_are_what_is_built_and_counted():
