@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from searchspaces.classic import Classic
-from searchspaces.classics import dense, inception, mobile, plain, regnet, residual
+from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
 from searchspaces.errors import UserError, nearest
 from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
 from searchspaces.mixed import mixed_space
+from searchspaces.nasnet import NASNetSpace, nasnet_space
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.space import SearchSpace, Space
 
-SPACES: Final[dict[str, Callable[[], Space]]] = {
+SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
     "mbconv": mbconv_space,
     "mbconv-blocks": mbconv_blocks_space,
     "mobilenetv3": mobilenetv3_space,
@@ -27,6 +28,7 @@ SPACES: Final[dict[str, Callable[[], Space]]] = {
     "resnet-cifar": resnet_cifar_space,
     "inception": inception_space,
     "mixed": mixed_space,
+    "nasnet": nasnet_space,
 }
 
 
@@ -37,11 +39,12 @@ CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
     **plain.NETWORKS,
     **dense.NETWORKS,
     **inception.NETWORKS,
+    **wired.NETWORKS,
 }
 
 
 @cache
-def space_named(name: str) -> Space:
+def space_named(name: str) -> SearchSpace:
     """One of our own spaces, by name; never loads a file.
 
     Raises:
@@ -65,7 +68,7 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
     found = load_object(given)
     if callable(found) and not isinstance(found, type):
         found = found()
-    if not isinstance(found, Space):
+    if not isinstance(found, Space | NASNetSpace):
         raise UserError(f"{given} is a {type(found).__name__}, not a Space")
     return found
 

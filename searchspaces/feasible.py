@@ -4,15 +4,18 @@ A chain of stages is an automaton whose states are feature-map shapes, and addit
 are binned; for each state, `ways[r]` says in how many ways the chain can be finished within r bins (dynamic programming
 from the end). Bins rounded down give a slight superset, which is sampled uniformly and whose few members over the edge
 are rejected by their true cost: what is left is uniform. Bins rounded both ways bracket the count; bins of one make it
-exact. Other bounds of the same budget are met by rejection. Spaces that are no chains are sampled by rejection alone.
+exact. Other bounds of the same budget are met by rejection.
+
+Of spaces that are no chains, what is known is what some draws say: they are sampled by rejection, counts are estimates,
+and the smallest and largest costs are those that were found (`Feasible.exact` is false, `Count.draws` says how many).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from math import gcd
+from functools import cached_property, lru_cache, reduce
+from math import ceil, floor, gcd, sqrt
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +25,7 @@ from searchspaces.cost import ADDITIVE_COSTS, COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.layers import Node
-from searchspaces.space import Architecture, Move, Space, State
+from searchspaces.space import Architecture, Move, SearchSpace, Space, State
 from searchspaces.stage import Scale
 from searchspaces.task import Task
 
@@ -30,7 +33,9 @@ SAMPLE_BINS: Final = 1 << 13
 COUNT_BINS: Final = 1 << 18
 """Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two."""
 MAX_DRAWS: Final = 10_000
-"""Draws without a hit after which sampling gives up."""
+"""Draws without a hit after which sampling gives up; a quarter of them where the space is no chain."""
+DRAWS: Final = 400
+"""Draws from a space that is no chain, from which its costs and counts are estimated."""
 _SEARCHED: Final = 2_000
 """States that are looked at before a prefix is taken to have no completion."""
 
@@ -42,11 +47,13 @@ class Count:
     Attributes:
         low, high: both inclusive; equal where the count is exact.
         of: how many there are without the budget.
+        draws: 0 where it was counted; else the draws it was estimated from, with 95% confidence.
     """
 
     low: int
     high: int
     of: int
+    draws: int = 0
 
     @property
     def share(self) -> float:
@@ -63,6 +70,10 @@ class Count:
 class Feasible:
     """What of a space fits a budget on a task; the same kind of thing as a space.
 
+    Attributes:
+        smallest, largest: the least and the most of each cost in the whole space; in the part of it that was looked at
+            where `exact` is false.
+
     Args:
         space: the whole of it.
         budget: its percents are of the space's largest costs.
@@ -72,10 +83,10 @@ class Feasible:
         UserError: if nothing fits; the message has the space's smallest costs.
     """
 
-    def __init__(self, space: Space, budget: Budget, task: Task) -> None:
+    def __init__(self, space: SearchSpace, budget: Budget, task: Task) -> None:
         self.space, self.task = space, task
         self.name = space.name
-        self._graph = _Automaton(space, task)
+        self._graph = _Automaton(space, task) if isinstance(space, Space) else _Drawn(space, task)
         extremes = {name: self._graph.extremes(name) for name in COSTS}
         self.smallest = Cost(**{name: low for name, (low, _) in extremes.items()})
         self.largest = Cost(**{name: high for name, (_, high) in extremes.items()})
@@ -84,18 +95,32 @@ class Feasible:
             low, high = extremes[bound.cost]
             if bound.upper < low or bound.lower > high:
                 raise UserError(
-                    f"budget {budget}: no architecture of {space.name} fits on {task}; its {bound.cost} go from "
-                    f"{human(low)} ({low:,}) to {human(high)} ({high:,})"
+                    f"budget {budget}: no architecture of {space.name} fits on {task}; {self._said_extremes(bound)}"
                 )
-        self._bound = self._sampled_bound()
+        self._bound = self._sampled_bound(self._graph) if isinstance(self._graph, _Automaton) else None
         self._within: dict[object, bool] = {}
+        if isinstance(self._graph, _Drawn) and not self._graph.fitting(self.budget):
+            self.sample(np.random.default_rng(0))  # something must fit
 
-    def _sampled_bound(self) -> Bound | None:
+    def _said_extremes(self, *bounds: Bound) -> str:
+        """From where to where the bounded costs go in the whole space."""
+        said = []
+        for bound in bounds or self.budget.bounds:
+            low, high = getattr(self.smallest, bound.cost), getattr(self.largest, bound.cost)
+            said.append(f"its {bound.cost} go from {human(low)} ({low:,}) to {human(high)} ({high:,})")
+        return "; ".join(said) + ("" if self.exact else f", as far as {DRAWS} draws tell")
+
+    @property
+    def exact(self) -> bool:
+        """Whether costs and counts are known, and not estimated from draws."""
+        return isinstance(self._graph, _Automaton)
+
+    def _sampled_bound(self, graph: _Automaton) -> Bound | None:
         """The additive bound that leaves least: it is sampled by dynamic programming, the others by rejection."""
         additive = [bound for bound in self.budget.bounds if bound.cost in ADDITIVE_COSTS]
         if len(additive) <= 1:
             return additive[0] if additive else None
-        return min(additive, key=lambda bound: self._graph.ways(bound, SAMPLE_BINS).total)
+        return min(additive, key=lambda bound: graph.ways(bound, SAMPLE_BINS).total)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -112,7 +137,10 @@ class Feasible:
 
         Exact where the budget has one additive bound and the bins can be of one; with one additive bound otherwise a
         bracket, the narrower the more bins; with several bounds, or a bound on the peak, only an upper end (low is 0).
+        An estimate where the space is no chain.
         """
+        if isinstance(self._graph, _Drawn):
+            return self._graph.count(self.budget)
         if self._bound is None:
             return Count(0, self.space.size, self.space.size)
         low, high = self._graph.count(self._bound, bins)
@@ -163,18 +191,20 @@ class Feasible:
         Raises:
             UserError: if bounded draws found none.
         """
-        for _ in range(MAX_DRAWS):
-            found = self.space.sample(rng) if self._bound is None else self._draw(rng)
+        draws = MAX_DRAWS if self.exact else MAX_DRAWS // 4
+        for _ in range(draws):
+            found = self._draw(rng)
             if self.budget.admits(found.cost(self.task)):
                 return found
         raise UserError(
-            f"budget {self.budget}: none of {MAX_DRAWS:,} draws from {self.space.name} fits on {self.task}; "
-            "if something does, it is too rare to be found: widen the budget"
+            f"budget {self.budget}: none of {draws:,} draws from {self.space.name} fits on {self.task}; if something "
+            f"does, it is too rare to be found: widen the budget ({self._said_extremes()})"
         )
 
     def _draw(self, rng: np.random.Generator) -> Architecture:
-        assert self._bound is not None
-        return self.space.grouped(self._graph.ways(self._bound, SAMPLE_BINS).draw(rng))
+        if self._bound is None or not isinstance(self._graph, _Automaton):
+            return self.space.sample(rng)
+        return self._graph.space.grouped(self._graph.ways(self._bound, SAMPLE_BINS).draw(rng))
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
         """A different architecture that fits: one decision away where that was found, otherwise the fewest found.
@@ -200,7 +230,8 @@ class Feasible:
         """The first decision still open, with the options after which some network still fits.
 
         Exact with upper bounds or one bound; where several bounds or a band leave so little that 2,000 states do not
-        decide, an option may be missing, but none is offered that leads nowhere.
+        decide, an option may be missing, but none is offered that leads nowhere. Where the space is no chain, options
+        are those for which a completion that fits was found in a few tries.
         """
         decision = self.space.next_decision(prefix)
         if decision is None:
@@ -209,6 +240,8 @@ class Feasible:
         return Decision(decision.name, tuple(fits))
 
     def _completable(self, prefix: Mapping[str, Value]) -> bool:
+        if isinstance(self._graph, _Drawn):
+            return self._graph.completable(prefix, self.budget)
         key = frozenset(prefix.items())
         if key not in self._within:
             if len(self._within) > 1 << 16:
@@ -241,6 +274,64 @@ class Feasible:
 
     def __repr__(self) -> str:
         return f"Feasible({self.space!r}, {self.budget}, {self.task})"
+
+
+class _Drawn:
+    """A space that is no chain on a task: what some draws from it tell."""
+
+    def __init__(self, space: SearchSpace, task: Task) -> None:
+        self.space, self.task = space, task
+        self._costs, self._members = _drawn(space, task)
+        self._completions: dict[tuple[frozenset[tuple[str, Value]], Budget], dict[str, Value]] = {}
+
+    def extremes(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest cost among all that is known."""
+        known = [getattr(cost, name) for cost in (*self._costs, *(cost for _, cost in self._members))]
+        return min(known), max(known)
+
+    def fitting(self, budget: Budget) -> bool:
+        """Whether something known fits."""
+        return any(map(budget.admits, self._costs)) or any(budget.admits(cost) for _, cost in self._members)
+
+    def count(self, budget: Budget) -> Count:
+        """How many fit: Wilson's interval (1927) of the share that does, at 95%."""
+        hits, draws, z = sum(map(budget.admits, self._costs)), len(self._costs), 1.96
+        middle = (hits + z * z / 2) / (draws + z * z)
+        half = z / (draws + z * z) * sqrt(hits * (draws - hits) / draws + z * z / 4)
+        low = floor(max(0.0, middle - half) * self.space.size) if hits else 1
+        high = ceil(min(1.0, middle + half) * self.space.size) if hits < draws else self.space.size
+        return Count(low, high, self.space.size, draws)
+
+    def completable(self, prefix: Mapping[str, Value], budget: Budget, tries: int = 8) -> bool:
+        """Whether a completion that fits is found near the one that is known of all choices but the last."""
+        key = (frozenset(prefix.items()), budget)
+        if key not in self._completions:
+            before = frozenset(list(prefix.items())[:-1])
+            near = self._completions.get((before, budget), {})
+            rng = np.random.default_rng(0)
+            for attempt in range(tries):
+                taken = self._completed({**near, **prefix} if attempt == 0 else prefix, rng)
+                if budget.admits(self.space.architecture(taken).cost(self.task)):
+                    if len(self._completions) > 1 << 16:
+                        self._completions.clear()
+                    self._completions[key] = taken
+                    break
+        return key in self._completions
+
+    def _completed(self, prefix: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
+        """The choices given, and random ones for what is open besides."""
+        taken = dict(prefix)
+        while (decision := self.space.next_decision(taken)) is not None:
+            taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+        return taken
+
+
+@lru_cache(maxsize=16)
+def _drawn(space: SearchSpace, task: Task) -> tuple[list[Cost], list[tuple[Architecture, Cost]]]:
+    """Costs of some draws, always the same ones, and members that are known by name or as the space's extremes."""
+    rng = np.random.default_rng(0)
+    named = [*space.references.values(), *getattr(space, "extremes", ())]
+    return [space.sample(rng).cost(task) for _ in range(DRAWS)], [(each, each.cost(task)) for each in named]
 
 
 class _Automaton:

@@ -1,0 +1,408 @@
+"""Cells with free wiring, as in NASNet, AmoebaNet and PNASNet, and the networks stacked from them.
+
+Zoph 2018, arXiv:1707.07012, sec. 3; Real 2019, arXiv:1802.01548, sec. 3; Liu 2018, arXiv:1712.00559. A cell has two
+inputs, the outputs of the last cell and of the one before. Each of its pairs applies two operations to two states
+(inputs or earlier pairs) and adds the results. States that no pair uses are side by side in the output, and so may be
+used ones: the published NASNet-A, AmoebaNet-A and PNASNet-5 have some. Layers are those of the authors' code
+(tensorflow/models, tensorflow/tpu), convolutions in it padded symmetrically. Left out: combination by concatenation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from typing import Final
+
+import numpy as np
+
+from searchspaces.layers import (
+    Act,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    DropPath,
+    Flatten,
+    GlobalPool,
+    Graph,
+    Identity,
+    Linear,
+    Node,
+    Norm,
+    Pool,
+    Shift,
+    Step,
+)
+from searchspaces.space import random_below
+from searchspaces.task import Task
+
+Half = tuple[int, str]
+"""A state (0: the last cell, 1: the one before, 2: the first pair, ...) and the operation on it."""
+
+OPERATIONS: Final = (
+    "identity", "1x1", "3x3", "1x3+3x1", "1x7+7x1", "dil3x3", "sep3x3", "sep5x5", "sep7x7",
+    "avg3x3", "max3x3", "max5x5", "max7x7",
+)  # fmt: skip
+"""NASNet's (1707.07012, sec. 3). Plain, factorised and dilated convolutions are bottlenecks, separable ones are twice.
+An identity that must halve the image is a strided 1x1 convolution."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a cell computes.
+
+    Attributes:
+        pairs: two halves each; they may use any other pair, but not in circles.
+        kept: used states that are part of the output all the same.
+    """
+
+    pairs: tuple[tuple[Half, Half], ...]
+    kept: tuple[int, ...] = ()
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """States that some pair uses."""
+        return frozenset(state for pair in self.pairs for state, _ in pair)
+
+    @cached_property
+    def outputs(self) -> tuple[int, ...]:
+        """States that are side by side in the output."""
+        return tuple(s for s in range(len(self.pairs) + 2) if s not in self.used or s in self.kept)
+
+    def canonical(self) -> Wiring:
+        """The same cell, written in the one way that all cells equal to it are written in.
+
+        Equal are cells that differ only in the order of the halves of a pair and in the order of the pairs. The one
+        way is the smallest: the first pair is the smallest of those that use no other, and so on.
+        """
+        count = len(self.pairs)
+        found: list[tuple[tuple[tuple[Half, Half], ...], tuple[int, ...]]] = []
+
+        def grow(new: dict[int, int], written: tuple[tuple[Half, Half], ...]) -> None:
+            if len(written) == count:
+                found.append((written, tuple(sorted(new[state] for state in self.kept if state in self.used))))
+                return
+            ready = []
+            for index, ((a, op_a), (b, op_b)) in enumerate(self.pairs):
+                if index + 2 not in new and a in new and b in new:
+                    one, two = (new[a], op_a), (new[b], op_b)
+                    ready.append(((one, two) if one <= two else (two, one), index))
+            smallest = min(ready)[0]
+            for pair, index in ready:  # equal ones differ, if at all, in who uses them
+                if pair == smallest:
+                    grow({**new, index + 2: len(written) + 2}, (*written, pair))
+
+        grow({0: 0, 1: 1}, ())
+        return Wiring(*min(found))
+
+    def downstream(self, index: int) -> set[int]:
+        """The state of a pair and all states that use it, directly or not."""
+        reached = {index + 2}
+        for _ in self.pairs:
+            reached |= {i + 2 for i, pair in enumerate(self.pairs) if any(state in reached for state, _ in pair)}
+        return reached
+
+
+class Wirings:
+    """All different cells of so many pairs: how many there are, and one of them at random.
+
+    A pattern says which pairs each pair uses. Summed over the patterns and their symmetries, the labellings (inputs,
+    operations, kept states) that a symmetry leaves as they are, over the orders in which the pattern can be written,
+    are the number of different cells (Burnside's lemma); one drawn from that sum is any of them with equal chance.
+
+    Args:
+        pairs: in a cell.
+        operations: on pairs.
+        input_operations: on the cell's inputs.
+
+    >>> Wirings(1, ("a",), ("a",)).count  # 0+0, 1+1, each with the used input kept or not; 0+1 with any of 4
+    8
+    """
+
+    def __init__(self, pairs: int, operations: tuple[str, ...], input_operations: tuple[str, ...]) -> None:
+        self.pairs, self.operations, self.input_operations = pairs, operations, input_operations
+
+    @cached_property
+    def _table(self) -> tuple[list[tuple[_Pattern, tuple[int, ...]]], list[int], int]:
+        """Patterns with a symmetry each, their summed weights, and what all weights are multiplied by."""
+        cases = [(pattern, turn, orders) for pattern, turns, orders in _patterns(self.pairs) for turn in turns]
+        common = math.lcm(*(orders for _, _, orders in cases))
+        weights = (self._labellings(pattern, turn) * common // orders for pattern, turn, orders in cases)
+        return [(pattern, turn) for pattern, turn, _ in cases], list(itertools.accumulate(weights)), common
+
+    @property
+    def count(self) -> int:
+        """How many different cells there are."""
+        _, sums, common = self._table
+        return sums[-1] // common
+
+    def _labellings(self, pattern: _Pattern, turn: tuple[int, ...]) -> int:
+        """Labellings that a symmetry leaves as they are, those with inputs 0 and 1 kept or not among them."""
+        ops, cycles = len(self.operations), _cycles(turn)
+
+        def without_inputs(halves: int) -> int:
+            """Inputs and operations, if only so many halves on the cell's inputs are to be had."""
+            ways = 1
+            for cycle in cycles:
+                uses = pattern[cycle[0]]
+                if not uses:
+                    ways *= halves * (halves + 1) // 2
+                elif len(uses) == 1:
+                    ways *= halves * ops + ops * (ops + 1) // 2
+                else:
+                    ways *= ops if _swapped(turn, cycle, uses) else ops * ops
+            return ways
+
+        one, none = without_inputs(len(self.input_operations)), without_inputs(0)
+        both = without_inputs(2 * len(self.input_operations))
+        used = set(itertools.chain.from_iterable(pattern))
+        # each used input is kept or not: the sum over the sets of kept inputs, by inclusion and exclusion
+        return (4 * both - 4 * one + none) << sum(cycle[0] in used for cycle in cycles)
+
+    def draw(self, rng: np.random.Generator) -> Wiring:
+        """One of them, each equally likely."""
+        cases, sums, _ = self._table
+        pattern, turn = cases[bisect_right(sums, random_below(sums[-1], rng))]
+        cycles = _cycles(turn)
+        while True:
+            pairs: list[tuple[Half, Half]] = [((0, ""), (0, ""))] * self.pairs
+            for cycle in cycles:
+                pair = self._pair(pattern[cycle[0]], _swapped(turn, cycle, pattern[cycle[0]]), rng)
+                for index in cycle:
+                    pairs[index] = pair
+                    (a, op_a), (b, op_b) = pair
+                    pair = (turn[a - 2] + 2 if a > 1 else a, op_a), (turn[b - 2] + 2 if b > 1 else b, op_b)
+            used = {state for pair in pairs for state, _ in pair}
+            kept = [state for state in (0, 1) if rng.integers(2)]
+            if used.issuperset(kept):
+                break
+        for cycle in cycles:
+            if cycle[0] + 2 in used and rng.integers(2):
+                kept += [index + 2 for index in cycle]
+        return Wiring(tuple(pairs), tuple(kept)).canonical()
+
+    def _pair(self, uses: tuple[int, ...], swapped: bool, rng: np.random.Generator) -> tuple[Half, Half]:
+        """Inputs and operations of a pair that uses those pairs, each equally likely."""
+        ops = self.operations
+        if len(uses) == 2:
+            first = ops[rng.integers(len(ops))]
+            second = first if swapped else ops[rng.integers(len(ops))]
+            return (uses[0] + 2, first), (uses[1] + 2, second)
+        inputs = [(state, op) for state in (0, 1) for op in self.input_operations]
+        if not uses:
+            return _unordered(inputs, int(rng.integers(len(inputs) * (len(inputs) + 1) // 2)))
+        halves = [(uses[0] + 2, op) for op in ops]
+        index = int(rng.integers(len(inputs) * len(ops) + len(ops) * (len(ops) + 1) // 2))
+        if index < len(inputs) * len(ops):
+            return inputs[index // len(ops)], halves[index % len(ops)]
+        return _unordered(halves, index - len(inputs) * len(ops))
+
+
+def _unordered(halves: list[Half], index: int) -> tuple[Half, Half]:
+    """The pair with that number among the unordered ones, one half possibly twice."""
+    larger = (math.isqrt(8 * index + 1) - 1) // 2
+    return halves[larger], halves[index - larger * (larger + 1) // 2]
+
+
+_Pattern = tuple[tuple[int, ...], ...]
+"""For each pair, the one or two earlier pairs that it uses."""
+
+
+@cache
+def _patterns(pairs: int) -> list[tuple[_Pattern, list[tuple[int, ...]], int]]:
+    """All patterns, each with its symmetries and the number of orders in which its pairs can be written."""
+    choices = ([c for size in range(3) for c in itertools.combinations(range(index), size)] for index in range(pairs))
+    return [(p, _symmetries(p), _orders(p, frozenset())) for p in itertools.product(*choices)]
+
+
+def _symmetries(pattern: _Pattern) -> list[tuple[int, ...]]:
+    uses = [set(each) for each in pattern]
+    turns = itertools.permutations(range(len(pattern)))
+    return [turn for turn in turns if all({turn[u] for u in uses[p]} == uses[turn[p]] for p in range(len(pattern)))]
+
+
+@lru_cache(maxsize=1 << 16)
+def _orders(pattern: _Pattern, written: frozenset[int]) -> int:
+    if len(written) == len(pattern):
+        return 1
+    ready = (p for p in range(len(pattern)) if p not in written and written.issuperset(pattern[p]))
+    return sum(_orders(pattern, written | {p}) for p in ready)
+
+
+@lru_cache(maxsize=1 << 10)
+def _cycles(turn: tuple[int, ...]) -> list[list[int]]:
+    """The pairs that a symmetry takes around, each list in its order."""
+    cycles: list[list[int]] = []
+    for start in range(len(turn)):
+        if not any(start in cycle for cycle in cycles):
+            cycle = [start]
+            while turn[cycle[-1]] != start:
+                cycle.append(turn[cycle[-1]])
+            cycles.append(cycle)
+    return cycles
+
+
+def _swapped(turn: tuple[int, ...], cycle: list[int], uses: tuple[int, ...]) -> bool:
+    """Whether going once around takes the first of the two pairs that are used to the other."""
+    if len(uses) < 2:
+        return False
+    at = uses[0]
+    for _ in cycle:
+        at = turn[at]
+    return at != uses[0]
+
+
+# The layers.
+
+_EPS: Final = 0.001
+
+
+@lru_cache(maxsize=1 << 12)
+def _conv(width: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int, int] = 1, dilation: int = 1) -> Chain:
+    return Chain(Act("relu"), Conv(width, kernel, stride, dilation=dilation), Norm(eps=_EPS))
+
+
+@lru_cache(maxsize=1 << 12)
+def _halved(width: int, act: bool) -> Chain:
+    """Two strided 1x1 convolutions side by side, one of them a pixel aside: no pixel is passed over."""
+    paths = Concat(Conv(width // 2, 1, 2), Chain(Shift(), Conv(width - width // 2, 1, 2)))
+    return Chain(*([Act("relu")] if act else []), paths, Norm(eps=_EPS))
+
+
+@lru_cache(maxsize=1 << 14)
+def operation(name: str, c_in: int, width: int, stride: int) -> Node:
+    """One operation on a state of `c_in` channels."""
+    if name == "identity":
+        return Identity() if stride == 1 and c_in == width else _conv(width, 1, stride)
+    return Chain(*_operation(name, c_in, width, stride), DropPath())
+
+
+def _operation(name: str, c_in: int, width: int, stride: int) -> Iterator[Node]:
+    kind, kernel = name[:3], int(name[-1])
+    if kind == "sep":
+        for channels, step in ((c_in, stride), (width, 1)):
+            yield Chain(Act("relu"), Conv(channels, kernel, step, groups=channels), Conv(width), Norm(eps=_EPS))
+    elif kind in ("max", "avg"):
+        yield Pool("max" if kind == "max" else "avg", kernel, stride)
+        if c_in != width:
+            yield Chain(Conv(width), Norm(eps=_EPS))
+    elif name == "1x1":
+        yield _conv(width, 1, stride)
+    else:
+        inside = max(1, width * 3 // 8 if name == "1x3+3x1" else width // 4)
+        yield _conv(inside)
+        if "+" in name:
+            kernel = int(name[2])
+            yield _conv(inside, (1, kernel), (1, stride))
+            yield _conv(inside, (kernel, 1), (stride, 1))
+        else:
+            yield _conv(inside, kernel, stride, 2 if kind == "dil" else 1)
+        yield _conv(width)
+
+
+@lru_cache(maxsize=1 << 14)
+def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = False, raw: int = 0) -> Graph:
+    """One cell; a graph of the last cell's output and of that of the one before.
+
+    Args:
+        wiring: what it computes.
+        width: channels of each state.
+        stride: of the operations on its inputs.
+        label: what tables call it.
+        larger: whether the output of the cell before the last is twice as high and wide as that of the last.
+        raw: for the first cell of a network, which takes the stem's output for both: its channels; else 0.
+    """
+    inputs = 1 if raw else 2
+    steps = [Step(_conv(width), (0,))]
+    if not raw:
+        steps.append(Step(_halved(width, act=True) if larger else _conv(width), (1,)))
+    states = [(inputs, width), (0, raw) if raw else (3, width)]  # value in the graph and channels of each state
+
+    def valued(node: Node, value: int) -> int:
+        if isinstance(node, Identity):
+            return value
+        steps.append(Step(node, (value,)))
+        return len(steps) - 1 + inputs
+
+    for pair in wiring.pairs:
+        halves = []
+        for state, name in pair:
+            value, channels = states[state]
+            halves.append(valued(operation(name, channels, width, stride if state < 2 else 1), value))
+        steps.append(Step(_IDENTITY, tuple(halves)))
+        states.append((len(steps) - 1 + inputs, width))
+    ends = []
+    for state in wiring.outputs:
+        value, channels = states[state]
+        if state < 2 and stride > 1:
+            value = valued(_halved(width, act=False), value)
+        elif channels != width:
+            value = valued(Chain(Conv(width), Norm(eps=_EPS)), value)
+        ends.append(value)
+    steps.append(Step(_IDENTITY, tuple(ends), "concat"))
+    return Graph(tuple(steps), label, inputs)
+
+
+_IDENTITY: Final = Identity()
+
+
+def stacked(
+    normal: Wiring,
+    reduction: Wiring,
+    task: Task,
+    *,
+    width: int,
+    repeats: tuple[int, ...],
+    stem_width: int,
+    skip: bool = False,
+    dropout: float = 0.5,
+) -> Chain:
+    """The network of the papers: a stem, normal cells with reduction cells between them, a classifier.
+
+    The stem is a strided convolution and two reduction cells of a quarter and half of the width; each further
+    reduction cell doubles it. Small images lose the first strides, and with them the stem's cells, as long as fewer
+    than 7 pixels a side would be left: 32x32 keeps none of the three, as the papers have it for CIFAR.
+
+    Args:
+        normal, reduction: what the cells compute.
+        task: images and classes.
+        width: channels of each state of the first normal cells (F in the papers).
+        repeats: normal cells before, between and after the reduction cells (N in the papers).
+        stem_width: channels of the first convolution.
+        skip: whether the cell after a reduction cell takes the same earlier output as that one did, and not its input.
+        dropout: rate before the classifier.
+    """
+    strides = len(repeats) + 2
+    dropped = next((lost for lost in range(3) if -(-task.image_size // 2 ** (strides - lost)) >= 7), 3)
+    stem = Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
+    steps: list[Step] = []
+    values, level, levels = [0], 0, [0]  # outputs so far, and how often each was halved
+
+    def add(wiring: Wiring, channels: int, stride: int, before: int | None, label: str) -> None:
+        nonlocal level
+        if before is None:
+            steps.append(Step(cell(wiring, channels, stride, label, raw=stem_width), (0,)))
+        else:
+            larger = levels[before] < level
+            steps.append(Step(cell(wiring, channels, stride, label, larger), (values[-1], before), "apart"))
+        level += stride - 1
+        values.append(len(steps))
+        levels.append(level)
+
+    def before() -> int | None:
+        return values[-2] if len(values) > 1 else None
+
+    for index in range(max(0, dropped - 1), 2):
+        add(reduction, max(1, width >> (2 - index)), 2, before(), f"stem{index + 1}")
+    for index, repeat in enumerate(repeats):
+        earlier = before()
+        if index:
+            add(reduction, width << index, 2, earlier, f"reduction{index}")
+        for number in range(repeat):
+            add(normal, width << index, 1, earlier if skip and index and not number else before(), f"normal{index + 1}")
+    head = Chain(Act("relu"), GlobalPool(), Flatten(), Dropout(dropout), Linear(task.classes), label="head")
+    return Chain(Chain(stem, label="stem"), Graph(tuple(steps), "cells"), head)
