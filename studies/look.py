@@ -38,6 +38,7 @@ footer {{ padding: 2px 28px 14px 84px; font-size: 12px; line-height: 1.5; color:
 <body>
 <main>{plot}</main>{below}
 <footer>{notes}</footer>
+<script>dispatchEvent(new Event("resize")); /* the figure was drawn before what is below it was there */</script>
 </body>
 </html>
 """
@@ -96,7 +97,8 @@ def layout(title: dict[str, Any]) -> dict[str, Any]:
     return {
         "template": "plotly_white", "title": title, "font": {"family": FONT, "size": 14, "color": INK},
         "hovermode": "closest", "margin": {"l": 84, "r": 28, "t": 92, "b": 56}, "paper_bgcolor": "#fff",
-        "plot_bgcolor": "#fff", "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+        "plot_bgcolor": "#fff",
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
         "hoverlabel": {"bgcolor": "#fff", "bordercolor": GRID, "font": {"family": FONT, "size": 13, "color": INK},
                        "align": "left"},
     }  # fmt: skip

@@ -1,0 +1,50 @@
+"""Several strategies on one problem, each over the same seeds, through the same study as any search.
+
+Ledgers are kept in memory, so that a table of recorded accuracies answers thousands of trials a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from studies.comparison import Run
+from studies.study import Study
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from searchspaces import Architecture, Budget, SearchSpace, Task
+
+
+def contest(
+    space: str | SearchSpace,
+    task: Task,
+    budget: Budget | None,
+    estimator: str | Estimator,
+    strategies: Iterable[str],
+    trials: int,
+    seeds: Iterable[int],
+    truth: Callable[[Architecture], float] | None = None,
+    on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
+) -> Iterator[Run]:
+    """Run every strategy once for each seed: all of them for one seed before any for the next, so that whatever was
+    done when it is cut can be compared.
+
+    Args:
+        space, task, budget, estimator: as for `Study.create`.
+        strategies: names, or `file.py:object`.
+        trials: of each study.
+        seeds: each gives every strategy a study of that seed, and so the same luck in training.
+        truth: gives an architecture's true accuracy in [0, 1], where that is known.
+        on_begin: told which study begins.
+
+    Raises:
+        UserError: as `Study.create` and `Study.run` do.
+    """
+    strategies = list(strategies)
+    for seed in seeds:
+        for strategy in strategies:
+            on_begin(strategy, seed)
+            study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials)
+            study.run()
+            yield Run.of(study, truth, f"{strategy}, seed {seed}")
