@@ -125,6 +125,7 @@ class Ledger:
             **_numbers(trial.cost),
             "seed": seed,
             "told": trial.told,
+            **({} if trial.confirms is None else {"confirms": trial.confirms}),
         }
         distributions = _distributions(space)
         params = trial.architecture.choices
@@ -317,15 +318,17 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     state = next(ours for ours, theirs in _states().items() if theirs == frozen.state)
     architecture = space.architecture(frozen.params)
     cost = Cost(**{each.name: int(attributes[each.name]) for each in fields(Cost)})
+    confirms = None if "confirms" not in attributes else int(attributes["confirms"])
+    told = int(attributes["told"])
     if state == "running":
-        return Trial(frozen.number, architecture, cost, state, int(attributes["told"]), started=frozen.datetime_start)
+        return Trial(frozen.number, architecture, cost, state, told, started=frozen.datetime_start, confirms=confirms)
     outcome = attributes["outcome"]
     return Trial(
         frozen.number,
         architecture,
         cost,
         state,
-        int(attributes["told"]),
+        told,
         accuracy=frozen.value,
         reports=tuple((int(step), frozen.intermediate_values[step]) for step in outcome["steps"]),
         seconds=float(outcome["seconds"]),
@@ -334,4 +337,5 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
         rank=int(outcome["rank"]),
         started=frozen.datetime_start,
         ended=datetime.fromisoformat(outcome["ended"]),
+        confirms=confirms,
     )

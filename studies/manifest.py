@@ -58,6 +58,7 @@ class Manifest:
         pruner: a name in `PRUNERS`.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
+        confirm: how many leading networks are trained again at the end.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
         objectives: what is made large or small.
@@ -75,6 +76,7 @@ class Manifest:
     pruner: str
     seed: int
     replicas: bool
+    confirm: int
     trials: int | None
     ledger: str
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
@@ -151,7 +153,7 @@ class Manifest:
         """What must not change: its name, its value, and how that is shown; the most telling first."""
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
-        for name in ("task", "budget", "seed", "pruner", "replicas", "ledger", "objectives"):
+        for name in ("task", "budget", "seed", "pruner", "replicas", "confirm", "ledger", "objectives"):
             yield name, _shown(getattr(self, name))
         yield "strategy", _shown(self.strategy["name"])
         for key, value in self.strategy["settings"].items():
@@ -201,6 +203,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "pruner": (str,),
     "seed": (int,),
     "replicas": (bool,),
+    "confirm": (int,),
     "trials": (int, type(None)),
     "ledger": (str,),
     "objectives": (dict,),

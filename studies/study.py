@@ -11,12 +11,13 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -59,6 +60,33 @@ ALIKE: Final = 5
 """Trials that all fail alike before the study stops to say so."""
 PLANNED: Final = 200
 """Trials that a strategy is told to expect where only time limits them."""
+CONFIRMATIONS: Final = 3
+"""Fresh trainings of each network that is confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A leading network that was trained again with fresh seeds.
+
+    Attributes:
+        trial: the one that proposed it.
+        accuracies: of its first training and of the fresh ones, in [0, 1].
+    """
+
+    trial: Trial
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over all its trainings. The first was chosen for being high; that it counts once favours no leader."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean; NaN with a single training."""
+        if len(self.accuracies) < 2:
+            return math.nan
+        return float(np.std(self.accuracies, ddof=1)) / math.sqrt(len(self.accuracies))
 
 
 class Study:
@@ -109,6 +137,7 @@ class Study:
         estimator_settings: Mapping[str, Any] | None = None,
         ledger: str = "sqlite",
         replicas: bool = False,
+        confirm: int = 0,
         device: str = "auto",
     ) -> Study:
         """Begin a study, or go on with the one that is in the folder if all settings are the same.
@@ -131,6 +160,8 @@ class Study:
                 stay what they were.
             ledger: `sqlite` or `journal` in the folder, `memory`, or the URL of a database.
             replicas: allow a network to be trained more than once.
+            confirm: so many leading networks are trained three more times each with fresh seeds, as the last of the
+                `trials`; the best is then chosen on the mean of all its trainings. 0 is none.
             device: for estimators with a name; may change from run to run.
 
         Raises:
@@ -142,6 +173,13 @@ class Study:
             raise UserError(f"trials must be at least 1, got {trials}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise UserError(f"seed must be a whole number from 0, got {seed!r}")
+        if isinstance(confirm, bool) or not isinstance(confirm, int) or confirm < 0:
+            raise UserError(f"confirm must be a whole number from 0, got {confirm!r}")
+        if confirm and (trials is None or 2 * CONFIRMATIONS * confirm > trials):
+            raise UserError(
+                f"confirm {confirm} takes {CONFIRMATIONS * confirm} of the trials, which must be at most half of them; "
+                f"trials is {trials}"
+            )
         ledger = "memory" if place is None else ledger
         check_spec(ledger)
         Pruning(pruner)
@@ -182,6 +220,7 @@ class Study:
             pruner=pruner,
             seed=seed,
             replicas=replicas,
+            confirm=confirm,
             trials=trials,
             ledger=without_password(ledger),
         )
@@ -270,10 +309,13 @@ class Study:
     def best(self) -> Trial:
         """The most accurate complete trial; of equals the one with the fewest MACs, then the first.
 
+        Once there are confirmations, the best of the networks that were confirmed, on the mean of their trainings.
+
         Raises:
             UserError: no trial is complete.
         """
-        complete = self._complete()
+        confirmed = [replace(each.trial, accuracy=each.mean) for each in self.confirmed]
+        complete = confirmed or self._complete()
         if not complete:
             raise UserError(f"{self._where()}: no trial is complete yet")
         return min(complete, key=lambda trial: (-_accuracy(trial), trial.cost.macs, trial.number))
@@ -398,9 +440,9 @@ class Study:
         """Equal for equal networks on equal images, however they were chosen; in this process only."""
         return hash((architecture.network(self.task), architecture.cost(self.task)))
 
-    def _start(self, architecture: Architecture, ends: int) -> Trial:
-        number = len(self._trials)
-        trial = Trial(number, architecture, architecture.cost(self.task), "running", told=ends, started=datetime.now())
+    def _start(self, architecture: Architecture, ends: int, confirms: int | None = None) -> Trial:
+        number, cost = len(self._trials), architecture.cost(self.task)
+        trial = Trial(number, architecture, cost, "running", told=ends, started=datetime.now(), confirms=confirms)
         self._ledger.started(trial, self.seed_of(number), self.space)
         self._trials.append(trial)
         self._known.add(self._identity(architecture))
@@ -437,7 +479,7 @@ class Study:
         return text.getvalue()
 
     def _columns(self) -> list[str]:
-        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "reason", "words"]
+        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "confirms", "reason", "words"]
         return fixed + [decision.name for decision in self.space.decisions]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -445,13 +487,25 @@ class Study:
             yield {
                 **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
                 **asdict(trial.cost),
-                **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "reason")},
+                **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
                 "words": trial.architecture.words(),
                 **trial.architecture.choices,
             }
 
+    @property
+    def confirmed(self) -> list[Confirmed]:
+        """Networks that were trained again and well, in the order of their trials."""
+        found: dict[int, list[float]] = {}
+        for trial in self._trials:
+            if trial.confirms is not None and trial.accuracy is not None and trial.state == "complete":
+                found.setdefault(trial.confirms, [_accuracy(self._trials[trial.confirms])]).append(trial.accuracy)
+        return [Confirmed(self._trials[number], tuple(accuracies)) for number, accuracies in sorted(found.items())]
+
     def _complete(self) -> list[Trial]:
-        return [trial for trial in self._trials if trial.state == "complete"]
+        """Complete proposals; a confirmed one has the mean of its trainings as its accuracy."""
+        means = {each.trial.number: each.mean for each in self.confirmed}
+        proposed = [trial for trial in self._trials if trial.state == "complete" and trial.confirms is None]
+        return [replace(each, accuracy=means[each.number]) if each.number in means else each for each in proposed]
 
     def _where(self) -> str:
         return str(self.folder) if self.folder else "this study"
@@ -477,6 +531,8 @@ class _Run:
         self._pruning = Pruning(study.manifest.pruner)
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
         for trial, outcome in replay(study.trials):
+            if trial.confirms is not None:
+                continue
             strategy.tell(trial.architecture, outcome)
             if outcome.state != "running":
                 self._pruning.remember(trial, study._notes[trial.number])
@@ -497,7 +553,8 @@ class _Run:
         budget, cost = self._study.budget, trial.architecture.cost(self._study.task)
         assert budget is None or budget.admits(cost), f"trial {trial.number} is outside the budget"
         self._reports[trial.number] = []
-        self._pruning.started(trial.number)
+        if trial.confirms is None:
+            self._pruning.started(trial.number)
         self._emit(TrialStarted(trial))
         return Job(trial.number, trial.architecture, self._study.seed_of(trial.number))
 
@@ -505,7 +562,7 @@ class _Run:
         """Write a point of a learning curve; whether the trial goes on."""
         self._study._ledger.reported(number, step, accuracy)
         self._reports[number].append((step, accuracy))
-        goes_on = self._pruning.goes_on(number, step, accuracy)
+        goes_on = self._study._trials[number].confirms is not None or self._pruning.goes_on(number, step, accuracy)
         self._emit(TrialReported(number, step, accuracy, stop=not goes_on))
         return goes_on
 
@@ -523,23 +580,29 @@ class _Run:
             rank=self.ends,
             ended=datetime.now(),
         )
-        self._study._end(trial, len(reports), self._pruning.ended(trial))
+        proposed = trial.confirms is None
+        self._study._end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
         self.ends += 1
-        self._strategy.tell(trial.architecture, trial.outcome)
+        if proposed:
+            self._strategy.tell(trial.architecture, trial.outcome)
         self._emit(TrialEnded(trial))
         self._stop_if_all_fail()
 
     def _new(self) -> Trial | None:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
-        number = len(self._study._trials)
+        number, confirm = len(self._study._trials), self._study.manifest.confirm
         if self._limit is not None and number >= self._limit:
             self._stop("trials", f"all {self._limit} trials are done")
             return None
+        if self._limit is not None and confirm and number >= self._limit - CONFIRMATIONS * confirm:
+            return self._confirmation("trials", "all proposals are confirmed")
         rng = np.random.default_rng([self._study.manifest.seed, number])
         for _ in range(ASKS):
             try:
                 architecture = self._strategy.ask(rng)
             except Exhausted as nothing_left:
+                if confirm:
+                    return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
                 self._stop("exhausted", f"nothing new is left: {nothing_left}")
                 return None
             refused = self._study.refusal(architecture)
@@ -549,6 +612,27 @@ class _Run:
                 return trial
         self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
         return None
+
+    def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:
+        """The next fresh training of a leader, once every proposal has ended; None for now, or when there is none left.
+
+        Leaders are the most accurate proposals, as the strategy believes them where it has a `believed`, since one
+        observation is luck in part. They take turns, so that a study cut short has confirmed all of them alike.
+        """
+        trials = self._study.trials
+        if any(trial.state == "running" and trial.confirms is None for trial in trials):
+            return None
+        proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
+        believed = getattr(self._strategy, "believed", None)
+        merits = believed([each.architecture for each in proposed]) if believed else [*map(_accuracy, proposed)]
+        order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))
+        leaders = [proposed[index] for index in order[: self._study.manifest.confirm]]
+        again = Counter(trial.confirms for trial in trials if trial.confirms is not None)
+        least = min(leaders, key=lambda leader: again[leader.number], default=None)
+        if least is None or again[least.number] >= CONFIRMATIONS:
+            self._stop(kind, reason)
+            return None
+        return self._study._start(least.architecture, self.ends, confirms=least.number)
 
     def _stop_if_all_fail(self) -> None:
         """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does."""

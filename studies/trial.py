@@ -35,6 +35,7 @@ class Trial:
         details: what else the estimator said, plain JSON values.
         rank: its place among the ends, from 0; None while running.
         started, ended: local time.
+        confirms: the number of the trial whose network this one trains again, with a fresh seed; None for a proposal.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Trial:
     rank: int | None = None
     started: datetime | None = None
     ended: datetime | None = None
+    confirms: int | None = None
 
     @property
     def curve(self) -> tuple[float, ...]:
