@@ -67,8 +67,8 @@ def _draw(figure: go.Figure, contestant: Contestant, place: int, comparison: Com
         for bound, fill in ((curve.high, None), (curve.low, "tonexty")):
             figure.add_trace(
                 go.Scatter(
-                    x=curve.trials, y=(scale * bound).tolist(), mode="lines", hoverinfo="skip", showlegend=False, fill=fill,
-                    line={"shape": "hv", "width": 0, "color": colour}, fillcolor=_pale(colour), **group,
+                    x=curve.trials, y=(scale * bound).tolist(), mode="lines", hoverinfo="skip", showlegend=False,
+                    line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=_pale(colour), **group,
                 ), row=1, col=1,
             )  # fmt: skip
     figure.add_trace(
