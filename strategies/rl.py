@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ALGORITHMS: Final = ("ppo", "reinforce")
 REWARDS: Final = ("accuracy", "mnasnet")
-_DRAWS: Final = (1, 16, 16)  # architectures drawn from the policy, at once, until one is new
+_DRAWS: Final = (1, 8, 24)  # architectures drawn from the policy, at once, until one is new
 _STEPS: Final = 50  # mutations, at most, of a draw that is not
 _REMEMBERED: Final = 1 << 16  # prefixes whose open options are remembered; 30 MB or so
 _FITTED: Final = 256  # uniform draws that the first policy is fitted to
@@ -267,13 +267,13 @@ class RLController:
                 return drawn
             with torch.no_grad():
                 logits, state = self._policy.step(torch.from_numpy(token), state)  # (rows, tokens)
-            table = logits.numpy()
-            for row, uniform in zip(writing, rng.random(len(writing)).tolist(), strict=True):
-                decision, mask = steps[row]
-                slots = self._book.slots[decision][mask]
-                chances = np.exp(table[row, slots] - table[row, slots].max())
-                ends = chances.cumsum()
-                token[row] = slots[int((ends <= uniform * ends[-1]).sum())]
+            decisions, masks = zip(*steps.values(), strict=True)
+            slots = self._book.slots[list(decisions)]  # (writing, options)
+            scores = np.where(masks, np.take_along_axis(logits.numpy()[writing], slots, 1), -np.inf)
+            ends = np.exp(scores - scores.max(1, keepdims=True)).cumsum(1)
+            uniform = rng.random(len(writing)) * ends[:, -1]
+            token[writing] = slots[range(len(writing)), (ends <= uniform[:, None]).sum(1)]
+            for row in writing:
                 prefixes[row] = (*prefixes[row], int(token[row]))
 
     def _update(self) -> None:
