@@ -58,7 +58,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     bounded = isinstance(space, Feasible) or budget is not None
     inside = space if isinstance(space, Feasible) else space.under(budget or Budget.parse("100%"), task)
     space = inside.space
-    count = inside.count
+    count = inside.counted()
     share = [count.low / space.size, count.high / space.size]
     fits = None if not bounded else {"low": count.low, "high": count.high, "share": share}
     return {

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Final, Literal, TypeVar, dataclass_transform
 
 from searchspaces.cost import Cost
@@ -84,8 +84,7 @@ class Node:
         """What makes two nodes equal: their kind and their fields, labels aside."""
         key = self.__dict__.get("_cached_key")
         if key is None:
-            key = (type(self), *(getattr(self, f.name) for f in fields(self) if f.compare))  # type: ignore[arg-type]
-            self.__dict__["_cached_key"] = key
+            key = self.__dict__["_cached_key"] = (type(self), *(getattr(self, name) for name in _compared(type(self))))
         return key
 
     def __eq__(self, other: object) -> bool:
@@ -100,6 +99,12 @@ class Node:
     def __getstate__(self) -> dict[str, object]:
         # hashes of strings and types differ between processes: never carry one over
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_cached")}
+
+
+@cache
+def _compared(kind: type[Node]) -> tuple[str, ...]:
+    """Names of the fields that make two nodes of a kind equal."""
+    return tuple(each.name for each in fields(kind) if each.compare)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1 << 18)

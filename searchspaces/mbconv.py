@@ -9,6 +9,7 @@ Tan 2019 and Tan & Le 2021, arXiv:2104.00298 (Fused-MBConv).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from searchspaces.grammar import Value
@@ -31,6 +32,7 @@ from searchspaces.space import Space
 from searchspaces.stage import Stage, choice, multiple_of_8, per_block
 
 
+@lru_cache(maxsize=1 << 14)  # equal trees that are one tree compare at once
 def conv_norm_act(width: int, kernel: int, stride: int = 1, groups: int = 1, act: str = "relu") -> Chain:
     """A convolution, batch norm and an activation."""
     return Chain(Conv(width, kernel, stride, groups), Norm(), Act(act))

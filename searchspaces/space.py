@@ -496,7 +496,7 @@ class Space:
         if not state.stage:  # all its blocks are there already
             return [Move((), Cost(), state)]
         chosen, depth = state.stage[:-1], int(state.stage[-1][1])
-        once = local_names((chosen,))[0]
+        once = tuple(pair for pair in local_names((chosen,))[0] if pair[0] != "depth")
         found = []
         for local in part.options[chosen]:
             cost, shape = self._block_cost(index - 1, block == 0, state.shape, once, local, state.shared, task, Scale())

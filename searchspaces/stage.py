@@ -275,7 +275,7 @@ class Part:
         return {decision.name: (-1 if block is None else block, key) for decision, key, block in self.decisions()}
 
     def plan(self, part: Choices, scale: Scale) -> tuple[Choices, list[Choices]]:
-        """What is chosen once, and what each block chooses, in order, under local names.
+        """What is chosen once, depth aside, and what each block chooses, in order, under local names.
 
         A stage scaled to be deeper than declared has more of its last block.
         """
@@ -284,10 +284,10 @@ class Part:
         depth = self.fixed.get("depth")
         for name, value in part:
             block, key = self._places[name]
-            if block < 0:
+            if key == "depth":
+                depth = value
+            elif block < 0:
                 once.append((key, value))
-                if key == "depth":
-                    depth = value
             else:
                 if block == len(each):
                     each.append([])
