@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from estimators import Estimator
-    from searchspaces import Architecture, SearchSpace
+    from searchspaces import Architecture, Cost, SearchSpace
     from strategies import Strategy
     from studies.engine import Engine
     from studies.trial import EndKind, Event
@@ -413,7 +413,7 @@ class Study:
         cost = architecture.cost(self.task)
         if self.budget is not None and not self.budget.admits(cost):
             return f"{architecture.words()} is outside the budget {self.budget}: it has {cost.macs:,} MACs"
-        if not self.manifest.replicas and self._identity(architecture) in self._known:
+        if not self.manifest.replicas and self._is_known(architecture, cost):
             return f"{architecture.words()} was tried already"
         return None
 
@@ -434,18 +434,31 @@ class Study:
         ended = [trial for trial in self._trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
             raise UserError(f"{self._where()}: the ledger does not tell in which order trials ended")
-        self._known = {self._identity(trial.architecture) for trial in self._trials}
+        self._known: dict[Cost, tuple[list[Architecture], set[int]]] = {}
+        for trial in self._trials:
+            self._remember(trial)
 
-    def _identity(self, architecture: Architecture) -> int:
-        """Equal for equal networks on equal images, however they were chosen; in this process only."""
-        return hash((architecture.network(self.task), architecture.cost(self.task)))
+    def _remember(self, trial: Trial) -> None:
+        self._known.setdefault(trial.cost, ([], set()))[0].append(trial.architecture)
+
+    def _is_known(self, architecture: Architecture, cost: Cost) -> bool:
+        """Whether an equal network was tried, however it was chosen; the tree of layers tells.
+
+        Equal networks have equal costs, so that trees are made only of networks whose costs are met again.
+        """
+        if cost not in self._known:
+            return False
+        unread, identities = self._known[cost]
+        while unread:
+            identities.add(hash(unread.pop().network(self.task)))
+        return hash(architecture.network(self.task)) in identities
 
     def _start(self, architecture: Architecture, ends: int, confirms: int | None = None) -> Trial:
         number, cost = len(self._trials), architecture.cost(self.task)
         trial = Trial(number, architecture, cost, "running", told=ends, started=datetime.now(), confirms=confirms)
         self._ledger.started(trial, self.seed_of(number), self.space)
         self._trials.append(trial)
-        self._known.add(self._identity(architecture))
+        self._remember(trial)
         return trial
 
     def _end(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
@@ -550,8 +563,8 @@ class _Run:
         trial = self.again.popleft() if self.again else self._new()
         if trial is None:
             return None
-        budget, cost = self._study.budget, trial.architecture.cost(self._study.task)
-        assert budget is None or budget.admits(cost), f"trial {trial.number} is outside the budget"
+        budget = self._study.budget
+        assert budget is None or budget.admits(trial.cost), f"trial {trial.number} is outside the budget"
         self._reports[trial.number] = []
         if trial.confirms is None:
             self._pruning.started(trial.number)
@@ -637,6 +650,8 @@ class _Run:
     def _stop_if_all_fail(self) -> None:
         """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does."""
         if self.ends % ALIKE:
+            return
+        if any(trial.state in ("complete", "pruned") for trial in self._study._trials):
             return
         ended = [trial for trial in self._study.trials if trial.rank is not None]
         if all(each.state == "failed" for each in ended) and len({failure_kind(each.reason) for each in ended}) == 1:
