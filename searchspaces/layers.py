@@ -102,9 +102,9 @@ class Node:
 
 
 @cache
-def _compared(kind: type[Node]) -> tuple[str, ...]:
-    """Names of the fields that make two nodes of a kind equal."""
-    return tuple(each.name for each in fields(kind) if each.compare)  # type: ignore[arg-type]
+def _compared(kind: Any) -> tuple[str, ...]:
+    """Names of the fields that make two nodes of a kind, a subclass of `Node`, equal."""
+    return tuple(each.name for each in fields(kind) if each.compare)
 
 
 @lru_cache(maxsize=1 << 18)
