@@ -36,6 +36,8 @@ MAX_DRAWS: Final = 10_000
 """Draws without a hit after which sampling gives up; a quarter of them where the space is no chain."""
 DRAWS: Final = 400
 """Draws from a space that is no chain, from which its costs and counts are estimated."""
+_BLOCK: Final = 1 << 14
+"""Bins that are summed at a time."""
 _SEARCHED: Final = 2_000
 """States that are looked at before a prefix is taken to have no completion."""
 
@@ -500,10 +502,17 @@ class _Ways:
     ) -> npt.NDArray[np.uint64]:
         """Exact whole numbers: limbs of 63 bits where one holds them all, else of 32, so that sums have room."""
         total = np.zeros((self._limbs, length), np.uint64)
-        for (cost, table), times in signature:
-            if cost < length:
-                ahead = self._tables[after][table][:, : length - cost]
-                total[:, cost:] += ahead if times == 1 else ahead * np.uint64(times)
+        scratch = np.empty((self._limbs, _BLOCK), np.uint64)
+        for start in range(0, length, _BLOCK):  # block by block, as caches like it
+            stop = min(start + _BLOCK, length)
+            for (cost, table), times in signature:
+                first = max(start, cost)
+                if first >= stop:
+                    break  # costs are in order
+                ahead = self._tables[after][table][:, first - cost : stop - cost]
+                if times > 1:
+                    ahead = np.multiply(ahead, np.uint64(times), out=scratch[:, : stop - first])
+                total[:, first:stop] += ahead
         for limb in range(self._limbs - 1):
             total[limb + 1] += total[limb] >> np.uint64(32)
             total[limb] &= np.uint64(0xFFFFFFFF)

@@ -163,7 +163,7 @@ def inception_space() -> Space:
         Stage(
             inception,
             name=name,
-            width=choice(width // 2, width * 3 // 4, width),
+            width=choice(width // 4, width // 2, width),
             depth=choice(0, 1) if name in ("4b", "4c") else 1,
             stride=2 if name.endswith("a") else 1,
             small_share=small,
@@ -180,7 +180,7 @@ def inception_space() -> Space:
         doc="parallel branches around GoogLeNet, with factorised kernels and residual modules",
         stem=[
             Stage(inception_stem, width=choice(32, 64), stride=2),
-            Stage(inception_stem2, width=choice(96, 144, 192), stride=2),
+            Stage(inception_stem2, width=choice(48, 96, 192), stride=2),
         ],
         stages=modules,
         head=Stage(pooled_head, width=1),

@@ -134,12 +134,12 @@ class NASNetSpace:
                 yield Decision(f"{cell}.pair{index + 1}.input{half}", self._states[: index + 2])
                 yield Decision(f"{cell}.pair{index + 1}.op{half}", self.operations)
         for state in self._states[:-1]:  # no pair can use the last one
-            yield Decision(f"{cell}.keep_{state}", (False, True))
+            yield Decision(f"{cell}.{state}.keep", (False, True))
 
     def _matters(self, name: str, taken: Mapping[str, Value]) -> bool:
-        cell, _, state = name.partition(".keep_")
-        if not state:
+        if not name.endswith(".keep"):
             return True
+        cell, state, _ = name.split(".")
         inputs = (f"{cell}.pair{index + 1}.input{half}" for index in range(self.pairs) for half in (1, 2))
         return any(taken.get(name) == state for name in inputs)
 
@@ -207,7 +207,7 @@ class NASNetSpace:
             return state, str(taken[f"{pair}.op{number}"])
 
         names = [f"{cell}.pair{index + 1}" for index in range(self.pairs)]
-        kept = (state for state, name in enumerate(self._states) if taken.get(f"{cell}.keep_{name}"))
+        kept = (state for state, name in enumerate(self._states) if taken.get(f"{cell}.{name}.keep"))
         return Wiring(tuple((half(name, 1), half(name, 2)) for name in names), tuple(kept))
 
     def _architecture(self, frame: Choices, cells: Mapping[str, Wiring]) -> Architecture:
@@ -223,7 +223,7 @@ class NASNetSpace:
                 for number, (state, op) in enumerate(pair, start=1):
                     chosen.append((f"{cell}.pair{index + 1}.input{number}", self._states[state]))
                     chosen.append((f"{cell}.pair{index + 1}.op{number}", op))
-            chosen += [(f"{cell}.keep_{self._states[s]}", s in wiring.kept) for s in sorted(wiring.used)]
+            chosen += [(f"{cell}.{self._states[s]}.keep", s in wiring.kept) for s in sorted(wiring.used)]
             parts.append(tuple(chosen))
         return Architecture(self, tuple(parts))
 
@@ -274,7 +274,8 @@ class NASNetSpace:
                 mutant = self._architecture(tuple(frame.items()), cells)
             else:
                 choices = architecture.choices
-                others = [d for d in self.decisions if d.name in choices and ".pair" not in d.name and d.options[1:]]
+                frame_and_outputs = (d for d in self.decisions if d in self._frame or d.name.endswith(".keep"))
+                others = [d for d in frame_and_outputs if d.name in choices and len(d.options) > 1]
                 decision = others[rng.integers(len(others))]
                 options = [option for option in decision.options if option != choices[decision.name]]
                 mutant = self.architecture({**choices, decision.name: options[rng.integers(len(options))]})
