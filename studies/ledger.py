@@ -48,13 +48,12 @@ class Ledger:
         self._ids: dict[int, int] = {}
 
     @classmethod
-    def create(cls, spec: str, folder: Path | None, name: str, attributes: Mapping[str, Any]) -> Ledger:
+    def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> Ledger:
         """A new, empty ledger.
 
         Args:
-            spec: `sqlite` or `journal` (a file in the folder), `memory`, or the URL of a database that SQLAlchemy
-                knows.
-            folder: the run folder; None where nothing is written.
+            spec: `sqlite` or `journal` (a file in the folder), or the URL of a database that SQLAlchemy knows.
+            folder: the run folder.
             name: of the study in it; a database may hold many.
             attributes: of the study, for people who look at it with Optuna's tools.
 
@@ -183,6 +182,32 @@ class Ledger:
             engine.dispose()
 
 
+class Memory:
+    """A ledger that ends with its process: the trials themselves. No tool of Optuna's could look at it, and copies in
+    Optuna's own memory would take longer than all else that a study does for a trial."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Trial, dict[str, Any]]] = []
+
+    def trials(self, space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
+        """As in `Ledger`."""
+        return list(self._kept)
+
+    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
+        """As in `Ledger`."""
+        self._kept.append((trial, {}))
+
+    def reported(self, number: int, step: int, accuracy: float) -> None:
+        """What a trial reported is kept when it ends."""
+
+    def ended(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
+        """As in `Ledger`."""
+        self._kept[trial.number] = trial, dict(notes)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Optuna from logging that it made a study."""
@@ -218,15 +243,13 @@ def without_password(spec: str) -> str:
     return sqlalchemy.make_url(spec).render_as_string(hide_password=True)
 
 
-def _where(spec: str, folder: Path | None) -> str:
-    return str(folder / FILES[spec]) if folder and spec in FILES else without_password(spec)
+def _where(spec: str, folder: Path) -> str:
+    return str(folder / FILES[spec]) if spec in FILES else without_password(spec)
 
 
-def _storage(spec: str, folder: Path | None) -> BaseStorage:
+def _storage(spec: str, folder: Path) -> BaseStorage:
     from optuna import storages
 
-    if spec == "memory" or folder is None:
-        return storages.InMemoryStorage()
     if spec == "journal":
         from optuna.storages.journal import JournalFileBackend
 

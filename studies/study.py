@@ -27,7 +27,7 @@ import numpy as np
 from searchspaces import COSTS, Budget, Task, UserError, nearest
 from strategies import Exhausted, Outcome, settings_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
-from studies.ledger import FILES, Ledger, check_spec, without_password
+from studies.ledger import FILES, Ledger, Memory, check_spec, without_password
 from studies.lock import locked
 from studies.manifest import Manifest, fingerprint, write_whole
 from studies.origins import (
@@ -107,7 +107,7 @@ class Study:
         manifest: Manifest,
         space: SearchSpace,
         feasible: SearchSpace,
-        ledger: Ledger,
+        ledger: Ledger | Memory,
         strategy: Callable[[], Strategy],
         estimator: Callable[[], Estimator],
     ) -> None:
@@ -699,10 +699,10 @@ def _manifest_of(place: Path | None) -> Manifest | None:
     return None
 
 
-def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger:
+def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger | Memory:
     """Make the folder beside its place, and move it there when it is complete."""
     if place is None:
-        return Ledger.create("memory", None, manifest.study, {})
+        return Memory()
     about = {
         "space": manifest.space["name"],
         "task": manifest.task,
@@ -714,7 +714,7 @@ def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger:
     try:
         part.mkdir(parents=True)
         manifest.write(part)
-        ledger = Ledger.create(spec, part, manifest.study, about)
+        ledger = Memory() if spec == "memory" else Ledger.create(spec, part, manifest.study, about)
         if spec in FILES:
             ledger.close()
         if place.exists():
