@@ -100,6 +100,11 @@ class TableEstimator:
             "key": self._key_name,
         }
 
+    def mean(self, architecture: Architecture) -> float | None:
+        """The mean of the accuracies recorded for the architecture, in [0, 1]; None where there is no entry."""
+        observed = self._observed.get(self._key(architecture))
+        return None if observed is None else sum(observed) / len(observed)
+
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """One of the accuracies recorded for the architecture, chosen by `context.seed`.
 

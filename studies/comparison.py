@@ -46,11 +46,12 @@ class Run:
         where: what to call it in messages.
         seed: of the study.
         strategy: its name.
-        settings: what makes it another contestant: the strategy's settings, the pruner, replicas.
+        settings: what makes it another contestant: the strategy's settings, the pruner, replicas, confirmation.
         conditions: what must be equal for two runs to be comparable, by the name to call it.
-        accuracies: of the trials in the order in which they ended; NaN for pruned and failed ones. Shape (trials,).
-        truths: after each trial, the true accuracy of the network that would be chosen then; NaN before the first
-            complete trial. None where the truth is not known. Shape (trials,).
+        reached: the accuracy of the best, as `Study.best` chooses it, after each trial in the order in which they
+            ended: the best observed, or once leaders are confirmed the best mean of theirs. NaN before the first
+            complete trial. Shape (trials,).
+        truths: the true accuracy of that network. None where the truth is not known. Shape (trials,).
     """
 
     where: str
@@ -58,7 +59,7 @@ class Run:
     strategy: str
     settings: Mapping[str, Any]
     conditions: Mapping[str, Any]
-    accuracies: Floats
+    reached: Floats
     truths: Floats | None = None
 
     @staticmethod
@@ -72,23 +73,35 @@ class Run:
         """
         manifest = study.manifest
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
-        accuracies = np.full(len(ended), np.nan)
+        reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)
-        best: tuple[float, int, int] | None = None
+        first: tuple[float, int, int] | None = None  # as `Study.best` orders them
+        confirmed: dict[int, list[float]] = {}
+        by_number = {trial.number: trial for trial in ended}
         for place, trial in enumerate(ended):
-            if trial.state == "complete" and trial.accuracy is not None:
-                accuracies[place] = trial.accuracy
-                rival = -trial.accuracy, trial.cost.macs, trial.number  # as `Study.best` chooses
-                if best is None or rival < best:
-                    best = rival
-                    truths[place:] = truth(trial.architecture) if truth else np.nan
+            if trial.state != "complete" or trial.accuracy is None:
+                continue
+            if trial.confirms is None:
+                rival = -trial.accuracy, trial.cost.macs, trial.number
+                if confirmed or (first is not None and rival > first):
+                    continue
+                best = first = rival
+            else:
+                leader = by_number[trial.confirms]
+                confirmed.setdefault(leader.number, [leader.accuracy or 0.0]).append(trial.accuracy)
+                best = min(
+                    (-sum(several) / len(several), by_number[number].cost.macs, number)
+                    for number, several in confirmed.items()
+                )
+            reached[place:] = -best[0]
+            truths[place:] = truth(by_number[best[2]].architecture) if truth else np.nan
         return Run(
             where or str(study.folder or f"{manifest.strategy['name']}, seed {manifest.seed}"),
             manifest.seed,
             str(manifest.strategy["name"]),
             _settings(manifest),
             _conditions(manifest),
-            accuracies,
+            reached,
             truths if truth else None,
         )
 
@@ -206,11 +219,11 @@ def compare(
     if not runs:
         raise UserError("there is no run to compare")
     _refuse_incomparable(runs)
-    shortest = min(runs, key=lambda run: len(run.accuracies))
-    trials = len(shortest.accuracies) if trials is None else trials
-    if trials < 1 or trials > len(shortest.accuracies):
+    shortest = min(runs, key=lambda run: len(run.reached))
+    trials = len(shortest.reached) if trials is None else trials
+    if trials < 1 or trials > len(shortest.reached):
         raise UserError(
-            f"cannot compare after {trials} trials: {shortest.where} has {len(shortest.accuracies)} that ended"
+            f"cannot compare after {trials} trials: {shortest.where} has {len(shortest.reached)} that ended"
         )
     bootstrap = _Bootstrap(rng, resamples)
     contestants = [
@@ -274,7 +287,8 @@ def _short(value: Any) -> str:
 
 def _settings(manifest: Manifest) -> dict[str, Any]:
     """What a person may vary between contestants."""
-    told = {**manifest.strategy["settings"], "pruner": manifest.pruner, "replicas": manifest.replicas}
+    told = dict(manifest.strategy["settings"])
+    told |= {"pruner": manifest.pruner, "replicas": manifest.replicas, "confirm": manifest.confirm}
     if manifest.strategy["origin"] != "named":
         told["from"] = manifest.strategy["origin"]
     return told
@@ -338,8 +352,7 @@ def _contestant(name: str, runs: Sequence[Run], trials: int, best: float | None,
 def _reached(run: Run, best: float | None) -> Floats:
     """After each trial: the best observed accuracy so far, or the regret of what would be chosen."""
     if best is None:
-        reached: Floats = np.fmax.accumulate(run.accuracies)
-        return reached
+        return run.reached
     if run.truths is None:
         raise UserError(f"{run.where} has no regret: the true accuracies are not known")
     return best - run.truths

@@ -6,14 +6,20 @@ Ledgers are kept in memory, so that a table of recorded accuracies answers thous
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from searchspaces import UserError
 from studies.comparison import Run
+from studies.origins import under
 from studies.study import Study
 
 if TYPE_CHECKING:
     from estimators import Estimator
     from searchspaces import Architecture, Budget, SearchSpace, Task
+
+
+LISTED: Final = 1_000_000
+"""Architectures of the largest space that is listed in search of the best."""
 
 
 def contest(
@@ -41,10 +47,34 @@ def contest(
     Raises:
         UserError: as `Study.create` and `Study.run` do.
     """
-    strategies = list(strategies)
+    strategies = list(dict.fromkeys(strategies))
+    for strategy in strategies:  # a name that is wrong is told before anything has run
+        Study.create(None, space, task, budget, strategy, estimator, trials=trials)
     for seed in seeds:
         for strategy in strategies:
             on_begin(strategy, seed)
             study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials)
             study.run()
             yield Run.of(study, truth, f"{strategy}, seed {seed}")
+
+
+def best_truth(
+    space: SearchSpace, task: Task, budget: Budget | None, truth: Callable[[Architecture], float | None]
+) -> float | None:
+    """The largest true accuracy of all that fits; None for a space of more than a million, which nobody lists.
+
+    Args:
+        space: the whole of it.
+        task, budget: what fits.
+        truth: gives an architecture's true accuracy in [0, 1], or None where it is not known.
+
+    Raises:
+        UserError: none of all that fits has a known truth.
+    """
+    if space.size > LISTED:
+        return None
+    fits = space.enumerate() if budget is None else under(space, budget, task).enumerate()
+    known = [found for architecture in fits if (found := truth(architecture)) is not None]
+    if not known:
+        raise UserError(f"the table has none of the networks of {space.name} that fit; is the key right?")
+    return max(known)

@@ -45,6 +45,12 @@ def test_an_estimate_is_one_of_the_recorded_accuracies_chosen_by_the_seed(tmp_pa
     assert drawn == [estimator.estimate(named("a"), TrialContext(seed)).accuracy for seed in range(30)]
 
 
+def test_the_mean_is_of_what_is_recorded(tmp_path):
+    estimator = table(tmp_path, {"a": [10.0, 20.0, 60.0]}, unit="percent")
+    assert estimator.mean(named("a")) == pytest.approx(0.3)
+    assert estimator.mean(named("b")) is None
+
+
 def test_recorded_accuracies_are_drawn_alike(tmp_path):
     estimator = table(tmp_path, {"a": [0.1, 0.2, 0.3]})
     drawn = [estimator.estimate(named("a"), TrialContext(seed)).accuracy for seed in range(1200)]

@@ -32,7 +32,7 @@ FLAGS = [
 
 def run(strategy: str, seed: int, accuracies: Any, truths: Any = None, **settings: Any) -> Run:
     conditions = {"space": "small", "task": "32x32x3:10", "budget": "macs=400K", "estimator": "known"}
-    array = np.array(accuracies, dtype=float)
+    array = np.fmax.accumulate(np.array(accuracies, dtype=float))
     return Run(
         f"{strategy}-{seed}", seed, strategy, settings, conditions, array, None if truths is None else np.array(truths)
     )
@@ -55,7 +55,7 @@ def test_a_run_is_its_trials_in_the_order_in_which_they_ended() -> None:
     assert [trial.number for trial in by_end] != list(range(24))
     assert {trial.state for trial in by_end} == {"complete", "pruned", "failed"}
     expected = [trial.accuracy if trial.state == "complete" else np.nan for trial in by_end]
-    np.testing.assert_array_equal(taken.accuracies, np.array(expected, dtype=float))
+    np.testing.assert_array_equal(taken.reached, np.fmax.accumulate(np.array(expected, dtype=float)))
     assert taken.truths is not None
     assert taken.truths[-1] == study.best.cost.macs / 1e6
     for place in range(24):  # what would be chosen after each end has the best accuracy of those before
@@ -65,6 +65,18 @@ def test_a_run_is_its_trials_in_the_order_in_which_they_ended() -> None:
             assert taken.truths[place] == best.cost.macs / 1e6
         else:
             assert np.isnan(taken.truths[place])
+
+
+@pytest.mark.parametrize("trials", [13, 15, 20])  # of the 14 proposals, of the 6 confirmations after them, and all
+def test_what_a_run_reached_is_its_best_confirmed_or_not(trials: int) -> None:
+    study = begin(trials=20, confirm=2)
+    study.run()
+    study._trials = study._trials[:trials]  # as it was then
+    taken = Run.of(study, truth=lambda architecture: architecture.cost(TASK).macs / 1e6)
+    assert taken.truths is not None
+    assert (taken.reached[-1], taken.truths[-1]) == (study.best.accuracy, study.best.cost.macs / 1e6)
+    assert bool(study.confirmed) == (trials > 14)
+    assert taken.settings["confirm"] == 2
 
 
 def test_curves_by_hand() -> None:
@@ -225,7 +237,7 @@ def test_a_contest_that_is_cut_leaves_whole_rounds() -> None:
     runs = contest(SPACE, TASK, None, Known(), ["random", "tpe"], 3, [7, 8], on_begin=lambda *each: begun.append(each))
     done = list(itertools.islice(runs, 3))
     assert begun == [("random", 7), ("tpe", 7), ("random", 8)]
-    assert [(each.strategy, each.seed, len(each.accuracies)) for each in done] == [(*each, 3) for each in begun]
+    assert [(each.strategy, each.seed, len(each.reached)) for each in done] == [(*each, 3) for each in begun]
 
 
 def test_the_page_has_every_seed_and_runs_nothing_of_a_name() -> None:
@@ -258,7 +270,7 @@ def test_a_browser_without_network_draws_curves_bands_and_tables(found: Comparis
 def test_trials_that_still_run_do_not_count() -> None:
     study = begin(trials=3)
     study.run()
-    before = Run.of(study).accuracies
+    before = Run.of(study).reached
     study._start(study.feasible.sample(np.random.default_rng(99)), 3)
     assert isinstance(study, Study)
-    np.testing.assert_array_equal(Run.of(study).accuracies, before)
+    np.testing.assert_array_equal(Run.of(study).reached, before)
