@@ -84,7 +84,8 @@ class Node:
         """What makes two nodes equal: their kind and their fields, labels aside."""
         key = self.__dict__.get("_cached_key")
         if key is None:
-            key = self.__dict__["_cached_key"] = (type(self), *(getattr(self, name) for name in _compared(type(self))))
+            kind: Any = type(self)
+            key = self.__dict__["_cached_key"] = (kind, *(getattr(self, name) for name in _compared(kind)))
         return key
 
     def __eq__(self, other: object) -> bool:

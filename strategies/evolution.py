@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from searchspaces import Architecture, UserError
+from searchspaces import Architecture, UserError, nearest
 from strategies.novelty import sample_new
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RegularizedEvolution:
         self._tournament = tournament
         self._identity = identity
         self._start_from = (start_from,) if isinstance(start_from, str) else tuple(start_from)
-        self._seeds = tuple(_read(space, text) for text in self._start_from)
+        self._seeds = read_seeds(space, self._start_from)
         self._alive: deque[_Member] = deque(maxlen=population)
         self._running: set[Architecture] = set()
         self._known: set[Architecture] = set()
@@ -144,11 +144,19 @@ class RegularizedEvolution:
         return max((self._alive[int(index)] for index in drawn), key=lambda member: member.accuracy).architecture
 
 
-def _read(space: SearchSpace, text: str) -> Architecture:
-    """An architecture of `space` from the name of a reference or from JSON text."""
-    architecture = space.references.get(text)
-    if architecture is None:
-        architecture = Architecture.from_json(text, space)
-    if architecture not in space:
-        raise UserError(f"start_from: {text} is not in {space.name} under the budget")
-    return architecture
+def read_seeds(space: SearchSpace, texts: Sequence[str]) -> tuple[Architecture, ...]:
+    """Architectures to begin with: each a name among `space.references` or the JSON text of an architecture.
+
+    Raises:
+        UserError: one is unknown, or not in the space under its budget.
+    """
+    seeds = []
+    for text in texts:
+        seed = space.references.get(text) or getattr(space, "space", space).references.get(text)
+        if seed is None and not text.lstrip().startswith("{"):
+            raise UserError(f"start_from: {text!r} is no member of {space.name}{nearest(text, space.references)}")
+        seed = seed or Architecture.from_json(text, getattr(space, "space", space))
+        if seed not in space:
+            raise UserError(f"start_from: {text} is not in {space.name} under the budget")
+        seeds.append(seed)
+    return tuple(seeds)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
+from strategies.evolution import read_seeds
 from strategies.novelty import sample_new
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ class Guided:
         explore: float = 0.2,
         start_from: str | Sequence[str] = (),
     ) -> None:
-        from strategies.evolution import _read
-
         if startup is None:
             startup = min(max(trials // 10, 5), 30)
         for name, value, low in (("startup", startup, 2), ("candidates", candidates, 1), ("parents", parents, 1)):
@@ -84,7 +83,7 @@ class Guided:
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
         self._start_from = (start_from,) if isinstance(start_from, str) else tuple(start_from)
-        self._seeds = tuple(_read(space, text) for text in self._start_from)
+        self._seeds = read_seeds(space, self._start_from)
         self._columns = _Columns(space)
         self._running: list[Architecture] = []
         self._known: set[Architecture] = set()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import COSTS, Architecture, Task, UserError, nearest
-from strategies.evolution import _read
+from strategies.evolution import read_seeds
 from strategies.novelty import sample_new
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ParetoEvolution:
         self._population = population
         self._crossover = crossover
         self._start_from = (start_from,) if isinstance(start_from, str) else tuple(start_from)
-        self._seeds = tuple(_read(space, text) for text in self._start_from)
+        self._seeds = read_seeds(space, self._start_from)
         self._alive: list[_Member] = []  # best first
         self._running: set[Architecture] = set()
         self._known: set[Architecture] = set()
