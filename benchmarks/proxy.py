@@ -71,7 +71,7 @@ def measure(architectures: list[Any], sources: dict[str, ImageData], out: Path, 
     done = {(row["source"], row["setting"], row["architecture"]) for row in rows(out)}
     plan = [(source, setting) for source in sources for setting in SETTINGS[source]]
     for (source, setting), index in itertools.product(plan, range(len(architectures))):
-        if (source, setting, index) in done:
+        if (source, setting, architectures[index].to_json()) in done:
             continue
         if time.monotonic() > deadline:
             return
@@ -81,9 +81,9 @@ def measure(architectures: list[Any], sources: dict[str, ImageData], out: Path, 
         cpu = time.process_time()
         estimate = estimator.estimate(architectures[index], TrialContext(seed, "cpu"))
         cpu = time.process_time() - cpu  # one thread: seconds of a core, also where others use the machine
-        row = {"source": source, "setting": setting, "architecture": index, "curve": estimate.curve, "seconds": cpu}
+        row = {"source": source, "setting": setting, "architecture": architectures[index].to_json()}
         with out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps({**row, "curve": estimate.curve, "seconds": cpu}) + "\n")
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -93,9 +93,10 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def table(source: str, data: ImageData, architectures: list[Any], out: Path) -> None:
     """Print one line per setting, over the architectures trained with it; tau over those that have a reference too."""
     found: dict[str, dict[int, dict[str, Any]]] = {setting: {} for setting in SETTINGS[source]}
+    number = {each.to_json(): index for index, each in enumerate(architectures)}
     for row in rows(out):
-        if row["source"] == source:
-            found[row["setting"]][row["architecture"]] = row
+        if row["source"] == source and row["architecture"] in number:
+            found[row["setting"]][number[row["architecture"]]] = row
     truth = {index: row["curve"][-1] for index, row in found[REFERENCE].items()}
 
     def against_truth(score: dict[int, float]) -> str:
@@ -113,7 +114,7 @@ def table(source: str, data: ImageData, architectures: list[Any], out: Path) -> 
         task = Task(choices.get("image_size", data.task.image_size), data.task.channels, data.task.classes)
         scale = Scale(choices["width"], choices["depth"])
         accuracy = {index: row["curve"][-1] for index, row in found[setting].items()}
-        seconds = np.nanmedian([row["seconds"] or np.nan for row in found[setting].values()])
+        seconds = np.median([row["seconds"] for row in found[setting].values()])
         macs = np.mean([architectures[index].cost(task, scale).macs for index in accuracy]) / 1e6
         low, middle, high = np.percentile(list(accuracy.values()), (0, 50, 100))
         print(
