@@ -218,18 +218,19 @@ def _branches(boxes: list[_Box], sign: str) -> _Box:
 
 def _wiring(graph: Graph, given: Shape) -> _Box:
     """Values in rows, each below all that it is made from, with curves between them."""
-    joined = graph.shapes(given)[1]
+    joined, before = graph.shapes(given)[1], graph.inputs
     boxes = [_layout(step.node, shape) for step, shape in zip(graph.steps, joined, strict=True)]
-    depth = [0]
+    depth = [0] * before
     for step in graph.steps:
         depth.append(1 + max(depth[value] for value in step.inputs))
-    rows = [[index for index in range(len(boxes)) if depth[index + 1] == row] for row in range(1, max(depth) + 1)]
+    rows = [[index for index in range(len(boxes)) if depth[index + before] == row] for row in range(1, max(depth) + 1)]
     widths = [sum(boxes[index].width for index in row) + GAP * (len(row) - 1) for row in rows]
     width = max([*widths, 20.0])
     height = sum(max(boxes[index].height for index in row) + 2 * GAP for row in rows)
 
     def draw(x: float, y: float) -> Iterator[str]:
-        ends = {0: (x + width / 2, y)}  # where each value comes out
+        # where each value comes out
+        ends = {value: (x + width * (value + 1) / (before + 1), y) for value in range(before)}
         top = y + 2 * GAP
         for row, row_width in zip(rows, widths, strict=True):
             left = x + (width - row_width) / 2
@@ -242,11 +243,11 @@ def _wiring(graph: Graph, given: Shape) -> _Box:
                         f'<path d="M{from_x:.1f} {from_y:.1f} C{from_x:.1f} {from_y + GAP:.1f} {centre:.1f} '
                         f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8"/>'
                     )
-                if len(step.inputs) > 1:
+                if len(step.inputs) > 1 and step.join != "apart":
                     sign = {"sum": "+", "mean": "mean", "concat": "concat"}[step.join]
                     yield _text(centre + 4, top - 3, sign, "fill='#b45f06' font-size='10'")
                 yield from box.draw(left, top)
-                ends[index + 1] = (centre, top + box.height)
+                ends[index + before] = (centre, top + box.height)
                 left += box.width + GAP
             top += max(boxes[index].height for index in row) + 2 * GAP
 

@@ -12,7 +12,7 @@ and the smallest and largest costs are those that were found (`Feasible.exact` i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from math import ceil, floor, gcd, sqrt
@@ -132,7 +132,8 @@ class Feasible:
     @cached_property
     def count(self) -> Count:
         """How many architectures fit: `counted` with fine bins."""
-        return self.counted(COUNT_BINS)
+        steps = len(self._graph.layers) if isinstance(self._graph, _Automaton) else 0
+        return self.counted(COUNT_BINS * max(1, steps // 6))  # each step rounds once
 
     def counted(self, bins: int = SAMPLE_BINS) -> Count:
         """How many architectures fit.
@@ -349,6 +350,15 @@ class _Automaton:
             self.layers.append(moves)
             states = {move.state for several in moves.values() for move in several}
         self.ends = states
+        self._layer_of = {
+            name: layer
+            for layer, moves in enumerate(self.layers)
+            for several in moves.values()
+            for move in several
+            for name, _ in move.choices
+        }
+        self._moves_of: dict[tuple[int, State, Choices], Move | None] = {}
+        self._searches: dict[Budget, _Search] = {}
         self._to_go: dict[str, list[dict[State, tuple[int, int]]]] = {}
         self._ways: dict[tuple[Bound, int], _Ways] = {}
 
@@ -383,66 +393,101 @@ class _Automaton:
 
     def count(self, bound: Bound, bins: int) -> tuple[int, int]:
         """At least and at most so many networks lie within a bound."""
-        floor = _Ways(self, bound, bins, up=False)
+        floor = _Ways(self, bound, bins, up=False, counts_only=True)
         if floor.exact:
             return floor.total, floor.total
-        ceil = _Ways(self, bound, bins, up=True)
+        ceil = _Ways(self, bound, bins, up=True, counts_only=True)
         # within the upper end, less what is below the lower one
         below = Bound(bound.cost, bound.lower - 1)
         low, high = ceil.within(bound.upper), floor.within(bound.upper)
+        slack = floor.within(bound.upper) >> 36 if floor.rough else 0  # far more than what floats lose in sums
         if bound.lower > 0:
-            return low - floor.within(below.upper), high - ceil.within(below.upper)
-        return low, high
+            low, high = low - floor.within(below.upper), high - ceil.within(below.upper)
+        return max(0, low - slack), high + slack
 
     def completable(self, prefix: Mapping[str, Value], budget: Budget, searched: int) -> bool:
         """Whether some network that begins with these choices lies within a budget; False after `searched` states."""
-        bounds = [(bound.cost, int(bound.lower), int(bound.upper)) for bound in budget.bounds]
-        tables = [self.to_go(name) for name, _, _ in bounds]
-        upper_only = len(bounds) == 1 and bounds[0][1] == 0
-        left = searched
+        layer, state, spent, here = self._decided(prefix)
+        search = self._searches.setdefault(budget, _Search(self, budget, searched))
+        return search.completable(layer, state, [getattr(spent, bound.cost) for bound in budget.bounds], here)
 
-        def promising(layer: int, state: State, spent: Cost) -> bool:
-            for (name, lower, upper), table in zip(bounds, tables, strict=True):
-                so_far, (low, high) = getattr(spent, name), table[layer][state]
-                if name in ADDITIVE_COSTS:
-                    low, high = so_far + low, so_far + high
-                else:
-                    low, high = max(so_far, low), max(so_far, high)
-                if low > upper or high < lower:
-                    return False
-            return True
+    def _decided(self, prefix: Mapping[str, Value]) -> tuple[int, State, Cost, Choices]:
+        """How far a prefix decides wholly: the layer and state after that, the cost until there, and the rest of it."""
+        given: list[list[tuple[str, Value]]] = [[] for _ in self.layers]
+        for pair in prefix.items():
+            given[self._layer_of[pair[0]]].append(pair)
+        state, spent = self.start, Cost()
+        for layer, pairs in enumerate(given):
+            here = tuple(pairs)
+            key = (layer, state, here)
+            if key not in self._moves_of:
+                decided = [move for move in self.layers[layer][state] if dict(move.choices) == dict(here)]
+                self._moves_of[key] = decided[0] if decided else None
+            move = self._moves_of[key]
+            if move is None:
+                return layer, state, spent, here
+            state, spent = move.state, spent + move.cost
+        return len(self.layers), state, spent, ()
 
-        def reached(layer: int, state: State, spent: Cost, ahead: int) -> bool:
+
+class _Search:
+    """Looks for a network within a budget, from a state of a chain on."""
+
+    def __init__(self, graph: _Automaton, budget: Budget, searched: int) -> None:
+        self._graph, self._searched = graph, searched
+        self._names = [bound.cost for bound in budget.bounds]
+        self._additive = np.array([name in ADDITIVE_COSTS for name in self._names])
+        self._lower = np.array([float(bound.lower) for bound in budget.bounds])
+        self._upper = np.array([float(bound.upper) for bound in budget.bounds])
+        self._ways_on: dict[tuple[int, State, Choices], tuple[list[State], Any, Any, Any]] = {}
+
+    def completable(self, layer: int, state: State, spent: Sequence[int], here: Choices) -> bool:
+        """Whether the chain can be finished within the budget.
+
+        Args:
+            layer, state: from where on.
+            spent: of each bounded cost.
+            here: what is decided already of this layer's choices.
+        """
+        left = self._searched
+
+        def reached(layer: int, state: State, spent: Any, here: Choices) -> bool:
             nonlocal left
-            if not promising(layer, state, spent):
-                return False
-            if layer == len(self.layers) or (ahead == 0 and upper_only):  # then the cheapest way on fits
-                return True
+            if layer == len(self._graph.layers):
+                return bool(((self._lower <= spent) & (spent <= self._upper)).all())
             left -= 1
+            states, costs, low, high = self._on(layer, state, here)
+            after = self._joined(spent, costs)  # (moves, bounds)
+            least, most = self._joined(after, low), self._joined(after, high)
+            possible = ((least <= self._upper) & (most >= self._lower)).all(1)
+            if len(self._names) == 1:  # an end of what is possible is a network: that it fits settles it
+                ends = (possible & ((least >= self._lower) | (most <= self._upper)).all(1)).any()
+                if ends:
+                    return True
+            off = np.abs((least + most - self._lower - self._upper) / (2 * self._upper)).max(1)
+            order = np.argsort(np.where(possible, off, np.inf), kind="stable")[: int(possible.sum())]
+            return any(left > 0 and reached(layer + 1, states[i], after[i], ()) for i in order.tolist())
+
+        return reached(layer, state, np.array(spent, float), here)
+
+    def _joined(self, before: Any, more: Any) -> Any:
+        return np.where(self._additive, before + more, np.maximum(before, more))
+
+    def _on(self, layer: int, state: State, here: Choices) -> tuple[list[State], Any, Any, Any]:
+        """The moves that agree with `here`: their states, their costs, and the least and most from there on."""
+        key = (layer, state, here)
+        if key not in self._ways_on:
+            fixed = dict(here)
             moves = [
                 move
-                for move in self.layers[layer][state]
-                if all(prefix.get(name, value) == value for name, value in move.choices)
+                for move in self._graph.layers[layer][state]
+                if all(fixed.get(name, value) == value for name, value in move.choices)
             ]
-            moves.sort(key=lambda move: _distance(spent + move.cost, layer + 1, move.state))
-            return any(
-                left > 0
-                and reached(
-                    layer + 1, move.state, spent + move.cost, ahead - sum(name in prefix for name, _ in move.choices)
-                )
-                for move in moves
-            )
-
-        def _distance(spent: Cost, layer: int, state: State) -> float:
-            """How far outside the middle of its bounds the middle of what is still possible lies."""
-            worst = 0.0
-            for (name, lower, upper), table in zip(bounds, tables, strict=True):
-                low, high = table[layer][state]
-                middle = (low + high) / 2 + getattr(spent, name)
-                worst = max(worst, abs(middle - (lower + upper) / 2) / upper)
-            return worst
-
-        return reached(0, self.start, Cost(), len(prefix))
+            tables = [self._graph.to_go(name)[layer + 1] for name in self._names]
+            costs = np.array([[getattr(move.cost, name) for name in self._names] for move in moves], float)
+            ends = np.array([[table[move.state] for table in tables] for move in moves], float)  # (moves, bounds, 2)
+            self._ways_on[key] = [move.state for move in moves], costs, ends[..., 0], ends[..., 1]
+        return self._ways_on[key]
 
 
 class _Ways:
@@ -453,9 +498,11 @@ class _Ways:
         bound: what is counted, and up to where.
         bins: how many.
         up: whether costs are rounded up to whole bins, and not down.
+        counts_only: whether only `within` and `total` are wanted: only the first table is kept, and where the bins are
+            not of one, floats do.
     """
 
-    def __init__(self, graph: _Automaton, bound: Bound, bins: int, up: bool) -> None:
+    def __init__(self, graph: _Automaton, bound: Bound, bins: int, up: bool, counts_only: bool = False) -> None:
         self.graph, self.bound = graph, bound
         layers, name = graph.layers, bound.cost
         costs = {getattr(move.cost, name) for moves in layers for several in moves.values() for move in several}
@@ -470,15 +517,19 @@ class _Ways:
         lower = int(bound.lower)
         self.first = -(-lower // self.bin) if self.exact else max(0, lower // self.bin - steps)
         bits = graph.space.size.bit_length()
-        self._limbs = 1 if bits < 64 else -(-bits // 32)
+        self.rough = counts_only and not self.exact and 64 <= bits < 1000
+        self._number: Any = np.float64 if self.rough else np.uint64
+        self._limbs = 1 if bits < 64 or self.rough else -(-bits // 32)
         self._up = up
         length = self.last + 1
-        ones = np.zeros((self._limbs, length), np.uint64)
+        ones = np.zeros((self._limbs, length), self._number)
         ones[0] = 1
-        self._tables: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(steps)] + [[ones]]
+        self._tables: list[list[npt.NDArray[Any]]] = [[] for _ in range(steps)] + [[ones]]
         self._index: list[dict[State, int]] = [{} for _ in range(steps)] + [dict.fromkeys(graph.ends, 0)]
         for layer in reversed(range(steps)):
             self._fill(layer, length)
+            if counts_only:
+                self._tables[layer + 1] = []
 
     def _binned(self, cost: int) -> int:
         return -(-cost // self.bin) if self._up else cost // self.bin
@@ -497,12 +548,10 @@ class _Ways:
                 self._tables[layer].append(self._summed(signature, layer + 1, length))
             self._index[layer][state] = known[signature]
 
-    def _summed(
-        self, signature: tuple[tuple[tuple[int, int], int], ...], after: int, length: int
-    ) -> npt.NDArray[np.uint64]:
+    def _summed(self, signature: tuple[tuple[tuple[int, int], int], ...], after: int, length: int) -> npt.NDArray[Any]:
         """Exact whole numbers: limbs of 63 bits where one holds them all, else of 32, so that sums have room."""
-        total = np.zeros((self._limbs, length), np.uint64)
-        scratch = np.empty((self._limbs, _BLOCK), np.uint64)
+        total = np.zeros((self._limbs, length), self._number)
+        scratch = np.empty((self._limbs, _BLOCK), self._number)
         for start in range(0, length, _BLOCK):  # block by block, as caches like it
             stop = min(start + _BLOCK, length)
             for (cost, table), times in signature:
@@ -511,7 +560,7 @@ class _Ways:
                     break  # costs are in order
                 ahead = self._tables[after][table][:, first - cost : stop - cost]
                 if times > 1:
-                    ahead = np.multiply(ahead, np.uint64(times), out=scratch[:, : stop - first])
+                    ahead = np.multiply(ahead, self._number(times), out=scratch[:, : stop - first])
                 total[:, first:stop] += ahead
         for limb in range(self._limbs - 1):
             total[limb + 1] += total[limb] >> np.uint64(32)

@@ -336,10 +336,12 @@ def operations(node: Node, given, value: int, found: list) -> int:
         ends = [operations(branch, given, value, found) for branch in node.branches]
         return emit(ends, math.prod(node.shape(given)), in_place=isinstance(node, Sum))
     if isinstance(node, Graph):
-        values, joined = [value], node.shapes(given)[1]
+        values, joined = [value] if node.inputs == 1 else list(value), node.shapes(given)[1]
         for step, shape in zip(node.steps, joined, strict=True):
             inputs = [values[index] for index in step.inputs]
-            if len(inputs) > 1:
+            if step.join == "apart" and len(inputs) > 1:
+                inputs = [tuple(inputs)]
+            elif len(inputs) > 1:
                 inputs = [emit(inputs, math.prod(shape), in_place=step.join != "concat")]
             values.append(operations(step.node, shape, inputs[0], found))
         return values[-1]
