@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from nas.api import open_study, search, space
+    from nas.comparing import compare_runs
     from searchspaces import Architecture, Budget, Cost, Task, UserError
     from studies import Study
 
@@ -26,6 +27,7 @@ _HOMES: Final = {
     "Study": "studies",
     "Task": "searchspaces",
     "UserError": "searchspaces",
+    "compare_runs": "nas.comparing",
     "open_study": "nas.api",
     "search": "nas.api",
     "space": "nas.api",
@@ -39,6 +41,7 @@ __all__ = [
     "Study",
     "Task",
     "UserError",
+    "compare_runs",
     "open_study",
     "search",
     "space",

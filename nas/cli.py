@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from studies import Study, Trial
+    from studies.comparison import Comparison
 
 INTERRUPTED: Final = 130
 MISTAKE: Final = 2
@@ -221,6 +222,102 @@ def plot(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, such as runs/first.", show_default=False)
+    ],
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Compare after so many; by default as many as the shortest has.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the curves there, as one file.", show_default=False)
+    ] = None,
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Compare searches under equal conditions: which found more, and how sure is that?
+
+    Runs whose settings differ in the seed alone are one contestant; several
+    seeds each make intervals possible.
+
+    [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
+    """
+    from nas.comparing import compare_runs, comparison_document, show_comparison
+
+    found = compare_runs(runs, space=space, trials=trials)
+    document = comparison_document(found)
+    if out is not None:
+        document["plot"] = str(_write_curves(found, out))
+    if json:
+        return _print_json(document)
+    show_comparison(document, _console())
+    print(document["plot"] if out is not None else "curves: the same with --out compare.html")
+
+
+@app.command("bench-strategies")
+def bench_strategies(
+    table: Annotated[
+        Path, typer.Option(metavar="FILE.json", help="Recorded accuracies, by architecture.", show_default=False)
+    ],
+    space: Annotated[
+        str, typer.Option(metavar="SPACE", help="A name from 'nas spaces', or file.py:object.", show_default=False)
+    ],
+    budget: Annotated[str | None, typer.Option(metavar="BUDGET", help=BUDGET_HELP)] = None,
+    task: TaskText = "224x224x3:1000",
+    trials: Annotated[int, typer.Option(metavar="N", help="Trials of each run.")] = 100,
+    seeds: Annotated[int, typer.Option(metavar="K", help="Runs of each strategy, seeds 0 to K - 1.")] = 10,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Strategies; all that have one objective.", show_default=False)
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="file.py:FUNCTION", help="From an architecture to its key in the table; else its text form."
+        ),
+    ] = None,
+    unit: Annotated[str, typer.Option(metavar="NAME", help="Of the table: fraction or percent.")] = "fraction",
+    field: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the accuracies, in entries that are objects.")
+    ] = "test_acc",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where compare.html and results.json go.")] = Path(
+        "bench-strategies"
+    ),
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Run strategies against each other on recorded accuracies, over several seeds.
+
+    [bold]Example:[/]  nas bench-strategies --table macro.json --space macro.py:space
+    --key macro.py:key --unit percent --task 32x32x3:10 --budget 60M
+    """
+    import json as as_text
+
+    from nas.comparing import ONE_OBJECTIVE, BenchProgress, bench_document, show_bench
+    from nas.comparing import bench_strategies as bench
+    from searchspaces.errors import UserError
+
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {str(out)!r} is a file, not a folder")
+    named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
+    console = _console(json)
+    with BenchProgress(len(set(named)) * seeds, console, quiet) as progress:
+        found = bench(
+            table, space, budget, task=task, trials=trials, seeds=seeds, strategies=named, key=key, unit=unit,
+            field=field, on_begin=progress,
+        )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
+    document = bench_document(found, files)
+    _written(files["results"], as_text.dumps(document, indent=1) + "\n")
+    if json:
+        _print_json(document)
+    else:
+        show_bench(document, console)
+    if found.interrupted:
+        raise typer.Exit(_say(f"interrupted after {len(found.runs)} runs", INTERRUPTED))
+
+
+@app.command()
 def spaces(json: Json = False) -> None:
     """List the search spaces that have a name.
 
@@ -335,7 +432,7 @@ def _say(message: str, code: int) -> int:
 
 
 def _command_names() -> list[str]:
-    return [str(getattr(each.callback, "__name__", "")) for each in app.registered_commands]
+    return [each.name or str(getattr(each.callback, "__name__", "")) for each in app.registered_commands]
 
 
 def _usage_line(mistake: typer.TyperException) -> str:
@@ -380,6 +477,23 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
     if interrupted:
         _say(f"interrupted; go on with: {resume_command(study, trials)}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)
+
+
+def _write_curves(found: Comparison, out: Path) -> Path:
+    """Write the page of a comparison into a file, or into a folder as compare.html."""
+    from studies.curves import curves_html
+
+    return _written(out / "compare.html" if out.is_dir() else out, curves_html(found))
+
+
+def _written(path: Path, text: str) -> Path:
+    from searchspaces.errors import UserError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from error
+    return path
 
 
 def _trial(study: Study, number: int) -> Trial:

@@ -45,7 +45,7 @@ def contest(
         on_begin: told which study begins.
 
     Raises:
-        UserError: as `Study.create` and `Study.run` do.
+        UserError: as `Study.create` and `Study.run` do, and where all trials fail alike.
     """
     strategies = list(dict.fromkeys(strategies))
     for strategy in strategies:  # a name that is wrong is told before anything has run
@@ -54,7 +54,9 @@ def contest(
         for strategy in strategies:
             on_begin(strategy, seed)
             study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials)
-            study.run()
+            ended = study.run()
+            if ended.kind in ("failing", "stuck"):
+                raise UserError(f"{strategy}, seed {seed}: {ended.reason}")
             yield Run.of(study, truth, f"{strategy}, seed {seed}")
 
 

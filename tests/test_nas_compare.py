@@ -1,0 +1,150 @@
+"""`nas compare` and `nas bench-strategies` as a person types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
+
+from nas.comparing import bench_strategies, compare_runs
+from studies import Study
+
+STAND_INS = str(Path(__file__).with_name("studies_stand_ins.py"))
+SPACE_TEXT = f"{STAND_INS}:SPACE"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Study]:
+    folder = tmp_path_factory.mktemp("runs")
+    made = []
+    for strategy in ("random", "evolution"):
+        for seed in (0, 1):
+            made.append(begin(folder / f"{strategy}{seed}", space=SPACE, strategy=strategy, seed=seed, trials=8))
+            made[-1].run()
+    return made
+
+
+def test_runs_are_compared_from_their_folders(nas_cli: Any, runs: list[Study], tmp_path: Path) -> None:
+    folders = [str(each.folder) for each in runs]
+    page = tmp_path / "compare.html"
+    said = nas_cli("compare", *folders, "--space", SPACE_TEXT, "--json", "--out", page)
+    assert (said.code, said.err) == (0, "")
+    document = said.json()
+    assert document["plot"] == str(page)
+    assert "Plotly.newPlot" in page.read_text()
+    means = {each["name"]: each["mean"] for each in document["contestants"]}
+    for name in ("random", "evolution"):
+        best = [each.best.accuracy for each in runs if each.manifest.strategy["name"] == name]
+        assert means[name] == pytest.approx(np.mean(best))
+    (pair,) = document["pairs"]
+    assert pair["difference"] == pytest.approx(means[pair["first"]] - means[pair["second"]])
+    shown = nas_cli("compare", *folders, "--space", SPACE_TEXT, "--trials", 4)
+    assert shown.code == 0
+    for text in ("Best accuracy after 4 trials", "evolution", "random", "95% interval", "fewer than five seeds"):
+        assert text in shown.out
+    from_memory = compare_runs(runs)
+    assert {each.name: each.mean for each in from_memory.contestants} == pytest.approx(means)
+
+
+def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) -> None:
+    first = str(runs[0].folder)
+    other = begin(tmp_path / "other", space=SPACE, estimator=Known(), seed=7, trials=2, budget=None)
+    other.run()
+    for arguments, said in (
+        ((first, tmp_path / "none"), "no run folder"),
+        ((first, tmp_path / "other"), "cannot be compared with"),
+        ((first, first), "the same random with the same seed, 0"),
+        ((first, "--trials", 9), "has 8 that ended"),
+        ((first, "--out", tmp_path / "no" / "such.html"), "cannot write to"),
+    ):
+        ended = nas_cli("compare", "--space", SPACE_TEXT, *arguments)
+        assert (ended.code, ended.err.count("\n"), ended.out) == (2, 1, ""), arguments
+        assert said in ended.err
+    told = nas_cli("compare", "--space", SPACE_TEXT, first, tmp_path / "other").err
+    assert "the budget is null there and macs=400K here" in told
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three trainings of each of the 1,728 networks; the more MACs the better, to 0.0005 sd of the mean."""
+    rng = np.random.default_rng(0)
+    recorded = {
+        each.to_json(): (0.5 + each.cost(TASK).macs / 1e7 + rng.normal(0, 0.0005, 3)).tolist()
+        for each in SPACE.enumerate()
+    }
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    path.write_text(json.dumps(recorded))
+    return path
+
+
+def test_strategies_are_run_on_a_table_and_compared(nas_cli: Any, table: Path, tmp_path: Path) -> None:
+    said = nas_cli(
+        "bench-strategies", "--table", table, "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK),
+        "--trials", 30, "--seeds", 6, "--strategies", "random, evolution", "--out", tmp_path / "bench",
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    for text in ("run 12 of 12: evolution, seed 5", "Best accuracy after 30 trials", "Regret in percentage points"):
+        assert text in said.out
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert "Plotly.newPlot" in (tmp_path / "bench" / "compare.html").read_text()
+    assert [(run["strategy"], run["seed"]) for run in results["runs"]] == [
+        (strategy, seed) for seed in range(6) for strategy in ("random", "evolution")
+    ]
+    recorded = {key: np.mean(several) for key, several in json.loads(table.read_text()).items()}
+    best = max(recorded[each.to_json()] for each in SPACE.under(BUDGET, TASK).enumerate())
+    assert results["regret"]["best"] == pytest.approx(best)
+    regrets = {each["name"]: each for each in results["regret"]["contestants"]}
+    for run in results["runs"]:  # each against a study of its own
+        study = Study.create(None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=30)
+        study.run()
+        assert run["reached"][-1] == study.best.accuracy
+        truth = recorded[study.best.architecture.to_json()]
+        place = regrets[run["strategy"]]["seeds"].index(run["seed"])
+        assert regrets[run["strategy"]]["values"][place] == pytest.approx(best - truth)
+
+
+def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
+    nas_cli: Any, table: Path, tmp_path: Path
+) -> None:
+    keyed = tmp_path / "keyed.json"
+    keyed.write_text(json.dumps({f"#{key}": np.mean(value) for key, value in json.loads(table.read_text()).items()}))
+    (tmp_path / "key.py").write_text("def key(architecture):\n    return '#' + architecture.to_json()\n")
+    common = ["--space", SPACE_TEXT, "--trials", 3, "--seeds", 2, "--out", tmp_path / "out", "--task", str(TASK)]
+    key = f"{tmp_path / 'key.py'}:key"
+    said = nas_cli("bench-strategies", "--table", keyed, "--key", key, *common, "--strategies", "random", "--json")
+    assert said.json()["observed"]["contestants"][0]["seeds"] == [0, 1]
+    for arguments, text in (
+        (["--table", keyed, "--strategies", "random"], "is the key right?"),
+        (["--table", keyed, "--key", key, "--strategies", "random,evolutoin"], "did you mean 'evolution'"),
+        (["--table", keyed, "--key", key, "--seeds", 0], "seeds must be at least 1"),
+        (["--table", tmp_path / "none.json"], "cannot read the table"),
+        (["--table", keyed, "--out", keyed], "is a file, not a folder"),
+    ):
+        ended = nas_cli("bench-strategies", *common, *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), arguments
+        assert text in ended.err
+
+
+def test_ctrl_c_keeps_whole_rounds(table: Path) -> None:
+    begun = []
+
+    def impatient(strategy: str, seed: int) -> None:
+        begun.append((strategy, seed))
+        if len(begun) == 6:
+            raise KeyboardInterrupt
+
+    def bench() -> Any:
+        return bench_strategies(
+            table, SPACE, BUDGET, task=TASK, trials=3, seeds=9, strategies=["random", "evolution"], on_begin=impatient
+        )
+
+    found = bench()
+    assert found.interrupted
+    assert [(run.strategy, run.seed) for run in found.runs] == begun[:4]
+    begun[:] = begun[:5]
+    with pytest.raises(KeyboardInterrupt):
+        bench()
