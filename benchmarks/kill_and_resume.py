@@ -26,7 +26,7 @@ from studies import Study
 
 def command(folder: Path, given: argparse.Namespace) -> list[str]:
     """The search that is typed, the same each time."""
-    search = ["search", "--budget", "400M", "--data", "digits", "--device", "cpu", "--quiet", "--seed", str(given.seed)]
+    search = ["search", "--budget", "400M", "--data", "digits", "--device", "cpu", "--seed", str(given.seed)]
     settings = ["--set", f"estimator.epochs={given.epochs}", "--trials", str(given.trials), "--pruner", given.pruner]
     return [sys.executable, "-m", "nas", *search, *settings, "--name", folder.name, "--out", str(folder.parent)]
 
@@ -67,15 +67,22 @@ def main() -> None:
         whole_s = time.monotonic() - began
         unbroken = finished(whole)
 
+        trial_s = whole_s / given.trials  # and a share of the start-up
+
         moments, rows, before = random.Random(given.seed), [], []
         for kill in range(given.kills):
-            process = subprocess.Popen(command(broken, given), stdout=subprocess.DEVNULL)
-            life_s = moments.uniform(0.0, 4.0 + 1.5 * whole_s / given.kills)  # a start-up takes two to four seconds
-            try:
-                code = process.wait(life_s)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                code = process.wait()
+            process = subprocess.Popen(command(broken, given), stdout=subprocess.PIPE, text=True)
+            began = time.monotonic()
+            if kill < 2:  # while it starts up
+                time.sleep(moments.uniform(0.0, 3.0))
+            else:  # once it has said what it is about to do
+                assert process.stdout is not None
+                process.stdout.readline()
+                time.sleep(moments.uniform(0.0, 3.0 * trial_s))
+            process.send_signal(signal.SIGKILL)
+            life_s = time.monotonic() - began
+            process.communicate()
+            code = process.returncode
             after = finished(broken)
             rows.append({"kill": kill + 1, "after_s": round(life_s, 2), "code": code, "finished": len(after)})
             rows[-1]["kept"] = after[: len(before)] == before
@@ -95,9 +102,8 @@ def main() -> None:
         print(f"{'kill':>6}{'after':>10}{'exit code':>12}{'finished':>10}   what had finished before is kept")
         for row in rows:
             after_s = f"{row['after_s']:.2f} s" if row["after_s"] is not None else "-"
-            print(
-                f"{row['kill']:>6}{after_s:>10}{row['code']:>12}{row['finished']:>10}   {'yes' if row['kept'] else 'NO'}"
-            )
+            kept = "yes" if row["kept"] else "NO"
+            print(f"{row['kill']:>6}{after_s:>10}{row['code']:>12}{row['finished']:>10}   {kept}")
         print(f"\nthe {len(last)} trials equal those of the unbroken run: {'yes' if equal else 'NO'}")
     sys.exit(not (equal and all(row["kept"] for row in rows)))
 

@@ -243,6 +243,14 @@ def without_password(spec: str) -> str:
     return sqlalchemy.make_url(spec).render_as_string(hide_password=True)
 
 
+def mend_journal(folder: Path) -> None:
+    """Cut off a last line that was half written when a disk was full; only for who holds the folder's lock."""
+    path = folder / FILES["journal"]
+    if path.exists():
+        with _explained(str(path)), path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
 def _where(spec: str, folder: Path) -> str:
     return str(folder / FILES[spec]) if spec in FILES else without_password(spec)
 
@@ -251,9 +259,10 @@ def _storage(spec: str, folder: Path) -> BaseStorage:
     from optuna import storages
 
     if spec == "journal":
-        from optuna.storages.journal import JournalFileBackend
+        from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-        return storages.JournalStorage(JournalFileBackend(str(folder / FILES[spec])))
+        path = str(folder.resolve() / FILES[spec])  # a lock that was left behind points to it, and is broken by its age
+        return storages.JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=5)))
     if spec == "sqlite":
         import sqlalchemy
 
