@@ -27,7 +27,7 @@ import numpy as np
 from searchspaces import COSTS, Budget, Task, UserError, nearest
 from strategies import Exhausted, Outcome, settings_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
-from studies.ledger import FILES, Ledger, Memory, check_spec, without_password
+from studies.ledger import FILES, Ledger, Memory, check_spec, mend_journal, without_password
 from studies.lock import locked
 from studies.manifest import Manifest, fingerprint, write_whole
 from studies.origins import (
@@ -394,6 +394,8 @@ class Study:
             raise UserError(f"{self._where()} was planned without a number of trials; say how many in all, or how long")
         emit = on_event or (lambda event: None)
         with locked(self.folder) if self.folder else contextlib.nullcontext():
+            if self.folder and self.manifest.ledger == "journal":
+                mend_journal(self.folder)
             self._load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
             run = _Run(self, strategy, limit, seconds, emit)

@@ -113,6 +113,16 @@ def test_a_folder_is_all_that_a_resume_needs(tmp_path: Path, ledger: str) -> Non
     assert again.trials == Study.open(tmp_path / "run", space=SPACE).trials
 
 
+def test_a_journal_with_half_a_line_goes_on(tmp_path: Path) -> None:
+    begin(tmp_path / "run", trials=6, ledger="journal").run(3)
+    with (tmp_path / "run" / "ledger.log").open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')  # as a full disk leaves it
+    begin(tmp_path / "run", trials=6, ledger="journal").run()
+    whole = begin(trials=6)
+    whole.run()
+    assert story(Study.open(tmp_path / "run", space=SPACE)) == story(whole)
+
+
 def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
     begin(tmp_path / "run", trials=8).run(4)
     again = begin(tmp_path / "run", trials=100)  # planning more is not another study
