@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from html import escape
-from typing import Final
+from typing import Any, Final
 
 from searchspaces.cost import human
-from searchspaces.layers import Chain, Concat, Graph, Identity, Mean, Node, Sum
+from searchspaces.layers import Auxiliary, Chain, Concat, Graph, Identity, Mean, Node, Step, Sum
 from searchspaces.task import Shape, Task
 
 GAP: Final = 14
 """Pixels between boxes, one below the other or side by side."""
 
-WIDEST: Final = 1800
+WIDEST: Final = 2100
 """Pixels after which stages go on in a new row."""
 
 _ROW: Final = 24  # height of a layer's box
@@ -29,6 +29,42 @@ _COLOURS: Final = {
     "Conv": "#cfe2f3", "Linear": "#d9d2e9", "Norm": "#f3f3f3", "Act": "#fff2cc", "Pool": "#d9ead3",
     "GlobalPool": "#d9ead3", "SqueezeExcite": "#fce5cd",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stage of a network, or a cell of one whose cells are wired freely: a row of tables, a column of drawings.
+
+    Attributes:
+        label: what it is called.
+        node: its layers.
+        given: the shape that it is given; a tuple of shapes for a cell that takes several values.
+        takes: labels of the cells that it takes, in order, where they are wired freely.
+    """
+
+    label: str
+    node: Node
+    given: Any
+    takes: tuple[str, ...] = ()
+
+
+def pieces(network: Node, given: Shape) -> Iterator[Piece]:
+    """What the outermost chain is made of; a graph of labelled cells in it counts as its cells."""
+    steps = network.steps(given) if isinstance(network, Chain) else iter([(network, given)])
+    before = "image"
+    for index, (node, shape) in enumerate(steps):
+        if isinstance(node, Graph) and all(
+            getattr(step.node, "label", "") and step.weights_of is None for step in node.steps
+        ):
+            labels = [before]
+            for step, joined in zip(node.steps, node.shapes(shape)[1], strict=True):
+                labels.append(getattr(step.node, "label"))  # noqa: B009
+                yield Piece(labels[-1], step.node, joined, tuple(labels[value] for value in step.inputs))
+            before = labels[-1]
+        else:
+            name = "auxiliary" if isinstance(node, Auxiliary) else f"part{index + 1}"
+            before = getattr(node, "label", "") or name
+            yield Piece(before, node, shape)
 
 
 @dataclass(frozen=True)
@@ -44,12 +80,17 @@ def svg(network: Node, task: Task, title: str = "") -> str:
     """The drawing of a network, as the text of an SVG file.
 
     Args:
-        network: its top chain's parts are the columns.
+        network: its `pieces` are the columns.
         task: the images it is for.
         title: a line above it.
     """
-    stages = network.steps(task.shape) if isinstance(network, Chain) else iter([(network, task.shape)])
-    columns = [_stage(node, given, index) for index, (node, given) in enumerate(stages)]
+    runs: list[list[Piece]] = []
+    for piece in pieces(network, task.shape):
+        if piece.takes and runs and (runs[-1][0].node, runs[-1][0].given) == (piece.node, piece.given):
+            runs[-1].append(piece)
+        elif not isinstance(piece.node, Auxiliary):
+            runs.append([piece])
+    columns = [_stage(run[0], len(run)) for run in runs]
     cost = network.cost(task.shape)
     lines = [
         title or "network",
@@ -80,14 +121,17 @@ def svg(network: Node, task: Task, title: str = "") -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _stage(node: Node, given: Shape, index: int) -> _Box:
+def _stage(piece: Piece, times: int) -> _Box:
     """A column: the stage's name, what it gives and costs, and its blocks, equal neighbours drawn once."""
+    node, given = piece.node, piece.given
     out, cost = node.shape(given), node.cost(given)
     heading = [
-        getattr(node, "label", "") or f"part {index + 1}",
+        piece.label + (f" x {times}" if times > 1 else ""),
         " x ".join(map(str, out)),
-        f"{human(cost.macs)} MACs, {human(cost.params)} par.",
+        f"{human(cost.macs)} MACs, {human(cost.params)} par." + (" each" if times > 1 else ""),
     ]
+    if piece.takes:
+        heading.append("of " + " and ".join(dict.fromkeys(piece.takes)) + (", ..." if times > 1 else ""))
     rows: list[tuple[_Box, int]] = []
     before: tuple[Node, Shape] | None = None
     for block, shape in node.steps(given) if isinstance(node, Chain) else [(node, given)]:
@@ -97,7 +141,7 @@ def _stage(node: Node, given: Shape, index: int) -> _Box:
             rows.append((_layout(block, shape), 1))
         before = block, shape
     width = max(max(box.width for box, _ in rows) + 2 * GAP, 7 * max(map(len, heading)))
-    height = _HEADING + sum(box.height + 3 * GAP for box, _ in rows)
+    height = _HEADING + sum(box.height + 3 * GAP for box, _ in rows) - GAP
 
     def draw(x: float, y: float) -> Iterator[str]:
         yield f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="#fafafa" stroke="#cccccc"/>'
@@ -112,13 +156,15 @@ def _stage(node: Node, given: Shape, index: int) -> _Box:
             )
             yield from box.draw(x + width / 2 - box.width / 2, top)
             if times > 1:
-                yield _text(x + width - 6, top, f"x {times}", "text-anchor='end' font-weight='bold' fill='#b45f06'")
+                yield _text(
+                    x + width - 8, top - 12, f"x {times}", "text-anchor='end' font-weight='bold' fill='#b45f06'"
+                )
             top += box.height + 3 * GAP
 
     return _Box(width, height, draw)
 
 
-def _layout(node: Node, given: Shape) -> _Box:
+def _layout(node: Node, given: Any) -> _Box:
     if isinstance(node, Chain):
         return _column([_layout(child, shape) for child, shape in node.steps(given)])
     if isinstance(node, (Sum, Concat)):
@@ -206,52 +252,70 @@ def _branches(boxes: list[_Box], sign: str) -> _Box:
             yield _line(centre, y + GAP + box.height, centre, below)
             yield _line(centre, below, middle, below + GAP)
             left += box.width + GAP
-        half = 4 + _LETTER * len(sign) / 2
-        yield (
-            f'<rect x="{middle - half - 3:.1f}" y="{below + GAP:.1f}" width="{2 * half + 6:.1f}" height="18" '
-            'rx="9" fill="#ffffff" stroke="#666666"/>'
-        )
-        yield _text(middle, below + GAP + 13, sign, "text-anchor='middle'")
+        pill = _sign(sign)
+        yield from pill.draw(middle - pill.width / 2, below + GAP)
 
     return _Box(max(width, 60), height, draw)
 
 
-def _wiring(graph: Graph, given: Shape) -> _Box:
+def _wiring(graph: Graph, given: Any) -> _Box:
     """Values in rows, each below all that it is made from, with curves between them."""
-    joined, before = graph.shapes(given)[1], graph.inputs
-    boxes = [_layout(step.node, shape) for step, shape in zip(graph.steps, joined, strict=True)]
-    depth = [0] * before
+    joined, first = graph.shapes(given)[1], graph.inputs
+    boxes = [_joined(step, shape) for step, shape in zip(graph.steps, joined, strict=True)]
+    depth = [0] * first
     for step in graph.steps:
         depth.append(1 + max(depth[value] for value in step.inputs))
-    rows = [[index for index in range(len(boxes)) if depth[index + before] == row] for row in range(1, max(depth) + 1)]
+    rows = [[index for index in range(len(boxes)) if depth[index + first] == row] for row in range(1, max(depth) + 1)]
     widths = [sum(boxes[index].width for index in row) + GAP * (len(row) - 1) for row in rows]
     width = max([*widths, 20.0])
-    height = sum(max(boxes[index].height for index in row) + 2 * GAP for row in rows)
+    named = 14.0 if first > 1 else 0.0  # height of the names of several inputs
+    height = named + sum(max(boxes[index].height for index in row) + 2 * GAP for row in rows)
 
     def draw(x: float, y: float) -> Iterator[str]:
-        # where each value comes out
-        ends = {value: (x + width * (value + 1) / (before + 1), y) for value in range(before)}
-        top = y + 2 * GAP
+        ends = {value: (x + width * (value + 1) / (first + 1), y + named) for value in range(first)}
+        for value, (end_x, end_y) in ends.items() if first > 1 else ():
+            yield _text(end_x, end_y - 3, f"input {value + 1}", "text-anchor='middle' fill='#555555'")
+        places, top = {}, y + named + 2 * GAP
         for row, row_width in zip(rows, widths, strict=True):
             left = x + (width - row_width) / 2
             for index in row:
-                box, step = boxes[index], graph.steps[index]
-                centre = left + box.width / 2
-                for value in step.inputs:
-                    from_x, from_y = ends[value]
-                    yield (
-                        f'<path d="M{from_x:.1f} {from_y:.1f} C{from_x:.1f} {from_y + GAP:.1f} {centre:.1f} '
-                        f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8"/>'
-                    )
-                if len(step.inputs) > 1 and step.join != "apart":
-                    sign = {"sum": "+", "mean": "mean", "concat": "concat"}[step.join]
-                    yield _text(centre + 4, top - 3, sign, "fill='#b45f06' font-size='10'")
-                yield from box.draw(left, top)
-                ends[index + before] = (centre, top + box.height)
+                box = boxes[index]
+                places[index] = left, top
+                ends[index + first] = left + box.width / 2, top + box.height
                 left += box.width + GAP
             top += max(boxes[index].height for index in row) + 2 * GAP
+        for index, (left, top) in places.items():  # curves first: they pass behind the boxes
+            centre = left + boxes[index].width / 2
+            for value in graph.steps[index].inputs:
+                from_x, from_y = ends[value]
+                yield (
+                    f'<path d="M{from_x:.1f} {from_y:.1f} C{from_x:.1f} {from_y + GAP:.1f} {centre:.1f} '
+                    f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8"/>'
+                )
+        for index, place in places.items():
+            yield from boxes[index].draw(*place)
 
     return _Box(width, height, draw)
+
+
+def _joined(step: Step, given: Any) -> _Box:
+    """A step of a graph, below the sign of how its inputs are joined."""
+    if len(step.inputs) == 1 or step.join == "apart":
+        return _layout(step.node, given)
+    sign = _sign({"sum": "+", "mean": "mean", "concat": "concat"}[step.join])
+    return sign if isinstance(step.node, Identity) else _column([sign, _layout(step.node, given)])
+
+
+def _sign(text: str) -> _Box:
+    width = _LETTER * len(text) + 14
+
+    def draw(x: float, y: float) -> Iterator[str]:
+        yield (
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="18" rx="9" fill="#ffffff" stroke="#666666"/>'
+        )
+        yield _text(x + width / 2, y + 13, text, "text-anchor='middle'")
+
+    return _Box(width, 18, draw)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -114,8 +114,10 @@ def _shape(node: Node, given: Shape) -> Shape:
 
 
 @lru_cache(maxsize=1 << 18)
-def _cost(node: Node, given: Shape) -> Cost:
-    return Cost(*_additive(node, given), _peak(node, given, False) * FLOAT_BYTES)
+def _cost(node: Node, given: Any) -> Cost:
+    several = given and isinstance(given[0], tuple)  # a cell that takes several values apart
+    keep: Any = (False,) * len(given) if several else False
+    return Cost(*_additive(node, given), _peak(node, given, keep) * FLOAT_BYTES)
 
 
 @lru_cache(maxsize=1 << 18)
