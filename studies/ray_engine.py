@@ -31,7 +31,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from searchspaces import Architecture, UserError
+from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, run_job
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ USER_MODULES: Final = "nas_user_"
 """How the modules of a person's own files are called; no worker could import them."""
 
 QUIET: Final[Mapping[str, str]] = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -275,8 +274,9 @@ class _Desk:
 
     def died(self, number: int, why: str) -> None:
         """The worker of a trial is no more, or never came to be."""
-        trial = self._under_way[number]
-        now = time.monotonic()
+        if number not in self._under_way:
+            return  # after its end: that is kept
+        trial, now = self._under_way[number], time.monotonic()
         first, last = trial.began or (now, now)
         if trial.too_slow:
             reason = f"timeout: no end after {self._timeout:g} seconds"
@@ -341,7 +341,7 @@ class _Bench:
     One thread for all trials of an actor, as torch keeps a pool of threads for each thread that calls it.
     """
 
-    def __init__(self, estimator: Estimator, space: SearchSpace) -> None:
+    def __init__(self, estimator: Estimator, space: SearchSpace | None) -> None:
         self._estimator, self._space = estimator, space
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -436,7 +436,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float]) -> None:
         _supports_buffered_results = False
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             # A trial is never stopped from here: it is told to stop, and then says itself how it ended.
@@ -518,11 +518,15 @@ def _kill(actor: Any) -> None:
 
 
 def _put(estimator: Estimator, space: SearchSpace) -> Any:
-    """A reference to both in the object store; numpy arrays are read there without a copy."""
+    """A reference to both in the object store; numpy arrays are read there without a copy.
+
+    A space of ours is not sent, as workers know it by its name.
+    """
     import ray
 
+    ours = space.name in SPACES and space == space_named(space.name)
     try:
-        return ray.put((estimator, space))
+        return ray.put((estimator, None if ours else space))
     except (TypeError, AttributeError) as error:
         why = " ".join(str(error).split()[:40])
         raise UserError(f"the estimator or the space cannot be sent to other processes: {why}") from error

@@ -1,0 +1,361 @@
+"""The Ray engine means the same as one process, and bad luck on workers is a trial's, never the study's."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import Known, begin, story
+from test_studies_laws import some_fail
+
+from estimators import Estimate, TrialContext
+from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
+from strategies import STRATEGIES
+from studies import TrialEnded, TrialReported, TrialStarted
+from studies.ray_engine import RayEngine, room, what_died
+
+ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
+pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Ray in this machine, as the engine starts it, for two trials of one core at once."""
+    from studies.ray_engine import _connected, _settings_of_ray
+
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two cores")
+    with _settings_of_ray(), _connected(None) as own:
+        assert own
+        yield ray
+
+
+SMALL = Task(image_size=32, channels=3, classes=10)
+
+
+def one_at_a_time() -> RayEngine:
+    return RayEngine(workers=1)
+
+
+@dataclass
+class Once:
+    """Does what it is told where no file is yet, and makes the file."""
+
+    file: Path
+    does: Callable[[], None]
+
+    def __call__(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self.file.touch(exist_ok=False)
+            self.does()
+
+
+class Unlucky(Known):
+    """Something happens to its worker after the second report of some trials."""
+
+    def __init__(self, happens: Callable[[int], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        def report(step: int, accuracy: float) -> bool:
+            goes_on = context.report(step, accuracy)
+            if step == 2:
+                self._happens(context.seed)
+            return goes_on
+
+        return super().estimate(architecture, TrialContext(context.seed, context.device, report))
+
+
+def kill_me() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_one_trial_at_a_time_is_the_same_as_in_one_process(cluster: Any, strategy: str) -> None:
+    settings = {"strategy": strategy, "trials": 14, "pruner": "asha", "estimator": Known(fails=some_fail)}
+    here, there = begin(**settings), begin(**settings)
+    here.run()
+    there.run(engine=one_at_a_time())
+    assert story(there) == story(here)
+    assert {trial.state for trial in there.trials} == {"complete", "pruned", "failed"}
+    for our, their in zip(here.trials, there.trials, strict=True):
+        assert their.details.keys() == our.details.keys()
+        assert their.curve == our.curve
+
+
+def test_short_training_gives_the_same_accuracies_to_the_last_digit(cluster: Any) -> None:
+    settings = {"epochs": 2, "data_fraction": 0.2}
+    studies = [begin(estimator="short-training", estimator_settings=settings, trials=2) for _ in range(2)]
+    studies[0].run()
+    studies[1].run(engine=one_at_a_time())
+    assert story(studies[1]) == story(studies[0])
+    assert all(trial.state == "complete" and len(trial.curve) == 2 for trial in studies[1].trials)
+
+
+def test_a_space_of_ours_is_known_to_workers_by_its_name(cluster: Any) -> None:
+    studies = [
+        begin(space="resnet-cifar", budget=Budget.parse("60M"), task=SMALL, strategy="random", trials=2) for _ in "12"
+    ]
+    studies[0].run()
+    studies[1].run(engine=one_at_a_time())
+    assert story(studies[1]) == story(studies[0])
+
+
+def test_events_come_in_the_order_of_one_process(cluster: Any) -> None:
+    def happened(event: Any) -> tuple[str, int]:
+        return type(event).__name__, event.trial.number if hasattr(event, "trial") else getattr(event, "number", -1)
+
+    seen: list[list[Any]] = [[], []]
+    begin(trials=4, pruner="asha").run(on_event=seen[0].append)
+    begin(trials=4, pruner="asha").run(on_event=seen[1].append, engine=one_at_a_time())
+    assert [happened(event) for event in seen[1]] == [happened(event) for event in seen[0]]
+
+
+def test_eight_at_once_never_propose_the_same_and_all_are_told(cluster: Any) -> None:
+    events: list[Any] = []
+    study = begin(trials=24, estimator=Known(seconds=0.02))
+    study.run(engine=RayEngine(workers=8, cpus_per_trial=0.25), on_event=events.append)
+    under_way, most = 0, 0
+    for event in events:
+        under_way += isinstance(event, TrialStarted) - isinstance(event, TrialEnded)
+        most = max(most, under_way)
+    assert most == 8
+    assert len({trial.architecture for trial in study.trials}) == len(study.trials) == 24
+    assert {trial.state for trial in study.trials} == {"complete"}
+    assert sorted(trial.rank or 0 for trial in study.trials) == list(range(24))
+    assert max(trial.told for trial in study.trials) > 0  # those asked late knew how others had ended
+
+
+def test_a_space_that_runs_out_ends_the_study_with_all_of_it_tried(cluster: Any) -> None:
+    tiny = Space(
+        "tiny", stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16)
+    )
+    study = begin(space=tiny, budget=None, strategy="random", trials=50)
+    assert study.run(engine=RayEngine()).kind == "exhausted"
+    assert {trial.architecture for trial in study.trials} == set(tiny.enumerate())
+
+
+def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing(cluster: Any, tmp_path: Path) -> None:
+    events: list[Any] = []
+    here, there = (
+        begin(trials=3, pruner="asha"),
+        begin(trials=3, pruner="asha", estimator=Unlucky(lambda seed: Once(tmp_path / "killed", kill_me)())),
+    )
+    here.run()
+    there.run(engine=one_at_a_time(), on_event=events.append)
+    assert (tmp_path / "killed").exists()
+    assert story(there) == story(here)
+    reports = [(event.number, event.step) for event in events if isinstance(event, TrialReported)]
+    assert len(reports) == len(set(reports))  # what was reported before the death is not reported again
+
+
+def test_a_trial_that_always_kills_its_worker_fails_and_stops_nothing(cluster: Any) -> None:
+    study = begin(trials=4)
+    cursed = study.seed_of(1)
+    study = begin(trials=4, estimator=Unlucky(lambda seed: os._exit(7) if seed == cursed else None))
+    assert study.run(engine=RayEngine(workers=1, retries=1)).kind == "trials"
+    assert [trial.state for trial in study.trials] == ["complete", "failed", "complete", "complete"]
+    reason = study.trials[1].reason or ""
+    assert reason.startswith("worker died: ")
+    assert reason.endswith("(tried 2 times)")
+    assert "\n" not in reason
+
+
+def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: Any) -> None:
+    slow = begin(trials=3).seed_of(1)
+    study = begin(trials=3, estimator=Unlucky(lambda seed: time.sleep(1000) if seed == slow else None))
+    began = time.monotonic()
+    study.run(engine=RayEngine(workers=1, trial_timeout=1.5))
+    assert time.monotonic() - began < 30
+    assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
+    assert study.trials[1].reason == "timeout: no end after 1.5 seconds"
+    assert 1.5 <= (study.trials[1].seconds or 0) < 10
+
+
+class Leaves(Known):
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        sys.exit("no more")
+
+
+def test_an_estimator_that_leaves_its_process_fails_its_trial_only(cluster: Any) -> None:
+    study = begin(trials=2, estimator=Leaves())
+    study.run(engine=one_at_a_time())
+    assert {trial.reason for trial in study.trials} == {"SystemExit: no more"}
+
+
+MINE = '''
+"""A file of a person's own: a cell, a space with it, and an estimator."""
+from dataclasses import dataclass
+from estimators import Estimate
+from searchspaces import Space, Stage, Task, choice, conv_head
+from searchspaces.layers import Act, Chain, Conv, Norm
+
+def cell(c_in, width, stride, *, kernel=3):
+    return Chain(Conv(width, kernel, stride), Norm(), Act("relu"))
+
+space = Space("mine", stages=Stage(cell, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16))
+
+@dataclass(frozen=True)
+class Params:
+    top: float = 1e6
+
+    def describe(self):
+        return {"name": "params", "top": self.top}
+
+    def estimate(self, architecture, context):
+        module = architecture.build(Task(16, 3, 10))
+        return Estimate(min(sum(each.numel() for each in module.parameters()) / self.top, 1.0), 0.1)
+'''
+
+
+def test_spaces_cells_and_estimators_of_a_file_of_ones_own_travel(cluster: Any, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    mine = tmp_path / "elsewhere" / "mine.py"
+    mine.write_text(MINE)
+    studies = [
+        begin(space=load_space(f"{mine}:space"), estimator=f"{mine}:Params", budget=None, strategy="random", trials=2)
+        for _ in range(2)
+    ]
+    studies[0].run()
+    studies[1].run(engine=one_at_a_time())
+    assert story(studies[1]) == story(studies[0])
+    assert {trial.state for trial in studies[1].trials} == {"complete"}
+
+
+def test_ctrl_c_ends_cleanly_and_the_study_goes_on_as_if_nothing_had_been(cluster: Any, tmp_path: Path) -> None:
+    def press(event: Any) -> None:
+        if isinstance(event, TrialReported) and (event.number, event.step) == (2, 1):
+            signal.raise_signal(signal.SIGINT)
+
+    study = begin(tmp_path / "run", trials=5, estimator=Known(seconds=0.05))
+    before = signal.getsignal(signal.SIGINT)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        study.run(engine=one_at_a_time(), on_event=press)
+    assert time.monotonic() - began < 20
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [trial.state for trial in study.trials] == ["complete", "complete", "running"]
+    study.run()
+    whole = begin(trials=5)
+    whole.run()
+    assert story(study) == story(whole)
+
+
+def test_what_the_study_raises_comes_through_and_leaves_nothing_running(cluster: Any) -> None:
+    class FullError(Exception):
+        pass
+
+    def full(event: Any) -> None:
+        if isinstance(event, TrialEnded) and event.trial.number == 1:
+            raise FullError("the disk is full")
+
+    study = begin(trials=9, estimator=Known(seconds=0.05))
+    with pytest.raises(FullError, match="the disk is full"):
+        study.run(engine=RayEngine(), on_event=full)
+    until = time.monotonic() + 20
+    while cluster.available_resources().get("CPU", 0) < 2 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert cluster.available_resources()["CPU"] == 2
+
+
+def test_an_estimator_that_cannot_travel_is_refused_in_one_line(cluster: Any) -> None:
+    import threading
+
+    class Locked(Known):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+    with pytest.raises(UserError, match="cannot be sent to other processes"):
+        begin(trials=2, estimator=Locked()).run(engine=RayEngine())
+
+
+def test_nothing_is_left_on_the_disk_and_no_port_is_open_to_others(cluster: Any) -> None:
+    results = Path.home() / "ray_results"
+    before = set(results.iterdir()) if results.exists() else None
+    begin(trials=2).run(engine=RayEngine())
+    assert not glob.glob(f"{tempfile.gettempdir()}/nas-ray-*")
+    assert (set(results.iterdir()) if results.exists() else None) == before
+    open_to_all = listening_elsewhere(processes_of(os.getpid()))
+    assert not open_to_all
+
+
+def processes_of(pid: int) -> set[int]:
+    """A process and all that it started."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found, todo = set(), [pid]
+    while todo:
+        found.add(each := todo.pop())
+        todo += children.get(each, [])
+    return found
+
+
+def listening_elsewhere(pids: set[int]) -> list[str]:
+    """Addresses but loopback on which the processes listen, as in /proc/net/tcp."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(link))
+    loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", "00000000000000000000000001000000:")
+    lines = [line.split() for file in ("tcp", "tcp6") for line in Path("/proc/net", file).read_text().splitlines()[1:]]
+    mine = [line for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+    assert mine, "Ray listens nowhere: is this test looking at the right processes?"
+    return [line[1] for line in mine if not line[1].startswith(loopback)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "workers must be a whole number from 1, got 0"),
+        ({"retries": -1}, "retries must be a whole number from 0, got -1"),
+        ({"trial_timeout": 0}, "trial_timeout must be above 0 seconds, got 0"),
+        ({"gpus_per_trial": 1.5}, "gpus_per_trial must be a share of one or a whole number, got 1.5"),
+        ({"cpus_per_trial": 0, "gpus_per_trial": 0}, "both 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        RayEngine(**settings)
+
+
+def test_room_is_counted_node_by_node() -> None:
+    def node(cpus: float, gpus: float = 0.0, alive: bool = True) -> dict[str, Any]:
+        return {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+    assert room([node(3), node(3), node(8, alive=False)], 2, 0) == 2  # two halves of different nodes are no room
+    assert room([node(0), node(16, 4)], 1, 1) == 4
+    assert room([node(16, 4)], 1, 0.25) == 16
+    assert room([node(16, 1)], 1, 0.3) == 3
+    assert room([node(2, 4)], 1, 1) == 2
+    assert room([node(4, 4)], 0, 2) == 2
+    assert room([node(2)], 0.25, 0) == 8
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'ray\[tune\]'"):
+        begin(trials=1).run(engine=RayEngine())
+
+
+def test_what_died_is_said_in_one_line_with_a_kind() -> None:
+    assert what_died("ray::X.__init__()\n  File x\nModuleNotFoundError: No module named 'mine'\n") == (
+        "worker failed: ModuleNotFoundError: No module named 'mine'"
+    )
+    assert what_died("Task was killed due to the node running low on memory.\nIP ...").startswith("out of memory: ")
+    assert what_died("The actor died because its node has died. Node Id: 3").startswith("node died: ")
