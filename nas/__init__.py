@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from nas.api import open_study, search, space
     from nas.comparing import compare_runs
-    from searchspaces import Architecture, Budget, Cost, Task, UserError
+    from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, classic
     from studies import Study
 
 __version__ = "0.1.0"
@@ -23,10 +23,12 @@ __version__ = "0.1.0"
 _HOMES: Final = {
     "Architecture": "searchspaces",
     "Budget": "searchspaces",
+    "Classic": "searchspaces",
     "Cost": "searchspaces",
     "Study": "studies",
     "Task": "searchspaces",
     "UserError": "searchspaces",
+    "classic": "searchspaces",
     "compare_runs": "nas.comparing",
     "open_study": "nas.api",
     "search": "nas.api",
@@ -37,10 +39,12 @@ _HOMES: Final = {
 __all__ = [
     "Architecture",
     "Budget",
+    "Classic",
     "Cost",
     "Study",
     "Task",
     "UserError",
+    "classic",
     "compare_runs",
     "open_study",
     "search",

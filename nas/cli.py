@@ -178,25 +178,79 @@ def resume(
 
 @app.command()
 def show(
-    run: Run,
-    trial: Annotated[int | None, typer.Option(metavar="N", help="One trial, with all that is known of it.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|NETWORK",
+            help="Run folder, such as runs/first; a classic's name; an architecture (JSON or its file).",
+            show_default=False,
+        ),
+    ],
+    trial: Annotated[
+        int | None, typer.Option(metavar="N", help="One trial of a run, with all that is known of it.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="HxWxC:N", help="Images and classes a network is for; else its own.")
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the network too; of a run the best, or the trial.")
+    ] = None,
     space: SpaceAgain = None,
     json: Json = False,
 ) -> None:
-    """Show what a search has found, or one of its trials.
+    """Show what a search has found or one of its trials; or a network, block by block.
 
     [bold]Example:[/]  nas show runs/first --trial 7
+    [bold]Example:[/]  nas show efficientnet_b0 --svg b0.svg
     """
-    from nas.api import open_study
-    from nas.documents import study_document, trial_document
+    from nas.networks import names_network
 
-    study = open_study(run, space=space)
-    document = study_document(study) if trial is None else trial_document(_trial(study, trial))
+    told = _network if names_network(what) else _found
+    document = told(what, trial, task, svg, space)
     if json:
         return _print_json(document)
-    from nas.screens import show_study, show_trial
+    from nas.screens import show_network, show_study, show_trial
 
+    if "stages" in document:
+        return show_network(document, _console())
     (show_study if trial is None else show_trial)(document, _console())
+
+
+def _network(text: str, trial: int | None, task: str | None, svg: Path | None, space: str | None) -> dict[str, Any]:
+    """What `nas show` has to say of a network."""
+    from nas.networks import cost_document, draw, named, own_task, title
+    from searchspaces import Task, UserError, load_space
+
+    if trial is not None:
+        raise UserError(f"--trial is for a run folder, and {title(text)} is a network")
+    images, home = Task.parse(task) if task else None, load_space(space) if space else None
+    document = cost_document(text, images, home)
+    if svg is not None:
+        found = named(text, home)
+        draw(found, images or own_task(found), title(text), svg)
+        document["drawing"] = str(svg)
+    return document
+
+
+def _found(run: str, number: int | None, task: str | None, svg: Path | None, space: str | None) -> dict[str, Any]:
+    """What `nas show` has to say of a run folder."""
+    from nas.api import open_study
+    from nas.documents import study_document, trial_document
+    from nas.networks import draw
+    from searchspaces import CLASSICS, UserError, nearest
+
+    if "/" not in run and not Path(run).exists():
+        raise UserError(f"{run!r} is no run folder and no network of the literature{nearest(run, CLASSICS)}")
+    if task is not None:
+        raise UserError(f"--task is for a network; {run} has the task that it was begun with")
+    study = open_study(run, space=space)
+    trial = None if number is None else _trial(study, number)
+    document = study_document(study) if trial is None else trial_document(trial)
+    if svg is not None:
+        drawn = study.best if trial is None else trial
+        draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)
+        document["drawing"] = str(svg)
+    return document
 
 
 @app.command()
@@ -334,6 +388,25 @@ def spaces(json: Json = False) -> None:
 
 
 @app.command()
+def classics(
+    part: Annotated[str, typer.Argument(metavar="PART", help="Only names that have it.", show_default=False)] = "",
+    json: Json = False,
+) -> None:
+    """List the networks of the literature, with their costs on their own images.
+
+    [bold]Example:[/]  nas classics resnet
+    """
+    from nas.networks import classics_document
+
+    document = classics_document(part)
+    if json:
+        return _print_json(document)
+    from nas.screens import show_classics
+
+    show_classics(document, _console())
+
+
+@app.command()
 def space(
     name: Annotated[str, typer.Argument(metavar="SPACE", help="A name from 'nas spaces', or file.py:object.")],
     budget: Annotated[str | None, typer.Option(metavar="BUDGET", help=BUDGET_HELP)] = None,
@@ -367,6 +440,9 @@ def cost(
         str | None,
         typer.Option(metavar="HxWxC:N", help="Images and classes; by default the network's own, or 224x224x3:1000."),
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="file.py:object", help="Of an architecture of a space of your own.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Count what a network costs, stage by stage.
@@ -376,10 +452,10 @@ def cost(
 
     [bold]Example:[/]  nas cost efficientnet_b0 --task 240x240x3:1000
     """
-    from nas.documents import cost_document
-    from searchspaces import Task
+    from nas.networks import cost_document
+    from searchspaces import Task, load_space
 
-    document = cost_document(network, Task.parse(task) if task else None)
+    document = cost_document(network, Task.parse(task) if task else None, load_space(space) if space else None)
     if json:
         return _print_json(document)
     from nas.screens import show_cost

@@ -7,29 +7,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import (
-    SPACES,
-    Architecture,
-    Budget,
-    Classic,
-    Feasible,
-    Task,
-    UserError,
-    classic,
-    load_object,
-    space_named,
-)
-from searchspaces.layers import Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
+from searchspaces import SPACES, Budget, Feasible, Task, space_named
 
 if TYPE_CHECKING:
-    from searchspaces import Cost, SearchSpace
-    from searchspaces.layers import Node
-    from searchspaces.task import Shape
+    from searchspaces import SearchSpace
     from studies import Study, Trial
 
 Document = dict[str, Any]
@@ -87,38 +71,6 @@ def spaces_document() -> Document:
             for each in made
         ]
     }
-
-
-def cost_document(text: str, task: Task | None = None) -> Document:
-    """What a network costs, stage by stage.
-
-    Args:
-        text: a classic's name, an architecture's text form or a file that holds one, or `file.py:object`: an
-            architecture, or a torch module (or a function that returns one), which is counted by tracing.
-        task: the images it is for; by default the classic's own, or 224 x 224 x 3 and 1000 classes.
-
-    Raises:
-        UserError: the text is none of these, or the network cannot take the task's images.
-    """
-    found = _named(text)
-    task = task or (found.task if isinstance(found, Classic) else Task())
-    document: Document = {"name": _title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
-    if isinstance(found, Classic | Architecture):
-        try:
-            cost = found.cost(task)
-            stages = list(_stages(found.network(task), task.shape, cost))
-        except ShapeError as error:
-            raise UserError(f"{_title(text)} cannot take images of {task}: {error}") from error
-        architecture = found.architecture if isinstance(found, Classic) else found
-        if architecture is not None:
-            document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
-        document["paper"] = found.paper if isinstance(found, Classic) else None
-        return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
-    from searchspaces.modules import traced_cost
-
-    cost = traced_cost(found, task)
-    # a trace does not tell the peak
-    return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
 
 
 def study_document(study: Study) -> Document:
@@ -181,73 +133,3 @@ def trial_document(trial: Trial) -> Document:
         "started": None if trial.started is None else trial.started.isoformat(),
         "ended": None if trial.ended is None else trial.ended.isoformat(),
     }
-
-
-def _title(text: str) -> str:
-    return "architecture" if text.lstrip().startswith("{") else text
-
-
-def _named(text: str) -> Any:
-    """The classic, architecture or torch module that a text means."""
-    if text.lstrip().startswith("{"):
-        return Architecture.from_json(text)
-    if ".py:" in text:
-        made = load_object(text)
-        if isinstance(made, Classic | Architecture):
-            return made
-        from torch import nn
-
-        module = made() if callable(made) and not isinstance(made, nn.Module) else made
-        if not isinstance(module, nn.Module):
-            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
-        return module
-    if text.endswith(".json"):
-        try:
-            return Architecture.from_json(Path(text).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {text}: {error}") from error
-    return classic(text)
-
-
-def _stages(network: Node, given: Shape, total: Cost) -> Iterator[Document]:
-    """One row for each piece of the outermost chain."""
-    steps = network.steps(given) if isinstance(network, Chain) else [(network, given)]
-    for index, (node, shape) in enumerate(steps):
-        cost = node.cost(shape)
-        yield {
-            "name": getattr(node, "label", "") or f"part{index + 1}",
-            "blocks": len(node.children()) if isinstance(node, Chain) else 1,
-            "layers": _layers(node, shape),
-            "output": list(node.shape(shape)),
-            **asdict(cost),
-            "share_of_macs": cost.macs / max(total.macs, 1),
-            "share_of_params": cost.params / max(total.params, 1),
-        }
-
-
-def _layers(node: Node, given: Shape) -> list[str]:
-    """The kinds of layers inside that cost something or reduce the map, each once, in order.
-
-    >>> from searchspaces.layers import Chain, Conv, Norm
-    >>> _layers(Chain(Conv(8, 3, groups=8), Norm(), Conv(16, 1)), (8, 4, 4))
-    ['dw 3x3', '1x1']
-    """
-    found: dict[str, None] = {}
-    for leaf, shape in leaves(node, given):
-        match leaf:
-            case Conv():
-                height, width = leaf.kernel_hw
-                depthwise = leaf.groups == shape[0] > 1
-                grouped = "dw " if depthwise else f"grouped({leaf.groups}) " if leaf.groups > 1 else ""
-                found[f"{grouped}{height}x{width}"] = None
-            case SqueezeExcite():
-                found["SE"] = None
-            case Linear():
-                found["linear"] = None
-            case Pool():
-                found["pool"] = None
-            case GlobalPool():
-                found["global pool"] = None
-            case _:
-                pass
-    return list(found)

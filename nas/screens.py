@@ -119,6 +119,62 @@ def show_spaces(document: Document, console: Console) -> None:
     console.print(Text("More about one: nas space NAME --budget 400M", style=FAINT))
 
 
+def show_classics(document: Document, console: Console) -> None:
+    """`nas classics`."""
+    made = table("network", "MACs>", "params>", "image", "paper")
+    family = None
+    for one in document["classics"]:
+        if one["family"] != family:
+            if family is not None:
+                made.add_row()
+            made.add_row(Text(one["family"], style=FAINT))
+            family = one["family"]
+        costs = human(one["macs"]), human(one["params"])
+        made.add_row(
+            Text(one["name"], style="bold"),
+            *costs,
+            one["task"].partition(":")[0],
+            Text(_source(one["paper"]), style=FAINT),
+        )
+    console.print(made)
+    console.print(Text(f"{len(document['classics'])} networks. More about one: nas show NAME", style=FAINT))
+
+
+def _source(paper: str) -> str:
+    """Who and where, without table and section.
+
+    >>> _source("He 2016, arXiv:1512.03385, table 1")
+    'He 2016, arXiv:1512.03385'
+    """
+    return ", ".join(paper.split(", ")[:2])
+
+
+def show_network(document: Document, console: Console) -> None:
+    """`nas show NETWORK`: as `nas cost`, with the blocks of each stage and the operators in them."""
+    made = table("stage", "x>", "operators, /stride, width", "output", "MACs>", "%>", "params>", "%>")
+    for one in document["stages"]:
+        for index, block in enumerate(one["opened"]):
+            made.add_row(
+                Text(one["name"] if index == 0 else "", style="bold"),
+                str(block["times"]),
+                ", ".join(block["operators"]),
+                _shape(block["output"]),
+                human(block["macs"]),
+                f"{100 * block['share_of_macs']:.1f}",
+                human(block["params"]),
+                f"{100 * block['share_of_params']:.1f}",
+            )
+    if document["stages"]:
+        console.print(made)
+    more: list[tuple[str, RenderableType]] = [("choices", _words(document))] if document.get("words") else []
+    more += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
+    _totals(document, console, *more)
+
+
+def _shape(output: list[int]) -> str:
+    return "x".join(map(str, output))
+
+
 def show_cost(document: Document, console: Console) -> None:
     """`nas cost`."""
     if document["stages"]:
@@ -128,13 +184,18 @@ def show_cost(document: Document, console: Console) -> None:
                 Text(one["name"], style="bold"),
                 str(one["blocks"]),
                 ", ".join(one["layers"]),
-                "x".join(map(str, one["output"])),
+                _shape(one["output"]),
                 human(one["macs"]),
                 f"{100 * one['share_of_macs']:.1f}",
                 human(one["params"]),
                 f"{100 * one['share_of_params']:.1f}",
             )
         console.print(made)
+    _totals(document, console)
+
+
+def _totals(document: Document, console: Console, *more: tuple[str, RenderableType]) -> None:
+    """What a network is, and what it costs in all."""
     traced = document["counted"] == "by tracing"
     how = Text("counted by tracing (fvcore); operators it does not know count nothing", style="yellow")
     console.print(
@@ -143,6 +204,7 @@ def show_cost(document: Document, console: Console) -> None:
             ("on", f"{document['task']}  (height x width x channels : classes)"),
             *((title, _exact(name, document[name])) for name, title in COST_NAMES.items()),
             ("how", how if traced else Text("exact, from the layers themselves")),
+            *more,
         )
     )
     console.print()
@@ -233,6 +295,7 @@ def show_result(document: Document, console: Console) -> None:
     if run is not None:
         rows.append(("", ""))
         rows += [(name, Text(path)) for name, path in document["files"].items()]
+        rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
         rows.append(("", ""))
         commands = [document["more"]]
         if best is not None:
@@ -285,4 +348,5 @@ def show_trial(document: Document, console: Console) -> None:
         rows.append(("took", duration(document["seconds"])))
     rows += [(title, _exact(name, document[name])) for name, title in COST_NAMES.items()]
     rows.append(("architecture", _words(document)))
+    rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     console.print(facts(*rows))

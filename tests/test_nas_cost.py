@@ -91,7 +91,7 @@ def test_every_space_is_listed(nas_cli):
     assert all(name in nas_cli("spaces").out for name in SPACES)
 
 
-@pytest.mark.parametrize("command", ["search", "resume", "show", "plot", "space", "cost", "spaces"])
+@pytest.mark.parametrize("command", ["search", "resume", "show", "plot", "space", "cost", "spaces", "classics"])
 def test_every_command_has_help_with_an_example(nas_cli, command):
     said = nas_cli(command, "--help")
     assert said.code == 0

@@ -16,6 +16,7 @@ LIGHT_COMMANDS = [
     (["space", "mbconv", "--budget", "400M"], 1.5),
     (["cost", "efficientnet_b0"], 1.5),
     (["spaces"], 1.5),
+    (["classics"], 1.5),
 ]
 
 

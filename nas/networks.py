@@ -1,0 +1,267 @@
+"""What one network costs, stage by stage, and all those of the literature: documents as in `nas.documents`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import CLASSICS, Architecture, Classic, Task, UserError, classic, load_object, nearest
+from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
+from searchspaces.drawing import pieces
+from searchspaces.layers import Auxiliary, Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
+
+if TYPE_CHECKING:
+    from nas.documents import Document
+    from searchspaces import Cost, SearchSpace
+    from searchspaces.drawing import Piece
+    from searchspaces.layers import Node
+    from searchspaces.task import Shape
+
+FAMILIES: Final[dict[str, dict[str, Callable[[], Classic]]]] = {
+    "plain": plain.NETWORKS,
+    "inception": inception.NETWORKS,
+    "residual": residual.NETWORKS,
+    "dense": dense.NETWORKS,
+    "mobile": mobile.NETWORKS,
+    "regnet": regnet.NETWORKS,
+    "wired cells": wired.NETWORKS,
+}
+"""The classics as they are listed, roughly from the oldest idea to the newest."""
+
+
+def classics_document(part: str = "") -> Document:
+    """Networks of the literature whose names have `part` in them, with their costs on their own images.
+
+    All of them are costed in half a second, so that nothing needs to be left out.
+
+    Raises:
+        UserError: no name has it; the nearest is named.
+    """
+    found = [
+        (family, maker())
+        for family, makers in FAMILIES.items()
+        for name, maker in makers.items()
+        if part.lower() in name.lower()
+    ]
+    if not found:
+        raise UserError(f"no network has {part!r} in its name{nearest(part, CLASSICS)}")
+    return {
+        "classics": [
+            {
+                "name": each.name,
+                "family": family,
+                "paper": each.paper,
+                "task": str(each.task),
+                **asdict(each.cost()),
+                "space": None if each.architecture is None else each.architecture.space.name,
+            }
+            for family, each in found
+        ]
+    }
+
+
+def cost_document(text: str, task: Task | None = None, space: SearchSpace | None = None) -> Document:
+    """What a network costs, stage by stage.
+
+    Args:
+        text: a classic's name, an architecture's text form or a file that holds one, or `file.py:object`: an
+            architecture, or a torch module (or a function that returns one), which is counted by tracing.
+        task: the images it is for; by default the classic's own, or 224 x 224 x 3 and 1000 classes.
+        space: of an architecture's text form, where it is no space of ours.
+
+    Raises:
+        UserError: the text is none of these, or the network cannot take the task's images.
+    """
+    found = named(text, space)
+    task = task or own_task(found)
+    document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
+    if isinstance(found, Classic | Architecture):
+        try:
+            cost = found.cost(task)
+            stages = [_stage(piece, cost) for piece in pieces(found.network(task), task.shape)]
+        except ShapeError as error:
+            raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
+        architecture = found.architecture if isinstance(found, Classic) else found
+        if architecture is not None:
+            document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
+            document["words"] = architecture.words()
+        document["paper"] = found.paper if isinstance(found, Classic) else None
+        return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
+    from searchspaces.modules import traced_cost
+
+    cost = traced_cost(found, task)
+    # a trace does not tell the peak
+    return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
+
+
+def draw(found: Classic | Architecture, task: Task, name: str, path: Path) -> None:
+    """Draw a network as an SVG file.
+
+    Raises:
+        UserError: it is a torch module, cannot take the task's images, or the file cannot be written.
+    """
+    from searchspaces.drawing import svg
+
+    if not isinstance(found, Classic | Architecture):
+        raise UserError(f"{name} is a torch module; only what is made of our layers can be drawn")
+    try:
+        drawn = svg(found.network(task), task, name)
+    except ShapeError as error:
+        raise UserError(f"{name} cannot take images of {task}: {error}") from error
+    try:
+        path.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from error
+
+
+def names_network(text: str) -> bool:
+    """Whether a text means a network, and not a run folder."""
+    if text.lstrip().startswith("{"):
+        return True
+    if (Path(text) / "study.json").exists():
+        return False
+    return text.endswith(".json") or ".py:" in text or text in CLASSICS
+
+
+def named(text: str, space: SearchSpace | None = None) -> Any:
+    """The classic, architecture or torch module that a text means. Arguments as in `cost_document`."""
+    if text.lstrip().startswith("{"):
+        return Architecture.from_json(text, space)
+    if ".py:" in text:
+        made = load_object(text)
+        if isinstance(made, Classic | Architecture):
+            return made
+        from torch import nn
+
+        module = made() if callable(made) and not isinstance(made, nn.Module) else made
+        if not isinstance(module, nn.Module):
+            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
+        return module
+    if text.endswith(".json"):
+        return Architecture.from_json(read(text), space)
+    return classic(text)
+
+
+def read(path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def own_task(found: Any) -> Task:
+    """The images of a classic's published numbers; 224 x 224 x 3 and 1000 classes for all else."""
+    return found.task if isinstance(found, Classic) else Task()
+
+
+def title(text: str) -> str:
+    """What a network is called that was given as `text`."""
+    return "architecture" if text.lstrip().startswith("{") else text
+
+
+def _stage(piece: Piece, total: Cost) -> Document:
+    """One row: a stage, and the blocks in it."""
+    cost = piece.node.cost(piece.given)
+    blocks = list(_blocks(piece.node, piece.given))
+    return {
+        "name": piece.label,
+        "blocks": sum(times for _, _, times in blocks),
+        "layers": _layers(piece.node, piece.given),
+        "output": list(piece.node.shape(piece.given)),
+        **asdict(cost),
+        "share_of_macs": cost.macs / max(total.macs, 1),
+        "share_of_params": cost.params / max(total.params, 1),
+        "opened": [_block(node, given, times, total) for node, given, times in blocks],
+    }
+
+
+def _block(node: Node, given: Shape, times: int, total: Cost) -> Document:
+    """Equal blocks in a row; costs are those of all of them."""
+    cost = node.cost(given)
+    return {
+        "times": times,
+        "operators": _operators(node, given),
+        "output": list(node.shape(given)),
+        "macs": times * cost.macs,
+        "params": times * cost.params,
+        "share_of_macs": times * cost.macs / max(total.macs, 1),
+        "share_of_params": times * cost.params / max(total.params, 1),
+    }
+
+
+def _blocks(node: Node, given: Any) -> Iterator[tuple[Node, Any, int]]:
+    """The blocks of a stage and how many equal ones there are in a row; layers between two blocks are one block."""
+    if not isinstance(node, Chain):
+        yield node, given, 1
+        return
+    found: list[tuple[Node, Shape, int]] = []
+    loose: list[Node] = []
+    start = given
+    for child, shape in node.steps(given):
+        if not child.children():
+            start = start if loose else shape
+            loose.append(child)
+            continue
+        if loose:
+            found.append((Chain(*loose), start, 1))
+            loose = []
+        if found and found[-1][:2] == (child, shape):
+            found[-1] = child, shape, found[-1][2] + 1
+        else:
+            found.append((child, shape, 1))
+    if loose:
+        found.append((Chain(*loose), start, 1))
+    yield from found
+
+
+def _layers(node: Node, given: Any) -> list[str]:
+    """The kinds of layers inside that cost something or reduce the map, each once, in order.
+
+    >>> from searchspaces.layers import Chain, Conv, Norm
+    >>> _layers(Chain(Conv(8, 3, groups=8), Norm(), Conv(16, 1)), (8, 4, 4))
+    ['dw 3x3', '1x1']
+    """
+    kinds = (_kind(leaf, shape)[0] for leaf, shape in leaves(node, given))
+    return list(dict.fromkeys(kind for kind in kinds if kind))
+
+
+def _operators(node: Node, given: Any) -> list[str]:
+    """The same layers with their strides and widths; how often, where one comes again.
+
+    >>> from searchspaces.layers import Chain, Conv, Norm
+    >>> _operators(Chain(Conv(8, 3, stride=2, groups=8), Norm(), Conv(16), Conv(16)), (8, 4, 4))
+    ['dw 3x3 /2 8', '2 x (1x1 16)']
+    """
+    told = Counter(" ".join(_kind(leaf, shape)) for leaf, shape in leaves(node, given) if _kind(leaf, shape)[0])
+    return [said if times == 1 else f"{times} x ({said})" for said, times in told.items()]
+
+
+def _kind(leaf: Node, given: Shape) -> list[str]:
+    """What a layer is, then its stride and width; the first is empty for one that costs and reduces nothing."""
+    match leaf:
+        case Conv():
+            height, width = leaf.kernel_hw
+            depthwise = leaf.groups == given[0] > 1
+            grouped = "dw " if depthwise else f"grouped({leaf.groups}) " if leaf.groups > 1 else ""
+            stride = max(leaf.stride_hw)
+            return [f"{grouped}{height}x{width}", *([f"/{stride}"] if stride > 1 else []), str(leaf.width)]
+        case SqueezeExcite():
+            return ["SE", str(leaf.reduced)]
+        case Linear():
+            return ["linear", str(leaf.width)]
+        case Pool():
+            return ["pool", f"{leaf.kernel}x{leaf.kernel}", *([f"/{leaf.stride}"] if leaf.stride > 1 else [])]
+        case GlobalPool():
+            return ["global pool"]
+        case Auxiliary():
+            return ["for training only"]
+        case _:
+            return [""]
