@@ -272,11 +272,13 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _told_apart(run: Run, alike: Sequence[Run]) -> str:
-    """The strategy's name, with the values of the settings in which those differ that have it too."""
-    keys = dict.fromkeys(key for each in alike for key in each.settings)
-    missing = object()
-    differing = [key for key in keys if any(each.settings.get(key, missing) != run.settings.get(key) for each in alike)]
-    told = [f"{key} {_short(run.settings.get(key))}" for key in differing if key in run.settings]
+    """The strategy's name, with the values of as many settings as it takes to tell it from those that have it too."""
+    told, rivals = [], [each for each in alike if each.settings != run.settings]
+    for key in dict.fromkeys(key for each in alike for key in each.settings):
+        left = [each for each in rivals if each.settings.get(key) == run.settings.get(key)]
+        if len(left) < len(rivals):
+            told.append(f"{key} {_short(run.settings.get(key))}")
+        rivals = left
     return " ".join([run.strategy, ", ".join(told)]) if told else run.strategy
 
 

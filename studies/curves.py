@@ -46,9 +46,8 @@ def curves_figure(comparison: Comparison) -> go.Figure:
     """The figure, for a notebook; `curves_html` makes a page of it."""
     from plotly.subplots import make_subplots
 
-    several = any(len(each.seeds) > 1 for each in comparison.contestants)
-    widths = [0.76, 0.24] if several else [0.86, 0.14]
-    figure = make_subplots(cols=2, shared_yaxes=True, column_widths=widths, horizontal_spacing=0.02)
+    right = min(0.12 + 0.04 * len(comparison.contestants), 0.45)
+    figure = make_subplots(cols=2, shared_yaxes=True, column_widths=[1 - right, right], horizontal_spacing=0.02)
     for place, contestant in enumerate(comparison.contestants):
         _draw(figure, contestant, place, comparison)
     _dress(figure, comparison)
@@ -120,7 +119,8 @@ def _dress(figure: go.Figure, comparison: Comparison) -> None:
     )
     figure.update_xaxes(
         tickvals=list(range(len(contestants))), ticktext=[html.escape(each.name) for each in contestants],
-        range=[-0.6, len(contestants) - 0.4], showgrid=False, row=1, col=2,
+        range=[-0.6, len(contestants) - 0.4], showgrid=False,
+        showticklabels=max(len(each.name) for each in contestants) <= 10, row=1, col=2,
         title={"text": f"each seed after {comparison.trials}", "font": {"size": 14}},
     )  # fmt: skip
     regret = comparison.measure == "regret"

@@ -178,10 +178,11 @@ def test_the_generator_is_the_only_randomness() -> None:
 def test_contestants_are_runs_of_the_same_settings_and_are_told_apart_by_what_differs() -> None:
     runs = [run("evolution", seed, [0.5], population=p, pruner="none") for seed in (0, 1) for p in (10, 20)]
     runs += [run("tpe", seed, [0.4], pruner="none") for seed in (0, 1)]
+    runs += [run("rl", 0, [0.3], batch=8, hidden=4, clip=1), run("rl", 0, [0.3], batch=8, hidden=9, clip=2)]
     found = compare(runs, np.random.default_rng(0))
     names = [each.name for each in found.contestants]
-    assert names == ["evolution population 10", "evolution population 20", "tpe"]
-    assert all(each.seeds == (0, 1) for each in found.contestants)
+    assert names == ["evolution population 10", "evolution population 20", "tpe", "rl hidden 4", "rl hidden 9"]
+    assert all(each.seeds == (0, 1) for each in found.contestants[:3])
     with pytest.raises(UserError, match="the same evolution with the same seed, 1"):
         compare([*runs, runs[2]], np.random.default_rng(0))
 
