@@ -19,7 +19,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from studies import Study, Trial
+    from studies import Engine, Study, Trial
     from studies.comparison import Comparison
 
 INTERRUPTED: Final = 130
@@ -44,6 +44,7 @@ DATA_HELP: Final = (
 SET_HELP: Final = "A setting of the strategy or the estimator, as in estimator.epochs=8; may be given again."
 AGAIN_HELP: Final = "Again, where the search was begun with one of your own."
 WHAT, HOW_LONG, HOW, WHERE = "What to search", "How long", "How", "Where to keep it"
+CLUSTER: Final = "Many trials at once"
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
@@ -51,6 +52,33 @@ TaskText = Annotated[
     str, typer.Option("--task", metavar="HxWxC:N", help="Deployment task, on which costs are counted.")
 ]
 SpaceAgain = Annotated[str | None, typer.Option("--space", metavar="file.py:object", help=AGAIN_HELP)]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="Run trials on Ray: on this machine, or at an address: auto, host:6379, ray://host:10001.",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Trials at once; by default as many as there is room for.", rich_help_panel=CLUSTER),
+]
+CpusPerTrial = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="Cores of a trial; by default its estimator's threads.", rich_help_panel=CLUSTER),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", help="GPUs of a trial, 0.25 is a quarter of one; by default 1, if any.", rich_help_panel=CLUSTER
+    ),
+]
+TrialTimeout = Annotated[
+    str | None,
+    typer.Option(metavar="30m", help="Kill a trial that takes longer; it is a failed one.", rich_help_panel=CLUSTER),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, such as runs/first.", show_default=False)]
 
 
@@ -114,6 +142,11 @@ def search(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.", rich_help_panel=WHERE)] = Path(
         "runs"
     ),
+    ray: Ray = None,
+    workers: Workers = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    trial_timeout: TrialTimeout = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -125,8 +158,11 @@ def search(
     fits. Ctrl-C ends cleanly; the same command goes on.
     """
     from nas.api import begin, checked_name, planned, run_name
+    from nas.where import Where
     from nas.wording import parse_duration
 
+    where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
+    engine = where.engine()
     limit_s = parse_duration(time) if time is not None else None
     of_strategy, of_estimator = _settings(settings or [])
     study = begin(
@@ -144,7 +180,7 @@ def search(
         strategy_settings=of_strategy,
         estimator_settings=of_estimator,
     )
-    _run(study, trials, limit_s, quiet, json)
+    _run(study, trials, limit_s, quiet, json, engine, where.words())
 
 
 @app.command()
@@ -161,6 +197,11 @@ def resume(
     estimator: Annotated[str | None, typer.Option(metavar="file.py:object", help=AGAIN_HELP)] = None,
     data: Annotated[str | None, typer.Option(metavar="DATA", help="Where the same images are now.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    ray: Ray = None,
+    workers: Workers = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    trial_timeout: TrialTimeout = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -169,11 +210,14 @@ def resume(
     [bold]Example:[/]  nas resume runs/first --trials 100
     """
     from nas.api import open_study
+    from nas.where import Where
     from nas.wording import parse_duration
 
+    where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
+    engine = where.engine()
     limit_s = parse_duration(time) if time is not None else None
     study = open_study(run, space=space, strategy=strategy, estimator=estimator, data=data, device=device)
-    _run(study, trials, limit_s, quiet, json)
+    _run(study, trials, limit_s, quiet, json, engine, where.words())
 
 
 @app.command()
@@ -466,6 +510,10 @@ def cost(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 when done, 2 on a person's mistake, 130 on Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--ray" in given:
+        from nas.where import with_address
+
+        given = with_address(given)
     try:
         if given and not given[0].startswith("-") and given[0] not in _command_names():
             code = _refuse(f"unknown command {given[0]!r}{_nearest(given[0], _command_names())}")
@@ -523,7 +571,15 @@ def _usage_line(mistake: typer.TyperException) -> str:
     return f"{command}{text[:1].lower()}{text[1:]}"
 
 
-def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, json: bool) -> None:
+def _run(
+    study: Study,
+    trials: int | None,
+    limit_s: float | None,
+    quiet: bool,
+    json: bool,
+    engine: Engine | None = None,
+    where: str = "",
+) -> None:
     """Say what is about to happen, let it happen on the screen, and say what came out."""
     from nas.api import go_on
     from nas.display import Display, Progress
@@ -540,7 +596,7 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
     interrupted = False
     try:
         with display:
-            go_on(study, trials, limit_s, on_event=display)
+            go_on(study, trials, limit_s, engine, on_event=display)
     except KeyboardInterrupt:
         interrupted = True  # the ledger is in order: what ended is kept, what was under way is run again
     document = study_document(study)
@@ -551,7 +607,7 @@ def _run(study: Study, trials: int | None, limit_s: float | None, quiet: bool, j
     else:
         show_result(document, console)
     if interrupted:
-        _say(f"interrupted; go on with: {resume_command(study, trials)}", INTERRUPTED)
+        _say(f"interrupted; go on with: {resume_command(study, trials)}{where}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)
 
 
