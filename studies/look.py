@@ -23,7 +23,7 @@ _PAGE: Final = """<!doctype html>
 <style>
 html, body {{ margin: 0; height: 100%; background: #fff; color: {ink}; font-family: {font}; }}
 body {{ display: flex; flex-direction: column; min-height: 560px; }}
-main {{ flex: {flex}; min-height: 0; }}
+main {{ {height}; min-height: 0; }}
 main > div {{ height: 100%; }}
 section {{ padding: 4px 28px 8px 84px; display: flex; flex-wrap: wrap; gap: 8px 56px; align-items: flex-start; }}
 table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
@@ -66,7 +66,7 @@ def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: 
         plot=plot,
         notes="<br>".join(notes),
         below=f"\n<section>{below}</section>" if below else "",
-        flex="0 0 max(480px, 62vh)" if below else "1 0 0",
+        height="flex: none; height: max(480px, 62vh)" if below else "flex: 1",
         ink=INK,
         faint=FAINT,
         grid=GRID,
