@@ -156,7 +156,5 @@ def read_seeds(space: SearchSpace, texts: Sequence[str]) -> tuple[Architecture, 
         if seed is None and not text.lstrip().startswith("{"):
             raise UserError(f"start_from: {text!r} is no member of {space.name}{nearest(text, space.references)}")
         seed = seed or Architecture.from_json(text, getattr(space, "space", space))
-        if seed not in space:
-            raise UserError(f"start_from: {text} is not in {space.name} under the budget")
-        seeds.append(seed)
+        seeds.append(space.architecture(seed.choices))
     return tuple(seeds)

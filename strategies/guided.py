@@ -167,8 +167,8 @@ class Guided:
 
     def _predictor(self) -> _Predictor:
         count = self._startup
-        while count * _GROWTH <= len(self._told):
-            count = int(count * _GROWTH) + 1
+        while (more := int(count * _GROWTH) + 1) <= len(self._told):
+            count = more
         if self._kernel is None or self._kernel[0] != count:
             self._kernel = count, _Kernel(*self._table(self._told[:count][-FITTED:]))
         if self._fitted is None or self._fitted[0] != len(self._told):

@@ -113,7 +113,9 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     estimator = f"{tmp_path / 'slow.py'}:estimator"
     words = ["search", "--budget", "400M", "--name", "cut", "--out", str(tmp_path), "--trials", "500"]
-    command = [sys.executable, "-m", "nas", *words, "--estimator", estimator]
+    # a test run in the background of a shell ignores Ctrl-C, and so would the child
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
+    command = [sys.executable, "-c", code, *words, "--estimator", estimator]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in child.stdout:
         if line.startswith("3/500"):

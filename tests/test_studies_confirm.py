@@ -37,9 +37,11 @@ def test_the_leaders_are_trained_again_with_fresh_seeds_and_the_best_is_chosen_o
     assert not {trial.number for trial in study.pareto()} & {trial.number for trial in again}
 
 
-@pytest.mark.parametrize("cut", [30, 31, 32, 36, 39])
-def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one(tmp_path: Path, cut: int) -> None:
-    whole = begin(strategy="guided", trials=40, confirm=3)
+@pytest.mark.parametrize(("strategy", "cut"), [("guided", 20), ("evolution", 17), ("evolution", 18), ("evolution", 23)])
+def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one(
+    tmp_path: Path, strategy: str, cut: int
+) -> None:
+    whole = begin(strategy=strategy, trials=24, confirm=2)  # 18 proposals and 6 confirmations
     whole.run()
     folder = tmp_path / "run"
     ends = 0
@@ -51,8 +53,8 @@ def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        begin(folder, strategy="guided", trials=40, confirm=3).run(on_event=cut_it)
-    resumed = begin(folder, strategy="guided", trials=40, confirm=3)
+        begin(folder, strategy=strategy, trials=24, confirm=2).run(on_event=cut_it)
+    resumed = begin(folder, strategy=strategy, trials=24, confirm=2)
     assert sum(trial.state == "complete" for trial in resumed.trials) == cut
     resumed.run()
     assert story(resumed) == story(whole)
