@@ -5,6 +5,7 @@ One document, two readers: a number on the screen cannot differ from the number 
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from searchspaces import SPACES, Budget, Feasible, Task, space_named
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
     from studies import Study, Trial
+    from studies.study import Confirmed
 
 Document = dict[str, Any]
 
@@ -42,7 +44,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     bounded = isinstance(space, Feasible) or budget is not None
     inside = space if isinstance(space, Feasible) else space.under(budget or Budget.parse("100%"), task)
     space = inside.space
-    count = inside.counted()
+    count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
     share = [count.low / space.size, count.high / space.size]
     fits = None if not bounded else {"low": count.low, "high": count.high, "share": share}
     return {
@@ -75,6 +77,8 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """What a study is, how far it came, and the best that it found."""
+    from nas.api import axis
+
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -90,13 +94,28 @@ def study_document(study: Study) -> Document:
         "pruner": manifest.pruner,
         "seed": manifest.seed,
         "planned": manifest.trials,
+        "confirm": manifest.confirm,
+        "confirmed": [_confirmed(each) for each in sorted(study.confirmed, key=lambda each: -each.mean)],
+        "confirmations": sum(trial.confirms is not None for trial in trials),
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         "best": trial_document(study.best) if complete else None,
-        "pareto": [trial_document(trial) for trial in study.pareto()] if complete else [],
+        "against": axis(study),
+        "pareto": [trial_document(trial) for trial in study.pareto(axis(study))] if complete else [],
         "files": {name: str(path) for name, path in made.items() if path.exists()},
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
+    }
+
+
+def _confirmed(one: Confirmed) -> Document:
+    """A leading network that was trained again, most accurate on the mean first; accuracies in [0, 1]."""
+    return {
+        "number": one.trial.number,
+        "mean": one.mean,
+        "standard_error": None if math.isnan(one.standard_error) else one.standard_error,
+        "accuracies": list(one.accuracies),
+        **asdict(one.trial.cost),
     }
 
 
@@ -127,6 +146,7 @@ def trial_document(trial: Trial) -> Document:
         "seconds": trial.seconds,
         "curve": list(trial.curve),
         "reason": trial.reason,
+        "confirms": trial.confirms,
         "words": trial.architecture.words(),
         "architecture": {"space": trial.architecture.space.name, "choices": trial.architecture.choices},
         "details": dict(trial.details),
