@@ -18,6 +18,7 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -43,6 +44,9 @@ T = TypeVar("T")
 
 RECOUNT_S: Final = 5.0
 """Seconds after which the cluster is counted again: nodes come and go."""
+
+CONNECT_S: Final = 10.0
+"""Seconds in which a cluster must answer."""
 
 USER_MODULES: Final = "nas_user_"
 """How the modules of a person's own files are called; no worker could import them."""
@@ -581,10 +585,11 @@ def _connected(address: str | None) -> Iterator[bool]:
                     )
                 session = started.address_info["session_dir"]
             else:
+                _refuse_nobody(address or os.environ["RAY_ADDRESS"])
                 ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split()[:40])
-        where = "cannot start Ray" if own else f"no Ray cluster at {address or os.environ['RAY_ADDRESS']!r}"
+        where = "cannot start Ray" if own else f"no Ray cluster at {address or os.environ['RAY_ADDRESS']}"
         raise UserError(f"{where}: {why}") from error
     try:
         yield own
@@ -592,6 +597,13 @@ def _connected(address: str | None) -> Iterator[bool]:
         ray.shutdown()
         if session is not None:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _refuse_nobody(address: str) -> None:
+    """Fail at once where nobody listens, which Ray tries to reach for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 @contextlib.contextmanager

@@ -81,6 +81,22 @@ def kill_me() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    assert not ray.is_initialized(), "this test runs before those that start Ray"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(UserError, match=f"no Ray cluster at {address}: .*refused"):
+            begin(trials=1).run(engine=RayEngine(address))
+        assert time.monotonic() - began < 15
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match=f"no Ray cluster at {address}"):
+            begin(trials=1).run(engine=RayEngine())
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_trial_at_a_time_is_the_same_as_in_one_process(cluster: Any, strategy: str) -> None:
     settings = {"strategy": strategy, "trials": 14, "pruner": "asha", "estimator": Known(fails=some_fail)}
@@ -359,3 +375,36 @@ def test_what_died_is_said_in_one_line_with_a_kind() -> None:
     )
     assert what_died("Task was killed due to the node running low on memory.\nIP ...").startswith("out of memory: ")
     assert what_died("The actor died because its node has died. Node Id: 3").startswith("node died: ")
+
+
+def test_the_command_line_searches_and_resumes_on_ray(cluster: Any, nas_cli: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(MINE)
+    own = ["--space", f"{mine}:space", "--estimator", f"{mine}:Params"]
+    said = nas_cli(
+        "search", *own, "--budget", "100%", "--strategy", "random", "--trials", "2", "--name", "a", "--out", tmp_path,
+        "--ray", "--workers", "1", "--trial-timeout", "1m", "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert said.json()["trials"]["complete"] == 2
+    said = nas_cli("resume", "--ray", tmp_path / "a", *own, "--trials", "3", "--cpus-per-trial", "0.5")
+    assert said.code == 0, said.err
+    assert "3/3" in said.out
+    assert not said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "2"], "--workers is for trials on Ray: add --ray"),
+        (["--ray", "--workers", "0"], "workers must be a whole number from 1, got 0"),
+        (["--ray", "--trial-timeout", "soon"], "soon"),
+    ],
+)
+def test_a_mistake_about_ray_is_one_line_before_anything_is_made(
+    nas_cli: Any, tmp_path: Path, words: list[str], message: str
+) -> None:
+    said = nas_cli("search", "--budget", "400M", "--out", tmp_path / "runs", *words)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert message in said.err
+    assert not (tmp_path / "runs").exists()
