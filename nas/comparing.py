@@ -184,6 +184,7 @@ def bench_strategies(
     key: str | None = None,
     unit: str = "fraction",
     field: str = "test_acc",
+    confirm: int = 0,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
 ) -> Bench:
     """Run strategies on recorded accuracies, through the same studies as any search, and compare them.
@@ -198,6 +199,7 @@ def bench_strategies(
         strategies: names; by default all of one objective.
         key: `file.py:function` that gives an architecture's key in the table; by default its text form.
         unit, field: of the table, as for `TableEstimator`.
+        confirm: so many leading networks are evaluated again, within the trials, as by `nas search`.
         on_begin: told which strategy and seed begin. Ctrl-C ends the bench after the last whole round of seeds.
 
     Raises:
@@ -226,7 +228,7 @@ def bench_strategies(
         return mean
 
     try:
-        for run in contest(whole, task, budget, estimator, strategies, trials, range(seeds), truth, on_begin):
+        for run in contest(whole, task, budget, estimator, strategies, trials, range(seeds), truth, on_begin, confirm):
             runs.append(run)
     except KeyboardInterrupt:
         interrupted = True

@@ -32,6 +32,7 @@ def contest(
     seeds: Iterable[int],
     truth: Callable[[Architecture], float] | None = None,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
+    confirm: int = 0,
 ) -> Iterator[Run]:
     """Run every strategy once for each seed: all of them for one seed before any for the next, so that whatever was
     done when it is cut can be compared.
@@ -43,17 +44,18 @@ def contest(
         seeds: each gives every strategy a study of that seed, and so the same luck in training.
         truth: gives an architecture's true accuracy in [0, 1], where that is known.
         on_begin: told which study begins.
+        confirm: of each study, within its trials.
 
     Raises:
         UserError: as `Study.create` and `Study.run` do, and where all trials fail alike.
     """
     strategies = list(dict.fromkeys(strategies))
     for strategy in strategies:  # a name that is wrong is told before anything has run
-        Study.create(None, space, task, budget, strategy, estimator, trials=trials)
+        Study.create(None, space, task, budget, strategy, estimator, trials=trials, confirm=confirm)
     for seed in seeds:
         for strategy in strategies:
             on_begin(strategy, seed)
-            study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials)
+            study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials, confirm=confirm)
             ended = study.run()
             if ended.kind in ("failing", "stuck"):
                 raise UserError(f"{strategy}, seed {seed}: {ended.reason}")

@@ -233,6 +233,15 @@ def test_a_contest_is_the_studies_it_stands_for(found: Comparison) -> None:
             assert study.best.accuracy == value
 
 
+def test_a_contest_may_confirm_its_leaders() -> None:
+    (run,) = contest(SPACE, TASK, BUDGET, Known(), ["random"], 12, [3], confirm=2)
+    study = begin(strategy="random", trials=12, confirm=2)
+    study.run()
+    assert (run.settings["confirm"], len(run.reached)) == (2, 12)
+    assert run.reached[-1] == study.best.accuracy
+    assert study.confirmed
+
+
 def test_a_contest_that_is_cut_leaves_whole_rounds() -> None:
     begun: list[tuple[str, int]] = []
     runs = contest(SPACE, TASK, None, Known(), ["random", "tpe"], 3, [7, 8], on_begin=lambda *each: begun.append(each))
