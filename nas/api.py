@@ -6,12 +6,13 @@ Each argument that names a thing takes a name, `file.py:object`, or an object of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.wording import parse_duration
-from searchspaces import Budget, SearchSpace, Task, UserError, load_space
+from searchspaces import CLASSICS, COSTS, Architecture, Budget, SearchSpace, Task, UserError, classic, load_space
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -49,6 +50,9 @@ def search(
     out: str | Path = "runs",
     pruner: str = "none",
     device: str = "auto",
+    start_from: str | Architecture | Sequence[str | Architecture] = (),
+    objectives: str | Sequence[str] | None = None,
+    confirm: int = 0,
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
@@ -72,6 +76,11 @@ def search(
         out: where the run folder is made.
         pruner: `none`, `median` or `asha`.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        start_from: networks to try before all others: classics of the space, architectures, their text form or a file
+            of it. For strategies that go on from them: evolution, guided and pareto.
+        objectives: for the strategy pareto, such as `accuracy,macs`.
+        confirm: so many leading networks are trained three more times each, as the last of the trials; the best is
+            chosen on the mean.
         strategy_settings, estimator_settings: their own, by name.
         engine: where trials run; this process by default.
         on_event: called with each `Event`.
@@ -92,6 +101,9 @@ def search(
         folder=Path(out) / checked_name(name or run_name(space, budget, data)),
         pruner=pruner,
         device=device,
+        start_from=start_from,
+        objectives=objectives,
+        confirm=confirm,
         strategy_settings=strategy_settings,
         estimator_settings=estimator_settings,
     )
@@ -112,6 +124,9 @@ def begin(
     seed: int = 0,
     pruner: str = "none",
     device: str = "auto",
+    start_from: str | Architecture | Sequence[str | Architecture] = (),
+    objectives: str | Sequence[str] | None = None,
+    confirm: int = 0,
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -122,6 +137,15 @@ def begin(
     """
     from studies import Study
 
+    settings = dict(strategy_settings or {})
+    if start_from:
+        _check_takes(strategy, "start_from")
+        whole = load_space(space)
+        several = [start_from] if isinstance(start_from, str | Architecture) else start_from
+        settings["start_from"] = [_start(each, whole) for each in several]
+    if objectives is not None:
+        _check_takes(strategy, "objectives")
+        settings["objectives"] = objectives.split(",") if isinstance(objectives, str) else list(objectives)
     return Study.create(
         folder,
         space,
@@ -134,7 +158,8 @@ def begin(
         data=data,
         pruner=pruner,
         device=device,
-        strategy_settings=strategy_settings,
+        confirm=confirm,
+        strategy_settings=settings,
         estimator_settings=estimator_settings,
     )
 
@@ -156,7 +181,7 @@ def go_on(
     """
     ended = study.run(trials, limit_s, engine, on_event)
     if study.folder is not None and any(trial.state == "complete" for trial in study.trials):
-        study.plot()
+        study.plot(x=axis(study))
     return ended
 
 
@@ -174,6 +199,12 @@ def open_study(folder: str | Path, **given: Any) -> Study:
     from studies import Study
 
     return Study.open(folder, **given)
+
+
+def axis(study: Study) -> str:
+    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs."""
+    objectives = study.manifest.strategy["settings"].get("objectives") or ()
+    return next((name for name in objectives if name in COSTS), "macs")
 
 
 def planned(trials: int | None, limit_s: float | None) -> int | None:
@@ -201,6 +232,38 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"[^./\\][^/\\]*", name):
         raise UserError(f"name {name!r} cannot be a folder's: it must not be empty, begin with a dot or have a slash")
     return name
+
+
+def _start(given: str | Architecture, space: SearchSpace) -> str:
+    """A network to start from, as strategies take it: a name among the space's references, or the text form."""
+    from nas.networks import read
+
+    if isinstance(given, Architecture):
+        return given.to_json()
+    if given.lstrip().startswith("{") or given.endswith(".json"):
+        text = read(given) if given.endswith(".json") else given
+        return Architecture.from_json(text, space).to_json()
+    if given not in space.references and given in CLASSICS:
+        member = classic(given).architecture
+        if member is not None and member.space == space:
+            return member.to_json()
+    return given
+
+
+def _check_takes(strategy: object, setting: str) -> None:
+    """Refuse a setting that a strategy of ours does not have, and say which have it.
+
+    Raises:
+        UserError: as said.
+    """
+    from strategies import STRATEGIES
+
+    if not isinstance(strategy, str) or ".py:" in strategy:
+        return  # what is no strategy of ours tells for itself
+    takers = [name for name, make in STRATEGIES.items() if setting in signature(make).parameters]
+    known = strategy in STRATEGIES or strategy.startswith("optuna:")
+    if known and strategy not in takers:
+        raise UserError(f"{setting.replace('_', '-')}: {strategy} cannot; a strategy that can: {', '.join(takers)}")
 
 
 def _task(task: str | Task | None) -> Task:

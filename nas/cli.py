@@ -115,13 +115,35 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="evolution, tpe, random, optuna:SAMPLER or file.py:object.", rich_help_panel=HOW
+            metavar="NAME",
+            help="evolution, guided, pareto, random, rl, tpe, optuna:SAMPLER or file.py:object.",
+            rich_help_panel=HOW,
         ),
     ] = "evolution",
     estimator: Annotated[
         str,
         typer.Option(metavar="NAME", help="short-training, table:FILE.json or file.py:object.", rich_help_panel=HOW),
     ] = "short-training",
+    start_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--start-from",
+            metavar="NETWORK",
+            help="Try this first: a classic of the space, an architecture (JSON or its file); may be given again.",
+            show_default=False,
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="For the strategy pareto, such as accuracy,macs.", rich_help_panel=HOW),
+    ] = None,
+    confirm: Annotated[
+        int,
+        typer.Option(
+            metavar="K", help="Last, train the K best three times more; the mean decides.", rich_help_panel=HOW
+        ),
+    ] = 0,
     pruner: Annotated[
         str, typer.Option(metavar="NAME", help="Stop hopeless trials early: asha, median or none.", rich_help_panel=HOW)
     ] = "none",
@@ -177,6 +199,9 @@ def search(
         folder=out / checked_name(run_name(space, budget, data) if name is None else name),
         pruner=pruner,
         device=device,
+        start_from=start_from or (),
+        objectives=objectives,
+        confirm=confirm,
         strategy_settings=of_strategy,
         estimator_settings=of_estimator,
     )
@@ -311,9 +336,10 @@ def plot(
 
     [bold]Example:[/]  nas plot runs/first
     """
-    from nas.api import open_study
+    from nas.api import axis, open_study
 
-    path = open_study(run, space=space).plot(out)
+    study = open_study(run, space=space)
+    path = study.plot(out, axis(study))
     if json:
         return _print_json({"plot": str(path)})
     print(path)

@@ -79,6 +79,8 @@ class Progress:
         self._last_end = self.clock()
         if trial.state == "failed":
             self.failures[trial.reason or "no reason given"] += 1
+        if trial.confirms is not None:
+            return  # one more training of a network that is known: the mean will tell
         if trial.state == "complete" and (self.best is None or (trial.accuracy or 0) > (self.best.accuracy or 0)):
             self.best = trial
 
@@ -170,6 +172,8 @@ class Display:
         progress = self.progress
         planned = f"/{progress.planned}" if progress.planned else ""
         said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
+        if trial.confirms is not None:
+            said.append(f"trial {trial.confirms} again")
         said.append(duration(trial.seconds or 0.0))
         if progress.best is not None:
             said.append(f"best {percent(progress.best.accuracy or 0)}")
@@ -214,7 +218,7 @@ def _best(trial: Trial) -> Text:
 
 
 def _running(trial: Trial, curve: list[float]) -> Text:
-    macs = f"{human(trial.cost.macs)} MACs"
+    macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", trial {trial.confirms} again")
     if not curve:
         return Text(f"training, {macs}", style=FAINT)
     return Text.assemble(

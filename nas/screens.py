@@ -102,6 +102,8 @@ def _decisions(decisions: list[Document]) -> Table:
 
 
 def _option(value: Any) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(_option, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -261,6 +263,12 @@ def _how(study: Document) -> list[tuple[str, RenderableType]]:
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
     rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}"))
+    if starts := strategy["settings"].get("start_from"):
+        names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
+        rows.append(("starts from", Text("\n".join(names))))
+    if study["confirm"]:
+        who = "best" if study["confirm"] == 1 else f"{study['confirm']} best three times each"
+        rows.append(("confirms", f"the last {3 * study['confirm']} trials train the {who} again; the mean decides"))
     return rows
 
 
@@ -272,10 +280,11 @@ _TELLING: Final = ("epochs", "image_size", "width", "depth", "data_fraction")
 def _settings(settings: Document) -> str:
     """Settings in one line; those that are off or empty are left out.
 
-    >>> _settings({"epochs": 4, "width": 0.5, "mirror": False, "start_from": []})
-    'epochs 4, width 0.5'
+    >>> _settings({"epochs": 4, "width": 0.5, "mirror": False, "objectives": ["accuracy", "macs"]})
+    'epochs 4, width 0.5, objectives accuracy and macs'
     """
     shown = {name: value for name, value in settings.items() if value not in (None, False, [], {}, "") and value != 0}
+    shown.pop("start_from", None)  # has a line of its own
     return ", ".join(f"{name} {_option(value)}" for name, value in shown.items())
 
 
@@ -283,12 +292,15 @@ def show_result(document: Document, console: Console) -> None:
     """What a search has found, where it is, and what to type next."""
     if document["pareto"]:
         console.print(_pareto(document))
+    if document["confirmed"]:
+        console.print(_confirmed(document))
     rows: list[tuple[str, RenderableType]] = []
     best, run = document["best"], document["run"]
     if best is not None:
         rows += [("best", _words(best)), ("", "")]
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
-    rows.append(("trials", f"{states or 'none yet'}; {duration(document['seconds'])} of work"))
+    again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
+    rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} of work"))
     rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
     if "ended" in document:
         rows.append(("ended", document["ended"]["reason"]))
@@ -315,8 +327,10 @@ def show_study(document: Document, console: Console) -> None:
 
 
 def _pareto(document: Document) -> Table:
-    """Networks that no other beats in accuracy and MACs, cheapest first."""
-    made = table("trial>", "accuracy>", "MACs>", "parameters>", "peak memory>", "took>", title="The best at their cost")
+    """Networks that no other beats in accuracy and a cost, cheapest first."""
+    against = "" if document["against"] == "macs" else f" in {COST_NAMES[document['against']]}"
+    title = f"The best at their cost{against}"
+    made = table("trial>", "accuracy>", "MACs>", "parameters>", "peak memory>", "took>", title=title)
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
@@ -330,6 +344,25 @@ def _pareto(document: Document) -> Table:
     return made
 
 
+def _confirmed(document: Document) -> Table:
+    """Leading networks on the mean of their trainings, with its standard error."""
+    made = table("trial>", "mean>", "std. error>", "trainings", "MACs>", "parameters>", "", title="Trained again")
+    for one in document["confirmed"]:
+        won = one["number"] == document["best"]["number"]
+        error = one["standard_error"]
+        made.add_row(
+            str(one["number"]),
+            percent(one["mean"]),
+            "-" if error is None else f"± {percent(error)}",
+            " ".join(f"{100 * accuracy:.1f}" for accuracy in one["accuracies"]),
+            human(one["macs"]),
+            human(one["params"]),
+            "best" if won else "",
+            style="bold green" if won else "",
+        )
+    return made
+
+
 def _words(trial: Document) -> Text:
     """An architecture, a line for each stage."""
     return Text("\n".join(part.strip() for part in trial["words"].split("|")))
@@ -339,6 +372,8 @@ def show_trial(document: Document, console: Console) -> None:
     """`nas show RUN --trial N`."""
     rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
     rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
+    if document["confirms"] is not None:
+        rows.append(("trains again", f"the network of trial {document['confirms']}"))
     if document["accuracy"] is not None:
         rows.append(("accuracy", Text(percent(document["accuracy"]), style="bold green")))
     if document["curve"]:

@@ -484,6 +484,9 @@ class Study:
             "costs": asdict(best.cost),
             "task": self.manifest.task,
         }
+        for each in self.confirmed:
+            if each.trial.number == best.number:
+                found |= {"standard_error": each.standard_error, "trainings": len(each.accuracies)}
         return json.dumps({**json.loads(best.architecture.to_json()), **found}, indent=2) + "\n"
 
     def _csv(self) -> str:

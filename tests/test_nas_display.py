@@ -23,7 +23,9 @@ class Clock:
 
 def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000):
     cost = SimpleNamespace(macs=macs, params=4_000_000)
-    return SimpleNamespace(number=number, state=state, accuracy=accuracy, reason=reason, cost=cost, seconds=8.0)
+    return SimpleNamespace(
+        number=number, state=state, accuracy=accuracy, reason=reason, cost=cost, seconds=8.0, confirms=None
+    )
 
 
 def tell(display):
@@ -118,3 +120,12 @@ def test_quiet_says_nothing():
     with Display(Progress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True) as display:
         tell(display)
     assert out.getvalue() == ""
+
+
+def test_a_network_trained_again_is_no_new_best_and_says_whose_it_is():
+    progress = Progress(planned=4)
+    progress.ended(trial(0, 0.7))
+    again = SimpleNamespace(**{**vars(trial(1, 0.9)), "confirms": 0})
+    progress.ended(again)
+    assert (progress.best.number, progress.done) == (0, 2)
+    assert "trial 0 again" in Display(progress, Console(file=io.StringIO())).line(again)

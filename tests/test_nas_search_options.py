@@ -1,0 +1,131 @@
+"""`nas search` with networks to start from, leaders trained again, and several objectives."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from test_nas_bad_input import INSTANT, search
+
+from searchspaces import Budget, Task, space_named
+
+NOISY = INSTANT.replace("/ 1e9, 1.0)", "/ 1e9, 1.0) + (context.seed % 100) / 1e4")
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A search that trains nothing; its accuracies are noisy."""
+    (tmp_path / "noisy.py").write_text(NOISY)
+
+    def of(**options: object) -> list[str]:
+        more = {"estimator": f"{tmp_path / 'noisy.py'}:estimator", **options}
+        return [*search(tmp_path, **{name.replace("_", "-"): value for name, value in more.items()}), "--json", "-q"]
+
+    return of
+
+
+def choices(nas_cli, run: object, trial: int) -> dict[str, object]:
+    return nas_cli("show", str(run), "--trial", str(trial), "--json").json()["architecture"]["choices"]
+
+
+def test_a_real_search_puts_the_network_to_start_from_first(nas_cli, tmp_path):
+    cheap = [word for name in ("epochs=1", "data_fraction=0.1") for word in ("--set", f"estimator.{name}")]
+    said = nas_cli(*search(tmp_path), "--start-from", "efficientnet_b0", *cheap)
+    assert said.code == 0
+    assert re.search(r"starts from +efficientnet_b0", said.out)
+    member = space_named("mbconv").references["efficientnet_b0"]
+    assert choices(nas_cli, tmp_path / "runs" / "run", 0) == member.choices
+    assert choices(nas_cli, tmp_path / "runs" / "run", 1) != member.choices
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "guided", "pareto"])
+def test_every_strategy_that_can_starts_from_what_is_given_in_order(nas_cli, words, tmp_path, strategy):
+    space = space_named("mbconv")
+    drawn = space.under(Budget.parse("400M"), Task()).sample(np.random.default_rng(7))
+    (tmp_path / "best.json").write_text(json.dumps({**json.loads(drawn.to_json()), "accuracy": 0.5}))
+    given = ["--start-from", str(tmp_path / "best.json"), "--start-from", "mnasnet_100"]
+    assert nas_cli(*words(strategy=strategy), *given).code == 0
+    run = tmp_path / "runs" / "run"
+    assert choices(nas_cli, run, 0) == drawn.choices
+    assert choices(nas_cli, run, 1) == space.references["mnasnet_100"].choices
+
+
+def test_evolution_goes_on_from_where_it_was_started(nas_cli, words, tmp_path):
+    settings = ["--set", "strategy.population=2", "--set", "strategy.tournament=2", "--start-from", "efficientnet_b0"]
+    nas_cli(*words(trials=3, strategy="evolution"), *settings, "--start-from", "mobilenetv2_100")
+    first, child = (choices(nas_cli, tmp_path / "runs" / "run", number) for number in (0, 2))
+    # efficientnet_b0 has more MACs and so wins; its child is one decision away (with what that decision opens)
+    assert len({name for name in first if child.get(name) == first[name]}) >= len(first) - 4
+
+
+def test_leaders_are_trained_again_and_the_winner_of_the_means_is_marked(nas_cli, words, tmp_path):
+    document = nas_cli(*words(trials=14, confirm=2)).json()
+    assert document["confirm"] == 2
+    assert document["confirmations"] == 6  # three fresh trainings of each
+    first, second = document["confirmed"]
+    assert first["mean"] >= second["mean"]
+    assert first["mean"] == pytest.approx(np.mean(first["accuracies"]))
+    assert first["standard_error"] == pytest.approx(np.std(first["accuracies"], ddof=1) / 2)  # of four
+    assert (document["best"]["number"], document["best"]["accuracy"]) == (first["number"], first["mean"])
+    run = tmp_path / "runs" / "run"
+    best = json.loads((run / "best.json").read_text())
+    assert (best["accuracy"], best["standard_error"]) == (first["mean"], first["standard_error"])
+    said = nas_cli("show", str(run)).out
+    row = next(line for line in said.splitlines() if line.split()[:1] == [str(first["number"])] and "±" in line)
+    assert row.rstrip().endswith("best")
+    assert f"{100 * first['mean']:.1f}% ± {100 * first['standard_error']:.1f}%" in " ".join(row.split())
+    assert "14 complete, 6 of them confirmations" in said
+    assert "the last 6 trials train the 2 best three times each again" in said
+    again = nas_cli("show", str(run), "--trial", "13").out
+    assert re.search(r"trains again +the network of trial \d+", again)
+
+
+def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, words, tmp_path):
+    document = nas_cli(*words(trials=12, strategy="pareto", objectives="accuracy,params")).json()
+    assert document["strategy"]["settings"]["objectives"] == ["accuracy", "params"]
+    params = [one["params"] for one in document["pareto"]]
+    accuracies = [one["accuracy"] for one in document["pareto"]]
+    assert params == sorted(params)
+    assert accuracies == sorted(accuracies)
+    run = tmp_path / "runs" / "run"
+    for command in ([], ["plot", str(run)]):
+        if command:
+            (run / "pareto.html").unlink()
+            nas_cli(*command)
+        assert "accuracy against params" in (run / "pareto.html").read_text()
+    assert "The best at their cost in parameters" in nas_cli("show", str(run)).out
+
+
+def test_the_api_says_the_same(tmp_path):
+    import nas
+    from searchspaces import load_object
+
+    (tmp_path / "noisy.py").write_text(NOISY)
+    estimator = load_object(f"{tmp_path / 'noisy.py'}:estimator")
+    start = nas.classic("efficientnet_b0").architecture
+    study = nas.search(trials=8, confirm=1, start_from=start, estimator=estimator, name="demo", out=tmp_path)
+    assert study.trials[0].architecture == start
+    assert len(study.confirmed) == 1
+
+
+MISTAKES = {
+    "random starts anywhere": ({"strategy": "random", "start_from": "efficientnet_b0"}, "evolution, guided, pareto"),
+    "so does a sampler": ({"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"}, "optuna:GPSampler cannot"),
+    "not in the space": ({"start_from": "efficientnet_b9"}, "did you mean 'efficientnet_b0'?"),
+    "not in the budget": ({"start_from": "efficientnet_b0", "budget": "200M"}, "macs=200M"),
+    "no such file": ({"start_from": "nowhere.json"}, "cannot read nowhere.json"),
+    "objectives of one": ({"objectives": "accuracy,macs"}, "objectives: evolution cannot; a strategy that can: pareto"),
+    "unknown objective": ({"strategy": "pareto", "objectives": "accuracy,mcas"}, "did you mean 'macs'?"),
+    "too many to confirm": ({"confirm": 1, "trials": 5}, "at most half"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_nothing_is_written(nas_cli, words, tmp_path, mistake):
+    options, said = MISTAKES[mistake]
+    answer = nas_cli(*words(**options))
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert said in answer.err
+    assert not (tmp_path / "runs").exists()
