@@ -1,7 +1,8 @@
 """Random architectures against fvcore, to the last MAC: `python benchmarks/exact_costs.py [N] [SPACE...]`.
 
 Builds N (300) architectures of each space (all) at 224x224x3:1000, counts MACs, parameters and activations with
-fvcore, and prints how many agree with our costs. Ends with 1 if one does not.
+fvcore, and prints how many agree with our costs. Ends with 1 if one does not. `classics` as a SPACE stands for all
+classic networks on their own tasks, counted by torch's FlopCounterMode on the meta device.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from searchspaces import SPACES, Task, space_named
+from searchspaces import CLASSICS, SPACES, Task, classic, space_named
 
 
 def main() -> int:
@@ -26,7 +27,10 @@ def main() -> int:
     torch.set_num_threads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     task, wrong = Task(), 0
-    for name in sys.argv[2:] or SPACES:
+    for name in sys.argv[2:] or [*SPACES, "classics"]:
+        if name == "classics":
+            wrong += classics() != len(CLASSICS)
+            continue
         space, rng, equal, started = space_named(name), np.random.default_rng(0), 0, time.perf_counter()
         for _ in range(count):
             architecture = space.sample(rng)
@@ -38,6 +42,31 @@ def main() -> int:
         print(f"{name}: {equal} of {count} equal ({time.perf_counter() - started:.0f} s)", flush=True)
         wrong += equal != count
     return min(wrong, 1)
+
+
+def classics() -> int:
+    """Print a line for all classic networks; how many of them agree."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    equal, started = 0, time.perf_counter()
+    for name in CLASSICS:
+        network = classic(name)
+        with torch.device("meta"):
+            module = network.build().eval()
+            images = torch.zeros(1, *network.task.shape)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module(images)
+        params = sum(each.numel() for each in module.parameters())
+        ours = network.cost()
+        same = (2 * ours.macs, ours.params) == (counter.get_total_flops(), params)
+        equal += same
+        if not same:
+            print(
+                f"differs: {name}: ours {ours}, torch {counter.get_total_flops() / 2:,.0f} MACs, {params:,} parameters"
+            )
+    print(f"classics: {equal} of {len(CLASSICS)} equal ({time.perf_counter() - started:.0f} s)", flush=True)
+    return equal
 
 
 if __name__ == "__main__":

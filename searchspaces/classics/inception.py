@@ -195,7 +195,9 @@ def _classic(name: str, tree: Callable[[Task], Node], paper: str) -> Callable[[]
 
 NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "googlenet": _googlenet("googlenet", "Szegedy 2015, arXiv:1409.4842, table 1, with batch norm"),
-    "googlenet_torchvision": _googlenet("googlenet_torchvision", "torchvision's GoogLeNet: 3x3 in place of 5x5"),
+    "googlenet_torchvision": _googlenet(
+        "googlenet_torchvision", "Szegedy 2015, arXiv:1409.4842, with 3x3 in place of 5x5, as torchvision has it"
+    ),
     "inception_v3": _classic("inception_v3", _inception_v3, "Szegedy 2016, arXiv:1512.00567, table 1"),
     "inception_v4": _classic("inception_v4", _inception_v4, "Szegedy 2017, arXiv:1602.07261, fig. 9"),
     "inception_resnet_v2": _classic(
