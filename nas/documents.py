@@ -11,10 +11,13 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import SPACES, Budget, Feasible, Task, space_named
+from searchspaces import SPACES, Budget, Feasible, Space, Task, space_named
+from searchspaces.drawing import pieces
+from searchspaces.feasible import DRAWS
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
+    from searchspaces.drawing import Piece
     from studies import Study, Trial
     from studies.study import Confirmed
 
@@ -44,15 +47,19 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     bounded = isinstance(space, Feasible) or budget is not None
     inside = space if isinstance(space, Feasible) else space.under(budget or Budget.parse("100%"), task)
     space = inside.space
-    count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
-    share = [count.low / space.size, count.high / space.size]
-    fits = None if not bounded else {"low": count.low, "high": count.high, "share": share}
+    fits = None
+    if bounded:
+        count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
+        share = [count.low / space.size, count.high / space.size]
+        fits = {"low": count.low, "high": count.high, "share": share, "draws": count.draws}
     return {
         "space": space.name,
         "doc": getattr(space, "doc", ""),
         "size": space.size,
         "task": str(task),
         "budget": str(inside.budget) if bounded else None,
+        "strides_left_out": strides_left_out(space, task),
+        "draws": 0 if inside.exact else DRAWS,
         "smallest": asdict(inside.smallest),
         "largest": asdict(inside.largest),
         "fits": fits,
@@ -62,6 +69,26 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
         ],
         "decisions": [{"name": one.name, "options": list(one.options)} for one in space.decisions],
     }
+
+
+def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
+    """Stages that halve large images, and do not on those of a task, which are too small to be halved as often."""
+    if isinstance(space, Space):
+        declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
+        return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
+    if not space.references:
+        return []
+    any_member = next(iter(space.references.values()))
+    large, small = (
+        {piece.label for piece in pieces(any_member.network(of), of.shape) if _halves(piece)} for of in (Task(), task)
+    )
+    return sorted(large - small)
+
+
+def _halves(piece: Piece) -> bool:
+    """Whether a stage, or a cell of several inputs, gives a smaller map than the one before it."""
+    given, out = piece.given[0] if piece.takes[1:] else piece.given, piece.node.shape(piece.given)
+    return len(out) == 3 and bool(out[1] <= given[1] // 2 + 1)
 
 
 def spaces_document() -> Document:

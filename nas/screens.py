@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from nas.wording import MACS_NOTE, count, duration, human, percent, share, sparkline
+from nas.wording import MACS_NOTE, about, count, duration, human, percent, share, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -79,12 +79,23 @@ def show_space(document: Document, console: Console) -> None:
 def space_facts(document: Document) -> list[tuple[str, RenderableType]]:
     """Size, task, budget and what fits."""
     pairs: list[tuple[str, RenderableType]] = [("holds", f"{count(document['size'])} architectures")]
-    pairs.append(("costs on", f"{document['task']}  (height x width x channels : classes)"))
-    fits = document["fits"]
-    if fits is not None:
+    told = f"; smallest and largest as far as {document['draws']} draws tell" if document["draws"] else ""
+    pairs.append(("costs on", f"{document['task']}  (height x width x channels : classes){told}"))
+    if document["strides_left_out"]:
+        halving = " and ".join(document["strides_left_out"])
+        pairs.append(("strides", f"{halving} would halve a larger image, and leave one this small as it is"))
+    if document["fits"] is not None:
         pairs.append(("budget", document["budget"]))
-        pairs.append(("fits", f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"))
+        pairs.append(("fits", _fits(document["fits"])))
     return pairs
+
+
+def _fits(fits: Document) -> str:
+    """How much of a space fits; an estimate says from how many draws."""
+    if fits["draws"]:
+        low, high = fits["share"]
+        return about(low, high, fits["draws"])
+    return f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"
 
 
 def _decisions(decisions: list[Document]) -> Table:
@@ -224,9 +235,8 @@ def show_preflight(study: Document, space: Document, console: Console) -> None:
     rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
     rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters"))
     if space["fits"] is not None:
-        fits = space["fits"]
         rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
-        rows.append(("fits", f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"))
+        rows.append(("fits", _fits(space["fits"])))
     rows += _how(study)
     ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
     if ended:

@@ -92,6 +92,19 @@ def share(low: float, high: float) -> str:
     return f"{middle:.{max(1, -math.floor(math.log10(middle)))}f}%"
 
 
+def about(low: float, high: float, draws: int) -> str:
+    """A share that some draws told, given the ends of its 95% interval.
+
+    >>> about(0.13, 0.19, 400), about(0.0, 0.0096, 400), about(0.9904, 1.0, 400)
+    ('about 16% (400 draws)', 'under 0.96% (none of 400 draws)', 'over 99% (all of 400 draws)')
+    """
+    if high >= 1:
+        return f"over {100 * low:.2g}% (all of {draws} draws)"
+    if low < 1e-9:
+        return f"under {100 * high:.2g}% (none of {draws} draws)"
+    return f"about {50 * (low + high):.2g}% ({draws} draws)"
+
+
 def count(low: float, high: float | None = None) -> str:
     """How many, where that is known within a bracket.
 
@@ -116,4 +129,4 @@ def _count(number: float) -> str:
     return f"{number:.3g}".replace("e+", "e")
 
 
-__all__ = ["MACS_NOTE", "count", "duration", "human", "parse_duration", "percent", "share", "sparkline"]
+__all__ = ["MACS_NOTE", "about", "count", "duration", "human", "parse_duration", "percent", "share", "sparkline"]

@@ -97,3 +97,34 @@ def test_every_command_has_help_with_an_example(nas_cli, command):
     assert said.code == 0
     assert f"Example:  nas {command}" in said.out
     assert "--json" in said.out
+
+
+def test_a_count_that_is_an_estimate_says_from_how_many_draws(nas_cli):
+    document = nas_cli("space", "nasnet", "--budget", "200M", "--json").json()
+    assert document["draws"] == document["fits"]["draws"] == 400
+    low, high = document["fits"]["share"]
+    assert 0 < low < high < 1
+    said = nas_cli("space", "nasnet", "--budget", "200M").out
+    assert f"about {50 * (low + high):.2g}% (400 draws)" in said
+    assert "at most" not in said
+    assert nas_cli("space", "mbconv", "--budget", "200M", "--json").json()["fits"]["draws"] == 0
+
+
+# 32x32 lasts for three halvings down to 4x4, the smallest map of a chain: the first two are left out. NASNet's papers
+# have none of the three of its stem on CIFAR. What is made for 32x32 loses nothing.
+LEFT_OUT = {"mbconv": ["stem", "stage2"], "resnet": ["stem", "pool"], "nasnet": ["stem", "stem1", "stem2"]}
+
+
+@pytest.mark.parametrize("space", [*LEFT_OUT, "resnet-cifar"])
+def test_a_small_task_says_which_strides_are_left_out(space):
+    from nas.documents import strides_left_out
+    from searchspaces import Task, space_named
+
+    assert strides_left_out(space_named(space), Task.parse("32x32x3:10")) == LEFT_OUT.get(space, [])
+    assert strides_left_out(space_named(space), Task()) == []
+
+
+def test_strides_left_out_are_on_the_screen(nas_cli):
+    said = "stem and stage2 would halve a larger image"
+    assert said in nas_cli("space", "mbconv", "--task", "32x32x3:10").out
+    assert "would halve" not in nas_cli("space", "mbconv").out
