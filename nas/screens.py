@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -60,7 +61,9 @@ def show_space(document: Document, console: Console) -> None:
     """`nas space`."""
     console.print(Text(document["space"], style="bold"), Text(document["doc"], style=FAINT))
     console.print()
-    console.print(_decisions(document["decisions"]))
+    by_stage = _decisions(document["decisions"])
+    wide = Measurement.get(console, console.options.update(max_width=1000), by_stage).maximum > console.width
+    console.print(_alike(document["decisions"]) if wide else by_stage)
     costs = table("cost", "smallest>", "largest>")
     for name, title in COST_NAMES.items():
         costs.add_row(title, *(cost_text(name, document[end][name]) for end in ("smallest", "largest")))
@@ -109,6 +112,20 @@ def _decisions(decisions: list[Document]) -> Table:
     made = table("where", *columns)
     for stage, taken in rows.items():
         made.add_row(Text(stage or "everywhere", style="bold"), *(taken.get(key, "") for key in columns))
+    return made
+
+
+def _alike(decisions: list[Document]) -> Table:
+    """One row for each thing decided and its options, with the stages (or pairs, or blocks) where they are open."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in decisions:
+        stage, _, key = one["name"].rpartition(".")
+        rows.setdefault((key, " ".join(map(_option, one["options"]))), []).append(stage or "everywhere")
+    made = table("decision", "options", "where")
+    keys = [key for key, _ in rows]
+    for (key, options), stages in sorted(rows.items(), key=lambda row: keys.index(row[0][0])):
+        where = ", ".join(stages) if len(stages) <= 4 else f"{stages[0]} ... {stages[-1]}: {len(stages)} places"
+        made.add_row(Text(key, style="bold"), options, where)
     return made
 
 

@@ -128,3 +128,13 @@ def test_strides_left_out_are_on_the_screen(nas_cli):
     said = "stem and stage2 would halve a larger image"
     assert said in nas_cli("space", "mbconv", "--task", "32x32x3:10").out
     assert "would halve" not in nas_cli("space", "mbconv").out
+
+
+@pytest.mark.parametrize("space", ["nasnet", "mixed"])
+def test_many_kinds_of_decisions_are_listed_one_below_the_other(nas_cli, space):
+    document = nas_cli("space", space, "--json").json()
+    said = nas_cli("space", space).out
+    head = next(line for line in said.splitlines() if "decision" in line)
+    assert head.split() == ["decision", "options", "where"]
+    for key in {one["name"].rpartition(".")[2] for one in document["decisions"]}:
+        assert any(line.split()[:1] == [key] for line in said.splitlines())
