@@ -33,8 +33,11 @@ Matrix = npt.NDArray[np.float64]
 REMEMBERED: Final = 600
 """Observations that the predictor is fitted to; of more, the best and the latest half. Bounds the time of an ask."""
 
-FITTED: Final = 200
+FITTED: Final = 150
 """Observations that the settings of the kernel are fitted to, the latest: that is the slow part."""
+
+EVALUATIONS: Final = 80
+"""Of the marginal likelihood in one such fit, at most; each takes milliseconds at `FITTED` observations."""
 
 _GROWTH: Final = 1.3  # they are fitted anew each time the observations have grown by this
 
@@ -237,7 +240,9 @@ class _Kernel:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a setting at its bound is as meant
-            fitted = GaussianProcessRegressor(prior, normalize_y=True).fit(self.scaled(features), accuracies)
+            fitted = GaussianProcessRegressor(prior, optimizer=_bounded, normalize_y=True).fit(
+                self.scaled(features), accuracies
+            )
         self._fitted = fitted.kernel_
 
     def scaled(self, features: Matrix) -> Matrix:
@@ -255,6 +260,14 @@ class _Kernel:
     def noise(self) -> float:
         """Variance of an observation's noise, as a share of the observations' variance."""
         return float(self._fitted.k2.noise_level)
+
+
+def _bounded(objective: Any, start: Matrix, bounds: Matrix) -> tuple[Matrix, float]:
+    """scikit-learn's own way to the largest marginal likelihood, L-BFGS-B, but of bounded length."""
+    from scipy.optimize import minimize
+
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxfun": EVALUATIONS})
+    return found.x, float(found.fun)
 
 
 class _Predictor:
