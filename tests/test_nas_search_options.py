@@ -129,3 +129,14 @@ def test_a_mistake_is_one_line_and_nothing_is_written(nas_cli, words, tmp_path, 
     assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
     assert said in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_best_network_of_a_run_is_drawn_on_its_task(nas_cli, words, tmp_path):
+    best = nas_cli(*words(task="64x64x3:10")).json()["best"]
+    drawing = tmp_path / "best.svg"
+    said = nas_cli("show", str(tmp_path / "runs" / "run"), "--svg", str(drawing))
+    assert "best.svg" in re.sub(r"\s", "", said.out)  # long paths are folded
+    assert f"run, trial {best['number']}<" in drawing.read_text()
+    assert "64x64x3:10 " in drawing.read_text()
+    refused = nas_cli("show", str(tmp_path / "runs" / "run"), "--task", "32x32x3:10")
+    assert "--task is for a network" in refused.err
