@@ -1,12 +1,14 @@
 """Random architectures against fvcore, to the last MAC: `python benchmarks/exact_costs.py [N] [SPACE...]`.
 
-Builds N (300) architectures of each space (all) at 224x224x3:1000, counts MACs, parameters and activations with
-fvcore, and prints how many agree with our costs. Ends with 1 if one does not. `classics` as a SPACE stands for all
-classic networks on their own tasks, counted by torch's FlopCounterMode on the meta device.
+Builds N (300) architectures of each space (all), at 224x224x3:1000 unless --task says otherwise, counts MACs,
+parameters and activations with fvcore, and prints how many agree with our costs. Ends with 1 if one does not.
+`classics` as a SPACE stands for all classic networks on their own tasks, counted by torch's FlopCounterMode on the
+meta device.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -25,9 +27,13 @@ def main() -> int:
     from searchspaces.modules import traced_cost
 
     torch.set_num_threads(1)
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    task, wrong = Task(), 0
-    for name in sys.argv[2:] or [*SPACES, "classics"]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", type=int, nargs="?", default=300)
+    parser.add_argument("spaces", nargs="*", default=[*SPACES, "classics"])
+    parser.add_argument("--task", type=Task.parse, default=Task())
+    given = parser.parse_args()
+    count, task, wrong = given.count, given.task, 0
+    for name in given.spaces:
         if name == "classics":
             wrong += classics() != len(CLASSICS)
             continue
