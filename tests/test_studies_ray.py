@@ -300,8 +300,13 @@ def test_an_estimator_that_cannot_travel_is_refused_in_one_line(cluster: Any) ->
 def test_nothing_is_left_on_the_disk_and_no_port_is_open_to_others(cluster: Any) -> None:
     results = Path.home() / "ray_results"
     before = set(results.iterdir()) if results.exists() else None
-    begin(trials=2).run(engine=RayEngine())
-    assert not glob.glob(f"{tempfile.gettempdir()}/nas-ray-*")
+    temporary = set(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*"))  # those of others
+    during: set[str] = set()
+    begin(trials=2).run(
+        engine=RayEngine(), on_event=lambda _: during.update(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*"))
+    )
+    assert during - temporary
+    assert set(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*")) <= temporary
     assert (set(results.iterdir()) if results.exists() else None) == before
     open_to_all = listening_elsewhere(processes_of(os.getpid()))
     assert not open_to_all

@@ -136,6 +136,8 @@ def test_a_node_and_then_the_driver_are_killed_and_no_trial_is_lost_or_run_twice
     nodes.start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={nodes.folder}")
     first, _ = (nodes.start(f"--address={host}:{port}", "--num-cpus=1") for _ in range(2))
 
+    nodes.environment["TMPDIR"] = str(tmp_path)  # of the driver, which is killed and cannot tidy up
+
     def drive() -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "ignore", __file__, str(tmp_path / "run"), str(TRIALS), f"{host}:{port}"]
         with (tmp_path / "driver.log").open("a") as log:
