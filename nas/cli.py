@@ -56,7 +56,7 @@ Ray = Annotated[
     str | None,
     typer.Option(
         metavar="[ADDRESS]",
-        help="Run trials on Ray: on this machine, or at an address: auto, host:6379, ray://host:10001.",
+        help="Run trials on Ray: on this machine, or at an address: auto or host:6379.",
         show_default=False,
         rich_help_panel=CLUSTER,
     ),

@@ -14,7 +14,7 @@ from searchspaces.errors import UserError
 if TYPE_CHECKING:
     from studies import Engine
 
-ADDRESS: Final = re.compile(r"auto|ray://\S+|[^\s/:]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
+ADDRESS: Final = re.compile(r"auto|[^\s/:]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 """What may follow `--ray`; anything else is the next argument."""
 
 

@@ -74,7 +74,7 @@ class RayEngine:
     Args:
         address: None starts Ray in this machine, on loopback only, and stops it at the end, unless Ray runs in this
             process already or `RAY_ADDRESS` says where, as in a submitted job; `auto` finds the cluster that this
-            machine belongs to; else `host:6379` or `ray://host:10001`.
+            machine belongs to; else `host:6379`.
         workers: trials under way at once; by default as many as there is room for, counted anew as nodes come and go.
             More than there is room for makes a cluster that can grow do so.
         cpus_per_trial, gpus_per_trial: what one trial takes; a GPU may be shared, as in 0.25.
