@@ -345,6 +345,9 @@ class NASNetSpace:
     def __hash__(self) -> int:
         return hash(self.name)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_costs": {}}  # its keys hold this space, and would be hashed before it is there
+
     def __repr__(self) -> str:
         return f"NASNetSpace({self.name!r}, {self.size:,} architectures)"
 

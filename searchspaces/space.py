@@ -246,20 +246,19 @@ class Space:
                 raise UserError(f"space {name}: {key} is shared by the whole space: use choice(...)")
         self._shared = [Decision(key, value.options) for key, value in shared.items() if isinstance(value, Choice)]
         placed = [(part, *found) for part in self._parts for found in part.decisions()]
-        places = {decision.name: (part, key, block) for part, decision, key, block in placed}
-
-        def matters(name: str, taken: Mapping[str, Value]) -> bool:
-            if name not in places:
-                return True  # shared by the whole space
-            part, key, block = places[name]
-            return part.matters(key, block, taken)
-
-        self.grammar = Grammar((*self._shared, *(decision for _, decision, _, _ in placed)), matters)
+        self._places = {decision.name: (part, key, block) for part, decision, key, block in placed}
+        self.grammar = Grammar((*self._shared, *(decision for _, decision, _, _ in placed)), self._matters)
         self._group = {name: index for index, part in enumerate(self._parts, 1) for name in _names(part)}
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
         self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
         _ = self.references  # a reference that is no member is a mistake to be told at once
+
+    def _matters(self, name: str, taken: Mapping[str, Value]) -> bool:
+        if name not in self._places:
+            return True  # shared by the whole space
+        part, key, block = self._places[name]
+        return part.matters(key, block, taken)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

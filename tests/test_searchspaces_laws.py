@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import pickle
 import subprocess
 import sys
 
@@ -148,6 +149,16 @@ def test_the_generator_is_the_only_randomness_in_another_process_too(name):
     space, rng = space_named(name), rng_of(7)
     first = space.sample(rng)
     assert said == [first.to_json(), space.mutate(first, rng).to_json()]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_that_was_used_travels_to_another_process(name):
+    space = space_named(name)
+    architecture = space.sample(rng_of(5))
+    cost = architecture.cost(SMALL)
+    copied = pickle.loads(pickle.dumps(architecture))
+    assert copied == architecture
+    assert copied.cost(SMALL) == cost
 
 
 @pytest.mark.parametrize("name", SPACES)
