@@ -69,7 +69,7 @@ class ShortTraining:
         device: one of `DEVICES`, used where the trial's context says `auto`. Not part of what the estimator is.
 
     Raises:
-        UserError: if a setting is outside what is said here.
+        UserError: if a setting is outside what is said here, or the device is not there.
     """
 
     data: ImageData
@@ -93,6 +93,8 @@ class ShortTraining:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.device not in ("auto", "cpu"):
+            find_device(self.device)  # that it is not there is better said now than by every trial
         if self.image_size is None:
             object.__setattr__(self, "image_size", self.data.task.image_size)
         elif self.image_size != self.data.task.image_size:
