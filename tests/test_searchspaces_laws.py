@@ -229,9 +229,9 @@ def test_sampling_is_uniform(members):
     # the standard deviation sqrt(2 * 999) = 44.7; the band is 5 of them.
     rank = {member: index for index, member in enumerate(members)}
     rng = rng_of(0)
-    counts = np.bincount([rank[TINY.sample(rng)] * 1000 // len(members) for _ in range(50_000)], minlength=1000)
+    counts = np.bincount([rank[TINY.sample(rng)] * 1000 // len(members) for _ in range(100_000)], minlength=1000)
     sizes = np.bincount([index * 1000 // len(members) for index in range(len(members))], minlength=1000)
-    expected = 50_000 * sizes / len(members)
+    expected = 100_000 * sizes / len(members)
     assert abs(((counts - expected) ** 2 / expected).sum() - 999) < 5 * 44.7
 
 
@@ -274,7 +274,7 @@ def test_sampling_under_a_budget_is_uniform(members, text):
     fits = [member for member, cost in members.items() if feasible.budget.admits(cost)]
     cell = {member: index * 200 // len(fits) for index, member in enumerate(fits)}
     rng = rng_of(0)
-    draws = 20_000
+    draws = 100_000
     counts = np.bincount([cell[feasible.sample(rng)] for _ in range(draws)], minlength=200)
     expected = draws * np.bincount(list(cell.values())) / len(fits)
     assert abs(((counts - expected) ** 2 / expected).sum() - 199) < 5 * 19.9
