@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv, per_block
-from strategies import Exhausted, Outcome, make_strategy, settings_of
+from strategies import STRATEGIES, Exhausted, Outcome, make_strategy, settings_of
 from strategies import rl as module
 from strategies.rl import RLController, mnasnet_reward, ppo_objective, reinforce_objective
 
@@ -299,3 +300,11 @@ def test_mistakes_are_told_in_one_line(settings: dict[str, Any], message: str) -
     with pytest.raises(UserError, match=message) as caught:
         make_strategy("rl", PAIR, 10, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_table_names_the_settings_and_defaults_that_the_controller_has() -> None:
+    # the table writes them again, so that naming the strategies loads no torch
+    def settings(factory: Any) -> list[tuple[str, Any]]:
+        return [(each.name, each.default) for each in inspect.signature(factory).parameters.values()]
+
+    assert settings(STRATEGIES["rl"]) == settings(RLController)
