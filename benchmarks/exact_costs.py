@@ -1,9 +1,10 @@
 """Random architectures against fvcore, to the last MAC: `python benchmarks/exact_costs.py [N] [SPACE...]`.
 
 Builds N (300) architectures of each space (all), at 224x224x3:1000 unless --task says otherwise, counts MACs,
-parameters and activations with fvcore, and prints how many agree with our costs. Ends with 1 if one does not.
-`classics` as a SPACE stands for all classic networks on their own tasks, counted by torch's FlopCounterMode on the
-meta device.
+parameters and activations with fvcore, and prints how many agree with our costs; then trains each module one step
+backward on four random images, and prints how many have a finite gradient in every parameter. Ends with 1 if one of
+either does not. `classics` as a SPACE stands for all classic networks on their own tasks, counted by torch's
+FlopCounterMode on the meta device.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import argparse
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
 from searchspaces import CLASSICS, SPACES, Task, classic, space_named
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH = 4
 
 
 def main() -> int:
@@ -37,17 +44,32 @@ def main() -> int:
         if name == "classics":
             wrong += classics() != len(CLASSICS)
             continue
-        space, rng, equal, started = space_named(name), np.random.default_rng(0), 0, time.perf_counter()
+        space, rng, equal, learn, started = space_named(name), np.random.default_rng(0), 0, 0, time.perf_counter()
         for _ in range(count):
             architecture = space.sample(rng)
-            ours, counted = architecture.cost(task), traced_cost(architecture.build(task), task)
+            module = architecture.build(task)
+            ours, counted = architecture.cost(task), traced_cost(module, task)
             same = (ours.macs, ours.params, ours.activations) == (counted.macs, counted.params, counted.activations)
             equal += same
             if not same:
                 print(f"differs: {architecture.to_json()}\n  ours {ours}\n  fvcore {counted}")
-        print(f"{name}: {equal} of {count} equal ({time.perf_counter() - started:.0f} s)", flush=True)
-        wrong += equal != count
+            without = no_gradient(module, task)
+            learn += not without
+            if without:
+                print(f"no finite gradient: {architecture.to_json()}\n  {', '.join(without)}")
+        seconds = time.perf_counter() - started
+        print(f"{name}: {equal} of {count} equal, {learn} with finite gradients ({seconds:.0f} s)", flush=True)
+        wrong += equal != count or learn != count
     return min(wrong, 1)
+
+
+def no_gradient(module: nn.Module, task: Task) -> list[str]:
+    """The parameters that get no finite gradient from one step backward on random images."""
+    import torch
+
+    images, labels = torch.randn(BATCH, *task.shape), torch.randint(task.classes, (BATCH,))
+    torch.nn.functional.cross_entropy(module.train()(images), labels).backward()
+    return [name for name, each in module.named_parameters() if each.grad is None or not each.grad.isfinite().all()]
 
 
 def classics() -> int:
