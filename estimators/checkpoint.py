@@ -1,0 +1,223 @@
+"""Tensors and JSON in one file that is written whole or not at all: how a training that is cut goes on.
+
+The file is safetensors, whose metadata hold the JSON; reading one never runs code. It lies at a local path or at any
+URL that fsspec knows. Left out: optimizers other than torch's own, and training that is spread over several modules.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_STATE: Final = "state"  # the key of the metadata under which the JSON lies
+_MODEL, _OPTIMIZER, _GENERATOR, _GLOBAL = "model.", "optimizer.", "generator.", "global."
+
+
+def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and state; a kill at any moment leaves the file of before or the new one, never a part of it.
+
+    Args:
+        place: a local path or a URL of fsspec. Missing folders are made.
+        tensors: by name; they may share memory, and are copied to the CPU.
+        state: plain JSON values; NaN and infinity are kept.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    from safetensors.torch import save as packed
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    data = packed(plain, {_STATE: json.dumps(dict(state))})
+    part = f"{place}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        if _is_local(place):
+            target, new = _local(place), _local(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with new.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # the name must not outlive a crash of the machine that the bytes do not
+            new.replace(target)
+        else:
+            files, path = _remote(place)
+            files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            new_path = _remote(part)[1]
+            files.pipe_file(new_path, data)
+            files.mv(new_path, path)
+    except OSError as error:
+        raise UserError(f"cannot write the checkpoint {place}: {error.strerror or error}") from error
+
+
+def load(place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The tensors, on the CPU, and the state of a file; None where there is none.
+
+    Raises:
+        UserError: there is one, and it cannot be read or is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as unpacked
+
+    try:
+        if _is_local(place):
+            data = _local(place).read_bytes()
+        else:
+            files, path = _remote(place)
+            data = files.cat_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read the checkpoint {place}: {error.strerror or error}") from error
+    try:
+        tensors = unpacked(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return tensors, json.loads(header["__metadata__"][_STATE])
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"the checkpoint {place} is damaged or none of ours; remove it to begin again ({error})"
+        ) from error
+
+
+def remove(place: str) -> None:
+    """Remove a file and what a kill may have left beside it; fine if there is none.
+
+    Raises:
+        UserError: it is there and cannot be removed.
+    """
+    try:
+        if _is_local(place):
+            target = _local(place)
+            left = target.parent.glob(f"{_plain(target.name)}.*.part") if target.parent.is_dir() else ()
+            for each in (target, *left):
+                each.unlink(missing_ok=True)
+        else:
+            files, path = _remote(place)
+            for each in (path, *files.glob(f"{_plain(path)}.*.part")):
+                if files.exists(each):
+                    files.rm_file(each)
+    except OSError as error:
+        raise UserError(f"cannot remove the checkpoint {place}: {error.strerror or error}") from error
+
+
+def training_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, **generators: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that the next step depends on, as `save` takes it: weights and buffers, the optimizer, the randomness.
+
+    Args:
+        model: its training continues on the same kind of device.
+        optimizer: SGD, AdamW or another of torch whose state is tensors and plain values.
+        generators: by name. Torch's global ones, of the CPU and of the model's device, are always kept too: dropout
+            draws from them.
+    """
+    import torch
+
+    tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
+    held = optimizer.state_dict()
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in held["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{_OPTIMIZER}{index}.{key}"] = value
+            else:
+                plain.setdefault(str(index), {})[key] = value
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in held["param_groups"]]
+    tensors |= {_GENERATOR + name: each.get_state() for name, each in generators.items()}
+    tensors |= {_GLOBAL + kind: get() for kind, (get, _) in _globals(model).items()}
+    return tensors, {"optimizer": {"groups": groups, "state": plain}}
+
+
+def restore(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    **generators: torch.Generator,
+) -> None:
+    """Put back what `training_state` gave, into a model, an optimizer and generators made the same way.
+
+    Other names among the tensors and in the state are left alone.
+
+    Raises:
+        UserError: it is the state of another network, optimizer or set of generators.
+    """
+    try:
+        model.load_state_dict(_under(tensors, _MODEL))
+        fresh = optimizer.state_dict()
+        kept: dict[int, dict[str, Any]] = {}
+        for index, values in state["optimizer"]["state"].items():
+            kept.setdefault(int(index), {}).update(values)
+        for name, tensor in _under(tensors, _OPTIMIZER).items():
+            index, _, key = name.partition(".")
+            kept.setdefault(int(index), {})[key] = tensor
+        groups = [
+            {key: _like(group[key], old.get(key)) if key != "params" else group[key] for key in group}
+            for group, old in zip(fresh["param_groups"], state["optimizer"]["groups"], strict=True)
+        ]
+        optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        for name, each in generators.items():
+            each.set_state(tensors[_GENERATOR + name])
+        for kind, (_, put) in _globals(model).items():
+            if _GLOBAL + kind in tensors:
+                put(tensors[_GLOBAL + kind])
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"the checkpoint is of another training than this one: {first}") from error
+
+
+def _like(fresh: Any, old: Any) -> Any:
+    """An option of an optimizer as it was saved; JSON makes lists of tuples."""
+    return tuple(old) if isinstance(fresh, tuple) else old
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _globals(model: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """How to get and put torch's own generators, by the kind of device."""
+    import torch
+
+    device = next((each.device for each in model.parameters()), torch.device("cpu"))
+    found: dict[str, tuple[Any, Any]] = {"cpu": (torch.get_rng_state, torch.set_rng_state)}
+    if device.type == "cuda":
+        found["cuda"] = (
+            lambda: torch.cuda.get_rng_state(device),
+            lambda value: torch.cuda.set_rng_state(value, device),
+        )
+    elif device.type == "mps":
+        found["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
+    return found
+
+
+def _is_local(place: str) -> bool:
+    return "://" not in place or place.startswith("file://")
+
+
+def _local(place: str) -> Path:
+    return Path(place.removeprefix("file://"))
+
+
+def _remote(place: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there."""
+    import fsspec
+
+    try:
+        files, path = fsspec.core.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"no checkpoint can be kept at {place}: {error}") from error
+    return files, str(path)
+
+
+def _plain(name: str) -> str:
+    """A name in which no character is a wildcard of a glob."""
+    return "".join(f"[{each}]" if each in "*?[" else each for each in name)
