@@ -11,8 +11,10 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nas.documents import axis
+from nas.networks import read
 from nas.wording import parse_duration
-from searchspaces import CLASSICS, COSTS, Architecture, Budget, SearchSpace, Task, UserError, classic, load_space
+from searchspaces import CLASSICS, Architecture, Budget, SearchSpace, Task, UserError, classic, load_space
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -201,12 +203,6 @@ def open_study(folder: str | Path, **given: Any) -> Study:
     return Study.open(folder, **given)
 
 
-def axis(study: Study) -> str:
-    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs."""
-    objectives = study.manifest.strategy["settings"].get("objectives") or ()
-    return next((name for name in objectives if name in COSTS), "macs")
-
-
 def planned(trials: int | None, limit_s: float | None) -> int | None:
     """Trials that a study plans: as asked; without a number and a time, the default."""
     return TRIALS if trials is None and limit_s is None else trials
@@ -236,8 +232,6 @@ def checked_name(name: str) -> str:
 
 def _start(given: str | Architecture, space: SearchSpace) -> str:
     """A network to start from, as strategies take it: a name among the space's references, or the text form."""
-    from nas.networks import read
-
     if isinstance(given, Architecture):
         return given.to_json()
     if given.lstrip().startswith("{") or given.endswith(".json"):

@@ -336,7 +336,8 @@ def plot(
 
     [bold]Example:[/]  nas plot runs/first
     """
-    from nas.api import axis, open_study
+    from nas.api import open_study
+    from nas.documents import axis
 
     study = open_study(run, space=space)
     path = study.plot(out, axis(study))

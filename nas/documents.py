@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import SPACES, Budget, Feasible, Space, Task, space_named
+from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
 from searchspaces.drawing import pieces
 from searchspaces.feasible import DRAWS
 
@@ -104,13 +105,12 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """What a study is, how far it came, and the best that it found."""
-    from nas.api import axis
-
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
     folder, planned = study.folder, manifest.trials or 1
     made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
+    files = {name: str(path) for name, path in made.items() if path.exists()}
     return {
         "run": None if folder is None else str(folder),
         "space": manifest.space["name"],
@@ -130,9 +130,16 @@ def study_document(study: Study) -> Document:
         "best": trial_document(study.best) if complete else None,
         "against": axis(study),
         "pareto": [trial_document(trial) for trial in study.pareto(axis(study))] if complete else [],
-        "files": {name: str(path) for name, path in made.items() if path.exists()},
+        "files": files,
+        "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def axis(study: Study) -> str:
+    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs."""
+    objectives = study.manifest.strategy["settings"].get("objectives") or ()
+    return next((name for name in objectives if name in COSTS), "macs")
 
 
 def _confirmed(one: Confirmed) -> Document:
@@ -156,11 +163,27 @@ def resume_command(study: Study, trials: int | None = None) -> str:
     words = ["nas", "resume", str(study.folder)]
     if trials is not None and trials != study.manifest.trials:
         words += ["--trials", str(trials)]
-    for name in ("space", "strategy", "estimator"):
-        origin = getattr(study.manifest, name)["origin"]
-        if ".py:" in origin:  # code of one's own, which a run folder never loads by itself
-            words += [f"--{name}", origin]
-    return shlex.join(words)
+    return shlex.join([*words, *_own_code(study, "space", "strategy", "estimator")])
+
+
+def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
+    """What a person types to look at the best network of a study, which has one, and a folder.
+
+    Args:
+        study: the study.
+        files: what lies in its folder, as in `study_document`.
+    """
+    space = _own_code(study, "space")
+    words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space]]
+    if "network" in files:
+        words.append(["nas", "cost", files["network"], *space])
+    return [shlex.join(each) for each in words]
+
+
+def _own_code(study: Study, *parts: str) -> list[str]:
+    """Options that name code of one's own, which a run folder never loads by itself."""
+    origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
+    return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
 
 
 def trial_document(trial: Trial) -> Document:

@@ -336,10 +336,7 @@ def show_result(document: Document, console: Console) -> None:
         rows += [(name, Text(path)) for name, path in document["files"].items()]
         rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
         rows.append(("", ""))
-        commands = [document["more"]]
-        if best is not None:
-            found = [f"nas show {run} --trial {best['number']}", f"nas cost {document['files'].get('network', '')}"]
-            commands = [*found, *commands]
+        commands = [*document["looks"], document["more"]]
         rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
     console.print(facts(*rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -157,3 +158,15 @@ def test_the_api_takes_names_files_and_objects(tmp_path):
     other = nas.search(space=nas.space("mbconv"), estimator=load_object(by_file), name="object", **settings)
     assert [one.architecture for one in first.trials] == [one.architecture for one in other.trials]
     assert nas.open_study(tmp_path / "file", estimator=by_file).best.number == first.best.number
+
+
+def test_what_to_type_next_names_the_space_of_ones_own(nas_cli, words):
+    # a run folder never loads code by itself, so that each command must say where the space is
+    own = str(Path(__file__).parents[1] / "examples" / "my_space.py:space")
+    document = nas_cli(*words, "--space", own, "--json").json()
+    assert [each.split()[:2] for each in document["looks"]] == [["nas", "show"], ["nas", "cost"]]
+    for command in document["looks"]:
+        _, *rest = shlex.split(command)
+        assert nas_cli(*rest).code == 0
+        assert rest[-2:] == ["--space", own]
+        assert nas_cli(*rest[:-2]).code == 2
