@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 from nas.documents import axis
 from nas.networks import read
 from nas.wording import parse_duration
-from searchspaces import CLASSICS, Architecture, Budget, SearchSpace, Task, UserError, classic, load_space
+from searchspaces import (
+    CLASSICS,
+    Architecture,
+    Budget,
+    Scale,
+    Scaled,
+    SearchSpace,
+    Task,
+    UserError,
+    classic,
+    load_space,
+)
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -235,8 +246,10 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
     if isinstance(given, Architecture):
         return given.to_json()
     if given.lstrip().startswith("{") or given.endswith(".json"):
-        text = read(given) if given.endswith(".json") else given
-        return Architecture.from_json(text, space).to_json()
+        scaled = Scaled.from_json(read(given) if given.endswith(".json") else given, space)
+        if scaled.scale != Scale():
+            raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
+        return scaled.architecture.to_json()
     if given not in space.references and given in CLASSICS:
         member = classic(given).architecture
         if member is not None and member.space == space:

@@ -504,7 +504,8 @@ def cost(
     network: Annotated[
         str,
         typer.Argument(
-            metavar="NETWORK", help="A classic's name, an architecture (JSON or its file), or file.py:object."
+            metavar="NETWORK",
+            help="A classic's name, a network's text form (JSON or its file), a run folder (its best), file.py:object.",
         ),
     ],
     task: Annotated[

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import CLASSICS, Architecture, Classic, Task, UserError, classic, load_object, nearest
+from searchspaces import CLASSICS, Architecture, Classic, Scale, Scaled, Task, UserError, classic, load_object, nearest
 from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
 from searchspaces.drawing import pieces
 from searchspaces.layers import Auxiliary, Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
@@ -30,6 +31,8 @@ FAMILIES: Final[dict[str, dict[str, Callable[[], Classic]]]] = {
     "wired cells": wired.NETWORKS,
 }
 """The classics as they are listed, roughly from the oldest idea to the newest."""
+TRAINED: Final = "network.json"
+"""The network in the folder of a trained one."""
 
 
 def classics_document(part: str = "") -> Document:
@@ -67,9 +70,8 @@ def cost_document(text: str, task: Task | None = None, space: SearchSpace | None
     """What a network costs, stage by stage.
 
     Args:
-        text: a classic's name, an architecture's text form or a file that holds one, or `file.py:object`: an
-            architecture, or a torch module (or a function that returns one), which is counted by tracing.
-        task: the images it is for; by default the classic's own, or 224 x 224 x 3 and 1000 classes.
+        text: what `named` understands; a torch module is counted by tracing.
+        task: the images it is for; by default the network's own, or 224 x 224 x 3 and 1000 classes.
         space: of an architecture's text form, where it is no space of ours.
 
     Raises:
@@ -78,16 +80,18 @@ def cost_document(text: str, task: Task | None = None, space: SearchSpace | None
     found = named(text, space)
     task = task or own_task(found)
     document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
-    if isinstance(found, Classic | Architecture):
+    if isinstance(found, Classic | Architecture | Scaled):
         try:
             cost = found.cost(task)
             stages = [_stage(piece, cost) for piece in pieces(found.network(task), task.shape)]
         except ShapeError as error:
             raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
-        architecture = found.architecture if isinstance(found, Classic) else found
+        architecture = found if isinstance(found, Architecture) else found.architecture
         if architecture is not None:
             document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
-            document["words"] = architecture.words()
+            document["words"] = (found if isinstance(found, Scaled) else architecture).words()
+        if isinstance(found, Scaled) and found.scale != Scale():
+            document["architecture"] |= {"scale": asdict(found.scale)}
         document["paper"] = found.paper if isinstance(found, Classic) else None
         return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
     from searchspaces.modules import traced_cost
@@ -97,7 +101,7 @@ def cost_document(text: str, task: Task | None = None, space: SearchSpace | None
     return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
 
 
-def draw(found: Classic | Architecture, task: Task, name: str, path: Path) -> None:
+def draw(found: Classic | Architecture | Scaled, task: Task, name: str, path: Path) -> None:
     """Draw a network as an SVG file.
 
     Raises:
@@ -105,7 +109,7 @@ def draw(found: Classic | Architecture, task: Task, name: str, path: Path) -> No
     """
     from searchspaces.drawing import svg
 
-    if not isinstance(found, Classic | Architecture):
+    if not isinstance(found, Classic | Architecture | Scaled):
         raise UserError(f"{name} is a torch module; only what is made of our layers can be drawn")
     try:
         drawn = svg(found.network(task), task, name)
@@ -123,16 +127,26 @@ def names_network(text: str) -> bool:
         return True
     if (Path(text) / "study.json").exists():
         return False
-    return text.endswith(".json") or ".py:" in text or text in CLASSICS
+    return text.endswith(".json") or ".py:" in text or text in CLASSICS or (Path(text) / TRAINED).exists()
 
 
 def named(text: str, space: SearchSpace | None = None) -> Any:
-    """The classic, architecture or torch module that a text means. Arguments as in `cost_document`."""
+    """The network that a text means: a `Classic`, an `Architecture`, a `Scaled` one or a torch module.
+
+    Args:
+        text: a classic's name; a network's text form or a file of it; a run folder, which stands for its best; the
+            folder of a trained network; or `file.py:object`: one of these values, or a torch module (or a function
+            that returns one).
+        space: of an architecture, where it is no space of ours.
+
+    Raises:
+        UserError: the text is none of these.
+    """
     if text.lstrip().startswith("{"):
-        return Architecture.from_json(text, space)
+        return network_from_json(text, space)
     if ".py:" in text:
         made = load_object(text)
-        if isinstance(made, Classic | Architecture):
+        if isinstance(made, Classic | Architecture | Scaled):
             return made
         from torch import nn
 
@@ -141,8 +155,40 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
             raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
         return module
     if text.endswith(".json"):
-        return Architecture.from_json(read(text), space)
+        return network_from_json(read(text), space)
+    if (Path(text) / TRAINED).exists():
+        return network_from_json(read(str(Path(text) / TRAINED)), space)
+    if text not in CLASSICS and Path(text).is_dir():
+        from studies import Study
+
+        study = Study.open(text, space=space)
+        return Scaled(study.best.architecture, Scale(), study.task)
     return classic(text)
+
+
+def network_from_json(text: str, space: SearchSpace | None = None) -> Classic | Architecture | Scaled:
+    """The network of a text form, which may say a `scale` and the `task` that it is for, or name a `classic`.
+
+    Args:
+        text: JSON; keys that say nothing of the network may be in it.
+        space: of an architecture, where it is no space of ours.
+
+    Raises:
+        UserError: it is no network's text form.
+
+    >>> network_from_json('{"classic": "resnet18", "task": "32x32x3:10"}').task
+    Task(image_size=32, channels=3, classes=10)
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not a network: {text[:80]!r} ({type(error).__name__}: {error})") from error
+    if isinstance(found, dict) and "classic" in found:
+        made = classic(str(found["classic"]))
+        return replace(made, task=Task.parse(str(found["task"]))) if "task" in found else made
+    if isinstance(found, dict) and ("scale" in found or "task" in found):
+        return Scaled.from_json(text, space)
+    return Architecture.from_json(text, space)
 
 
 def read(path: str) -> str:
@@ -158,8 +204,8 @@ def read(path: str) -> str:
 
 
 def own_task(found: Any) -> Task:
-    """The images of a classic's published numbers; 224 x 224 x 3 and 1000 classes for all else."""
-    return found.task if isinstance(found, Classic) else Task()
+    """The images of a classic's published numbers, or those a text form says; 224 x 224 x 3 and 1000 classes else."""
+    return found.task if isinstance(found, Classic | Scaled) else Task()
 
 
 def title(text: str) -> str:

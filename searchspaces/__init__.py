@@ -10,6 +10,7 @@ from searchspaces.errors import UserError, nearest
 from searchspaces.feasible import Count, Feasible
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
+from searchspaces.scaling import Scaled
 from searchspaces.space import Architecture, SearchSpace, Space
 from searchspaces.stage import Scale, Stage, choice, per_block
 from searchspaces.task import Shape, Task
@@ -28,6 +29,7 @@ __all__ = [
     "Decision",
     "Feasible",
     "Scale",
+    "Scaled",
     "SearchSpace",
     "Shape",
     "Space",

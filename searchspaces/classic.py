@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from searchspaces.cost import Cost
 from searchspaces.layers import Node
+from searchspaces.scaling import Scaled
 from searchspaces.space import Architecture
 from searchspaces.stage import Scale
 from searchspaces.task import Task
@@ -39,8 +40,8 @@ class Classic:
         architecture: Architecture, name: str, paper: str, task: Task = Task(), scale: Scale = Scale()
     ) -> Classic:
         """A classic that is an architecture of a space, or one scaled (which then is no member itself)."""
-        tree = lambda of: architecture.network(of, scale)  # noqa: E731
-        return Classic(name, paper, tree, task, architecture if scale == Scale() else None)
+        scaled = Scaled(architecture, scale, task)
+        return Classic(name, paper, scaled.network, task, architecture if scale == Scale() else None)
 
     def network(self, task: Task | None = None) -> Node:
         """The tree of layers, for its own task by default."""
