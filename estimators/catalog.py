@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from estimators.data import ImageData, load_data
 from estimators.estimator import Estimator
-from estimators.short_training import DEVICES, ShortTraining
+from estimators.short_training import ShortTraining
+from estimators.steps import DEVICES
 from estimators.table import TableEstimator
 from searchspaces import UserError, nearest
 

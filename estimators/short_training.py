@@ -11,30 +11,35 @@ Left out: averaging of weights, mixup and learned augmentation, which pay in lon
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from estimators.augmentation import augmented
 from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
+from estimators.steps import (
+    DEVICES,
+    Range,
+    Stepper,
+    check_ranges,
+    decayed,
+    find_device,
+    learning_rate,
+    normalisation,
+    own_globals,
+)
 from searchspaces import Scale, UserError, nearest
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from searchspaces import Architecture
-
-T = TypeVar("T")
-
-DEVICES: Final = ("auto", "cpu", "cuda", "mps")
-"""Devices by the names that a person types; `auto` is the first of cuda, mps and cpu that is there."""
 
 ENOUGH_IMAGES: Final = 4000
 """Images used at most where `data_fraction` is left open."""
@@ -133,7 +138,7 @@ class ShortTraining:
         import torch
 
         device = find_device(self.device if context.device == "auto" else context.device)
-        with _own_globals(device, self.threads):
+        with own_globals(device, self.threads):
             try:
                 return self._train(architecture, context, device)
             except BaseException as error:
@@ -157,11 +162,11 @@ class ShortTraining:
         model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = self.split()
         (images, labels), validation = self._tensors(train, device), self._tensors(val, device)
-        scale = _normalisation(images)
-        optimizer = torch.optim.SGD(_decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
+        scale = normalisation(images)
+        optimizer = torch.optim.SGD(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
         batch = min(self.batch, len(images))
         steps = len(images) // batch
-        stepper = _Stepper(model, device, batch, self.label_smoothing)
+        stepper = Stepper(model, device, batch, self.label_smoothing)
 
         curve: list[float] = []
         loss = math.nan
@@ -198,193 +203,9 @@ class ShortTraining:
         return images.to(device), torch.from_numpy(self.data.labels[positions]).to(device)
 
 
-def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak at a step: up linearly for `warmup * steps` steps, then down a cosine to nearly zero.
-
-    >>> [round(learning_rate(step, 6, 1 / 3), 2) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
-    """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
-
-
-def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: bool, cutout: float) -> Tensor:
-    """Crop, mirror and cut a hole, each image its own way; the shape stays.
-
-    Args:
-        images: float (batch, channels, height, width), normalised: the zeros of padding and hole are the mean colour.
-        generator: on the CPU; the only randomness.
-        crop, cutout: shares of the side; see `ShortTraining`.
-    """
-    import torch
-
-    count, channels, height, width = images.shape
-    device = images.device
-    pad = math.ceil(crop * height)
-    shifts = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
-    rows = shifts[0] + torch.arange(height)  # (batch, height), into the padded image
-    columns = shifts[1] + torch.arange(width)
-    if mirror:
-        turned = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(turned, columns.flip(1), columns)
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
-    which = torch.arange(count, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[:, None, None]
-    images = padded[which, channel, rows.to(device)[:, None, :, None], columns.to(device)[:, None, None, :]]
-    hole = round(cutout * height)
-    if hole:
-        corner = torch.randint(0, height, (2, count, 1), generator=generator) - hole // 2
-        # The hole may reach beyond the border, as in the paper's sec. 3.2.
-        inside = (torch.arange(height) >= corner) & (torch.arange(height) < corner + hole)  # (2, batch, side)
-        images = images.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(device), 0.0)
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def find_device(name: str) -> torch.device:
-    """The torch device by its name in `DEVICES`.
-
-    Raises:
-        UserError: if the name is unknown, or this machine has no such device.
-    """
-    import torch
-
-    if name not in DEVICES:
-        raise UserError(f"unknown device {name!r}{nearest(name, DEVICES)}")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(each for each, is_there in there.items() if is_there)
-    if not there[name]:
-        raise UserError(f"device {name!r} is not there; there are: {', '.join(key for key in there if there[key])}")
-    return torch.device(name)
-
-
-class _Stepper:
-    """Forward and backward passes that survive running out of memory once.
-
-    Attributes:
-        micro: images that pass through the network at a time; the whole batch until memory runs out.
-    """
-
-    def __init__(self, model: nn.Module, device: torch.device, batch: int, label_smoothing: float) -> None:
-        self.micro = batch
-        self._batch, self._model, self._device, self._smoothing = batch, model, device, label_smoothing
-
-    def step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Add the gradient of the mean loss over the batch; returns that loss."""
-        loss = self._try(self._gradient, inputs, labels)
-        if loss is None:  # out of memory: outside of the handler, whose error held the memory
-            self._model.zero_grad(set_to_none=True)
-            loss = self._gradient(inputs, labels)
-        return loss
-
-    def accuracy(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float | None:
-        """Share of uint8 images told right, in [0, 1]; None where a logit is not finite."""
-        right = self._try(self._right, scale, images, labels)
-        if right is None:
-            right = self._right(scale, images, labels)
-        return None if right < 0 else right / len(labels)
-
-    def _try(self, work: Callable[..., T], *arguments: Any) -> T | None:
-        """Do the work; if memory runs out for the first time, halve the batch and return None."""
-        try:
-            return work(*arguments)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or self.micro < self._batch or self.micro < 2:
-                raise
-        self.micro = (self.micro + 1) // 2
-        if self._device.type == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
-        return None
-
-    def _gradient(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        import torch
-
-        total = torch.zeros((), device=self._device)
-        for part in self._parts(labels):
-            with self._autocast():
-                logits = self._model(inputs[part])  # (micro, classes)
-                loss = torch.nn.functional.cross_entropy(logits, labels[part], label_smoothing=self._smoothing)
-            loss = loss * (len(logits) / len(labels))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
-
-    def _right(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> int:
-        """Images told right; -1 where a logit is not finite."""
-        import torch
-
-        self._model.eval()
-        right = torch.zeros((), dtype=torch.int64, device=self._device)
-        finite = torch.ones((), dtype=torch.bool, device=self._device)
-        with torch.inference_mode(), self._autocast():
-            for part in self._parts(labels):
-                logits = self._model(scale(images[part]).contiguous(memory_format=torch.channels_last))
-                right += (logits.argmax(1) == labels[part]).sum()
-                finite &= logits.isfinite().all()
-        return int(right) if bool(finite) else -1
-
-    def _parts(self, labels: Tensor) -> list[slice]:
-        return [slice(start, start + self.micro) for start in range(0, len(labels), self.micro)]
-
-    def _autocast(self) -> torch.autocast:
-        import torch
-
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own error; the CPU's and Apple's are a RuntimeError known by its words."""
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
-
-
-def _decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of parameters: the weights of convolutions and linear layers, and the rest, which is not decayed."""
-    import torch
-    from torch.nn.modules.conv import _ConvNd
-
-    weights = {id(each.weight) for each in model.modules() if isinstance(each, (_ConvNd, torch.nn.Linear))}
-    groups: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for parameter in model.parameters():
-        groups[id(parameter) not in weights].append(parameter)
-    return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
-
-
-def _normalisation(images: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that makes uint8 (N, C, H, W) float, with mean 0 and variance 1 per channel of the given images."""
-    pixels = images.float()
-    mean = pixels.mean((0, 2, 3), keepdim=True)
-    std = pixels.std((0, 2, 3), keepdim=True).clamp(min=1.0)
-    return lambda some: (some.float() - mean) / std
-
-
-@contextlib.contextmanager
-def _own_globals(device: torch.device, threads: int) -> Iterator[None]:
-    """Give torch's global generators, of the CPU and of the device, and its number of threads back as they were."""
-    import torch
-
-    mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
-    threads_before = torch.get_num_threads()
-    with torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else []):
-        try:
-            torch.set_num_threads(threads)
-            yield
-        finally:
-            torch.set_num_threads(threads_before)
-            if mps_state is not None:
-                torch.mps.set_rng_state(mps_state)
-
-
 def _check(settings: ShortTraining) -> None:
-    """Refuse what is out of range: (setting, lowest, highest, whether the ends themselves are allowed)."""
-    ranges: tuple[tuple[str, float, float, bool, bool], ...] = (
+    """Refuse what is out of range."""
+    ranges: tuple[Range, ...] = (
         ("epochs", 1, math.inf, True, False),
         ("batch", 1, math.inf, True, False),
         ("lr", 0, math.inf, False, False),
@@ -402,16 +223,6 @@ def _check(settings: ShortTraining) -> None:
         ("threads", 1, math.inf, True, False),
     )
     whole = {"epochs", "batch", "image_size", "split_seed", "threads"}
-    for name, low, high, with_low, with_high in ranges:
-        value = getattr(settings, name)
-        if value is None and name in ("image_size", "data_fraction"):
-            continue
-        fits = isinstance(value, int if name in whole else (int, float)) and not isinstance(value, bool)
-        fits = fits and (low <= value if with_low else low < value) and (value <= high if with_high else value < high)
-        if not fits:
-            kind = "a whole number" if name in whole else "a number"
-            above = f"at least {low}" if with_low else f"above {low}"
-            below = "" if high == math.inf else f" and {'at most' if with_high else 'below'} {high}"
-            raise UserError(f"short-training: {name} must be {kind} {above}{below}, got {value!r}")
+    check_ranges("short-training", settings, ranges, whole, left_open={"image_size", "data_fraction"})
     if settings.device not in DEVICES:
         raise UserError(f"unknown device {settings.device!r}{nearest(settings.device, DEVICES)}")

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from estimators import Diverged, Estimate, Estimator, ImageData, Pruned, ShortTraining, TrialContext, load_data
-from estimators import short_training as subject
+from estimators import Diverged, Estimate, Estimator, ImageData, Pruned, ShortTraining, TrialContext, load_data, steps
+from estimators.augmentation import augmented
 from searchspaces import SPACES, Scale, Task, UserError
 
 
@@ -199,7 +199,7 @@ def test_two_halves_give_the_gradient_of_the_whole():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # without batch norm, which sees halves
     inputs, labels = torch.randn(7, 1, 8, 8), torch.arange(7)
-    stepper = subject._Stepper(model, torch.device("cpu"), 7, 0.1)
+    stepper = steps.Stepper(model, torch.device("cpu"), 7, 0.1)
     whole = stepper.step(inputs, labels)
     gradient = model[1].weight.grad.clone()
     model.zero_grad()
@@ -308,25 +308,25 @@ def test_a_device_that_is_not_there_is_refused():
         with pytest.raises(UserError, match=f"device '{name}' is not there; there are: .*cpu"):
             ShortTraining(DIGITS, **QUICK).estimate(Tiny(), TrialContext(0, name))
     with pytest.raises(UserError, match="unknown device 'gpu'"):
-        subject.find_device("gpu")
+        steps.find_device("gpu")
 
 
 def test_weight_decay_is_for_convolution_and_linear_weights_only():
     module = Tiny().build(Task(8, 1, 10))
-    decayed, rest = subject._decayed(module, 5e-4)
+    decayed, rest = steps.decayed(module, 5e-4)
     assert [decayed["weight_decay"], rest["weight_decay"]] == [5e-4, 0.0]
     assert {id(each) for each in decayed["params"]} == {id(module[index].weight) for index in (0, 3, 8)}
     assert len(decayed["params"]) + len(rest["params"]) == len(list(module.parameters()))
 
 
 def test_the_learning_rate_rises_linearly_to_its_peak_and_falls_on_a_cosine():
-    rates = [subject.learning_rate(step, 100, 0.2) for step in range(100)]
+    rates = [steps.learning_rate(step, 100, 0.2) for step in range(100)]
     assert np.allclose(np.diff(rates[:20]), 0.05)
     assert max(rates) == rates[19] == rates[20] == 1.0
     assert all(earlier > later for earlier, later in itertools.pairwise(rates[20:]))
     assert rates[60] == pytest.approx(0.5)
     assert 0 < rates[-1] < 0.001
-    assert subject.learning_rate(0, 10, 0.0) == 1.0
+    assert steps.learning_rate(0, 10, 0.0) == 1.0
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -335,8 +335,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():
     images = torch.randn(400, 2, 5, 5)
-    assert torch.equal(subject.augmented(images, generator(), 0.0, False, 0.0), images)
-    mirrored = subject.augmented(images, generator(), 0.0, True, 0.0)
+    assert torch.equal(augmented(images, generator(), 0.0, False, 0.0), images)
+    mirrored = augmented(images, generator(), 0.0, True, 0.0)
     same = (mirrored == images).all((1, 2, 3))
     turned = (mirrored == images.flip(3)).all((1, 2, 3))
     assert bool((same ^ turned).all())
@@ -345,7 +345,7 @@ def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():
 
 def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_zeros():
     images = torch.arange(1.0, 65.0).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)
-    cropped = subject.augmented(images, generator(), 0.125, False, 0.0)
+    cropped = augmented(images, generator(), 0.125, False, 0.0)
     padded = torch.nn.functional.pad(images[0, 0], (1, 1, 1, 1))
     possible = {tuple(padded[y : y + 8, x : x + 8].flatten().tolist()) for y in range(3) for x in range(3)}
     assert {tuple(each.flatten().tolist()) for each in cropped} == possible  # all nine of them, and nothing else
@@ -353,7 +353,7 @@ def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_zeros():
 
 def test_cutout_cuts_one_square_that_may_reach_over_the_border():
     images = torch.ones(500, 3, 8, 8)
-    cut = 1 - subject.augmented(images, generator(), 0.0, False, 0.5)
+    cut = 1 - augmented(images, generator(), 0.0, False, 0.5)
     assert torch.equal(cut[:, 0], cut[:, 2])
     area = cut[:, 0].sum((1, 2))
     assert area.max() == 16  # 4 x 4
