@@ -620,7 +620,7 @@ def _run(
         show_preflight(study_document(study), space_document(study.feasible, study.task), console)
 
     best = study.best if any(trial.state == "complete" for trial in study.trials) else None
-    display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet)
+    display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet, engine)
     interrupted = False
     try:
         with display:

@@ -16,14 +16,16 @@ from rich.text import Text
 from nas.screens import FAINT, facts
 from nas.wording import duration, human, percent, sparkline
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies.engine import failure_kind
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from studies import Event, Trial
+    from studies import Engine, Event, Trial
+    from studies.engine import Snapshot
 
 SHOWN: Final = 4
-"""Running trials on the screen at once; the others are counted."""
+"""Running trials on the screen at once, and nodes; the others are counted."""
 
 BAR_WIDTH: Final = 40
 
@@ -123,16 +125,22 @@ class Display:
         console: a live screen where it is a terminal, else one line for each trial that ends.
         preflight: called when all is ready and nothing was trained yet.
         quiet: show nothing.
+        engine: what runs the trials; one that knows which is where says it in `now`.
 
     Attributes:
         ended: why the study ended; None while it goes on.
     """
 
     def __init__(
-        self, progress: Progress, console: Console, preflight: Callable[[], None] = lambda: None, quiet: bool = False
+        self,
+        progress: Progress,
+        console: Console,
+        preflight: Callable[[], None] = lambda: None,
+        quiet: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self.progress, self.console, self.quiet = progress, console, quiet
-        self._preflight = preflight
+        self._preflight, self._engine = preflight, engine
         self.ended: StudyEnded | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
@@ -183,18 +191,21 @@ class Display:
 
     def screen(self) -> RenderableType:
         """The live screen."""
-        progress = self.progress
+        progress, now = self.progress, getattr(self._engine, "now", None)
+        running = list(progress.running.items())
         rows: list[tuple[str, RenderableType]] = [("done", _bar(progress))]
         if progress.best is not None:
             rows.append(("best", _best(progress.best)))
-        for number, trial in list(progress.running.items())[:SHOWN]:
-            rows.append((f"trial {number}", _running(trial, progress.curves.get(number, []))))
-        if len(progress.running) > SHOWN:
-            rows.append(("", Text(f"and {len(progress.running) - SHOWN} more", style=FAINT)))
-        rows.append(("time", _time(progress)))
+        for number, trial in running[:SHOWN]:
+            place = None if now is None else now.places.get(number, "")
+            rows.append((f"trial {number}", _running(trial, progress.curves.get(number, []), place)))
+        if len(running) > SHOWN:
+            rows.append(("", Text(f"and {len(running) - SHOWN} more", style=FAINT)))
+        if now is not None:
+            rows.append(("where", _where(now, len(running))))
+        rows.append(("time", _time(progress, several=now is not None)))
         if progress.failures:
-            several = ", ".join(f"{count} x {reason}" for reason, count in progress.failures.most_common(3))
-            rows.append(("failed", Text(several, style="red", overflow="ellipsis", no_wrap=True)))
+            rows.append(("failed", Text(_failures(progress.failures), style="red", overflow="ellipsis", no_wrap=True)))
         return facts(*rows)
 
 
@@ -217,21 +228,60 @@ def _best(trial: Trial) -> Text:
     return Text.assemble((percent(trial.accuracy or 0), "bold green"), (cost, FAINT))
 
 
-def _running(trial: Trial, curve: list[float]) -> Text:
+def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
+    """A trial under way; `place` is its node, empty while it waits for one, None where there are no nodes."""
     macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", trial {trial.confirms} again")
+    on = f", on {place}" if place else ""
     if not curve:
-        return Text(f"training, {macs}", style=FAINT)
+        return Text(f"{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
     return Text.assemble(
-        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}, {macs}", FAINT)
+        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}, {macs}{on}", FAINT)
     )
 
 
-def _time(progress: Progress) -> Text:
+def _where(now: Snapshot, running: int) -> Text:
+    """Trials on each node, the busiest first, and what is in use of all nodes."""
+    busy = Counter(now.places.values()).most_common()
+    said = [f"{count} on {name}" for name, count in busy[:SHOWN]]
+    if len(busy) > SHOWN:
+        said.append(f"{sum(count for _, count in busy[SHOWN:])} elsewhere")
+    if running > len(now.places):
+        said.append(f"{running - len(now.places)} waiting")
+    in_use = [f"{now.used[kind]:g} of {now.there[kind]:g} {_KINDS[kind]}" for kind in _KINDS if now.there.get(kind)]
+    nodes = f"{now.nodes} {'node' if now.nodes == 1 else 'nodes'}"
+    return Text.assemble(", ".join(said) or "nothing runs", (f"; {nodes}: {' and '.join(in_use)} in use", FAINT))
+
+
+_KINDS: Final = {"GPU": "GPUs", "CPU": "cores"}
+
+
+def _failures(reasons: Counter[str]) -> str:
+    """How many of each kind; the whole reason where all failed alike."""
+    kinds: Counter[str] = Counter()
+    for reason, count in reasons.items():
+        kinds[failure_kind(reason)] += count
+    shown = reasons if len(reasons) == 1 else kinds
+    return ", ".join(f"{count} x {why}" for why, count in shown.most_common(3))
+
+
+def _time(progress: Progress, several: bool) -> Text:
     said = [duration(progress.elapsed_s)]
     if progress.pace_s is None:
         said.append("the first trial measures how long one takes")
+    elif several:
+        said.append(_throughput(progress.pace_s))
     else:
         said.append(f"{duration(progress.pace_s)} a trial")
     if progress.left_s is not None:
         said.append(f"about {duration(progress.left_s)} left")
     return Text(", ".join(said))
+
+
+def _throughput(pace_s: float) -> str:
+    """Trials in a time in which there are some.
+
+    >>> _throughput(0.8), _throughput(90)
+    ('75 trials a minute', '40 trials an hour')
+    """
+    per_minute = 60 / max(pace_s, 1e-9)
+    return f"{per_minute:.3g} trials a minute" if per_minute >= 1 else f"{60 * per_minute:.3g} trials an hour"

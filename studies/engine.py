@@ -55,6 +55,22 @@ class Ending:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is where, in an engine that runs trials elsewhere.
+
+    Attributes:
+        places: the name of the node of each trial that a worker has taken up, by the trial's number.
+        used, there: in use and there in all, by kind, `CPU` and `GPU`; what others run counts too.
+        nodes: how many there are.
+    """
+
+    places: Mapping[int, str]
+    used: Mapping[str, float]
+    there: Mapping[str, float]
+    nodes: int
+
+
 class Engine(Protocol):
     """Runs jobs until there are no more."""
 

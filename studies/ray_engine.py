@@ -33,7 +33,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import SPACES, Architecture, UserError, space_named
-from studies.engine import Ending, Job, run_job
+from studies.engine import Ending, Job, Snapshot, run_job
+from studies.ray_lookout import lookout
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -81,6 +82,9 @@ class RayEngine:
         trial_timeout: seconds after which a trial is killed and recorded as failed.
         retries: how often a trial is run again after its worker died.
 
+    Attributes:
+        now: what runs where, for those who look; replaced as things change, and None before there is anything.
+
     Raises:
         UserError: a number is out of range.
     """
@@ -107,6 +111,7 @@ class RayEngine:
         self._address, self._workers = address, workers
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._timeout, self._retries = trial_timeout, retries
+        self.now: Snapshot | None = None
 
     def run(
         self,
@@ -141,7 +146,7 @@ class RayEngine:
                     self._timeout,
                     self._retries,
                 )
-                _tune(desk, _trainable(work), needs)
+                _tune(desk, _trainable(work), needs, self._show)
             desk.raise_what_happened()
 
     def _needs(self, estimator: Estimator, there: Mapping[str, float]) -> tuple[float, float]:
@@ -153,6 +158,9 @@ class RayEngine:
         if cpus is None:
             cpus = float(getattr(estimator, "threads", 1))
         return cpus, gpus
+
+    def _show(self, now: Snapshot) -> None:
+        self.now = now
 
     def _refuse_what_never_fits(self, needs: tuple[float, float], nodes: list[dict[str, Any]]) -> None:
         """A machine of one's own does not grow."""
@@ -408,11 +416,14 @@ def _trainable(work: Any) -> type[Any]:
         def refuse(self) -> None:
             self._bench.goes_on = False
 
+        def where(self) -> str:
+            return str(ray.get_runtime_context().get_node_id())
+
     Worker.__name__ = f"nas-{uuid.uuid4().hex[:12]}"  # Tune's register of names is shared by all drivers of a cluster
     return Worker
 
 
-def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float]) -> None:
+def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Callable[[Snapshot], None]) -> None:
     """Let Tune run all that the desk gives."""
     from ray import tune
     from ray.tune.schedulers import TrialScheduler
@@ -483,7 +494,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float]) -> None:
                 scheduler=Decides(),
                 trial_name_creator=str,
                 trial_dirname_creator=lambda trial: trial.trial_id,
-                callbacks=[Watches()],
+                callbacks=[Watches(), lookout(show)],
                 reuse_actors=True,
                 raise_on_failed_trial=False,
                 verbose=0,

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nas.display import Display, Progress
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies.engine import Snapshot
 
 
 class Clock:
@@ -129,3 +130,30 @@ def test_a_network_trained_again_is_no_new_best_and_says_whose_it_is():
     progress.ended(again)
     assert (progress.best.number, progress.done) == (0, 2)
     assert "trial 0 again" in Display(progress, Console(file=io.StringIO())).line(again)
+
+
+def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
+    out, clock = io.StringIO(), Clock()
+    console = Console(file=out, width=140, force_terminal=True, color_system=None)
+    places = {2: "left", 3: "left", 4: "right", 5: "a", 6: "b", 7: "c"}
+    now = Snapshot(places, used={"CPU": 12.0, "GPU": 1.5}, there={"CPU": 48.0, "GPU": 2.0}, nodes=6)
+    display = Display(Progress(planned=60, clock=clock), console, engine=SimpleNamespace(now=now))
+    clock.now = 8.0
+    for number, reason in enumerate(["worker died: End of file (tried 3 times)", "worker died: its pipe broke"]):
+        display.progress.ended(trial(number, state="failed", reason=reason))
+    for number in (2, 8, 3, 4, 5, 6, 7):
+        display.progress.started(trial(number))
+    display.progress.reported(2, 0.9)
+    console.print(display.screen())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 140
+    for said in (
+        "trial 2  █  90.0%  epoch 1, 310M MACs, on left",
+        "trial 8  waiting for a worker, 310M MACs",
+        "trial 3  training, 310M MACs, on left",
+        "where    2 on left, 1 on right, 1 on a, 1 on b, 1 elsewhere, 1 waiting;",
+        "6 nodes: 1.5 of 2 GPUs and 12 of 48 cores in use",
+        "15 trials a minute",
+        "2 x worker died",
+    ):
+        assert any(said in line for line in lines), said

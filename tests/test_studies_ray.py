@@ -153,6 +153,24 @@ def test_eight_at_once_never_propose_the_same_and_all_are_told(cluster: Any) -> 
     assert max(trial.told for trial in study.trials) > 0  # those asked late knew how others had ended
 
 
+def test_it_says_which_trial_is_where_and_what_is_in_use(cluster: Any) -> None:
+    import socket
+
+    engine, seen = RayEngine(workers=2), []
+
+    def look(event: Any) -> None:
+        if isinstance(event, TrialReported) and event.step == 3:
+            assert engine.now is not None
+            seen.append((event.number in engine.now.places, engine.now))
+
+    begin(trials=6, estimator=Known(seconds=0.3)).run(engine=engine, on_event=look)
+    assert all(there for there, _ in seen)
+    assert {place for _, now in seen for place in now.places.values()} == {socket.gethostname()}
+    assert {(now.there["CPU"], now.nodes) for _, now in seen} == {(cluster.cluster_resources()["CPU"], 1)}
+    assert max(len(now.places) for _, now in seen) == 2
+    assert max(now.used["CPU"] for _, now in seen) >= 1
+
+
 def test_a_space_that_runs_out_ends_the_study_with_all_of_it_tried(cluster: Any) -> None:
     tiny = Space(
         "tiny", stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16)
