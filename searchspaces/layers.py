@@ -488,6 +488,14 @@ class Chain(Node):
     def children(self) -> tuple[Node, ...]:
         return self.nodes
 
+    def names(self) -> list[str]:
+        """What its module calls each node: its label, where it has one that is not taken, else its position."""
+        names: list[str] = []
+        for index, node in enumerate(self.nodes):
+            label = getattr(node, "label", "") or str(index)
+            names.append(label if label not in names else f"{label}_{index}")
+        return names
+
     def steps(self, given: Shape) -> Iterator[tuple[Node, Shape]]:
         """Each node with the shape that it is given."""
         for node in self.nodes:

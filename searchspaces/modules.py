@@ -308,11 +308,8 @@ def _pool(node: layers.Pool, given: Shape) -> nn.Module:
 
 
 def _chain(node: layers.Chain, given: Shape) -> nn.Module:
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for index, (child, shape) in enumerate(node.steps(given)):
-        label = getattr(child, "label", "") or str(index)
-        modules[label if label not in modules else f"{label}_{index}"] = _build(child, shape)
-    return nn.Sequential(modules)
+    steps = zip(node.names(), node.steps(given), strict=True)
+    return nn.Sequential(OrderedDict((name, _build(child, shape)) for name, (child, shape) in steps))
 
 
 def _branches(node: layers.Sum | layers.Concat, given: Shape) -> nn.Module:
