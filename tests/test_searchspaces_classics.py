@@ -43,6 +43,21 @@ def test_a_classic_names_its_paper(name):
     assert any(year in classic(name).paper for year in map(str, range(1995, 2027)))
 
 
+@pytest.mark.parametrize("name", table.TABLES)
+def test_a_classic_costs_what_other_collections_say(name):
+    if not (table.PUBLISHED.parent / table.TABLES[name]).is_file():
+        pytest.skip(f"the table of another collection is not there: ../shared/reference/{table.TABLES[name]}")
+    rows = list(table.elsewhere(name, table.PUBLISHED.parent))
+    assert len(rows) >= {"torchvision": 150, "imgclsmob": 110, "pycls": 30}[name]
+    for row in rows:
+        agrees = row.verdict(classic(row.name).cost(row.task)) in ("exact", "as printed")
+        assert agrees != (row.digits == "differs"), f"{row.source} on {row.task}"
+
+
+def test_small_examples_cost_what_their_papers_print():
+    assert [macs for _, macs, _ in table.examples()] == [854_196_224, 271_351_808, 358_055_936, 2160, 672]
+
+
 def test_the_reference_table_is_there():
     if not table.PUBLISHED.is_file():
         pytest.skip("the table of exact counts is not there: ../shared/reference/published-networks.csv")
