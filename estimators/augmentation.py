@@ -1,12 +1,15 @@
 """Images altered at random before a network sees them, so that it learns what does not matter.
 
-Crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552).
+Crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552); RandAugment; mixup and CutMix. All of it on
+tensors, on the device where they lie, and drawn from one generator on the CPU, so that it is alike on all devices.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -43,3 +46,188 @@ def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: b
         inside = (torch.arange(height) >= corner) & (torch.arange(height) < corner + hole)  # (2, batch, side)
         images = images.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(device), 0.0)
     return images.contiguous(memory_format=torch.channels_last)
+
+
+OPERATIONS: Final = (
+    "identity", "auto_contrast", "equalize", "rotate", "solarize", "color", "posterize", "contrast", "brightness",
+    "sharpness", "shear_x", "shear_y", "translate_x", "translate_y",
+)  # fmt: skip
+"""What RandAugment chooses from: its paper's 14, table 1 of arXiv:1909.13719."""
+
+STRONGEST: Final = 10
+"""The magnitude at which an operation is as strong as AutoAugment ever makes it (arXiv:1805.09501, table 6)."""
+
+
+def randaugmented(
+    images: Tensor, generator: torch.Generator, operations: int, magnitude: float, fill: Tensor
+) -> Tensor:
+    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719): a few operations, drawn for each image, all equally strong.
+
+    Two departures: operations run on tensors, many images at a time, and warps interpolate instead of taking the
+    nearest pixel. Colour does nothing to images that are not of three channels.
+
+    Args:
+        images: uint8 (batch, channels, side, side).
+        generator: on the CPU; the only randomness.
+        operations: one after the other, on each image (N in the paper).
+        magnitude: from 0; `STRONGEST` is AutoAugment's strongest, and more is allowed (M in the paper).
+        fill: (channels,), the colour of what a warp leaves empty.
+
+    Returns:
+        float (batch, channels, side, side), still whole numbers in 0 to 255.
+    """
+    import torch
+
+    pixels = images.float()
+    for _ in range(operations):
+        kinds = torch.randint(len(OPERATIONS), (len(images),), generator=generator)
+        signs = torch.randint(2, (len(images),), generator=generator) * 2.0 - 1.0
+        pixels = operated(pixels, kinds, signs, magnitude, fill)
+    return pixels
+
+
+def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
+    """One operation on each image, those of a kind together.
+
+    Args:
+        pixels: float (batch, channels, side, side) in 0 to 255.
+        kinds: (batch,) on the CPU, positions in `OPERATIONS`.
+        signs: (batch,) on the CPU, 1 or -1: which way an operation goes that has two.
+        magnitude, fill: as in `randaugmented`.
+    """
+    import torch
+
+    pixels = pixels.clone()
+    share = magnitude / STRONGEST
+    for kind, operation in enumerate(OPERATIONS):
+        which = torch.nonzero(kinds == kind)[:, 0]
+        if not len(which) or operation == "identity":
+            continue
+        some, sign = pixels[which.to(pixels.device)], signs[which].to(pixels.device)
+        match operation:
+            case "auto_contrast":
+                some = _auto_contrast(some)
+            case "equalize":
+                some = _equalize(some)
+            case "solarize":
+                some = torch.where(some >= max(255 * (1 - share), 0), 255 - some, some)
+            case "posterize":
+                lost = 2 ** min(round(4 * share), 7)  # half of the 8 bits at most, up to STRONGEST
+                some = torch.div(some, lost, rounding_mode="floor") * lost
+            case "color" | "contrast" | "brightness" | "sharpness":
+                factor = (1 + 0.9 * share * sign).clamp(min=0)[:, None, None, None]
+                without = _without(operation, some)
+                some = without + factor * (some - without)
+            case _:
+                some = _warped(some, _matrices(operation, share * sign), fill)
+        pixels[which.to(pixels.device)] = some.clamp(0, 255).round()
+    return pixels
+
+
+def mixed(
+    images: Tensor, labels: Tensor, classes: int, generator: torch.Generator, mixup: float, cutmix: float, share: float
+) -> tuple[Tensor, Tensor]:
+    """Mix each image of a batch with another: blended (mixup) or one pasted into the other (CutMix).
+
+    Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899, algorithm A1. Where both are on, each
+    batch is mixed in one of the two ways, at even odds; the proportion is drawn once a batch, as in both papers' code.
+
+    Args:
+        images: float (batch, channels, side, side).
+        labels: int64 (batch,).
+        generator: on the CPU; the only randomness.
+        mixup, cutmix: alpha of the Beta distribution that the proportion is drawn from; 0 is off.
+        share: of the batches that are mixed at all, in [0, 1].
+
+    Returns:
+        Images, and what they are: the labels, or probabilities (batch, classes) where the batch was mixed.
+    """
+    import torch
+
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    if not (mixup or cutmix) or rng.random() >= share:
+        return images, labels
+    cuts = bool(cutmix) and (not mixup or rng.random() < 0.5)
+    keep = float(rng.beta(cutmix, cutmix) if cuts else rng.beta(mixup, mixup))
+    if cuts:
+        side = images.shape[2]
+        half = side * math.sqrt(1 - keep) / 2
+        (top, bottom), (left, right) = (
+            (max(0, round(centre - half)), min(side, round(centre + half))) for centre in rng.uniform(0, side, 2)
+        )
+        images = images.clone()
+        images[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
+        keep = 1 - (bottom - top) * (right - left) / side**2  # what the border left of it
+    else:
+        images = keep * images + (1 - keep) * images[partner]
+    exact = torch.nn.functional.one_hot(labels, classes).float()  # (batch, classes)
+    return images, keep * exact + (1 - keep) * exact[partner]
+
+
+def _auto_contrast(pixels: Tensor) -> Tensor:
+    """Each channel stretched to the whole range; one of a single value stays."""
+    import torch
+
+    low, high = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
+    return torch.where(high > low, (pixels - low) * (255 / (high - low).clamp(min=1)), pixels)
+
+
+def _equalize(pixels: Tensor) -> Tensor:
+    """Each channel's histogram made flat, to the last value as Pillow does it."""
+    import torch
+
+    count, channels, height, width = pixels.shape
+    values = pixels.long().reshape(count * channels, height * width)
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    histogram = torch.bincount((rows * 256 + values).flatten(), minlength=256 * len(values)).reshape(-1, 256)
+    step = (height * width - histogram.gather(1, values.amax(1, keepdim=True))) // 255  # without the brightest value
+    before = histogram.cumsum(1) - histogram
+    table = ((before + step // 2) // step.clamp(min=1)).clamp(max=255)
+    return torch.where(step > 0, table.gather(1, values), values).reshape(pixels.shape).float()
+
+
+def _without(operation: str, pixels: Tensor) -> Tensor:
+    """The images without any of what an operation makes more or less of."""
+    import torch
+
+    channels = pixels.shape[1]
+    if operation == "brightness":
+        return torch.zeros_like(pixels)
+    if operation == "sharpness":
+        kernel = torch.ones(3, 3, device=pixels.device)
+        kernel[1, 1] = 5
+        kernel = (kernel / 13).expand(channels, 1, 3, 3)
+        smooth = pixels.clone()  # the border stays
+        smooth[:, :, 1:-1, 1:-1] = torch.nn.functional.conv2d(pixels, kernel, groups=channels).round()
+        return smooth
+    if channels == 3:  # ITU-R 601-2, as Pillow has it
+        grey = (pixels * torch.tensor([0.299, 0.587, 0.114], device=pixels.device)[:, None, None]).sum(1, keepdim=True)
+    else:
+        grey = pixels.mean(1, keepdim=True)
+    if operation == "contrast":
+        return grey.round().mean((2, 3), keepdim=True).round().expand_as(pixels)
+    return grey.round().expand_as(pixels) if channels == 3 else pixels
+
+
+def _matrices(operation: str, strength: Tensor) -> Tensor:
+    """Where each pixel comes from, (batch, 2, 3), in units of half a side; at 1, AutoAugment's strongest."""
+    import torch
+
+    matrices = torch.eye(2, 3, device=strength.device).repeat(len(strength), 1, 1)
+    if operation == "rotate":
+        angle = strength * math.radians(30)
+        matrices[:, 0, 0] = matrices[:, 1, 1] = angle.cos()
+        matrices[:, 0, 1], matrices[:, 1, 0] = -angle.sin(), angle.sin()
+    else:
+        row, column = {"shear_x": (0, 1), "shear_y": (1, 0), "translate_x": (0, 2), "translate_y": (1, 2)}[operation]
+        matrices[:, row, column] = strength * (0.3 if column < 2 else 2 * 150 / 331)  # 150 of 331 pixels
+    return matrices
+
+
+def _warped(pixels: Tensor, matrices: Tensor, fill: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    empty = fill.to(pixels.device)[:, None, None]
+    grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(pixels - empty, grid, mode="bilinear", align_corners=False) + empty

@@ -1,0 +1,148 @@
+"""Laws of what alters images: as Pillow does it, drawn from the generator alone, and labels keep their mass."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+
+from estimators.augmentation import OPERATIONS, STRONGEST, mixed, operated, randaugmented
+
+
+def photos(channels=3, side=24, count=6, seed=0):
+    """Smooth random images, uint8 (count, channels, side, side): noise would hide what a warp does."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(20, 230, (count, 5, 5, channels), dtype=np.uint8)
+    planes = coarse.transpose(0, 3, 1, 2).reshape(-1, 5, 5)
+    large = [np.asarray(Image.fromarray(each).resize((side, side), Image.Resampling.BICUBIC)) for each in planes]
+    return torch.from_numpy(np.stack(large).reshape(count, channels, side, side))
+
+
+def after(operation, images, magnitude=9.0, sign=1.0, fill=0.0):
+    kinds = torch.full((len(images),), OPERATIONS.index(operation))
+    signs = torch.full((len(images),), sign)
+    return operated(images.float(), kinds, signs, magnitude, torch.full((images.shape[1],), fill))
+
+
+def by_pillow(function, images):
+    def one(image):
+        mode = Image.fromarray(image.permute(1, 2, 0).numpy() if len(image) == 3 else image[0].numpy())
+        out = np.array(function(mode))
+        return torch.from_numpy(out.transpose(2, 0, 1) if out.ndim == 3 else out[None])
+
+    return torch.stack([one(image) for image in images]).float()
+
+
+def affine(image, matrix):
+    """Pillow's own warp, with the same matrix in pixels instead of half sides."""
+    half = image.width / 2
+    (a, b, c), (d, e, f) = matrix
+    shift_x, shift_y = half - a * half - b * half + c * half, half - d * half - e * half + f * half
+    return image.transform(
+        image.size, Image.Transform.AFFINE, (a, b, shift_x, d, e, shift_y), Image.Resampling.BILINEAR
+    )
+
+
+TURN = math.radians(27)  # 0.9 of 30 degrees
+PILLOW = {
+    "identity": lambda image: image,
+    "auto_contrast": ImageOps.autocontrast,
+    "equalize": ImageOps.equalize,
+    "solarize": lambda image: ImageOps.solarize(image, 26),  # 255 * (1 - 0.9) = 25.5
+    "posterize": lambda image: ImageOps.posterize(image, 4),  # 8 - round(0.9 * 4)
+    "color": lambda image: ImageEnhance.Color(image).enhance(1.81),
+    "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.81),
+    "brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.81),
+    "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(1.81),
+    "rotate": lambda image: affine(image, [[math.cos(TURN), -math.sin(TURN), 0], [math.sin(TURN), math.cos(TURN), 0]]),
+    "shear_x": lambda image: affine(image, [[1, 0.27, 0], [0, 1, 0]]),
+    "shear_y": lambda image: affine(image, [[1, 0, 0], [0.27, 1, 0]]),
+    "translate_x": lambda image: affine(image, [[1, 0, 0.9 * 300 / 331], [0, 1, 0]]),
+    "translate_y": lambda image: affine(image, [[1, 0, 0], [0, 1, 0.9 * 300 / 331]]),
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_does_what_pillow_does(operation, channels):
+    images = photos(channels)
+    ours, theirs = after(operation, images), by_pillow(PILLOW[operation], images)
+    off = (ours - theirs).abs()
+    if operation in ("rotate", "shear_x", "shear_y", "translate_x", "translate_y"):
+        inside = theirs > 0  # the two blend the border differently
+        assert inside.float().mean() > 0.4
+        assert off[inside].median() <= 1
+        assert off[inside].mean() < 3
+    else:
+        assert off.max() <= 2  # Pillow drops what is behind the point, where we round; twice for luma and blend
+        assert off.mean() < 1
+    if operation not in ("identity", "color"):
+        assert (ours - images).abs().mean() > 1  # and it does something
+
+
+@pytest.mark.parametrize("operation", ["equalize", "auto_contrast"])
+def test_an_image_of_one_value_stays(operation):
+    flat = torch.full((2, 3, 8, 8), 77, dtype=torch.uint8)
+    assert torch.equal(after(operation, flat), flat.float())
+
+
+@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each not in ("auto_contrast", "equalize")])
+def test_at_magnitude_zero_nothing_changes(operation):
+    images = photos()
+    if operation == "solarize":
+        images = images.clamp(max=254)
+    assert (after(operation, images, magnitude=0.0) - images).abs().max() <= 1e-3
+
+
+def test_a_sign_turns_a_warp_round():
+    images = photos()
+    there, back = after("rotate", images, sign=1.0), after("rotate", images.flip(3), sign=-1.0)
+    assert (there - back.flip(3)).abs().max() <= 1
+
+
+def test_what_a_warp_leaves_empty_has_the_colour_given():
+    moved = after("translate_x", photos(side=24), magnitude=STRONGEST, fill=99.0)
+    assert torch.equal(moved[..., -9:], torch.full_like(moved[..., -9:], 99.0))  # 24 * 150 / 331 = 10.9 pixels
+
+
+def test_each_image_is_drawn_for_itself_from_the_generator_alone():
+    images = photos(count=1).expand(400, 3, 24, 24)
+
+    def drawn(seed):
+        return randaugmented(images, torch.Generator().manual_seed(seed), 1, 9, torch.zeros(3))
+
+    torch.manual_seed(0)
+    first = drawn(5)
+    torch.manual_seed(1)
+    assert torch.equal(drawn(5), first)
+    different = {each.numpy().tobytes() for each in first}
+    assert 14 <= len(different) <= 23  # 14 operations, of which 9 go two ways
+    untouched = (first == images.float()).all((1, 2, 3)).sum()
+    assert abs(int(untouched) - 400 / 14) < 32  # sd sqrt(400 * 1/14 * 13/14) = 5.2; the band is 6 sd
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert torch.equal(first, first.round())
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
+def test_a_mixed_batch_keeps_its_mass_and_its_labels_say_what_is_in_it(mixup, cutmix):
+    # an image of class c has all pixels c, so that its mean tells what was mixed into it
+    labels = torch.arange(8)
+    images = labels.float()[:, None, None, None].expand(8, 3, 16, 16)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(50):
+        inputs, targets = mixed(images, labels, 8, generator, mixup, cutmix, 1.0)
+        assert torch.allclose(targets.sum(1), torch.ones(8))
+        assert torch.allclose(inputs.mean((1, 2, 3)), (targets * labels).sum(1), atol=1e-5)
+        assert torch.allclose(inputs[:, 0], inputs[:, 2])
+
+
+def test_batches_are_mixed_as_often_as_asked():
+    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
+    generator = torch.Generator().manual_seed(2)
+    how_often = sum(mixed(images, labels, 4, generator, 0.2, 1.0, 0.5)[1].ndim == 2 for _ in range(400))
+    assert abs(how_often - 200) < 60  # sd is 10; the band is 6 sd
+    assert mixed(images, labels, 4, generator, 0.0, 0.0, 1.0)[1] is labels
