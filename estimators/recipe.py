@@ -1,0 +1,144 @@
+"""How a network is trained in full: every setting, its default from the literature, and where that comes from.
+
+    sgd     He et al. 2016, arXiv:1512.03385, sec. 4.2: batch 128, rate 0.1, momentum 0.9; Nesterov's, and weight decay
+            5e-4, after Zagoruyko & Komodakis 2016, arXiv:1605.07146, sec. 3.
+    adamw   Loshchilov & Hutter 2019, arXiv:1711.05101: rate 0.001; weight decay 0.05 after Touvron et al. 2021,
+            arXiv:2012.12877, table 9, which also has mixup 0.8.
+
+Shared: rates up linearly for a twentieth of the steps (Goyal et al. 2017, arXiv:1706.02677, 5 of 90 epochs), then down
+a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983); weight decay on convolution and linear weights only (He et al.
+2019, arXiv:1812.01187, sec. 3.1); label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, sec. 7); RandAugment with
+2 operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719, sec. 4.4, ResNet-50); mixup 0.2 (Zhang et al. 2018,
+arXiv:1710.09412, sec. 3.1); CutMix 1, half of the batches mixed (Yun et al. 2019, arXiv:1905.04899, sec. 4.1 and its
+code); weights averaged with decay 0.9999 and stochastic depth 0.2 (Tan & Le 2019, arXiv:1905.11946, sec. 5.2 and its
+code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2).
+
+These are recipes for hundreds of epochs. A short training (some ten epochs) of a small network learns more with
+`mixup=0`, `cutmix=0` and a smaller `randaugment_magnitude`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from estimators.steps import Range, check_ranges
+from searchspaces import UserError, nearest
+
+OPTIMIZERS: Final = ("sgd", "adamw")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of a full training.
+
+    Attributes:
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        epochs: passes over the training images.
+        batch: images per step, of all workers together; the last incomplete batch of an epoch is dropped.
+        lr: learning rate at its peak.
+        momentum: of SGD, in [0, 1).
+        warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
+        weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
+        label_smoothing: probability mass spread over all classes, in [0, 1).
+        randaugment_operations: RandAugment's operations on each image; 0 is off.
+        randaugment_magnitude: their strength; 10 is AutoAugment's strongest.
+        mixup, cutmix: alpha of the Beta distribution that proportions are drawn from; 0 is off.
+        mix: share of the batches that are mixed at all, in one of these ways.
+        ema: decay of the averaged weights, in [0, 1). It begins small: after t steps it is at most (1 + t) / (10 + t).
+        drop_path: rate of stochastic depth at the last block that has it, rising linearly from the first; in [0, 1).
+        crop: images are padded by this share of their side and cropped at random; 0 is off.
+        mirror: mirror half of the images left to right; None does so where `ImageData.mirror` allows it.
+        cutout: side of the hole cut at random, as a share of the image's side; 0 is off.
+        data_fraction: share of the images used, stratified, before they are split, in (0, 1].
+        val_fraction: share of the used images to validate on, stratified, in (0, 0.5].
+        split_seed: the only randomness of which images are used and which validate.
+
+    Raises:
+        UserError: if a setting is outside what is said here.
+    """
+
+    optimizer: str = "sgd"
+    epochs: int = 100
+    batch: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    warmup: float = 0.05
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    randaugment_operations: int = 2
+    randaugment_magnitude: float = 9.0
+    mixup: float = 0.2
+    cutmix: float = 1.0
+    mix: float = 0.5
+    ema: float = 0.9999
+    drop_path: float = 0.2
+    crop: float = 0.125
+    mirror: bool | None = None
+    cutout: float = 0.0
+    data_fraction: float = 1.0
+    val_fraction: float = 0.1
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"recipe: unknown optimizer {self.optimizer!r}{nearest(str(self.optimizer), OPTIMIZERS)}")
+        if self.mirror not in (None, True, False):
+            raise UserError(f"recipe: mirror must be true, false or null, got {self.mirror!r}")
+        check_ranges("recipe", self, _RANGES, _WHOLE)
+
+    def describe(self) -> dict[str, Any]:
+        """Every setting, as plain JSON values."""
+        return asdict(self)
+
+
+RECIPES: Final[dict[str, dict[str, Any]]] = {
+    "sgd": {},
+    "adamw": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.8},
+}
+"""The recipes by the names that people type: where they differ from `Recipe`'s own defaults."""
+
+
+def make_recipe(name: str = "sgd", **settings: Any) -> Recipe:
+    """A recipe by its name, with settings of one's own.
+
+    Raises:
+        UserError: the name or a setting is unknown (the nearest is named), or a value is out of range.
+
+    >>> make_recipe("adamw", epochs=30).lr
+    0.001
+    """
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {name!r}{nearest(name, RECIPES)}")
+    known = list(inspect.signature(Recipe).parameters)
+    for each in settings:
+        if each not in known:
+            raise UserError(f"recipe {name}: unknown setting {each!r}{nearest(each, known)}")
+    return Recipe(**{**RECIPES[name], **settings})
+
+
+_RANGES: Final[tuple[Range, ...]] = (
+    ("epochs", 1, math.inf, True, False),
+    ("batch", 1, math.inf, True, False),
+    ("lr", 0, math.inf, False, False),
+    ("momentum", 0, 1, True, False),
+    ("warmup", 0, 1, True, False),
+    ("weight_decay", 0, math.inf, True, False),
+    ("label_smoothing", 0, 1, True, False),
+    ("randaugment_operations", 0, math.inf, True, False),
+    ("randaugment_magnitude", 0, 30, True, True),
+    ("mixup", 0, math.inf, True, False),
+    ("cutmix", 0, math.inf, True, False),
+    ("mix", 0, 1, True, True),
+    ("ema", 0, 1, True, False),
+    ("drop_path", 0, 1, True, False),
+    ("crop", 0, 0.5, True, True),
+    ("cutout", 0, 1, True, False),
+    ("data_fraction", 0, 1, False, True),
+    ("val_fraction", 0, 0.5, False, True),
+    ("split_seed", 0, math.inf, True, False),
+)
+_WHOLE: Final = {"epochs", "batch", "randaugment_operations", "split_seed"}
+assert {each.name for each in fields(Recipe)} == {"optimizer", "mirror", *(name for name, *_ in _RANGES)}

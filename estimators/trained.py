@@ -1,0 +1,207 @@
+"""A trained network: a folder that says which network, how it was trained and on what, and holds its weights.
+
+    network.json           its text form, and the task that it was trained on
+    training.json          the recipe with every setting, the data, class names, the mean and standard deviation of
+                           pixels, the learning curve, accuracies, versions, and how the network was found
+    best.safetensors       the averaged weights of the epoch that validated best
+    last.safetensors       the weights after the last step, not averaged
+    checkpoint.safetensors while it is not finished: all that the next step depends on
+
+Nothing read from it can run code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from searchspaces import Architecture, Classic, Scaled, Task, UserError, classic, nearest
+from searchspaces.layers import ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from searchspaces import SearchSpace
+
+NETWORK: Final = "network.json"
+FACTS: Final = "training.json"
+CHECKPOINT: Final = "checkpoint.safetensors"
+WEIGHTS: Final = {"best": "best.safetensors", "last": "last.safetensors"}
+FORMAT: Final = 1
+"""Raised when an older `nas` would misread what a newer one writes."""
+
+Network = Classic | Architecture | Scaled
+"""What can be trained: a network made of our own layers."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained, opened from its folder.
+
+    Attributes:
+        folder: where it lies.
+        network: what was trained.
+        task: the images and classes that it was trained on.
+        class_names: by the position of the logit.
+        mean, std: of each channel, of pixels in 0 to 255; what is taken off and divided by before the network.
+        facts: all of training.json.
+    """
+
+    folder: Path
+    network: Network
+    task: Task
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    facts: Mapping[str, Any]
+
+    @staticmethod
+    def open(folder: str | Path, space: SearchSpace | None = None) -> Trained:
+        """Open the folder of a finished training.
+
+        Args:
+            folder: as `nas train` wrote it.
+            space: of the network, where it is no space of ours.
+
+        Raises:
+            UserError: it is no such folder, is damaged, or is not finished.
+        """
+        folder = Path(folder)
+        facts = read_facts(folder)
+        if facts is None:
+            raise UserError(f"{str(folder)!r} is no trained network: it has no {FACTS}; make one with: nas train")
+        if not facts["finished"]:
+            raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train goes on with it")
+        try:
+            text = (folder / NETWORK).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read {folder / NETWORK}: {error}") from error
+        network, task = network_from(text, space), Task.parse(facts["task"])
+        mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
+        names = tuple(map(str, facts["class_names"]))
+        if len(names) != task.classes or len(mean) != task.channels or len(std) != task.channels:
+            raise UserError(f"{folder / FACTS} is damaged: names, mean and std are not those of the task {task}")
+        return Trained(folder, network, task, names, mean, std, facts)
+
+    def module(self, which: str = "best") -> nn.Module:
+        """The torch module with its weights, in evaluation mode, on the CPU.
+
+        Args:
+            which: `best` (averaged, of the epoch that validated best) or `last`.
+
+        Raises:
+            UserError: the weights are missing, damaged or of another network.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if which not in WEIGHTS:
+            raise UserError(f"unknown weights {which!r}{nearest(which, WEIGHTS)}")
+        path = self.folder / WEIGHTS[which]
+        with torch.random.fork_rng([]):  # what is drawn for the fresh weights is nobody's business
+            module = built(self.network, self.task)
+        try:
+            module.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise UserError(f"cannot use the weights {path}: {str(error).splitlines()[0]}") from error
+        return module.eval()
+
+    def scaled_images(self, images: NDArray[np.uint8]) -> Tensor:
+        """What the network takes: images uint8 (N, H, W, C) as float (N, C, H, W), with the training's mean and std."""
+        import torch
+
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(each)[:, None, None] for each in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def logits(self, images: NDArray[np.uint8], which: str = "best", batch: int = 256) -> NDArray[np.float32]:
+        """Logits (N, classes) of images uint8 (N, H, W, C), on the CPU."""
+        import torch
+
+        module = self.module(which)
+        with torch.inference_mode():
+            parts = [module(self.scaled_images(images[i : i + batch])) for i in range(0, len(images), batch)]
+        found: NDArray[np.float32] = torch.cat(parts).numpy()
+        return found
+
+
+def built(network: Network, task: Task, drop_path: float = 0.0) -> nn.Module:
+    """The fresh module of a network for a task.
+
+    Raises:
+        UserError: the network cannot take the task's images.
+    """
+    try:
+        return network.build(task, drop_path=drop_path)
+    except ShapeError as error:
+        raise UserError(f"the network cannot take images of {task}: {error}") from error
+
+
+def network_text(network: Network, task: Task) -> str:
+    """The text form of a network trained on a task; a classic is its name."""
+    form = {"classic": network.name} if isinstance(network, Classic) else json.loads(network.to_json())
+    return json.dumps({**form, "task": str(task)})
+
+
+def network_from(text: str, space: SearchSpace | None = None) -> Network:
+    """What `network_text` was given, scaled where it says so.
+
+    Raises:
+        UserError: the text is no network's.
+    """
+    try:
+        form = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not a network: {text[:80]!r} ({error})") from error
+    if isinstance(form, dict) and "classic" in form:
+        return replace(classic(str(form["classic"])), task=Task.parse(str(form.get("task", Task()))))
+    if isinstance(form, dict) and "scale" in form:
+        return Scaled.from_json(text, space)
+    return Architecture.from_json(text, space)
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """What training.json says; None where there is none.
+
+    Raises:
+        UserError: it is damaged, or of a newer format.
+    """
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not what nas train wrote: {error}") from error
+    kinds = _KINDS if isinstance(facts, dict) else {"format": int}
+    for name, kind in kinds.items():
+        value = facts.get(name) if isinstance(facts, dict) else None
+        if not isinstance(value, kind):
+            raise UserError(f"{path} is not what nas train wrote: {name!r} cannot be {value!r}")
+    if facts["format"] > FORMAT:
+        raise UserError(f"{path} is of a newer nas (format {facts['format']}): upgrade nas-toolkit")
+    found: dict[str, Any] = facts
+    return found
+
+
+_KINDS: Final[dict[str, type]] = {
+    "format": int,
+    "finished": bool,
+    "recipe": dict,
+    "seed": int,
+    "task": str,
+    "data": dict,
+    "class_names": list,
+    "mean": list,
+    "std": list,
+    "curve": list,
+}

@@ -1,0 +1,501 @@
+"""Train a network in full: the recipe, averaged weights, and a training that goes on wherever it was cut.
+
+All that is random in a step (which images, how they are altered, what is dropped) follows from the seed and the number
+of the step, never from what was drawn before. So a checkpoint between any two steps is enough to go on to the last bit
+(on a CPU), and only the steps since the last one are lost.
+
+Several processes train together where `torch.distributed` is up: each takes its share of a batch, and gradients and
+batch norm's statistics are averaged after each step, so that all of them hold the same network. One departure from
+torch's DistributedDataParallel: gradients travel when all are there, not while they are made; in exchange, one process
+may run out of memory and halve its share without the others knowing.
+
+The test part is touched once, at the end, by the averaged weights of the epoch that validated best.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from estimators import checkpoint
+from estimators.augmentation import augmented, mixed, randaugmented
+from estimators.data import ImageData, stratified_split
+from estimators.estimator import Diverged
+from estimators.recipe import Recipe
+from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals
+from estimators.trained import (
+    CHECKPOINT,
+    FACTS,
+    FORMAT,
+    NETWORK,
+    WEIGHTS,
+    Network,
+    Trained,
+    built,
+    network_text,
+    read_facts,
+)
+from searchspaces import Classic, Scaled, UserError
+from searchspaces.layers import ShapeError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from searchspaces import Cost, Task
+
+__all__ = ["CHECKPOINT_S", "Moment", "Trained", "train"]
+
+CHECKPOINT_S: Final = 300.0
+"""Seconds between two checkpoints within an epoch; there is one after each epoch whatever it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a training stands.
+
+    Attributes:
+        step, steps: done, and in all.
+        curve: of each epoch that ended: `epoch`, `train_loss`, `val_accuracy` (of the averaged weights) and `seconds`.
+    """
+
+    step: int
+    steps: int
+    curve: tuple[Mapping[str, Any], ...]
+
+
+def train(
+    network: Network,
+    data: ImageData,
+    recipe: Recipe,
+    folder: str | Path,
+    seed: int = 0,
+    device: str = "auto",
+    found: Mapping[str, Any] | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+    on_moment: Callable[[Moment], None] = lambda moment: None,
+) -> Trained:
+    """Train a network into a folder, or go on with the training that is there; a finished one is only opened.
+
+    Args:
+        network: a classic, an architecture or a scaled one.
+        data: images to train and validate on, and a test part.
+        recipe: how.
+        folder: see `estimators.trained`.
+        seed: all randomness follows from it; at least 0.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        found: how the network was found, to be kept, as plain JSON values.
+        checkpoint_s: seconds between two checkpoints within an epoch; 0 is one after each step.
+        on_moment: called after each step that was done.
+
+    Raises:
+        UserError: the folder holds another training, the network cannot take the images, or a batch cannot be shared.
+        Diverged: the loss or the logits are no longer finite.
+    """
+    import torch
+
+    folder, group, where = Path(folder), _Group(), find_device(device)
+    if seed < 0:
+        raise UserError(f"seed must be at least 0, got {seed}")
+    if where.type == "cuda" and group.size > 1:
+        where = torch.device("cuda", torch.cuda.current_device())  # which Ray chose for this process
+    with own_globals(where, torch.get_num_threads()):
+        try:
+            training = _Training(network, data, recipe, folder, seed, where, found, group)
+            if not training.finished:
+                training.run(checkpoint_s, on_moment)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the network for as long as the error lives
+            raise
+        finally:
+            if where.type == "cuda":
+                torch.cuda.empty_cache()
+    architecture = network.architecture if isinstance(network, Scaled) else network
+    return Trained.open(folder, None if isinstance(architecture, Classic) else architecture.space)
+
+
+class _Training:
+    """One training, ready to go on from where its folder says it is."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: ImageData,
+        recipe: Recipe,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        found: Mapping[str, Any] | None,
+        group: _Group,
+    ) -> None:
+        import torch
+
+        self.recipe, self.folder, self.seed, self.device, self.group = recipe, folder, seed, device, group
+        self.data = data
+        self.train, self.val = _split(data, recipe)
+        self.batch = min(recipe.batch, len(self.train))
+        if self.batch % group.size:
+            raise UserError(f"a batch of {self.batch} images cannot be shared by {group.size} workers alike")
+        self.epoch_steps = len(self.train) // self.batch
+        self.steps = recipe.epochs * self.epoch_steps
+        self.mirror = data.mirror if recipe.mirror is None else recipe.mirror
+        pixels = data.images[self.train].reshape(-1, data.task.channels)
+        mean, std = pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64).clip(1.0)
+        self.facts = self._begun(network, mean.tolist(), std.tolist(), found)
+        self.finished = bool(self.facts["finished"])
+        if self.finished:
+            return
+
+        self.colour = torch.tensor(mean, dtype=torch.float32, device=device)  # (channels,)
+        self.spread = torch.tensor(std, dtype=torch.float32, device=device)
+        torch.manual_seed(_seed(seed, "weights"))
+        model = built(network, data.task, recipe.drop_path).to(device)
+        self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = _Average(self.model, recipe.ema)
+        self.optimizer = _optimizer(self.model, recipe)
+        share = self.batch // group.size
+        self.stepper = Stepper(self.model, device, share, recipe.label_smoothing)
+        self.step = 0  # steps done
+        self.curve: list[dict[str, Any]] = []
+        self.loss = torch.zeros((), device=device)  # of the steps of this epoch, summed
+        self.best: dict[str, Tensor] = {}
+        self.seconds = 0.0
+        self._go_back()
+
+    def _begun(
+        self, network: Network, mean: list[float], std: list[float], found: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """The facts of this training: those of the folder where it was begun before, checked, or new ones, written."""
+        cost = _cost(network, self.data.task)
+        text = network_text(network, self.data.task)
+        facts = {
+            "format": FORMAT,
+            "finished": False,
+            "network": json.loads(text),
+            "task": str(self.data.task),
+            "cost": {"macs": cost.macs, "params": cost.params},
+            "recipe": self.recipe.describe(),
+            "seed": self.seed,
+            "data": self.data.describe(),
+            "train_images": len(self.train),
+            "val_images": len(self.val),
+            "class_names": list(self.data.class_names),
+            "mean": mean,
+            "std": std,
+            "found": None if found is None else dict(found),
+            "device": self.device.type,
+            "workers": self.group.size,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "versions": _versions(),
+            "curve": [],
+            "best_epoch": None,
+            "val_accuracy": None,
+            "test_accuracy": None,
+            "seconds": 0.0,
+        }
+        before = read_facts(self.folder)
+        if before is not None:
+            _refuse_changes(before, facts, self.folder)
+            return before
+        if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
+            raise UserError(f"{str(self.folder)!r} is no folder of a training: it has no {FACTS}")
+        if self.group.rank == 0:
+            _write(self.folder / NETWORK, text + "\n")
+            _write(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+        return facts
+
+    def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> None:
+        """Train from here to the end."""
+        began, kept = time.perf_counter() - self.seconds, time.perf_counter()
+        share = self.batch // self.group.size
+        order: tuple[int, np.ndarray[Any, Any]] = (-1, self.train)  # an epoch, and in which order it takes the images
+        while self.step < self.steps:
+            epoch, at = divmod(self.step, self.epoch_steps)
+            if order[0] != epoch:
+                order = epoch, np.random.default_rng(_seed(self.seed, "order", epoch)).permutation(self.train)
+            first = at * self.batch + self.group.rank * share
+            self._step(order[1][first : first + share])
+            self.step += 1
+            ended = self.step % self.epoch_steps == 0
+            if ended:
+                self._validate(epoch + 1, time.perf_counter() - began)
+            self.seconds = time.perf_counter() - began
+            if ended or time.perf_counter() - kept >= checkpoint_s:
+                self._keep()
+                kept = time.perf_counter()
+            on_moment(Moment(self.step, self.steps, tuple(self.curve)))
+        self._finish()
+
+    def _step(self, positions: np.ndarray[Any, Any]) -> None:
+        """One step on images at these positions of the data; a function of the weights and the number of the step."""
+        import torch
+
+        recipe = self.recipe
+        torch.manual_seed(_seed(self.seed, "dropout", self.step, self.group.rank))
+        generator = torch.Generator().manual_seed(_seed(self.seed, "images", self.step, self.group.rank))
+        rate = recipe.lr * learning_rate(self.step, self.steps, recipe.warmup)
+        for options in self.optimizer.param_groups:
+            options["lr"] = rate
+        images, labels = self._images(self.data.images[positions]), torch.from_numpy(self.data.labels[positions])
+        targets = labels.to(self.device)
+        if recipe.randaugment_operations:
+            images = randaugmented(
+                images, generator, recipe.randaugment_operations, recipe.randaugment_magnitude, self.colour
+            )
+        inputs = augmented(self._scaled(images), generator, recipe.crop, self.mirror, recipe.cutout)
+        classes = self.data.task.classes
+        inputs, targets = mixed(inputs, targets, classes, generator, recipe.mixup, recipe.cutmix, recipe.mix)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss += self.stepper.step(inputs, targets)
+        self.group.average([each.grad for each in self.model.parameters() if each.grad is not None])
+        self.group.average([each for each in self.model.buffers() if each.is_floating_point()])
+        self.optimizer.step()
+        self.average.take(self.model, self.step)
+
+    def _validate(self, epoch: int, seconds: float) -> None:
+        """An epoch is over: its loss, and how well the averaged weights do."""
+        loss = self.group.total(float(self.loss)) / self.epoch_steps / self.group.size
+        self.loss.zero_()
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss was {loss} in epoch {epoch} of {self.recipe.epochs}; try a smaller lr")
+        accuracy = self._accuracy(self.data.images, self.data.labels, self.val)
+        best = max((each["val_accuracy"] for each in self.curve), default=-1.0)
+        self.curve.append({"epoch": epoch, "train_loss": loss, "val_accuracy": accuracy, "seconds": round(seconds, 1)})
+        if accuracy > best:
+            self.best = {name: value.detach().clone() for name, value in self.average.module.state_dict().items()}
+
+    def _accuracy(self, images: Any, labels: Any, positions: np.ndarray[Any, Any]) -> float:
+        """Share told right by the averaged weights, in [0, 1]; each process looks at its part."""
+        import torch
+
+        right = 0
+        mine = positions[self.group.rank :: self.group.size]
+        judge = Stepper(self.average.module, self.device, max(self.batch, 256), 0.0)
+        for start in range(0, len(mine), 4096):  # so that no more than this lies on the device
+            part = mine[start : start + 4096]
+            found = judge.accuracy(
+                self._scaled, self._images(images[part]), torch.from_numpy(labels[part]).to(self.device)
+            )
+            if found is None:
+                raise Diverged(f"the logits were not finite after step {self.step} of {self.steps}; try a smaller lr")
+            right += round(found * len(part))
+        return self.group.total(right) / len(positions)
+
+    def _finish(self) -> None:
+        """Write the weights and the facts, the test accuracy among them; then the checkpoint is of no more use."""
+        if self.group.rank:
+            self._test()
+            return
+        test = self._test()
+        _save_weights(self.folder / WEIGHTS["best"], self.best)
+        _save_weights(self.folder / WEIGHTS["last"], self.model.state_dict())
+        top = max(self.curve, key=lambda each: each["val_accuracy"])
+        self.facts |= {
+            "finished": True,
+            "curve": self.curve,
+            "best_epoch": top["epoch"],
+            "val_accuracy": top["val_accuracy"],
+            "test_accuracy": test,
+            "seconds": round(self.seconds, 1),
+        }
+        _write(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
+        checkpoint.remove(str(self.folder / CHECKPOINT))
+
+    def _test(self) -> float:
+        """Accuracy of the best weights on the test part, in [0, 1]; looked at here and nowhere else."""
+        self.average.module.load_state_dict(self.best)
+        return self._accuracy(self.data.test_images, self.data.test_labels, np.arange(len(self.data.test_labels)))
+
+    def _keep(self) -> None:
+        """Write all that the next step depends on."""
+        if self.group.rank:
+            return
+        tensors, state = checkpoint.training_state(self.model, self.optimizer)
+        tensors |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"loss": self.loss}
+        state |= {"step": self.step, "curve": self.curve, "seconds": self.seconds, "micro": self.stepper.micro}
+        checkpoint.save(str(self.folder / CHECKPOINT), tensors, state)
+
+    def _go_back(self) -> None:
+        """Go to where the folder's checkpoint is, if there is one."""
+        place = str(self.folder / CHECKPOINT)
+        held = checkpoint.load(place)
+        if held is None:
+            return
+        tensors, state = held
+        checkpoint.restore(self.model, self.optimizer, tensors, state)
+        try:
+            self.average.module.load_state_dict(_under(tensors, "average."))
+            self.best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
+            self.loss = tensors["loss"].to(self.device)
+            self.step, self.curve, self.seconds = int(state["step"]), list(state["curve"]), float(state["seconds"])
+            self.stepper.micro = min(int(state["micro"]), self.stepper.micro)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"the checkpoint {place} is of another training than this one: {error}") from error
+
+    def _images(self, images: np.ndarray[Any, Any]) -> Tensor:
+        """uint8 (N, H, W, C) as uint8 (N, C, H, W) on the device."""
+        import torch
+
+        return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        """Pixels in 0 to 255 as the network takes them."""
+        return (images.float() - self.colour[:, None, None]) / self.spread[:, None, None]
+
+
+class _Average:
+    """A network whose weights and running statistics follow those of another, slowly."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(model).eval().requires_grad_(False)
+        self._decay = decay
+        self._own = list(self.module.state_dict().values())
+
+    def take(self, model: nn.Module, step: int) -> None:
+        """Come nearer after a step, counted from 0; the first ones count for more, as in TensorFlow's average."""
+        import torch
+
+        decay = min(self._decay, (1 + step) / (10 + step))
+        now = list(model.state_dict().values())
+        smooth = [index for index, each in enumerate(now) if each.is_floating_point()]
+        torch._foreach_lerp_([self._own[i] for i in smooth], [now[i] for i in smooth], 1 - decay)
+        for own, theirs in zip(self._own, now, strict=True):
+            if not theirs.is_floating_point():
+                own.copy_(theirs)
+
+
+class _Group:
+    """The processes that train one network: this one alone, or those of torch.distributed."""
+
+    def __init__(self) -> None:
+        import torch.distributed as dist
+
+        self._up = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if self._up else 0
+        self.size = dist.get_world_size() if self._up else 1
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Put the mean over all processes in the place of each tensor."""
+        if self.size == 1 or not tensors:
+            return
+        import torch
+        import torch.distributed as dist
+
+        flat = torch.cat([each.reshape(-1) for each in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for each, part in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
+            each.copy_(part.view(each.shape))
+
+    def total(self, number: float) -> float:
+        """The sum over all processes."""
+        if self.size == 1:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        held = torch.tensor(number, dtype=torch.float64, device=device)
+        dist.all_reduce(held)
+        return float(held)
+
+
+def _cost(network: Network, task: Task) -> Cost:
+    try:
+        return network.cost(task)
+    except ShapeError as error:
+        raise UserError(f"the network cannot take images of {task}: {error}") from error
+
+
+def _split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Positions in `data.images` to train on and to validate on."""
+    _, used = stratified_split(data.labels, recipe.data_fraction, recipe.split_seed, least=2)
+    train, val = stratified_split(data.labels[used], recipe.val_fraction, recipe.split_seed, least=1)
+    return used[train], used[val]
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    import torch
+
+    groups = decayed(model, recipe.weight_decay)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _seed(seed: int, what: str, *numbers: int) -> int:
+    """A seed of its own for everything that is random: 63 bits that follow from what it is for."""
+    kind = {"weights": 0, "order": 1, "images": 2, "dropout": 3}[what]
+    return int(np.random.SeedSequence((seed, kind, *numbers)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Compare what a training was begun with and what it is to go on with.
+
+    Raises:
+        UserError: something differs that must not; the message has its name, its old and its new value.
+    """
+    pairs = [("task", before["task"], now["task"]), ("network", before.get("network"), now["network"])]
+    pairs += [("seed", before["seed"], now["seed"]), ("workers", before.get("workers"), now["workers"])]
+    pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
+    pairs += [(name, before["recipe"].get(name), value) for name, value in now["recipe"].items()]
+    for name, old, new in pairs:
+        if old != new and not (name == "workers" and before["finished"]):
+            raise UserError(
+                f"{folder}: {name} was {_shown(old)} when the training began and is {_shown(new)} now; "
+                "give the old value to go on, or another --out to begin anew"
+            )
+
+
+def _shown(value: Any) -> str:
+    text = value[:8] if isinstance(value, str) and len(value) == 64 else json.dumps(value)
+    return text if len(text) < 80 else text[:77] + "..."
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for library in ("nas-toolkit", "numpy", "torch"):
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors.torch import save
+
+    _write(path, save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or, whenever the process dies, as it was."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,191 @@
+"""Laws of full training: what is cut goes on to the last bit, the test part is seen once, a folder opens again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from estimators import ImageData, load_data, training
+from estimators.estimator import Diverged
+from estimators.recipe import RECIPES, Recipe, make_recipe
+from estimators.trained import Trained
+from estimators.training import train
+from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
+
+DIGITS = load_data("digits")
+FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])
+QUICK = {"epochs": 2, "batch": 64, "data_fraction": 0.8, "randaugment_operations": 1}
+SPACE = space_named("mbconv")
+SMALL = Scaled(SPACE.references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(224))
+
+
+def weights(folder):
+    return {name: load_file(folder / f"{name}.safetensors") for name in ("best", "last")}
+
+
+def same(one, other):
+    return all(torch.equal(one[which][name], other[which][name]) for which in one for name in one[which])
+
+
+class Cut(Exception):  # noqa: N818
+    """Stands for a kill: nothing after it is done."""
+
+
+def cut_after(step):
+    def on_moment(moment):
+        if moment.step == step:
+            raise Cut
+
+    return on_moment
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Each recipe trained in one go: the folder and what was opened from it."""
+    folders = {name: tmp_path_factory.mktemp(name) / "whole" for name in RECIPES}
+    return {name: train(SMALL, FEW, make_recipe(name, **QUICK), folder, seed=4) for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_path, name):
+    recipe, folder = make_recipe(name, **QUICK), tmp_path / "cut"
+    for step in (1, 2, 3, 5):  # of 6, 3 an epoch: mid-epoch, between two, and before anything was kept
+        with pytest.raises(Cut):
+            train(SMALL, FEW, recipe, folder, seed=4, checkpoint_s=0 if step > 1 else 1e9, on_moment=cut_after(step))
+        np.random.seed(step)  # and nobody's generators matter
+        torch.manual_seed(step)
+    trained = train(SMALL, FEW, recipe, folder, seed=4)
+    assert same(weights(folder), weights(unbroken[name].folder))
+    for key in ("test_accuracy", "val_accuracy", "best_epoch"):
+        assert trained.facts[key] == unbroken[name].facts[key]
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_a_seed_is_the_only_randomness(unbroken, tmp_path):
+    other = train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "other", seed=5)
+    assert not same(weights(other.folder), weights(unbroken["sgd"].folder))
+
+
+def test_a_finished_training_is_opened_and_not_trained_again(unbroken):
+    def never(moment):
+        raise AssertionError
+
+    whole = unbroken["sgd"]
+    again = train(SMALL, FEW, make_recipe("sgd", **QUICK), whole.folder, seed=4, on_moment=never)
+    assert again.facts == whole.facts
+
+
+def test_what_was_trained_opens_again_and_does_what_its_facts_say(unbroken):
+    whole = unbroken["sgd"]
+    opened = Trained.open(whole.folder)
+    assert opened.network.architecture == SMALL.architecture
+    assert opened.network.scale == SMALL.scale
+    assert opened.task == FEW.task
+    assert opened.class_names == FEW.class_names
+    told = opened.logits(FEW.test_images).argmax(1)
+    assert (told == FEW.test_labels).mean() == pytest.approx(opened.facts["test_accuracy"])
+    assert not opened.module("last").training
+    val = FEW.images[training._split(FEW, make_recipe("sgd", **QUICK))[1]]
+    scaled = opened.scaled_images(val)
+    assert scaled.shape == (len(val), 1, 8, 8)
+    assert torch.allclose(scaled * opened.std[0] + opened.mean[0], torch.from_numpy(val).permute(0, 3, 1, 2).float())
+
+
+def test_it_learns(tmp_path):
+    recipe = make_recipe(
+        "sgd", epochs=4, batch=32, lr=0.05, mixup=0, cutmix=0, randaugment_operations=0, data_fraction=0.6
+    )
+    trained = train(SMALL, DIGITS, recipe, tmp_path / "x")
+    assert trained.facts["test_accuracy"] > 0.3  # chance is 0.1
+    assert trained.facts["curve"][-1]["train_loss"] < trained.facts["curve"][0]["train_loss"]
+
+
+def test_the_test_part_changes_nothing_but_the_test_accuracy(unbroken, tmp_path):
+    wrong = ImageData.of("few", FEW.images, FEW.labels, FEW.test_images, (FEW.test_labels + 1) % 10)
+    trained = train(SMALL, wrong, make_recipe("sgd", **QUICK), tmp_path / "wrong", seed=4)
+    assert same(weights(trained.folder), weights(unbroken["sgd"].folder))
+    assert trained.facts["curve"][0]["val_accuracy"] == unbroken["sgd"].facts["curve"][0]["val_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 5}, "seed was 4 when the training began and is 5 now"),
+        ({"recipe": make_recipe("sgd", **QUICK | {"epochs": 3})}, "epochs was 2 .* and is 3 now"),
+        ({"network": SMALL.architecture}, "network was"),
+        ({"data": FEW.resized(9)}, "task was .8x8x1:10. .* and is .9x9x1:10."),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(unbroken, change, message):
+    given = {"network": SMALL, "data": FEW, "recipe": make_recipe("sgd", **QUICK), "seed": 4} | change
+    with pytest.raises(UserError, match=message):
+        train(folder=unbroken["sgd"].folder, **given)
+
+
+def test_a_folder_that_is_none_is_said(tmp_path, unbroken):
+    with pytest.raises(UserError, match="is no trained network"):
+        Trained.open(tmp_path)
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(UserError, match="is not what nas train wrote"):
+        Trained.open(tmp_path)
+    facts = json.loads((unbroken["sgd"].folder / "training.json").read_text())
+    (tmp_path / "training.json").write_text(json.dumps(facts | {"finished": False}))
+    with pytest.raises(UserError, match="is not finished"):
+        Trained.open(tmp_path)
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "network.json").write_text((unbroken["sgd"].folder / "network.json").read_text())
+    with pytest.raises(UserError, match="cannot use the weights"):
+        Trained.open(tmp_path).module()
+
+
+def test_a_training_that_diverges_says_so(tmp_path):
+    with pytest.raises(Diverged, match="try a smaller lr"):
+        train(SMALL, FEW, make_recipe("sgd", **QUICK | {"lr": 1e30}), tmp_path / "x")
+
+
+def test_a_network_that_cannot_take_the_images_is_a_persons_mistake(tmp_path):
+    with pytest.raises(UserError, match="cannot take images of 8x8x1:10"):
+        train(classic("alexnet"), FEW, make_recipe("sgd", **QUICK), tmp_path / "x")
+
+
+def test_the_average_is_the_mean_that_its_decay_says():
+    from torch import nn
+
+    model = nn.BatchNorm1d(1)
+    average, by_hand = training._Average(model, 0.9), torch.ones(())
+    for step in range(200):
+        with torch.no_grad():
+            model.weight.fill_(float(step))
+            model.num_batches_tracked.fill_(step)
+        average.take(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        by_hand = decay * by_hand + (1 - decay) * step
+    assert average.module.weight.item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert average.module.num_batches_tracked.item() == 199
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number at least 1, got 0"),
+        ({"ema": 1.0}, "ema must be a number at least 0 and below 1"),
+        ({"optimizer": "adam"}, "unknown optimizer 'adam'; did you mean 'adamw'"),
+        ({"mirror": "yes"}, "mirror must be"),
+        ({"mixup": -1}, "mixup must be a number at least 0"),
+        ({"batch": True}, "batch must be a whole number"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Recipe(**settings)
+
+
+def test_names_nobody_knows_are_refused():
+    with pytest.raises(UserError, match="unknown recipe 'adam'; did you mean 'adamw'"):
+        make_recipe("adam")
+    with pytest.raises(UserError, match="unknown setting 'epoch'; did you mean 'epochs'"):
+        make_recipe("sgd", epoch=3)
