@@ -116,7 +116,7 @@ def search(
         str,
         typer.Option(
             metavar="NAME",
-            help="evolution, guided, pareto, random, rl, tpe, optuna:SAMPLER or file.py:object.",
+            help="evolution, grid, guided, pareto, random, rl, tpe, optuna:SAMPLER or file.py:object.",
             rich_help_panel=HOW,
         ),
     ] = "evolution",

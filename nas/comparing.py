@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BOOTSTRAP_SEED: Final = 0
 """Of the resamples: the same runs give the same intervals."""
-ONE_OBJECTIVE: Final = [name for name in STRATEGIES if name != "pareto"]
+ONE_OBJECTIVE: Final = [name for name in STRATEGIES if name not in ("pareto", "grid")]
 """The strategies that are run against each other unless told otherwise."""
 LINES: Final = 20
 """Lines that tell the progress where there is no terminal, at most."""

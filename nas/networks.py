@@ -9,10 +9,33 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import CLASSICS, Architecture, Classic, Scale, Scaled, Task, UserError, classic, load_object, nearest
+from searchspaces import (
+    CLASSICS,
+    Architecture,
+    Classic,
+    Scale,
+    Scaled,
+    ScalingSpace,
+    Task,
+    UserError,
+    classic,
+    load_object,
+    nearest,
+)
 from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
 from searchspaces.drawing import pieces
-from searchspaces.layers import Auxiliary, Chain, Conv, GlobalPool, Linear, Pool, ShapeError, SqueezeExcite, leaves
+from searchspaces.layers import (
+    Auxiliary,
+    Chain,
+    Conv,
+    GlobalPool,
+    Linear,
+    Pool,
+    Resize,
+    ShapeError,
+    SqueezeExcite,
+    leaves,
+)
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -162,7 +185,7 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
         from studies import Study
 
         study = Study.open(text, space=space)
-        return Scaled(study.best.architecture, Scale(), study.task)
+        return _unfolded(study.best.architecture, study.task)
     return classic(text)
 
 
@@ -187,8 +210,19 @@ def network_from_json(text: str, space: SearchSpace | None = None) -> Classic | 
         made = classic(str(found["classic"]))
         return replace(made, task=Task.parse(str(found["task"]))) if "task" in found else made
     if isinstance(found, dict) and ("scale" in found or "task" in found):
-        return Scaled.from_json(text, space)
-    return Architecture.from_json(text, space)
+        scaled = Scaled.from_json(text, space)
+        return scaled if scaled.scale != Scale() else _unfolded(scaled.architecture, scaled.task)
+    architecture = Architecture.from_json(text, space)
+    home = architecture.space
+    return home.scaled(architecture) if isinstance(home, ScalingSpace) else architecture
+
+
+def _unfolded(architecture: Architecture, task: Task) -> Scaled:
+    """An architecture on a task; one of the space `scaling` as what it stands for, on images of its own size."""
+    home = architecture.space
+    if not isinstance(home, ScalingSpace):
+        return Scaled(architecture, Scale(), task)
+    return replace(home.base, task=task).larger(home.factors(architecture))
 
 
 def read(path: str) -> str:
@@ -307,6 +341,8 @@ def _kind(leaf: Node, given: Shape) -> list[str]:
             return ["pool", f"{leaf.kernel}x{leaf.kernel}", *([f"/{leaf.stride}"] if leaf.stride > 1 else [])]
         case GlobalPool():
             return ["global pool"]
+        case Resize():
+            return ["resize", f"x{leaf.factor:g}"]
         case Auxiliary():
             return ["for training only"]
         case _:

@@ -3,14 +3,14 @@
 Nothing here imports torch but `searchspaces.modules`, which is loaded when a network is built.
 """
 
-from searchspaces.catalog import CLASSICS, SPACES, classic, load_object, load_space, space_named
+from searchspaces.catalog import CLASSICS, SPACES, classic, load_object, load_space, space_named, space_of
 from searchspaces.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
 from searchspaces.feasible import Count, Feasible
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
-from searchspaces.scaling import Scaled
+from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Architecture, SearchSpace, Space
 from searchspaces.stage import Scale, Stage, choice, per_block
 from searchspaces.task import Shape, Task
@@ -27,9 +27,11 @@ __all__ = [
     "Cost",
     "Count",
     "Decision",
+    "Factors",
     "Feasible",
     "Scale",
     "Scaled",
+    "ScalingSpace",
     "SearchSpace",
     "Shape",
     "Space",
@@ -50,4 +52,5 @@ __all__ = [
     "nearest",
     "per_block",
     "space_named",
+    "space_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -17,6 +18,7 @@ from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbcon
 from searchspaces.mixed import mixed_space
 from searchspaces.nasnet import NASNetSpace, nasnet_space
 from searchspaces.resnet import resnet_cifar_space, resnet_space
+from searchspaces.scaling import ScalingSpace, scaling_space
 from searchspaces.space import SearchSpace, Space
 
 SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
@@ -29,6 +31,7 @@ SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
     "inception": inception_space,
     "mixed": mixed_space,
     "nasnet": nasnet_space,
+    "scaling": scaling_space,
 }
 
 
@@ -55,6 +58,22 @@ def space_named(name: str) -> SearchSpace:
     return SPACES[name]()
 
 
+def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace:
+    """A space that is made of a network, from its `of`; never loads a file.
+
+    Args:
+        name: of the space.
+        of: what the space's own `of` said, as JSON values.
+        home: where the network lives; by default the space of that name among our own.
+
+    Raises:
+        UserError: no space of that name is made of a network, or the network cannot be read.
+    """
+    if name != "scaling":
+        raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
+    return ScalingSpace.from_json(json.dumps(of), home)
+
+
 def load_space(given: str | SearchSpace) -> SearchSpace:
     """A space by name, by `file.py:object`, or as it is.
 
@@ -68,7 +87,7 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
     found = load_object(given)
     if callable(found) and not isinstance(found, type):
         found = found()
-    if not isinstance(found, Space | NASNetSpace):
+    if not isinstance(found, Space | NASNetSpace | ScalingSpace):
         raise UserError(f"{given} is a {type(found).__name__}, not a Space")
     return found
 

@@ -6,8 +6,9 @@ from the end). Bins rounded down give a slight superset, which is sampled unifor
 are rejected by their true cost: what is left is uniform. Bins rounded both ways bracket the count; bins of one make it
 exact. Other bounds of the same budget are met by rejection.
 
-Of spaces that are no chains, what is known is what some draws say: they are sampled by rejection, counts are estimates,
-and the smallest and largest costs are those that were found (`Feasible.exact` is false, `Count.draws` says how many).
+Small spaces that are no chains are listed, which is exact too. Of all others what is known is what some draws say:
+they are sampled by rejection, counts are estimates, and the smallest and largest costs are those that were found
+(`Feasible.exact` is false, `Count.draws` says how many).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ COUNT_BINS: Final = 1 << 18
 """Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two."""
 MAX_DRAWS: Final = 10_000
 """Draws without a hit after which sampling gives up; a quarter of them where the space is no chain."""
+LISTED: Final = 20_000
+"""Architectures in a space that is listed, at most."""
 DRAWS: Final = 400
 """Draws from a space that is no chain, from which its costs and counts are estimated."""
 _BLOCK: Final = 1 << 14
@@ -88,7 +91,11 @@ class Feasible:
     def __init__(self, space: SearchSpace, budget: Budget, task: Task) -> None:
         self.space, self.task = space, task
         self.name = space.name
-        self._graph = _Automaton(space, task) if isinstance(space, Space) else _Drawn(space, task)
+        self._graph: _Automaton | _Listed | _Drawn
+        if isinstance(space, Space):
+            self._graph = _Automaton(space, task)
+        else:
+            self._graph = _Listed(space, task) if space.size <= LISTED else _Drawn(space, task)
         extremes = {name: self._graph.extremes(name) for name in COSTS}
         self.smallest = Cost(**{name: low for name, (low, _) in extremes.items()})
         self.largest = Cost(**{name: high for name, (_, high) in extremes.items()})
@@ -101,7 +108,7 @@ class Feasible:
                 )
         self._bound = self._sampled_bound(self._graph) if isinstance(self._graph, _Automaton) else None
         self._within: dict[object, bool] = {}
-        if isinstance(self._graph, _Drawn) and not self._graph.fitting(self.budget):
+        if not isinstance(self._graph, _Automaton) and not self._graph.fitting(self.budget):
             self.sample(np.random.default_rng(0))  # something must fit
 
     def _said_extremes(self, *bounds: Bound) -> str:
@@ -115,7 +122,7 @@ class Feasible:
     @property
     def exact(self) -> bool:
         """Whether costs and counts are known, and not estimated from draws."""
-        return isinstance(self._graph, _Automaton)
+        return not isinstance(self._graph, _Drawn)
 
     def _sampled_bound(self, graph: _Automaton) -> Bound | None:
         """The additive bound that leaves least: it is sampled by dynamic programming, the others by rejection."""
@@ -142,7 +149,7 @@ class Feasible:
         bracket, the narrower the more bins; with several bounds, or a bound on the peak, only an upper end (low is 0).
         An estimate where the space is no chain.
         """
-        if isinstance(self._graph, _Drawn):
+        if not isinstance(self._graph, _Automaton):
             return self._graph.count(self.budget)
         if self._bound is None:
             return Count(0, self.space.size, self.space.size)
@@ -205,6 +212,9 @@ class Feasible:
         )
 
     def _draw(self, rng: np.random.Generator) -> Architecture:
+        if isinstance(self._graph, _Listed) and self._graph.fitting(self.budget):
+            members = self._graph.fitting(self.budget)
+            return members[rng.integers(len(members))]
         if self._bound is None or not isinstance(self._graph, _Automaton):
             return self.space.sample(rng)
         return self._graph.space.grouped(self._graph.ways(self._bound, SAMPLE_BINS).draw(rng))
@@ -243,7 +253,7 @@ class Feasible:
         return Decision(decision.name, tuple(fits))
 
     def _completable(self, prefix: Mapping[str, Value]) -> bool:
-        if isinstance(self._graph, _Drawn):
+        if not isinstance(self._graph, _Automaton):
             return self._graph.completable(prefix, self.budget)
         key = frozenset(prefix.items())
         if key not in self._within:
@@ -262,6 +272,8 @@ class Feasible:
 
     def enumerate(self) -> Iterator[Architecture]:
         """All that fits; mind the size of the whole space."""
+        if isinstance(self._graph, _Listed):
+            return iter(self._graph.fitting(self.budget))
         return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))
 
     def under(self, budget: Budget, task: Task = Task()) -> Feasible:
@@ -277,6 +289,51 @@ class Feasible:
 
     def __repr__(self) -> str:
         return f"Feasible({self.space!r}, {self.budget}, {self.task})"
+
+
+class _Listed:
+    """A space that is no chain, but small, on a task: all that it holds."""
+
+    def __init__(self, space: SearchSpace, task: Task) -> None:
+        self.space = space
+        self._costs = _listed(space, task)
+        self._members: dict[Budget, tuple[Architecture, ...]] = {}
+        self._completable: dict[tuple[frozenset[tuple[str, Value]], Budget], bool] = {}
+
+    def extremes(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest cost."""
+        known = [getattr(cost, name) for cost in self._costs.values()]
+        return min(known), max(known)
+
+    def fitting(self, budget: Budget) -> tuple[Architecture, ...]:
+        """What fits, in the space's order."""
+        if budget not in self._members:
+            self._members[budget] = tuple(each for each, cost in self._costs.items() if budget.admits(cost))
+        return self._members[budget]
+
+    def count(self, budget: Budget) -> Count:
+        """How many fit."""
+        hits = len(self.fitting(budget))
+        return Count(hits, hits, self.space.size)
+
+    def completable(self, prefix: Mapping[str, Value], budget: Budget) -> bool:
+        """Whether some way to complete a prefix leads to what fits."""
+        key = (frozenset(prefix.items()), budget)
+        if key not in self._completable:
+            decision = self.space.next_decision(prefix)
+            if decision is None:
+                found = budget.admits(self._costs[self.space.architecture(prefix)])
+            else:
+                longer = ({**prefix, decision.name: option} for option in decision.options)
+                found = any(self.completable(each, budget) for each in longer)
+            self._completable[key] = found
+        return self._completable[key]
+
+
+@lru_cache(maxsize=16)
+def _listed(space: SearchSpace, task: Task) -> dict[Architecture, Cost]:
+    """All architectures in the space's order, with their costs."""
+    return {each: each.cost(task) for each in space.enumerate()}
 
 
 class _Drawn:

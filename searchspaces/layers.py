@@ -4,7 +4,7 @@ Each node knows the shape it gives and what it costs on a shape; `searchspaces.m
 is. Nodes are hashable and compare by what they compute, so costs of equal pieces on equal shapes are worked out once.
 
 Leaves: Conv, Linear, Norm, Act, Pool, GlobalPool, SqueezeExcite, Dropout, DropPath, Flatten, Identity, Slice,
-Shuffle, Pad, Shift, Scaled, Gain, Auxiliary.
+Shuffle, Pad, Resize, Shift, Scaled, Gain, Auxiliary.
 Combinations: Chain (one after the other), Sum (branches added), Concat (branches side by side in channels),
 Graph (free wiring).
 """
@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, Final, Literal, TypeVar, dataclass_transform
 
 from searchspaces.cost import Cost
-from searchspaces.task import Shape
+from searchspaces.task import Shape, enlarged
 
 FLOAT_BYTES: Final = 4
 ACTIVATIONS: Final = (
@@ -451,6 +451,21 @@ class Pad(Node):
         if given[0] > self.width:
             raise ShapeError(f"{self} cannot hold {given[0]} channels")
         return (self.width, *given[1:])
+
+
+@_node
+class Resize(Node):
+    """The image at `factor` times its side, bilinearly: how a network looks at the same image in a finer grid.
+
+    >>> Resize(1.15).shape((3, 224, 224))
+    (3, 258, 258)
+    """
+
+    factor: float
+
+    def _shape(self, given: Shape) -> Shape:
+        channels, height, width = _feature_map(self, given)
+        return (channels, enlarged(height, self.factor), enlarged(width, self.factor))
 
 
 @_node

@@ -179,6 +179,15 @@ class _Pad(nn.Module):
         return functional.pad(x, (0, 0, 0, 0, 0, self.more))
 
 
+class _Resize(nn.Module):
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.interpolate(x, self.size, mode="bilinear", align_corners=False)
+
+
 class _Shift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
@@ -336,6 +345,7 @@ _MODULES: Final[Mapping[type[Node], Callable[[Any, Shape], nn.Module]]] = {
     layers.Slice: lambda node, given: _Slice(node.start, node.stop),
     layers.Shuffle: lambda node, given: nn.ChannelShuffle(node.groups),
     layers.Pad: lambda node, given: _Pad(node.width - given[0]),
+    layers.Resize: lambda node, given: _Resize(*node.shape(given)[1:]),
     layers.Shift: lambda node, given: _Shift(),
     layers.Chain: _chain,
     layers.Sum: _branches,

@@ -73,7 +73,8 @@ class Architecture:
 
     def to_json(self) -> str:
         """Its text form, which `from_json` reads."""
-        return json.dumps({"space": self.space.name, "choices": self.choices})
+        of = getattr(self.space, "of", None)  # the network that the space is made of
+        return json.dumps({"space": self.space.name, **({"of": of} if of else {}), "choices": self.choices})
 
     @staticmethod
     def from_json(text: str, space: SearchSpace | None = None) -> Architecture:
@@ -81,22 +82,23 @@ class Architecture:
 
         Args:
             text: the text form.
-            space: where it lives; by default the space of that name among our own (a text never loads a file).
+            space: where it lives; by default the space of that name among our own (a text never loads a file). Where
+                the text says that its space is made `of` a network, where that network lives.
 
         Raises:
             UserError: if the text is not an architecture, or not one of that space.
         """
         try:
             read = json.loads(text)
-            name, choices = read["space"], read["choices"]
+            name, choices, of = read["space"], read["choices"], read.get("of")
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"not an architecture: {text[:80]!r} ({type(error).__name__}: {error})") from error
         if not isinstance(name, str) or not isinstance(choices, dict):
             raise UserError(f"not an architecture: {text[:80]!r}; it needs a space's name and choices")
-        if space is None:
-            from searchspaces.catalog import space_named
+        if space is None or (of is not None and space.name != name):
+            from searchspaces.catalog import space_named, space_of
 
-            space = space_named(name)
+            space = space_named(name) if of is None else space_of(name, of, space)
         if space.name != name:
             raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
         return space.architecture(choices)

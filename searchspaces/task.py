@@ -11,6 +11,18 @@ Shape = tuple[int, ...]
 """Channels, height and width of a feature map, or the number of features of a flat vector; without the batch."""
 
 
+def enlarged(side: int, factor: float) -> int:
+    """A side in pixels times a factor, to the nearest even number; as it is where the factor is 1.
+
+    The first stride, of 2, then divides it. Later strides need not: what is over at an edge is padded, and counted in
+    MACs. So it is with the published sizes of EfficientNet, of which most are no multiple of its 32 pixels a stride.
+
+    >>> enlarged(224, 1.15), enlarged(28, 1.05), enlarged(75, 1)
+    (258, 30, 75)
+    """
+    return side if factor == 1 else 2 * int(round(side * factor / 2, 9) + 0.5)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """Square images to be classified.
@@ -60,6 +72,10 @@ class Task:
     def shape(self) -> Shape:
         """Channels, height, width of one image."""
         return (self.channels, self.image_size, self.image_size)
+
+    def enlarged(self, factor: float) -> Task:
+        """The same task on images of `enlarged` side."""
+        return Task(enlarged(self.image_size, factor), self.channels, self.classes)
 
     def __str__(self) -> str:
         return f"{self.image_size}x{self.image_size}x{self.channels}:{self.classes}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, nearest
 from strategies.evolution import RegularizedEvolution
+from strategies.grid import Grid
 from strategies.guided import Guided
 from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
@@ -79,6 +80,7 @@ def _tpe(
 
 STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
     "evolution": RegularizedEvolution,
+    "grid": Grid,
     "guided": Guided,
     "pareto": ParetoEvolution,
     "random": RandomSearch,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import make_estimator
-from searchspaces import SPACES, Feasible, UserError, load_object, load_space, space_named
+from searchspaces import SPACES, Feasible, ScalingSpace, UserError, load_object, load_space, space_named, space_of
 from strategies import make_strategy
 
 if TYPE_CHECKING:
@@ -41,9 +41,26 @@ def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
     space = load_space(given)
     if isinstance(space, Feasible):
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
-    if space.name in SPACES and space == space_named(space.name):
+    home = space.base.architecture.space if isinstance(space, ScalingSpace) else space
+    if home.name in SPACES and home == space_named(home.name):
         return NAMED, space
     return given if isinstance(given, str) else MEMORY, space
+
+
+def space_again(kept: Mapping[str, Any], home: SearchSpace | None = None) -> SearchSpace:
+    """The space of a manifest; nothing but names and networks in text form is read from it.
+
+    Args:
+        kept: what the manifest keeps of the space.
+        home: where the network lives that the space is made of, where that is no space of ours.
+    """
+    return space_of(kept["name"], kept["of"], home) if "of" in kept else space_named(kept["name"])
+
+
+def manifest_of(space: SearchSpace, origin: str, fingerprint: str) -> dict[str, Any]:
+    """What a manifest keeps of a space."""
+    of = getattr(space, "of", None)
+    return {"name": space.name, "origin": origin, "fingerprint": fingerprint, **({"of": of} if of else {})}
 
 
 def strategy_from(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from searchspaces import COSTS, Budget, Task, UserError, nearest
+from searchspaces import COSTS, Budget, Task, UserError, load_space, nearest
 from strategies import Exhausted, Outcome, settings_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
 from studies.ledger import FILES, Ledger, Memory, check_spec, mend_journal, without_password
@@ -35,7 +35,9 @@ from studies.origins import (
     again,
     estimator_from,
     makes,
+    manifest_of,
     name_of,
+    space_again,
     space_from,
     strategy_from,
     under,
@@ -200,7 +202,7 @@ class Study:
         ours = estimator_origin == NAMED
         manifest = Manifest(
             study=place.resolve().name if place else "memory",
-            space={"name": whole.name, "origin": space_origin, "fingerprint": fingerprint(whole)},
+            space=manifest_of(whole, space_origin, fingerprint(whole)),
             task=str(task),
             budget=None if budget is None else str(getattr(feasible, "budget", budget)),
             strategy={
@@ -261,11 +263,13 @@ class Study:
         if space is None:
             if manifest.space["origin"] != NAMED:
                 raise again(manifest.space["origin"], "space", place)
-            space = str(manifest.space["name"])
+            space = space_again(manifest.space)
+        elif "of" in manifest.space and load_space(space).name != manifest.space["name"]:
+            space = space_again(manifest.space, load_space(space))
         origin, whole = space_from(space)
         task = Task.parse(manifest.task)
         feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
-        now = {"name": whole.name, "origin": origin, "fingerprint": fingerprint(whole)}
+        now = manifest_of(whole, origin, fingerprint(whole))
         manifest.refuse_changes(replace(manifest, space=now), str(place))
 
         def make_strategy_again() -> Strategy:

@@ -1,12 +1,15 @@
-"""A scaled network: its text form, its costs, and every command that takes a network."""
+"""A scaled network, the commands that take it, and the space of all sizes of a network."""
 
 from __future__ import annotations
 
 import json
+import math
 
+import numpy as np
 import pytest
 
-from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
+from searchspaces import Architecture, Factors, Scale, Scaled, ScalingSpace, Task, UserError, classic, space_named
+from searchspaces.layers import Resize
 
 B0 = classic("efficientnet_b0").architecture
 
@@ -102,3 +105,92 @@ def test_a_scaled_network_is_no_member_to_start_from(nas_cli, tmp_path):
     text = Scaled(member, Scale(width=1.4), Task()).to_json()
     answer = nas_cli("search", "--budget", "400M", "--start-from", text, "--out", str(tmp_path))
     assert (answer.code, "a scaled network is no member of mbconv" in answer.err) == (2, True)
+
+
+# The space of all sizes of a network.
+
+SIZES = space_named("scaling")
+SMALL = Task(32, 3, 10)
+
+
+def test_equal_networks_are_one_architecture_the_nearest_to_the_formula():
+    made = {}
+    for triple in SIZES.triples():
+        size = SIZES.base.larger(triple)
+        made.setdefault((size.network(), size.task), []).append(triple)
+    assert SIZES.size == len(made) == len({SIZES.member(each) for each in SIZES.triples()})
+    for alike in list(made.values())[::7]:
+        assert {SIZES.factors(SIZES.member(each)) for each in alike} == {
+            min(alike, key=lambda each: (round(abs(math.log(each.formula / 2)), 9), each))
+        }
+
+
+def test_the_formula_and_true_macs_of_efficientnets_factors_differ():
+    published = Factors(1.2, 1.1, 1.15)  # Tan & Le 2019, sec. 4.2
+    assert published in list(SIZES.triples())
+    assert published.formula == pytest.approx(1.2 * 1.21 * 1.3225)  # 1.92: within 5 % of 2
+    # all seven stages of B0, of 1, 2, 2, 3, 3, 4 and 1 blocks, get one more: B2 with 258 pixels and not 260
+    assert SIZES.base.larger(published).network() == classic("efficientnet_b2").network()
+    assert SIZES.base.larger(published).cost().macs / SIZES.base.cost().macs == pytest.approx(2.57, abs=0.01)
+    assert SIZES.factors(SIZES.member(published)) == Factors(1.25, 1.1, 1.15)  # the same network, and 2.0003
+
+
+def test_what_fits_the_band_is_what_brute_force_finds():
+    base = SIZES.base.cost().macs
+    fits = {SIZES.member(each) for each in SIZES.triples() if 1.9 <= SIZES.base.larger(each).cost().macs / base <= 2.1}
+    inside = SIZES.under(SIZES.budget, SIZES.base.task)
+    assert set(inside.enumerate()) == fits
+    assert (inside.count.low, inside.count.high, inside.exact) == (len(fits), len(fits), True)
+    rng = np.random.default_rng(0)
+    assert {inside.sample(rng) for _ in range(400)} == fits  # a given one is missed with (1 - 1/20) ** 400 = 1e-9
+    for _ in range(20):
+        taken: dict = {}
+        while (decision := inside.next_decision(taken)) is not None:
+            taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+        assert inside.architecture(taken) in fits
+
+
+def test_the_grid_begins_where_depth_width_and_resolution_grow_alike():
+    uneven = [SIZES.factors(each).unevenness for each in SIZES.enumerate()]
+    assert uneven == sorted(uneven)
+    assert SIZES.factors(next(iter(SIZES.enumerate()))) == Factors()
+
+
+def test_resolution_enlarges_the_images_of_a_proxy_too():
+    member = SIZES.member(Factors(1, 1, 1.4))
+    network = member.network(SMALL)
+    assert isinstance(network.children()[0], Resize)
+    assert network.children()[0].shape(SMALL.shape) == (3, 44, 44)  # 44.8, to the nearest even number
+    base = SIZES.base.architecture
+    assert member.cost(SMALL).macs == base.cost(Task(44, 3, 10)).macs == network.cost(SMALL.shape).macs
+    assert member.cost(SMALL) == network.cost(SMALL.shape)
+
+
+def test_a_scaling_space_travels_as_text_with_the_network_that_it_is_of(nas_cli):
+    base = Scaled(space_named("resnet").references["resnet18"], Scale(0.5, 1.0), Task(64, 3, 10))
+    space = ScalingSpace(base, target=1.5, step=0.1)
+    assert ScalingSpace.from_json(json.dumps(space.of)) == space != SIZES
+    member = space.sample(np.random.default_rng(0))
+    assert Architecture.from_json(member.to_json()) == member
+    assert Architecture.from_json(member.to_json(), base.architecture.space) == member
+    said = nas_cli("cost", member.to_json(), "--json").json()
+    assert said["macs"] == space.scaled(member).cost().macs == member.cost(base.task).macs
+    assert said["task"] == str(space.scaled(member).task)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"target": 1}, "target must be a number above 1"), ({"step": 0}, "step must be a number above 0"),
+        ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 200,000"),
+        ({"target": "two"}, "got 'two'"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_the_scaling_space_that_cannot_be_is_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        ScalingSpace(SIZES.base, **settings)
+
+
+def test_a_space_that_is_of_nothing_cannot_be_said_to_be(nas_cli):
+    text = json.dumps({**json.loads(B0.to_json()), "of": {}})
+    assert "space 'mbconv' is not made of a network" in nas_cli("cost", text).err

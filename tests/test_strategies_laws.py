@@ -17,6 +17,7 @@ from strategies import STRATEGIES, Exhausted, Outcome, Strategy, make_strategy, 
 
 TASK = Task(image_size=32, channels=3, classes=10)
 NAMES = [*STRATEGIES, "optuna:NSGAIISampler", "optuna:RandomSampler"]
+DRAWING_NOTHING = ("grid",)
 TRIALS = 40
 
 SPACE = Space(
@@ -108,10 +109,11 @@ def test_the_generator_is_the_only_randomness(feasible: Feasible, name: str, sha
     state = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
     assert search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3)[0] == first
     assert (random.getstate(), np.random.get_state()[1].tolist()) == state  # type: ignore[index]
-    assert search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3, seed=1)[0] != first
+    if name not in DRAWING_NOTHING:
+        assert search(make_strategy(name, feasible, TRIALS), TRIALS, workers=3, seed=1)[0] != first
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWING_NOTHING])
 def test_different_generators_give_different_proposals(feasible: Feasible, name: str) -> None:
     strategy = make_strategy(name, feasible, TRIALS)
     search(strategy, TRIALS)
@@ -192,7 +194,7 @@ def test_settings_are_plain_and_make_the_same_strategy_again(feasible: Feasible,
     assert all(isinstance(value, int | float | bool | str | list) for value in settings.values())
 
 
-NOT_FOR_ACCURACY_ALONE = ("random", "pareto", "optuna:RandomSampler")
+NOT_FOR_ACCURACY_ALONE = ("random", "grid", "pareto", "optuna:RandomSampler")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_FOR_ACCURACY_ALONE])
