@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -44,7 +44,8 @@ def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = Fa
     Args:
         node: the network or a piece of it.
         given: channels, height and width (or features) of one input.
-        drop_path: rate of the last `DropPath`; those before it rise linearly towards it.
+        drop_path: rate of the last `DropPath`; those before it rise linearly towards it. Joins that average drop each
+            of their inputs at that rate (FractalNet).
         auxiliary: whether its auxiliary heads are built.
 
     Returns:
@@ -58,6 +59,9 @@ def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = Fa
     paths = [each for each in module.modules() if isinstance(each, _DropPath)]
     for index, path in enumerate(paths, start=1):
         path.rate = drop_path * index / len(paths)
+    joins = [each for each in module.modules() if isinstance(each, _Mean)]
+    if drop_path and joins:
+        _JoinPaths(joins, drop_path)
     if auxiliary:
         module = _WithAuxiliaries(module)
     _initialise(module)
@@ -126,6 +130,56 @@ class _DropPath(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3f}"
+
+
+class _Mean(nn.Module):
+    """The mean of several values; while training, of those that drop-path leaves where it is asked for."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.paths: _JoinPaths | None = None
+        self.first = False  # whether the joins of the network begin with it
+
+    def forward(self, values: list[Tensor]) -> Tensor:
+        if self.paths is None or not self.training:
+            return _sum(values) / len(values)
+        shares = self.paths.sample(len(values), values[0], anew=self.first)
+        return _sum([value * share for value, share in zip(values, shares, strict=True)])
+
+
+class _JoinPaths:
+    """FractalNet's drop-path (Larsson 2017, arXiv:1605.07648, sec. 3.1): joins average only the inputs that are left.
+
+    Half of the images lose each input of a join with probability `rate`, but never all (local); the others keep one
+    column of the whole network, drawn uniformly (global). One departure: each image is sampled by itself, where the
+    paper samples for a mini-batch.
+    """
+
+    def __init__(self, joins: Sequence[_Mean], rate: float) -> None:
+        self.rate, self.columns = rate, max(join.inputs for join in joins)
+        self.column = torch.empty(0)  # (images,): what is kept globally, or -1
+        for index, join in enumerate(joins):
+            join.paths, join.first = self, index == 0
+
+    def sample(self, inputs: int, like: Tensor, anew: bool) -> Tensor:
+        """What each input counts in the mean, of each image; shape (inputs, images, 1, ...).
+
+        Args:
+            inputs: of the join, from the shallowest column on.
+            like: one of them.
+            anew: whether to draw what is kept globally.
+        """
+        images, device = like.shape[0], like.device
+        if anew:
+            drawn = torch.randint(self.columns, (images,), device=device)
+            self.column = torch.where(torch.rand(images, device=device) < 0.5, drawn, -1)
+        left = torch.rand(inputs, images, device=device) >= self.rate
+        number = torch.arange(inputs, device=device)[:, None]  # (inputs, 1)
+        left |= ~left.any(0) & (number == torch.randint(inputs, (images,), device=device))
+        chosen = (number == self.column) | (self.column >= inputs)  # a join that the column passes by: nobody reads it
+        kept = torch.where(self.column < 0, left, chosen).to(like.dtype)
+        return (kept / kept.sum(0)).view(inputs, images, *(1,) * (like.ndim - 1))
 
 
 class _Scaled(nn.Module):
@@ -253,7 +307,8 @@ class _Graph(nn.Module):
             shared = step.weights_of
             self.nodes.append(_build(step.node, shape) if shared is None else self.nodes[shared - graph.inputs])
         self.inputs = [step.inputs for step in graph.steps]
-        self.joins = [_JOINS.get(step.join) for step in graph.steps]
+        self.joins = [_Mean(len(step.inputs)) if step.join == "mean" else _JOINS.get(step.join) for step in graph.steps]
+        self.means = nn.ModuleList(join for join in self.joins if isinstance(join, _Mean))
         last = {value: index for index, inputs in enumerate(self.inputs) for value in inputs}
         self.freed = [[v for v, used in last.items() if used == index] for index in range(len(self.inputs))]
 
@@ -274,15 +329,11 @@ def _sum(values: list[Tensor]) -> Tensor:
     return total
 
 
-def _mean(values: list[Tensor]) -> Tensor:
-    return _sum(values) / len(values)
-
-
 def _concat(values: list[Tensor]) -> Tensor:
     return torch.cat(values, dim=1)
 
 
-_JOINS: Final[Mapping[str, Callable[[list[Tensor]], Tensor]]] = {"sum": _sum, "mean": _mean, "concat": _concat}
+_JOINS: Final[Mapping[str, Callable[[list[Tensor]], Tensor]]] = {"sum": _sum, "concat": _concat}
 
 
 def _conv(node: layers.Conv, given: Shape) -> nn.Module:
@@ -323,7 +374,8 @@ def _chain(node: layers.Chain, given: Shape) -> nn.Module:
 
 def _branches(node: layers.Sum | layers.Concat, given: Shape) -> nn.Module:
     node.shape(given)
-    join = _concat if isinstance(node, layers.Concat) else _mean if isinstance(node, layers.Mean) else _sum
+    averaged = _Mean(len(node.branches)) if isinstance(node, layers.Mean) else _sum
+    join = _concat if isinstance(node, layers.Concat) else averaged
     return _Branches([_build(branch, given) for branch in node.branches], join)
 
 

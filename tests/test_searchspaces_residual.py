@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from searchspaces import Task, space_named
 from searchspaces.classics.residual import fractalnet
-from searchspaces.layers import Conv, Gain, Graph, Identity, Norm, ShapeError, Step, leaves
+from searchspaces.layers import Chain, Conv, Gain, Graph, Identity, Mean, Norm, Scaled, ShapeError, Step, leaves
 from searchspaces.resnet import basic, bottleneck, res2net
 
 
@@ -64,6 +66,54 @@ def test_a_fractal_block_has_one_column_of_each_power_of_two():
     # 3 columns: 4 + 2 + 1 convolutions in each of 5 blocks, 4 of them one after the other (1605.07648, fig. 1)
     tree = fractalnet(Task(32, 3, 10))
     assert sum(isinstance(node, Conv) for node, _ in leaves(tree, (3, 32, 32))) == 5 * 7
+
+
+def fractal_of_factors() -> Graph:
+    """A fractal block of three columns that multiply by 2 (four times), 3 (twice) and 5, in place of convolutions."""
+    two, three, five = Scaled(2.0), Scaled(3.0), Scaled(5.0)
+    shallow = (Step(two, (0,)), Step(two, (1,)), Step(three, (0,)), Step(Identity(), (2, 3), "mean"))
+    deep = (Step(two, (4,)), Step(two, (5,)), Step(three, (4,)), Step(five, (0,)))
+    return Graph((*shallow, *deep, Step(Identity(), (6, 7, 8), "mean")))
+
+
+@pytest.mark.parametrize(
+    ("rate", "locally"),
+    [
+        (1e-9, {9.8333}),  # all inputs left: the mean of 14, 10.5 and 5, as 3.5 is that of 4 and 3
+        (1.0, {16, 12, 9, 5}),  # one input left, whichever, at each join
+    ],
+)
+def test_joins_drop_paths_locally_or_keep_one_column_of_the_whole_network(rate, locally):
+    # 1605.07648, sec. 3.1: half of the samples are local, half global, of columns 2**4, 3**2 and 5
+    import torch
+
+    from searchspaces.modules import build
+
+    images = torch.ones(3000, 1, 1, 1)
+    module = build(fractal_of_factors(), (1, 1, 1), drop_path=rate)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = [round(value, 4) for value in module(images).flatten().tolist()]
+    assert set(found) == {16, 9, 5} | locally
+    if rate < 1:  # each column has a sixth: 500 of 3000, sd sqrt(3000 * 1/6 * 5/6) = 20.4; the band is 6 sd
+        assert all(abs(found.count(column) - 500) < 123 for column in (16, 9, 5))
+    for whole in (module.eval(), build(fractal_of_factors(), (1, 1, 1))):
+        assert whole(images).flatten().tolist() == pytest.approx([9.8333] * 3000, abs=1e-4)
+
+
+def test_a_copy_of_a_network_drops_its_own_paths_and_branches_that_are_averaged_drop_them_too():
+    import torch
+
+    from searchspaces.modules import build
+
+    first = build(Chain(Mean(Scaled(1.0), Scaled(3.0)), Mean(Scaled(1.0), Scaled(3.0))), (1, 1, 1), drop_path=1e-9)
+    other = deepcopy(first)
+    assert set(other(torch.ones(64, 1, 1, 1)).flatten().tolist()) == {
+        1.0,
+        4.0,
+        9.0,
+    }  # a column, both joins, or the other
+    assert [join.paths.column.shape for join in first.modules() if hasattr(join, "paths")] == [(0,)] * 2
 
 
 def test_weights_shared_between_steps_count_once_and_are_one_parameter():

@@ -116,7 +116,7 @@ def ror3(task: Task, depth: int) -> Node:
 def fractalnet(task: Task, columns: int = 3) -> Node:
     """FractalNet: five fractal blocks whose columns are joined by means (Larsson 2017, arXiv:1605.07648, fig. 1).
 
-    Left out: dropping of paths at the joins, a matter of training.
+    `build(..., drop_path=0.15)` drops paths at the joins while training, as the paper does (sec. 3.1).
     """
 
     def block(width: int, dropout: float) -> Node:
@@ -150,14 +150,15 @@ def polynet(task: Task) -> Node:
     """Very Deep PolyNet: 10 2-way A, and 10 B and 5 C pairs of poly-3 and 2-way (Zhang 2017, arXiv:1611.05725).
 
     A poly-3 unit adds F, GF and HGF to its input; the first layers of F, G and H share weights but not norms. Residuals
-    are scaled from 1.0 at the first unit to 0.7 at the last. The reference code is imgclsmob's `polynet`.
+    are scaled from 1.0 at the first unit to 0.7 at the last. `build(..., drop_path=...)` drops them while training, the
+    paper's stochastic paths; the reference code, imgclsmob's `polynet`, does not.
     """
     scales = iter([1.0 - 0.3 * index / 39 for index in range(40)])
     halve = Pool("max", 3, 2, padding=0)
 
     def two_way(width: int, inside: Node) -> Node:
         factor = next(scales)
-        return Chain(Sum(Identity(), *[Chain(inside, Conv(width), Norm(), Scaled(factor))] * 2), Act())
+        return Chain(Sum(Identity(), *[Chain(inside, Conv(width), Norm(), Scaled(factor), DropPath())] * 2), Act())
 
     def poly_3(width: int, tower: Sequence[Conv]) -> Node:
         factor, steps = next(scales), list[Step]()
@@ -180,7 +181,7 @@ def polynet(task: Task) -> Node:
                 value = normed(place, conv, value)
             beside = normed(len(tower), Conv(192), given)
             residuals.append(add(Chain(Conv(width), Norm()), value, beside, join="concat"))
-        add(Act(), 0, *[add(Scaled(factor), residual) for residual in residuals])
+        add(Act(), 0, *[add(Chain(Scaled(factor), DropPath()), residual) for residual in residuals])
         return Graph(tuple(steps))
 
     def pair(width: int, tower: Sequence[Conv]) -> Node:
