@@ -49,15 +49,15 @@ class Nodes:
         self._folder = tempfile.mkdtemp(prefix="ray-")  # a socket's path must be short
 
     def head(self, *options: str) -> subprocess.Popen[bytes]:
-        """A head that runs no trials."""
+        """A head that runs no trials; another one takes the place, and the address, of the one before."""
         from ray.util import get_node_ip_address
 
-        with socket.socket() as free:
-            free.bind(("", 0))
-            port = free.getsockname()[1]
-        self.address = f"{get_node_ip_address()}:{port}"
-        place = f"--temp-dir={self._folder}/{port}"
-        return self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", place, *options)
+        if not self.address:
+            with socket.socket() as free:
+                free.bind(("", 0))
+                self.address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
+        port, place = f"--port={self.address.rpartition(':')[2]}", f"--temp-dir={self._folder}"
+        return self._start("--head", port, "--num-cpus=0", "--include-dashboard=false", place, *options)
 
     def worker(self, name: str) -> subprocess.Popen[bytes]:
         """A node for one trial at a time."""

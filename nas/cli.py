@@ -19,8 +19,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from studies import Engine, Study, Trial
+    from studies import Engine, Event, Study, Trial
     from studies.comparison import Comparison
+    from studies.trackers import Trackers
 
 INTERRUPTED: Final = 130
 MISTAKE: Final = 2
@@ -45,6 +46,7 @@ SET_HELP: Final = "A setting of the strategy or the estimator, as in estimator.e
 AGAIN_HELP: Final = "Again, where the search was begun with one of your own."
 WHAT, HOW_LONG, HOW, WHERE = "What to search", "How long", "How", "Where to keep it"
 CLUSTER: Final = "Many trials at once"
+ELSEWHERE: Final = "Follow it elsewhere"
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
@@ -78,6 +80,18 @@ GpusPerTrial = Annotated[
 TrialTimeout = Annotated[
     str | None,
     typer.Option(metavar="30m", help="Kill a trial that takes longer; it is a failed one.", rich_help_panel=CLUSTER),
+]
+Tensorboard = Annotated[
+    bool,
+    typer.Option("--tensorboard", metavar="", help="Write what TensorBoard reads, too.", rich_help_panel=ELSEWHERE),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Tell MLflow there, such as http://host:5000, too.", rich_help_panel=ELSEWHERE),
+]
+Wandb = Annotated[
+    str | None,
+    typer.Option(metavar="PROJECT", help="Tell Weights & Biases, too; needs --ray.", rich_help_panel=ELSEWHERE),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, such as runs/first.", show_default=False)]
 
@@ -169,6 +183,9 @@ def search(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     trial_timeout: TrialTimeout = None,
+    tensorboard: Tensorboard = False,
+    mlflow: Mlflow = None,
+    wandb: Wandb = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -180,6 +197,7 @@ def search(
     fits. Ctrl-C ends cleanly; the same command goes on.
     """
     from nas.api import begin, checked_name, planned, run_name
+    from nas.follow import Follow
     from nas.where import Where
     from nas.wording import parse_duration
 
@@ -187,6 +205,9 @@ def search(
     engine = where.engine()
     limit_s = parse_duration(time) if time is not None else None
     of_strategy, of_estimator = _settings(settings or [])
+    folder = out / checked_name(run_name(space, budget, data) if name is None else name)
+    follow = Follow(tensorboard, mlflow, wandb)
+    trackers = follow.trackers(folder, engine)
     study = begin(
         space,
         budget,
@@ -196,7 +217,7 @@ def search(
         strategy=strategy,
         estimator=estimator,
         seed=seed,
-        folder=out / checked_name(run_name(space, budget, data) if name is None else name),
+        folder=folder,
         pruner=pruner,
         device=device,
         start_from=start_from or (),
@@ -205,7 +226,7 @@ def search(
         strategy_settings=of_strategy,
         estimator_settings=of_estimator,
     )
-    _run(study, trials, limit_s, quiet, json, engine, where.words())
+    _run(study, trials, limit_s, quiet, json, engine, where.words() + follow.words(), trackers)
 
 
 @app.command()
@@ -227,6 +248,9 @@ def resume(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     trial_timeout: TrialTimeout = None,
+    tensorboard: Tensorboard = False,
+    mlflow: Mlflow = None,
+    wandb: Wandb = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -235,14 +259,17 @@ def resume(
     [bold]Example:[/]  nas resume runs/first --trials 100
     """
     from nas.api import open_study
+    from nas.follow import Follow
     from nas.where import Where
     from nas.wording import parse_duration
 
     where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
     engine = where.engine()
     limit_s = parse_duration(time) if time is not None else None
+    follow = Follow(tensorboard, mlflow, wandb)
     study = open_study(run, space=space, strategy=strategy, estimator=estimator, data=data, device=device)
-    _run(study, trials, limit_s, quiet, json, engine, where.words())
+    trackers = follow.trackers(Path(run), engine)
+    _run(study, trials, limit_s, quiet, json, engine, where.words() + follow.words(), trackers)
 
 
 @app.command()
@@ -607,6 +634,7 @@ def _run(
     json: bool,
     engine: Engine | None = None,
     where: str = "",
+    trackers: Trackers | None = None,
 ) -> None:
     """Say what is about to happen, let it happen on the screen, and say what came out."""
     from nas.api import go_on
@@ -621,10 +649,16 @@ def _run(
 
     best = study.best if any(trial.state == "complete" for trial in study.trials) else None
     display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet, engine)
+
+    def tell(event: Event) -> None:
+        display(event)
+        if trackers is not None:
+            trackers(event)
+
     interrupted = False
     try:
         with display:
-            go_on(study, trials, limit_s, engine, on_event=display)
+            go_on(study, trials, limit_s, engine, on_event=tell)
     except KeyboardInterrupt:
         interrupted = True  # the ledger is in order: what ended is kept, what was under way is run again
     document = study_document(study)
@@ -634,6 +668,8 @@ def _run(
         _print_json(document)
     else:
         show_result(document, console)
+    for name, why in ({} if trackers is None else trackers.lost).items():
+        _say(f"{name} was not told all: {why}", 0)
     if interrupted:
         _say(f"interrupted; go on with: {resume_command(study, trials)}{where}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)

@@ -84,6 +84,7 @@ class RayEngine:
 
     Attributes:
         now: what runs where, for those who look; replaced as things change, and None before there is anything.
+        at_end: called when no trial is left, while Ray is still there.
 
     Raises:
         UserError: a number is out of range.
@@ -112,6 +113,7 @@ class RayEngine:
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._timeout, self._retries = trial_timeout, retries
         self.now: Snapshot | None = None
+        self.at_end: Callable[[], object] = lambda: None
 
     def run(
         self,
@@ -125,7 +127,7 @@ class RayEngine:
         Raises:
             UserError: Ray is not there, or has no room for a single trial, or the estimator cannot travel.
         """
-        with _settings_of_ray(), _connected(self._address) as own:
+        with _settings_of_ray(), _connected(self._address) as own, _raylets_silent():
             import ray
 
             needs = self._needs(estimator, ray.cluster_resources())
@@ -147,6 +149,7 @@ class RayEngine:
                     self._retries,
                 )
                 _tune(desk, _trainable(work), needs, self._show)
+            self.at_end()
             desk.raise_what_happened()
 
     def _needs(self, estimator: Estimator, there: Mapping[str, float]) -> tuple[float, float]:
@@ -608,6 +611,22 @@ def _connected(address: str | None) -> Iterator[bool]:
         ray.shutdown()
         if session is not None:
             shutil.rmtree(session, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _raylets_silent() -> Iterator[None]:
+    """Keep what Ray says of dying nodes off standard output, which is a live screen or one JSON object.
+
+    No setting of Ray does; it prints that even where nothing is to be sent to the driver.
+    """
+    from ray._private import worker
+
+    before = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 def _refuse_nobody(address: str) -> None:

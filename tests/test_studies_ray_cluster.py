@@ -92,6 +92,7 @@ def test_a_node_and_then_the_driver_are_killed_and_no_trial_is_lost_or_run_twice
     assert [trial.state for trial in study.trials] == ["complete"] * TRIALS
     assert {number: study.trials[number] for number in finished} == finished
     assert len({trial.architecture for trial in study.trials}) == TRIALS
+    assert {words[0] for words in lines + again} == {"TrialStarted", "TrialReported", "TrialEnded", "trials"}  # no Ray
     alone = Known()
     for trial in study.trials:  # what each is worth does not depend on what happened around it
         context = type("Context", (), {"seed": study.seed_of(trial.number), "report": staticmethod(lambda *_: True)})

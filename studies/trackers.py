@@ -1,0 +1,192 @@
+"""What a study tells TensorBoard, MLflow and Weights & Biases, through the callbacks that Ray Tune has for them.
+
+They are told what happens in the study, wherever its trials run: a training that is run again because its worker died
+is one run there, and what was reported once is told once. A server that goes away ends its tracking, not the study.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from searchspaces import UserError
+from studies.trial import StudyEnded, TrialEnded, TrialReported, TrialStarted
+
+if TYPE_CHECKING:
+    from studies.trial import Event, Trial
+
+ANSWER_S: Final = 10.0
+"""Seconds in which a server must answer."""
+
+
+@dataclass(eq=False)
+class _Shown:
+    """A trial with what Tune's callbacks ask of one of Tune's trials."""
+
+    trial_id: str
+    name: str
+    local_path: str
+    experiment_dir_name: str
+    config: dict[str, Any]
+    checkpoint: None = None
+    evaluated_params: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluated_params = self.config
+
+    def __str__(self) -> str:
+        return self.name
+
+    def init_local_path(self) -> None:
+        """Make the folder."""
+        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+class Trackers:
+    """Call it with a study's events.
+
+    Args:
+        folder: the run folder; its name is what the study is called there.
+        tensorboard: write what TensorBoard reads into `tensorboard` in the folder.
+        mlflow: tracking URI, such as `http://host:5000` or `sqlite:///mlflow.db`.
+        wandb: project; its uploads are actors of Ray, so the trials must run on Ray, and `close` must be called before
+            Ray is left.
+
+    Attributes:
+        lost: what is no longer told, and why.
+
+    Raises:
+        UserError: what is asked for is not installed or cannot be reached.
+    """
+
+    def __init__(
+        self, folder: Path, *, tensorboard: bool = False, mlflow: str | None = None, wandb: str | None = None
+    ) -> None:
+        self.lost: dict[str, str] = {}
+        self._folder = folder.resolve()
+        self._told: dict[str, Any] = {}
+        self._shown: dict[int, _Shown] = {}
+        if tensorboard:
+            self._told["tensorboard"] = _made("tensorboard", "tensorboardX", _tensorboard)
+        if mlflow is not None:
+            _refuse_nobody(mlflow)
+            self._told["mlflow"] = _made("mlflow", "mlflow", lambda: _mlflow(mlflow, self._folder.name))
+        if wandb is not None:
+            self._told["wandb"] = _made("wandb", "wandb", lambda: _wandb(wandb, self._folder))
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        match event:
+            case TrialStarted():
+                shown = self._shown[event.trial.number] = self._show(event.trial)
+                shown.init_local_path()
+                self._tell(lambda each: each.log_trial_start(shown))
+            case TrialReported():
+                shown = self._shown[event.number]
+                result = {"accuracy": event.accuracy, "epoch": event.step, "training_iteration": event.step}
+                self._tell(lambda each: each.log_trial_result(event.step, shown, dict(result)))
+            case TrialEnded():
+                self._end(event.trial)
+            case StudyEnded():
+                self.close()
+
+    def close(self) -> None:
+        """End what is under way and wait until all is sent."""
+        while self._shown:
+            _, shown = self._shown.popitem()
+            self._tell(lambda each: each.log_trial_end(shown, failed=True))  # noqa: B023 - called at once
+        self._tell(lambda each: each.on_experiment_end(trials=[]))
+        self._told.clear()
+
+    def _show(self, trial: Trial) -> _Shown:
+        name = f"trial-{trial.number:05d}"
+        folder = self._folder / "tensorboard" / name if "tensorboard" in self._told else self._folder
+        choices = {key: _plain(value) for key, value in trial.architecture.choices.items()}
+        config = {"number": trial.number, **choices}
+        if trial.confirms is not None:
+            config["confirms"] = trial.confirms
+        unique = f"{self._folder.name}-{trial.number}-{uuid.uuid4().hex[:8]}"
+        return _Shown(unique, name, str(folder), self._folder.name, config)
+
+    def _end(self, trial: Trial) -> None:
+        """The last result has the costs, and the accuracy that counts."""
+        shown, epochs = self._shown.pop(trial.number), len(trial.reports)
+        result: dict[str, Any] = {**asdict(trial.cost), "seconds": trial.seconds or 0.0, "training_iteration": epochs}
+        if trial.accuracy is not None:
+            result |= {"accuracy": trial.accuracy, "epoch": epochs}
+        result = {name: value for name, value in result.items() if value is not None}
+        self._tell(lambda each: each.log_trial_result(epochs, shown, dict(result)))
+        self._tell(lambda each: each.log_trial_end(shown, failed=trial.state == "failed"))
+
+    def _tell(self, what: Callable[[Any], object]) -> None:
+        for name, callback in list(self._told.items()):
+            try:
+                what(callback)
+            except Exception as error:
+                del self._told[name]
+                self.lost[name] = _line(error)
+
+
+def _made(option: str, module: str, make: Callable[[], Any]) -> Any:
+    """One of Tune's callbacks, ready.
+
+    Raises:
+        UserError: something is not installed, or it does not work.
+    """
+    try:
+        __import__(module)
+        callback = make()
+        callback.setup()
+    except ImportError as error:
+        raise UserError(f"--{option} needs {module}: pip install 'nas-toolkit[{option}]' ({_line(error)})") from error
+    except Exception as error:
+        raise UserError(f"--{option} does not work: {_line(error)}") from error
+    return callback
+
+
+def _tensorboard() -> Any:
+    from ray.tune.logger import TBXLoggerCallback
+
+    return TBXLoggerCallback()
+
+
+def _mlflow(uri: str, name: str) -> Any:
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    return MLflowLoggerCallback(tracking_uri=uri, experiment_name=name)
+
+
+def _wandb(project: str, folder: Path) -> Any:
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    return WandbLoggerCallback(project=project, group=folder.name, dir=str(folder))
+
+
+def _refuse_nobody(uri: str) -> None:
+    """Fail at once where no server listens, which MLflow tries to reach for minutes.
+
+    Raises:
+        UserError: as said.
+    """
+    at = urlsplit(uri)
+    if at.scheme not in ("http", "https"):
+        return
+    try:
+        port = at.port or {"http": 80, "https": 443}[at.scheme]
+        socket.create_connection((at.hostname or "", port), timeout=ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--mlflow: nobody answers at {uri}: {_line(error)}") from error
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def _line(error: Exception) -> str:
+    """An error's first words, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()[:40])
