@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ from searchspaces import (
     load_object,
     nearest,
 )
-from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
+from searchspaces.catalog import FAMILIES
 from searchspaces.drawing import pieces
 from searchspaces.layers import (
     Auxiliary,
@@ -44,16 +44,7 @@ if TYPE_CHECKING:
     from searchspaces.layers import Node
     from searchspaces.task import Shape
 
-FAMILIES: Final[dict[str, dict[str, Callable[[], Classic]]]] = {
-    "plain": plain.NETWORKS,
-    "inception": inception.NETWORKS,
-    "residual": residual.NETWORKS,
-    "dense": dense.NETWORKS,
-    "mobile": mobile.NETWORKS,
-    "regnet": regnet.NETWORKS,
-    "wired cells": wired.NETWORKS,
-}
-"""The classics as they are listed, roughly from the oldest idea to the newest."""
+
 TRAINED: Final = "network.json"
 """The network in the folder of a trained one."""
 

@@ -35,15 +35,18 @@ SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
 }
 
 
-CLASSICS: Final[dict[str, Callable[[], Classic]]] = {
-    **mobile.NETWORKS,
-    **residual.NETWORKS,
-    **regnet.NETWORKS,
-    **plain.NETWORKS,
-    **dense.NETWORKS,
-    **inception.NETWORKS,
-    **wired.NETWORKS,
+FAMILIES: Final[dict[str, dict[str, Callable[[], Classic]]]] = {
+    "plain": plain.NETWORKS,
+    "inception": inception.NETWORKS,
+    "residual": residual.NETWORKS,
+    "dense": dense.NETWORKS,
+    "mobile": mobile.NETWORKS,
+    "regnet": regnet.NETWORKS,
+    "wired cells": wired.NETWORKS,
 }
+"""The classics as they are listed, roughly from the oldest idea to the newest."""
+
+CLASSICS: Final = {name: make for networks in FAMILIES.values() for name, make in networks.items()}
 
 
 @cache
