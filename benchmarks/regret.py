@@ -1,18 +1,23 @@
-"""How good are the strategies, trial for trial? Regret after N trials, beside pyglove's and Optuna's own, in one run.
+"""How good are the strategies, trial for trial? Regret after N trials, beside other people's searches, in one run.
 
-    python benchmarks/regret.py [--problem macro|drawn] [--seeds 50] [--trials 25 50 100 200] [--only tpe random]
+    python -m benchmarks.regret [--problem macro|fashion|drawn] [--seeds 100] [--trials 25 50 100 200] [--only tpe rl]
+                                [--peers peers/bin/python] [--results regret.jsonl] [--jobs 2]
 
 `macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at
-random) under 60M MACs. `drawn` is a second problem, so that nothing is tuned to one table: five spaces of MBConv
-stages under half of their MACs, whose accuracies are drawn at random (effects of single options and of pairs), with
-noise.
+random) under 60M MACs. `fashion` is a table that `record.py` made of short trainings, used in the same way. `drawn` has
+no training behind it and is for choosing settings: five spaces of MBConv stages under half of their MACs, whose
+accuracies are drawn at random (effects of single options and of pairs), with noise.
 
 Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
 is the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as
 `nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean. The peers
-search the plain product of options, as a person
-would set them up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the budget
-by `set_constraint`, pyglove gets a reward of 0. Peers need `pip install pyglove==0.4.5`; nothing else here does.
+search the plain product of options, as a person would set them up: what does not fit and what was tried before counts
+as a trial spent; Optuna is told of the budget by `set_constraint`, the others get a reward of 0. Numbers behind a
+peer's name are its population and tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne
+Tune and NNI an environment of their own: `peers.py` says how.
+
+Contestants take turns, seed after seed, so that whatever is done when a run is cut can be compared. What is done is
+kept in the file of results, if there is one, and not done again, as long as strategies and table are the same.
 
 How sure is a mean over 50 seeds? On `macro`, uniform draws without repetition have a regret of 0.218 ± 0.002 at N =
 200 over 4,000 runs; a single run deviates by 0.15, so that 50 of them tell it to ± 0.02.
@@ -20,16 +25,25 @@ How sure is a mean over 50 seeds? On `macro`, uniform draws without repetition h
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: processes side by side
+
 import argparse
 import functools
+import hashlib
 import json
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+# Run as a script, this folder would come first, and hold another `strategies`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
@@ -47,11 +61,14 @@ from searchspaces import (
     mbconv,
     per_block,
 )
-from strategies import Outcome, make_strategy
+from strategies import Outcome, Strategy, make_strategy
 from studies.study import CONFIRMATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT.parent / "shared" / "data" / "nas-bench-macro.json"
+TABLES = {
+    "macro": ROOT.parent / "shared" / "data" / "nas-bench-macro.json",
+    "fashion": ROOT / "benchmarks" / "fashion.json",
+}
 TASK = Task(image_size=32, channels=3, classes=10)
 
 
@@ -61,7 +78,7 @@ class Problem:
 
     Attributes:
         space: what fits.
-        observed: accuracies in [0, 1] of an architecture, one of which a trial returns.
+        observed: an accuracy in [0, 1] as a trial of what fits returns it.
         mean: true accuracy of an architecture.
         best: the largest mean of all that fits.
         digits: how many options each decision of a peer has.
@@ -79,7 +96,7 @@ class Problem:
 @functools.cache
 def macro(instance: int) -> Problem:
     """NAS-Bench-Macro under 60M MACs; there is one instance."""
-    table = json.loads(TABLE.read_text())
+    table = json.loads(TABLES["macro"].read_text())
     architecture = load_object(f"{ROOT / 'examples' / 'nas_bench_macro.py'}:architecture")
     space, key = (architecture.__globals__[name] for name in ("space", "key"))  # of the same loading of the file
     feasible = space.under(Budget.parse("60M"), TASK)
@@ -149,52 +166,83 @@ def drawn(instance: int) -> Problem:
     )
 
 
-PROBLEMS = {"macro": (macro, 1), "drawn": (drawn, 5)}  # and how many instances, over which the seeds go in turn
+@functools.cache
+def fashion(instance: int) -> Problem:
+    """The recorded trainings of `fashion_space.py`; there is one instance."""
+    table = json.loads(TABLES["fashion"].read_text())
+    key = load_object(f"{ROOT / 'benchmarks' / 'fashion_space.py'}:key")
+    space, task, budget = (key.__globals__[name] for name in ("space", "TASK", "BUDGET"))
+    feasible = space.under(budget, task)
 
-Trials = Iterator[tuple[Architecture, float]]  # what was tried, what was observed
-Contestant = Callable[[Problem, int, int], Trials]  # problem, trials, seed
+    def mean(member: Architecture) -> float:
+        return float(np.mean(table[key(member)]))
+
+    return Problem(
+        feasible,
+        lambda member, rng: float(table[key(member)][rng.integers(3)]),
+        mean,
+        max(map(mean, feasible.enumerate())),
+        tuple(len(decision.options) for decision in space.decisions),
+        lambda digits: space.architecture({d.name: d.options[i] for d, i in zip(space.decisions, digits, strict=True)}),
+    )
 
 
-def ours(name: str, problem: Problem, trials: int, seed: int, confirmed: bool = False) -> Trials:
-    """One of this package's strategies, one trial at a time; `confirmed` as `studies.Study` does it."""
+PROBLEMS = {"macro": (macro, 1), "fashion": (fashion, 1), "drawn": (drawn, 5)}
+"""And how many instances, over which the seeds go in turn."""
+
+Trials = list[tuple[Architecture, float]]  # what was tried, what was observed; 0 for what does not fit
+Peer = Callable[[Problem, int, int], Iterator[tuple[Architecture, float]]]  # problem, trials, seed
+
+
+def ours(name: str, problem: Problem, trials: int, seed: int) -> tuple[Trials, Trials]:
+    """One of this package's strategies, one trial at a time; without and with confirmation as `studies.Study` does it.
+
+    Both begin alike, so that is done once.
+    """
     strategy, noise = make_strategy(name, problem.space, trials), np.random.default_rng([seed, 1 << 20])
-    leading = trials // 25 if confirmed else 0
-    told: dict[Architecture, float] = {}
-    for number in range(trials - CONFIRMATIONS * leading):
+    leading = trials // 25
+    tried: Trials = []
+    for number in range(trials):
+        if number == trials - CONFIRMATIONS * leading:
+            confirmed = tried + confirmations(strategy, tried, leading, problem, seed)
         member = strategy.ask(np.random.default_rng([seed, number]))
         strategy.tell(member, Outcome("running"))
-        told[member] = problem.observed(member, noise)
-        strategy.tell(member, Outcome("complete", told[member]))
-        yield member, told[member]
-    believed = getattr(strategy, "believed", None)
-    members = list(told)
-    merits = believed(members) if believed else list(told.values())
-    leaders = sorted(range(len(members)), key=lambda index: -merits[index])[:leading]
-    for _ in range(CONFIRMATIONS):
-        for index in leaders:
-            yield members[index], problem.observed(members[index], noise)
+        tried.append((member, problem.observed(member, noise)))
+        strategy.tell(member, Outcome("complete", tried[-1][1]))
+    return tried, confirmed
 
 
-def optuna_tpe(multivariate: bool, problem: Problem, trials: int, seed: int) -> Trials:
+def confirmations(strategy: Strategy, tried: Trials, leading: int, problem: Problem, seed: int) -> Trials:
+    """Fresh trainings of the leaders."""
+    believed, noise = getattr(strategy, "believed", None), np.random.default_rng([seed, 1 << 21])
+    members = [member for member, _ in tried]
+    merits = believed(members) if believed else [accuracy for _, accuracy in tried]
+    leaders = [members[index] for index in sorted(range(len(members)), key=lambda index: -merits[index])[:leading]]
+    return [(member, problem.observed(member, noise)) for _ in range(CONFIRMATIONS) for member in leaders]
+
+
+def optuna_tpe(multivariate: bool, problem: Problem, trials: int, seed: int) -> Iterator[tuple[Architecture, float]]:
     """Optuna's TPE at its defaults, told by how much the budget is exceeded."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multivariate)
     study, noise = optuna.create_study(direction="maximize", sampler=sampler), np.random.default_rng([seed, 1 << 20])
-    bounds = problem.space.budget.bounds
+    bounds, task = problem.space.budget.bounds, problem.space.task
     for _ in range(trials):
         trial = study.ask()
         digits = [trial.suggest_categorical(f"digit{i}", range(n)) for i, n in enumerate(problem.digits)]
         member = problem.member(digits)
-        cost, accuracy = member.cost(TASK), problem.observed(member, noise)
+        cost, accuracy = member.cost(task), accuracy_or_0(problem, member, noise)
         for bound in bounds:
             trial.set_constraint(bound.cost, getattr(cost, bound.cost) - bound.upper)
         study.tell(trial, accuracy)
         yield member, accuracy
 
 
-def pyglove_evolution(population: int, tournament: int, problem: Problem, trials: int, seed: int) -> Trials:
+def pyglove_evolution(
+    population: int, tournament: int, problem: Problem, trials: int, seed: int
+) -> Iterator[tuple[Architecture, float]]:
     """pyglove's regularized evolution."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,85 +258,218 @@ def pyglove_evolution(population: int, tournament: int, problem: Problem, trials
     noise = np.random.default_rng([seed, 1 << 20])
     for example, feedback in pyglove.sample(hyper, search, num_examples=trials):
         member = problem.member([int(digit) for digit in example.digits])
-        accuracy = problem.observed(member, noise)
-        feedback(accuracy if member in problem.space else 0.0)
+        accuracy = accuracy_or_0(problem, member, noise)
+        feedback(accuracy)
         yield member, accuracy
 
 
+def elsewhere(
+    search: str, settings: dict[str, int], problem: Problem, trials: int, seed: int
+) -> Iterator[tuple[Architecture, float]]:
+    """A search in the peers' environment."""
+    process, noise = peers_process(os.environ[PEERS]), np.random.default_rng([seed, 1 << 20])
+    assert process.stdin
+    assert process.stdout
+    asked = {"search": search, "settings": settings, "digits": problem.digits, "trials": trials, "seed": seed}
+    process.stdin.write(json.dumps(asked) + "\n")
+    while (line := process.stdout.readline()) != "null\n":
+        if not line:
+            raise RuntimeError(f"{search} ended before its last trial: see above")
+        member = problem.member(json.loads(line))
+        accuracy = accuracy_or_0(problem, member, noise)
+        process.stdin.write(json.dumps(accuracy) + "\n")
+        yield member, accuracy
+
+
+PEERS = "NAS_BENCHMARK_PEERS"  # in the environment of the processes of a run: the peers' Python
+
+
+@functools.cache
+def peers_process(python: str) -> subprocess.Popen[str]:
+    """One for each process of ours; it ends when its input does."""
+    command = [python, str(ROOT / "benchmarks" / "peers.py")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+
+def accuracy_or_0(problem: Problem, member: Architecture, noise: np.random.Generator) -> float:
+    """What is observed of a network that may not fit the budget."""
+    return problem.observed(member, noise) if member in problem.space else 0.0
+
+
 OURS = ("random", "evolution", "tpe", "rl", "guided")
-CONTESTANTS: dict[str, Contestant] = {
-    **{name: functools.partial(ours, name) for name in OURS},
-    **{f"{name}, confirmed": functools.partial(ours, name, confirmed=True) for name in OURS},
+CONTESTANTS: dict[str, Peer | None] = {
+    **dict.fromkeys(OURS),
     "pyglove 100/10": functools.partial(pyglove_evolution, 100, 10),
     "pyglove 40/20": functools.partial(pyglove_evolution, 40, 20),
     "Optuna TPE univariate": functools.partial(optuna_tpe, False),
     "Optuna TPE multivariate": functools.partial(optuna_tpe, True),
+    "Syne Tune 100/10": functools.partial(elsewhere, "syne-tune-evolution", {}),
+    "Syne Tune 40/20": functools.partial(elsewhere, "syne-tune-evolution", {"population_size": 40, "sample_size": 20}),
+    "NNI 100/25": functools.partial(elsewhere, "nni-evolution", {}),
+    "NNI 40/20": functools.partial(elsewhere, "nni-evolution", {"population_size": 40, "sample_size": 20}),
+    "NNI RL": functools.partial(elsewhere, "nni-rl", {}),
 }
+CONFIRMED = ", confirmed"
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of one run: regret in percentage points; how many trials did not fit; how many repeated a network."""
+    """Of one run.
 
+    Attributes:
+        regret: in percentage points.
+        infeasible: trials that did not fit.
+        repeated: trials of a network that was tried before.
+        seconds: of the processor of this process, for all of a contestant's runs with this seed.
+    """
+
+    problem: str
+    contestant: str
+    trials: int
+    seed: int
     regret: float
     infeasible: int
     repeated: int
+    seconds: float = 0.0
 
 
-def score(problem_name: str, contestant: str, trials: int, seed: int) -> Score:
-    """Run a contestant once."""
+def scores(problem_name: str, contestant: str, trials: Sequence[int], seed: int) -> list[Score]:
+    """Run a contestant with one seed: a peer once, since its settings are the same for any number of trials."""
     make, instances = PROBLEMS[problem_name]
-    problem = make(seed % instances)
-    tried = list(CONTESTANTS[contestant](problem, trials, seed))
+    problem, began = make(seed % instances), time.process_time()
+    runs: list[tuple[str, int, Trials]] = []
+    peer = CONTESTANTS[contestant]
+    if peer:
+        tried = list(peer(problem, max(trials), seed))
+        runs = [(contestant, n, tried[:n]) for n in trials]
+    else:
+        for n in trials:
+            plain, confirmed = ours(contestant, problem, n, seed)
+            runs += [(contestant, n, plain), (contestant + CONFIRMED, n, confirmed)]
+    seconds = time.process_time() - began
+    return [
+        Score(problem_name, name, n, seed, *judged(problem, tried, name.endswith(CONFIRMED)), round(seconds, 2))
+        for name, n, tried in runs
+    ]
+
+
+def judged(problem: Problem, tried: Trials, confirmed: bool) -> tuple[float, int, int]:
+    """Regret of the network chosen, how many trials did not fit, how many repeated one."""
     fitting = [(member, accuracy) for member, accuracy in tried if member in problem.space]
     seen: dict[Architecture, list[float]] = {}
     for member, accuracy in fitting:
         seen.setdefault(member, []).append(accuracy)
-    if contestant.endswith("confirmed"):
+    if confirmed:
         seen = {member: several for member, several in seen.items() if len(several) > 1} or seen
         chosen = max(seen, key=lambda member: float(np.mean(seen[member])), default=None)
     else:
         chosen = max(seen, key=lambda member: max(seen[member]), default=None)
     reached = problem.mean(chosen) if chosen else 0.0
-    return Score(100 * (problem.best - reached), trials - len(fitting), trials - len({member for member, _ in tried}))
+    return 100 * (problem.best - reached), len(tried) - len(fitting), len(tried) - len({member for member, _ in tried})
+
+
+def code_and_table(problem: str) -> str:
+    """What results depend on, in short: the files of the strategies and the table."""
+    files = sorted((ROOT / "strategies").glob("*.py")) + [TABLES[problem]] * (problem in TABLES)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def kept(results: Path | None, code: str) -> list[Score]:
+    """What a file of results holds; a line that was cut off as it was written is left out."""
+    lines = results.read_text().split("\n")[:-1] if results and results.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return [Score(**row["score"]) for row in rows if row["code"] == code]
+
+
+def done(problem: str, contestant: str, trials: Sequence[int], seed: int, found: Iterable[Score]) -> bool:
+    """Whether the file holds all that a contestant has to do with this seed."""
+    names = [contestant] if CONTESTANTS[contestant] else [contestant, contestant + CONFIRMED]
+    have = {(score.problem, score.contestant, score.trials, score.seed) for score in found}
+    return all((problem, name, n, seed) in have for name in names for n in trials)
+
+
+def show(found: Sequence[Score], names: Sequence[str], trials: Sequence[int]) -> None:
+    """The table, in Markdown; the smallest regret after the largest number of trials first."""
+    regrets = {
+        (name, n): {s.seed: s.regret for s in found if (s.contestant, s.trials) == (name, n)}
+        for name in names
+        for n in trials
+    }
+    names = sorted(
+        (name for name in names if regrets[name, trials[-1]]), key=lambda name: mean(regrets[name, trials[-1]])
+    )
+    print(
+        "| contestant | seeds | "
+        + " | ".join(f"N = {n}" for n in trials)
+        + " | more than the first, 95 % | over budget | repeated |"
+    )
+    print("|---|---|" + "---|" * (len(trials) + 3))
+    for name in names:
+        last, first = regrets[name, trials[-1]], regrets[names[0], trials[-1]]
+        more = np.array([last[seed] - first[seed] for seed in last if seed in first])
+        ends = 1.96 * more.std(ddof=1) / len(more) ** 0.5 if len(more) > 1 else float("nan")
+        between = f"{more.mean() - ends:+.3f} to {more.mean() + ends:+.3f}" if name != names[0] else ""
+        of_name = [score for score in found if (score.contestant, score.trials) == (name, trials[-1])]
+        cells = [f"{mean(regrets[name, n]):.3f} ± {error(regrets[name, n]):.3f}" for n in trials]
+        cells += [
+            between,
+            f"{np.mean([s.infeasible for s in of_name]) / trials[-1]:.0%}",
+            f"{np.mean([s.repeated for s in of_name]):.0f}",
+        ]
+        print(f"| {name} | {len(last)} | " + " | ".join(cells) + " |")
+
+
+def mean(regrets: dict[int, float]) -> float:
+    return float(np.mean(list(regrets.values())))
+
+
+def error(regrets: dict[int, float]) -> float:
+    """Standard error of the mean."""
+    return float(np.std(list(regrets.values()), ddof=1) / len(regrets) ** 0.5) if len(regrets) > 1 else float("nan")
 
 
 def main() -> None:
-    """Print the table."""
+    """Run what is not done yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problem", choices=PROBLEMS, default="macro")
-    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--trials", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--first-seed", type=int, default=1000, help="settings were chosen with seeds below 1000")
-    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="CONTESTANT")
+    parser.add_argument("--peers", help="Python of the environment that Syne Tune and NNI are installed in")
+    parser.add_argument("--results", type=Path, help="a file that keeps what is done, one line each")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = parser.parse_args()
-    if given.problem == "macro" and not TABLE.exists():
-        parser.error(f"NAS-Bench-Macro is not at {TABLE}")
-    if any(name.startswith("pyglove") for name in given.only):
+    table = TABLES.get(given.problem)
+    if table and not table.exists():
+        parser.error(f"the table of {given.problem} is not at {table}")
+    names, trials = list(given.only), sorted(given.trials)
+    if any(name.startswith("pyglove") for name in names):
         try:
             import pyglove  # noqa: F401
         except ImportError:
             print("pyglove is not installed (pip install pyglove==0.4.5): left out")
-            given.only = [name for name in given.only if not name.startswith("pyglove")]
-    print(f"{given.problem}: mean regret in percentage points over {given.seeds} seeds, ± its standard error")
-    heads = "".join(f"N = {trials}".rjust(16) for trials in given.trials)
-    print(f"{'':24}{heads}   last N: infeasible  repeated  s/run")
+            names = [name for name in names if not name.startswith("pyglove")]
+    if given.peers:
+        os.environ[PEERS] = given.peers
+    elif any(name.startswith(("Syne", "NNI")) for name in names):
+        print("Syne Tune and NNI are left out: --peers says in which environment they are")
+        names = [name for name in names if not name.startswith(("Syne", "NNI"))]
+    code, seeds = code_and_table(given.problem), range(given.first_seed, given.first_seed + given.seeds)
+    found = kept(given.results, code)
+    todo = [(name, seed) for seed in seeds for name in names if not done(given.problem, name, trials, seed, found)]
     with ProcessPoolExecutor(given.jobs) as pool:
-        over = pool.map if given.jobs > 1 else map
-        for name in given.only:
-            cells: list[str] = []
-            for trials in given.trials:
-                begun = time.perf_counter()
-                run = functools.partial(score, given.problem, name, trials)
-                scores = list(over(run, range(given.first_seed, given.first_seed + given.seeds)))
-                seconds = (time.perf_counter() - begun) / given.seeds
-                regrets = np.array([each.regret for each in scores])
-                error = regrets.std(ddof=1) / len(regrets) ** 0.5 if len(regrets) > 1 else float("nan")
-                cells.append(f"{regrets.mean():.3f} ± {error:.3f}".rjust(16))
-            infeasible = np.mean([each.infeasible for each in scores]) / trials
-            repeated: Any = np.mean([each.repeated for each in scores])
-            print(f"{name:24}{''.join(cells)}   {infeasible:17.0%}  {repeated:8.1f}  {seconds:5.2f}", flush=True)
+        futures = [pool.submit(scores, given.problem, name, trials, seed) for name, seed in todo]
+        for number, future in enumerate(as_completed(futures), start=1):
+            found += future.result()
+            if given.results:
+                with given.results.open("a") as file:
+                    file.writelines(json.dumps({"code": code, "score": asdict(s)}) + "\n" for s in future.result())
+            print(f"\r{number} of {len(todo)}", end="", file=sys.stderr, flush=True)
+    print(f"{given.problem}: mean regret in percentage points, ± its standard error")
+    rows = [name for each in names for name in ([each] if CONTESTANTS[each] else [each, each + CONFIRMED])]
+    mine = [score for score in found if score.problem == given.problem and score.seed in seeds]
+    show(mine, rows, trials)
 
 
 if __name__ == "__main__":
