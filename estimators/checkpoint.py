@@ -40,18 +40,22 @@ def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     data = packed(plain, {_STATE: json.dumps(dict(state))})
     part = f"{place}.{uuid.uuid4().hex[:8]}.part"
     try:
-        if _is_local(place):
-            target, new = _local(place), _local(part)
+        if is_local(place):
+            target, new = local_path(place), local_path(part)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with new.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())  # the name must not outlive a crash of the machine that the bytes do not
-            new.replace(target)
+            try:
+                with new.open("wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())  # the name must not outlive a crash of the machine that the bytes do not
+                new.replace(target)
+            except BaseException:  # a part would keep a full disk full
+                new.unlink(missing_ok=True)
+                raise
         else:
-            files, path = _remote(place)
+            files, path = remote(place)
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            new_path = _remote(part)[1]
+            new_path = remote(part)[1]
             files.pipe_file(new_path, data)
             files.mv(new_path, path)
     except OSError as error:
@@ -68,10 +72,10 @@ def load(place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     from safetensors.torch import load as unpacked
 
     try:
-        if _is_local(place):
-            data = _local(place).read_bytes()
+        if is_local(place):
+            data = local_path(place).read_bytes()
         else:
-            files, path = _remote(place)
+            files, path = remote(place)
             data = files.cat_file(path)
     except FileNotFoundError:
         return None
@@ -94,13 +98,13 @@ def remove(place: str) -> None:
         UserError: it is there and cannot be removed.
     """
     try:
-        if _is_local(place):
-            target = _local(place)
+        if is_local(place):
+            target = local_path(place)
             left = target.parent.glob(f"{_plain(target.name)}.*.part") if target.parent.is_dir() else ()
             for each in (target, *left):
                 each.unlink(missing_ok=True)
         else:
-            files, path = _remote(place)
+            files, path = remote(place)
             for each in (path, *files.glob(f"{_plain(path)}.*.part")):
                 if files.exists(each):
                     files.rm_file(each)
@@ -199,15 +203,17 @@ def _globals(model: nn.Module) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def _is_local(place: str) -> bool:
+def is_local(place: str) -> bool:
+    """Whether it is a path of this machine's own file system."""
     return "://" not in place or place.startswith("file://")
 
 
-def _local(place: str) -> Path:
+def local_path(place: str) -> Path:
+    """The path of a place that `is_local`."""
     return Path(place.removeprefix("file://"))
 
 
-def _remote(place: str) -> tuple[Any, str]:
+def remote(place: str) -> tuple[Any, str]:
     """The file system of a URL, and the path there."""
     import fsspec
 

@@ -47,11 +47,15 @@ class TrialContext:
         seed: the only source of randomness of the estimate; at least 0.
         device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
         report: called with a step (1 after the first epoch) and the accuracy in [0, 1]; False means stop.
+        checkpoint: a path or a URL where its training state may be kept, as one file, and is found again if the trial
+            was cut; the study removes it when the trial ends. Such a trial reports again from its first step. None:
+            nowhere.
     """
 
     seed: int
     device: str = "auto"
     report: Callable[[int, float], bool] = _go_on
+    checkpoint: str | None = None
 
 
 class Pruned(Exception):  # noqa: N818 - an outcome, not an error

@@ -21,6 +21,7 @@ import numpy as np
 
 from estimators.augmentation import augmented
 from estimators.data import ImageData, stratified_split
+from estimators.epoch_checkpoints import Kept, Progress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.steps import (
     DEVICES,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from estimators.epoch_checkpoints import Training
     from searchspaces import Architecture
 
 ENOUGH_IMAGES: Final = 4000
@@ -72,6 +74,8 @@ class ShortTraining:
             result, so it is part of what the estimator is; 1 is the same in every engine, and does not stall beside
             other work.
         device: one of `DEVICES`, used where the trial's context says `auto`. Not part of what the estimator is.
+        save_after_s: a checkpoint is written after an epoch, but the last, once so many seconds were trained since the
+            one before, and at least 20 times what writing that one took. Not part of what the estimator is.
 
     Raises:
         UserError: if a setting is outside what is said here, or the device is not there.
@@ -95,6 +99,7 @@ class ShortTraining:
     cutout: float = 0.0
     threads: int = 1
     device: str = "auto"
+    save_after_s: float = 2.0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -111,7 +116,8 @@ class ShortTraining:
 
     def describe(self) -> dict[str, Any]:
         """Settings, defaults resolved, and data, as plain JSON values."""
-        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("data", "device")}
+        apart = ("data", "device", "save_after_s")
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
         train, val = self.split()
         counts = {"train_images": len(train), "val_images": len(val)}
         return {"name": "short-training", **settings, **counts, "data": self.data.describe()}
@@ -129,6 +135,10 @@ class ShortTraining:
         A step that runs out of memory is done again in two halves whose gradients are added, and so are all later ones;
         batch norm then sees half batches. Where the report after the last epoch says stop, there is nothing left to
         stop: the estimate is given all the same.
+
+        A training that was cut goes on after the epoch of its last checkpoint, and ends as if it had not been cut, to
+        the last digit on a CPU. A checkpoint of another training, or a damaged one, is as good as none; one that cannot
+        be written is noted in the details and fails nothing.
 
         Raises:
             Pruned: `context.report` said stop before the last epoch.
@@ -154,23 +164,26 @@ class ShortTraining:
         import torch
 
         start = time.perf_counter()
-        init_seed, batch_seed = np.random.SeedSequence(context.seed).generate_state(2, np.uint64).tolist()
-        torch.manual_seed(init_seed)  # weights now, dropout and drop-path later
-        generator = torch.Generator().manual_seed(batch_seed)  # order, augmentation: on the CPU, alike on all devices
-
-        model = architecture.build(self.data.task, Scale(self.width, self.depth))
-        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train, val = self.split()
         (images, labels), validation = self._tensors(train, device), self._tensors(val, device)
         scale = normalisation(images)
-        optimizer = torch.optim.SGD(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
         batch = min(self.batch, len(images))
         steps = len(images) // batch
+        whose = self._whose(architecture, context.seed) if context.checkpoint else {}
+        kept = Kept(context.checkpoint, whose, self.save_after_s)
+        training, done = kept.continued(lambda: self._begin(architecture, context.seed, device), self.epochs, batch)
+        model, optimizer, generator = training
         stepper = Stepper(model, device, batch, self.label_smoothing)
 
         curve: list[float] = []
         loss = math.nan
-        for epoch in range(self.epochs):
+        if done is not None:
+            stepper.micro, start = done.micro, start - done.seconds
+            for each in done.curve:
+                curve.append(each)
+                if not context.report(len(curve), each):
+                    raise Pruned(tuple(curve), time.perf_counter() - start)
+        for epoch in range(len(curve), self.epochs):
             model.train()
             total = torch.zeros((), device=device)
             order = torch.randperm(len(images), generator=generator).to(device)
@@ -192,8 +205,26 @@ class ShortTraining:
             curve.append(accuracy)
             if not context.report(epoch + 1, accuracy) and epoch + 1 < self.epochs:
                 raise Pruned(tuple(curve), time.perf_counter() - start)
-        details = {"device": device.type, "train_loss": loss, "batch_halved": stepper.micro < batch}
+            if epoch + 1 < self.epochs:
+                kept.keep(training, Progress(tuple(curve), stepper.micro, time.perf_counter() - start))
+        details = {"device": device.type, "train_loss": loss, "batch_halved": stepper.micro < batch, **kept.details}
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
+
+    def _begin(self, architecture: Architecture, seed: int, device: torch.device) -> Training:
+        """The model with its first weights, its optimizer, and what the order and the augmentation are drawn from."""
+        import torch
+
+        init_seed, batch_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
+        torch.manual_seed(init_seed)  # weights now, dropout and drop-path later
+        generator = torch.Generator().manual_seed(batch_seed)  # on the CPU: alike on all devices
+        model = architecture.build(self.data.task, Scale(self.width, self.depth))
+        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
+        return model, optimizer, generator
+
+    def _whose(self, architecture: Architecture, seed: int) -> dict[str, Any]:
+        """What makes a training this one and no other."""
+        return {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe()}
 
     def _tensors(self, positions: np.ndarray[Any, Any], device: torch.device) -> tuple[Tensor, Tensor]:
         """Images uint8 (N, C, H, W) and labels int64 (N,) on the device."""
@@ -221,6 +252,7 @@ def _check(settings: ShortTraining) -> None:
         ("crop", 0, 0.5, True, True),
         ("cutout", 0, 1, True, False),
         ("threads", 1, math.inf, True, False),
+        ("save_after_s", 0, math.inf, True, False),
     )
     whole = {"epochs", "batch", "image_size", "split_seed", "threads"}
     check_ranges("short-training", settings, ranges, whole, left_open={"image_size", "data_fraction"})

@@ -66,6 +66,7 @@ def search(
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
+    checkpoints: str | None = None,
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
@@ -94,6 +95,8 @@ def search(
         objectives: for the strategy pareto, such as `accuracy,macs`.
         confirm: so many leading networks are trained three more times each, as the last of the trials; the best is
             chosen on the mean.
+        checkpoints: where trials keep their training while it lasts: a folder or a URL that every node reaches, or
+            `none`; by default in the run folder.
         strategy_settings, estimator_settings: their own, by name.
         engine: where trials run; this process by default.
         on_event: called with each `Event`.
@@ -117,6 +120,7 @@ def search(
         start_from=start_from,
         objectives=objectives,
         confirm=confirm,
+        checkpoints=checkpoints,
         strategy_settings=strategy_settings,
         estimator_settings=estimator_settings,
     )
@@ -140,6 +144,7 @@ def begin(
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
+    checkpoints: str | None = None,
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -172,6 +177,7 @@ def begin(
         pruner=pruner,
         device=device,
         confirm=confirm,
+        checkpoints=checkpoints,
         strategy_settings=settings,
         estimator_settings=estimator_settings,
     )

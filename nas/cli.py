@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -92,6 +93,16 @@ Mlflow = Annotated[
 Wandb = Annotated[
     str | None,
     typer.Option(metavar="PROJECT", help="Tell Weights & Biases, too; needs --ray.", rich_help_panel=ELSEWHERE),
+]
+CheckpointsAt = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoints",
+        metavar="DIR|URL|none",
+        help="Where unfinished trainings are kept, for all nodes to reach; by default in the run folder.",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+    ),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, such as runs/first.", show_default=False)]
 
@@ -183,6 +194,7 @@ def search(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     trial_timeout: TrialTimeout = None,
+    checkpoints: CheckpointsAt = None,
     tensorboard: Tensorboard = False,
     mlflow: Mlflow = None,
     wandb: Wandb = None,
@@ -223,6 +235,7 @@ def search(
         start_from=start_from or (),
         objectives=objectives,
         confirm=confirm,
+        checkpoints=checkpoints,
         strategy_settings=of_strategy,
         estimator_settings=of_estimator,
     )
@@ -248,6 +261,7 @@ def resume(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     trial_timeout: TrialTimeout = None,
+    checkpoints: CheckpointsAt = None,
     tensorboard: Tensorboard = False,
     mlflow: Mlflow = None,
     wandb: Wandb = None,
@@ -267,9 +281,12 @@ def resume(
     engine = where.engine()
     limit_s = parse_duration(time) if time is not None else None
     follow = Follow(tensorboard, mlflow, wandb)
-    study = open_study(run, space=space, strategy=strategy, estimator=estimator, data=data, device=device)
+    study = open_study(
+        run, space=space, strategy=strategy, estimator=estimator, data=data, device=device, checkpoints=checkpoints
+    )
     trackers = follow.trackers(Path(run), engine)
-    _run(study, trials, limit_s, quiet, json, engine, where.words() + follow.words(), trackers)
+    kept = f" --checkpoints {shlex.quote(checkpoints)}" if checkpoints else ""
+    _run(study, trials, limit_s, quiet, json, engine, where.words() + kept + follow.words(), trackers)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from estimators import Diverged, Estimate, Pruned, TrialContext
+from studies.checkpoints import reachable
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -28,11 +29,13 @@ class Job:
 
     Attributes:
         seed: the only randomness of the estimate.
+        checkpoint: where its training may be kept while it lasts; None is nowhere.
     """
 
     number: int
     architecture: Architecture
     seed: int
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
             raise
 
     try:
-        estimate = estimator.estimate(job.architecture, TrialContext(job.seed, device, checked_report))
+        context = TrialContext(job.seed, device, checked_report, reachable(job.checkpoint))
+        estimate = estimator.estimate(job.architecture, context)
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))

@@ -61,6 +61,7 @@ class Manifest:
         confirm: how many leading networks are trained again at the end.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
+        checkpoints: where trials keep their training while it lasts, if not in the run folder; a run may say otherwise.
         objectives: what is made large or small.
         created: local time.
         versions: of the libraries it began with.
@@ -79,6 +80,7 @@ class Manifest:
     confirm: int
     trials: int | None
     ledger: str
+    checkpoints: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
     versions: Mapping[str, str] = field(default_factory=_versions)
@@ -120,6 +122,8 @@ class Manifest:
             )
         for each in fields(Manifest):
             allowed = _KINDS[each.name]
+            if each.name not in read and each.name in _NEWER:
+                continue
             if each.name not in read:
                 raise UserError(f"{path} is not a manifest: it has no {each.name!r}")
             if not isinstance(read[each.name], allowed) or (read[each.name] is True and bool not in allowed):
@@ -128,7 +132,7 @@ class Manifest:
             for key in keys:
                 if key not in read[name]:
                     raise UserError(f"{path} is not a manifest: {name!r} has no {key!r}")
-        return Manifest(**{each.name: read[each.name] for each in fields(Manifest)})
+        return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, whole or not at all."""
@@ -206,11 +210,13 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "confirm": (int,),
     "trials": (int, type(None)),
     "ledger": (str,),
+    "checkpoints": (str, type(None)),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
+_NEWER: Final = ("checkpoints",)  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "settings"),

@@ -69,8 +69,8 @@ class RayEngine:
     What a trial needs is by default what its estimator is: as many cores as its `threads`, and one GPU where the
     cluster has any, unless its `device` is the CPU.
 
-    Where a worker dies, the trial is run again from its start; accuracies that it reported before are not reported
-    twice, and what the study answered to them holds.
+    Where a worker dies, the trial is run again, from its last checkpoint if there is one that the next worker reaches;
+    accuracies that it reported before are not reported twice, and what the study answered to them holds.
 
     Args:
         address: None starts Ray in this machine, on loopback only, and stops it at the end, unless Ray runs in this
@@ -365,10 +365,10 @@ class _Bench:
         self.goes_on = True
         threading.Thread(target=self._work, daemon=True).start()
 
-    def begin(self, number: int, architecture: str, seed: int) -> None:
+    def begin(self, number: int, architecture: str, seed: int, checkpoint: str | None) -> None:
         """Start to estimate."""
         self.goes_on, self._waits = True, False
-        self._jobs.put(Job(number, Architecture.from_json(architecture, self._space), seed))
+        self._jobs.put(Job(number, Architecture.from_json(architecture, self._space), seed, checkpoint))
 
     def next(self) -> dict[str, Any]:
         """What happens next in the trial, in the form of Tune's results; the answer to a report is given first."""
@@ -438,7 +438,12 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
             if job is None:
                 return Searcher.FINISHED if desk.finished else None
             return {
-                "job": {"number": job.number, "architecture": job.architecture.to_json(), "seed": job.seed},
+                "job": {
+                    "number": job.number,
+                    "architecture": job.architecture.to_json(),
+                    "seed": job.seed,
+                    "checkpoint": job.checkpoint,
+                },
             }
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 
 from searchspaces import COSTS, Budget, Task, UserError, load_space, nearest
 from strategies import Exhausted, Outcome, settings_of
+from studies.checkpoints import Checkpoints, check_place, whole_place
 from studies.engine import Ending, Job, LocalEngine, failure_kind
 from studies.ledger import FILES, Ledger, Memory, check_spec, mend_journal, without_password
 from studies.lock import locked
@@ -112,11 +113,13 @@ class Study:
         ledger: Ledger | Memory,
         strategy: Callable[[], Strategy],
         estimator: Callable[[], Estimator],
+        checkpoints: Checkpoints,
     ) -> None:
         self.folder, self.manifest, self.space, self.feasible = folder, manifest, space, feasible
         self.task = Task.parse(manifest.task)
         self.budget = None if manifest.budget is None else Budget.parse(manifest.budget)
         self._ledger, self._strategy, self._estimator = ledger, strategy, estimator
+        self._checkpoints = checkpoints
         self._trials: list[Trial] = []
         self._notes: dict[int, dict[str, Any]] = {}
         self._load()
@@ -141,6 +144,7 @@ class Study:
         replicas: bool = False,
         confirm: int = 0,
         device: str = "auto",
+        checkpoints: str | None = None,
     ) -> Study:
         """Begin a study, or go on with the one that is in the folder if all settings are the same.
 
@@ -165,6 +169,8 @@ class Study:
             confirm: so many leading networks are trained three more times each with fresh seeds, as the last of the
                 `trials`; the best is then chosen on the mean of all its trainings. 0 is none.
             device: for estimators with a name; may change from run to run.
+            checkpoints: a folder or a URL of fsspec where trials keep their training while it lasts; `none` is nowhere.
+                By default in the run folder. May change from run to run.
 
         Raises:
             UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
@@ -184,6 +190,7 @@ class Study:
             )
         ledger = "memory" if place is None else ledger
         check_spec(ledger)
+        check_place(checkpoints)
         Pruning(pruner)
         space_origin, whole = space_from(space)
         feasible = under(whole, budget, task)
@@ -225,13 +232,15 @@ class Study:
             confirm=confirm,
             trials=trials,
             ledger=without_password(ledger),
+            checkpoints=None if checkpoints is None else whole_place(checkpoints),
         )
         if there is None:
             opened = _begin(place, manifest, ledger)
         else:
             there.refuse_changes(manifest, str(place))
             manifest, opened = there, Ledger.open(ledger, cast(Path, place), there.study)
-        return cls(place, manifest, whole, feasible, opened, make, lambda: found)
+        kept = Checkpoints.of(place, manifest, checkpoints)
+        return cls(place, manifest, whole, feasible, opened, make, lambda: found, kept)
 
     @classmethod
     def open(
@@ -244,6 +253,7 @@ class Study:
         data: str | None = None,
         ledger: str | None = None,
         device: str = "auto",
+        checkpoints: str | None = None,
     ) -> Study:
         """The study of a run folder, to look at or to run on.
 
@@ -253,6 +263,7 @@ class Study:
             data: where the same images lie now, if they were moved.
             ledger: the URL of the database, where it has a password.
             device: for estimators with a name.
+            checkpoints: as in `create`; by default as when the study began.
 
         Raises:
             UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
@@ -298,7 +309,8 @@ class Study:
         if "***" in spec:
             raise UserError(f"{place}: the password of its ledger is not kept; give the URL again: --ledger {spec}")
         opened = Ledger.open(spec, place, manifest.study)
-        return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again)
+        kept = Checkpoints.of(place, manifest, checkpoints)
+        return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again, kept)
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -402,6 +414,7 @@ class Study:
                 mend_journal(self.folder)
             self._load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
+            self._checkpoints.begin(trial.number for trial in self._trials if trial.state != "running")
             run = _Run(self, strategy, limit, seconds, emit)
             emit(StudyStarted(run.ends, len(run.again), limit, seconds))
             try:
@@ -472,6 +485,7 @@ class Study:
         self._trials[trial.number] = trial
 
     def _finish(self, emit: Callable[[Event], None], end: StudyEnded) -> StudyEnded:
+        self._checkpoints.end()
         if self.folder is not None:
             with _writing(self.folder):
                 write_whole(self.folder / "trials.csv", self._csv())
@@ -578,7 +592,8 @@ class _Run:
         if trial.confirms is None:
             self._pruning.started(trial.number)
         self._emit(TrialStarted(trial))
-        return Job(trial.number, trial.architecture, self._study.seed_of(trial.number))
+        place = self._study._checkpoints.place(trial.number)
+        return Job(trial.number, trial.architecture, self._study.seed_of(trial.number), place)
 
     def report(self, number: int, step: int, accuracy: float) -> bool:
         """Write a point of a learning curve; whether the trial goes on."""
@@ -604,6 +619,7 @@ class _Run:
         )
         proposed = trial.confirms is None
         self._study._end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
+        self._study._checkpoints.remove(number)
         self.ends += 1
         if proposed:
             self._strategy.tell(trial.architecture, trial.outcome)

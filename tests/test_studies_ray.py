@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_studies_checkpoints as checkpoints
 from studies_stand_ins import Known, begin, story
 from test_studies_laws import some_fail
 
@@ -431,3 +432,21 @@ def test_a_mistake_about_ray_is_one_line_before_anything_is_made(
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert message in said.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.timeout(300)  # two processes that start Ray, on a machine that may be busy
+def test_a_driver_killed_inside_a_training_goes_on_after_its_last_checkpoint(tmp_path: Path) -> None:
+    assert checkpoints.drive(tmp_path, "ray") == -signal.SIGKILL
+    assert checkpoints.drive(tmp_path, "ray") == 0
+    checkpoints.check_it_went_on(tmp_path)
+
+
+def test_a_training_whose_worker_died_goes_on_after_its_last_checkpoint(cluster: Any, tmp_path: Path) -> None:
+    found = checkpoints.study(tmp_path / "run", tmp_path / "log", tmp_path / "dies")
+    events: list[Any] = []
+    found.run(engine=one_at_a_time(), on_event=events.append)
+    found.close()
+    assert (tmp_path / "dies").exists()
+    checkpoints.check_it_went_on(tmp_path)
+    reports = [(event.number, event.step) for event in events if isinstance(event, TrialReported)]
+    assert len(reports) == len(set(reports)) == 3 * checkpoints.EPOCHS
