@@ -382,6 +382,9 @@ class _Source:
                 return self._call("nn.ChannelShuffle", _one("channels", "groups", node.groups))
             case layers.Pad():
                 return self._call("Pad", _channels(node.width - given[0], "more"))
+            case layers.Resize():
+                size = node.shape(given)[1:]
+                return self._leaf(f'nn.Upsample(size={size}, mode="bilinear", align_corners=False)')
             case layers.Shift():
                 return self._leaf("Shift()")
             case layers.Identity() | layers.DropPath():

@@ -28,6 +28,7 @@ CLASSICS = (
 
 OTHERS = (
     Chain(
+        layers.Resize(1.25),
         *(Act(kind) for kind in ACTIVATIONS),
         Conv(8, (3, 1), stride=(2, 1), bias=True, dilation=2),
         layers.Pool("avg", 2, 2, 0, ceil=True),
