@@ -383,8 +383,8 @@ class _Source:
             case layers.Pad():
                 return self._call("Pad", _channels(node.width - given[0], "more"))
             case layers.Resize():
-                size = node.shape(given)[1:]
-                return self._leaf(f'nn.Upsample(size={size}, mode="bilinear", align_corners=False)')
+                _, height, width = node.shape(given)
+                return self._leaf(f'nn.Upsample(size=({height}, {width}), mode="bilinear", align_corners=False)')
             case layers.Shift():
                 return self._leaf("Shift()")
             case layers.Identity() | layers.DropPath():
