@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from nas.api import open_study, search, space
     from nas.comparing import compare_runs
+    from nas.scaling import scale
     from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, classic
     from studies import Study
 
@@ -31,6 +32,7 @@ _HOMES: Final = {
     "classic": "searchspaces",
     "compare_runs": "nas.comparing",
     "open_study": "nas.api",
+    "scale": "nas.scaling",
     "search": "nas.api",
     "space": "nas.api",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "classic",
     "compare_runs",
     "open_study",
+    "scale",
     "search",
     "space",
 ]

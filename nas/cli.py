@@ -11,7 +11,7 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -20,7 +20,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from studies import Engine, Event, Study, Trial
+    from studies import Engine, Event, Study, StudyEnded, Trial
     from studies.comparison import Comparison
     from studies.trackers import Trackers
 
@@ -46,6 +46,7 @@ DATA_HELP: Final = (
 SET_HELP: Final = "A setting of the strategy or the estimator, as in estimator.epochs=8; may be given again."
 AGAIN_HELP: Final = "Again, where the search was begun with one of your own."
 WHAT, HOW_LONG, HOW, WHERE = "What to search", "How long", "How", "Where to keep it"
+SIZES: Final = "What sizes"
 CLUSTER: Final = "Many trials at once"
 ELSEWHERE: Final = "Follow it elsewhere"
 
@@ -390,6 +391,139 @@ def plot(
     print(path)
 
 
+@app.command("scale")
+def scale_network(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|NETWORK",
+            help="Run folder (its best), such as runs/first; a classic's name; an architecture (JSON or its file).",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        float, typer.Option(metavar="N", help="How much more compute a step of φ is to be.", rich_help_panel=SIZES)
+    ] = 2.0,
+    phi: Annotated[
+        str, typer.Option(metavar="A..B", help="Members of the family: 1..7 or 0.5,1,2.", rich_help_panel=SIZES)
+    ] = "1..7",
+    coefficients: Annotated[
+        str | None,
+        typer.Option(
+            metavar="α,β,γ",
+            help="No search: depth, width, resolution as 1.2,1.1,1.15; or published (EfficientNet-B1 to B7).",
+            show_default=False,
+            rich_help_panel=SIZES,
+        ),
+    ] = None,
+    step: Annotated[float, typer.Option(metavar="N", help="Of the grid of factors.", rich_help_panel=SIZES)] = 0.05,
+    band: Annotated[
+        str, typer.Option(metavar="5%", help="By how much true MACs may miss the target.", rich_help_panel=SIZES)
+    ] = "5%",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxWxC:N", help="Images and classes; by default the network's own.", rich_help_panel=SIZES
+        ),
+    ] = None,
+    space: SpaceAgain = None,
+    data: Annotated[str, typer.Option(metavar="DATA", help=DATA_HELP, rich_help_panel=HOW)] = "digits",
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="grid tries them all; or any of nas search.", rich_help_panel=HOW)
+    ] = "grid",
+    estimator: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="short-training, table:FILE.json or file.py:object.", rich_help_panel=HOW),
+    ] = "short-training",
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Last, train the K best three times more; 3 where it pays.", rich_help_panel=HOW
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings in all; by default all that fit.", rich_help_panel=HOW)
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="30m", help="Start no trial after this time.", rich_help_panel=HOW)
+    ] = None,
+    pruner: Annotated[
+        str, typer.Option(metavar="NAME", help="Stop hopeless trials early: asha, median or none.", rich_help_panel=HOW)
+    ] = "none",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="WHOSE.NAME=VALUE", help=SET_HELP, show_default=False, rich_help_panel=HOW),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="All randomness follows from it.", rich_help_panel=HOW)] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=HOW)] = "auto",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the run; by default made from the network's.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.", rich_help_panel=WHERE)] = Path(
+        "runs"
+    ),
+    ray: Ray = None,
+    workers: Workers = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    trial_timeout: TrialTimeout = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Scale a network into a family: find how depth, width and image size grow best.
+
+    [bold]Example:[/]  nas scale runs/first --data digits
+    [bold]Example:[/]  nas scale efficientnet_b0 --coefficients published
+
+    Factors α, β, γ are searched for among those with about twice the base's
+    true MACs; α, β, γ to the power of φ make the family. The same command
+    again goes on.
+    """
+    from nas.documents import study_document
+    from nas.scaling import begin, family_document, grid_document, made, plan, show_family, show_grid, show_plan, write
+    from nas.where import Where
+    from nas.wording import parse_duration
+    from studies.scaling import candidates
+
+    engine = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout).engine()
+    limit_s = parse_duration(time) if time is not None else None
+    planned = plan(
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
+        name=name, out=out,
+    )  # fmt: skip
+    console = _console(json)
+    found = candidates(planned.space)
+    document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
+    study, interrupted = None, False
+    family = None if planned.searches else made(planned)
+    if family is None:
+        of_strategy, of_estimator = _settings(settings or [])
+        study = begin(
+            planned, found, data, strategy=strategy, estimator=estimator, trials=trials, confirm=confirm, seed=seed,
+            pruner=pruner, device=device, strategy_settings=of_strategy, estimator_settings=of_estimator,
+        )  # fmt: skip
+        interrupted = _followed(
+            study, trials, limit_s, quiet, console, engine, lambda: show_plan(planned, found, study, console)
+        )[1]
+        document["study"] = study_document(study)
+    elif not quiet:
+        show_grid(document["grid"], console)
+    if study is not None and any(trial.state == "complete" for trial in study.trials):
+        family = made(planned, study)
+    if family is not None:
+        write(family)
+        document["family"] = family_document(family)
+    if json:
+        _print_json(document)
+    elif "family" in document:
+        show_family(document["family"], planned.folder, console)
+    if interrupted:
+        raise typer.Exit(_say("interrupted; the same command goes on", INTERRUPTED))
+
+
 @app.command()
 def compare(
     runs: Annotated[
@@ -654,8 +788,6 @@ def _run(
     trackers: Trackers | None = None,
 ) -> None:
     """Say what is about to happen, let it happen on the screen, and say what came out."""
-    from nas.api import go_on
-    from nas.display import Display, Progress
     from nas.documents import resume_command, space_document, study_document
     from nas.screens import show_preflight, show_result
 
@@ -664,23 +796,10 @@ def _run(
     def preflight() -> None:
         show_preflight(study_document(study), space_document(study.feasible, study.task), console)
 
-    best = study.best if any(trial.state == "complete" for trial in study.trials) else None
-    display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet, engine)
-
-    def tell(event: Event) -> None:
-        display(event)
-        if trackers is not None:
-            trackers(event)
-
-    interrupted = False
-    try:
-        with display:
-            go_on(study, trials, limit_s, engine, on_event=tell)
-    except KeyboardInterrupt:
-        interrupted = True  # the ledger is in order: what ended is kept, what was under way is run again
+    ended, interrupted = _followed(study, trials, limit_s, quiet, console, engine, preflight, trackers)
     document = study_document(study)
-    if display.ended is not None:
-        document["ended"] = {"kind": display.ended.kind, "reason": display.ended.reason}
+    if ended is not None:
+        document["ended"] = {"kind": ended.kind, "reason": ended.reason}
     if json:
         _print_json(document)
     else:
@@ -690,6 +809,36 @@ def _run(
     if interrupted:
         _say(f"interrupted; go on with: {resume_command(study, trials)}{where}", INTERRUPTED)
         raise typer.Exit(INTERRUPTED)
+
+
+def _followed(
+    study: Study,
+    trials: int | None,
+    limit_s: float | None,
+    quiet: bool,
+    console: Console,
+    engine: Engine | None,
+    preflight: Callable[[], None],
+    trackers: Trackers | None = None,
+) -> tuple[StudyEnded | None, bool]:
+    """Let a study happen on the screen; why it ended, and whether it was interrupted."""
+    from nas.api import go_on
+    from nas.display import Display, Progress
+
+    best = study.best if any(trial.state == "complete" for trial in study.trials) else None
+    display = Display(Progress(trials or study.manifest.trials, limit_s, best=best), console, preflight, quiet, engine)
+
+    def tell(event: Event) -> None:
+        display(event)
+        if trackers is not None:
+            trackers(event)
+
+    try:
+        with display:
+            go_on(study, trials, limit_s, engine, on_event=tell)
+    except KeyboardInterrupt:  # the ledger is in order: what ended is kept, what was under way is run again
+        return display.ended, True
+    return display.ended, False
 
 
 def _write_curves(found: Comparison, out: Path) -> Path:

@@ -254,7 +254,7 @@ def show_preflight(study: Document, space: Document, console: Console) -> None:
     if space["fits"] is not None:
         rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
         rows.append(("fits", _fits(space["fits"])))
-    rows += _how(study)
+    rows += how(study)
     ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
     if ended:
         rows.append(("goes on", f"after {ended} trials"))
@@ -274,8 +274,8 @@ def _range(space: Document, name: str) -> str:
     return f"{human(space['smallest'][name])} to {human(space['largest'][name])}"
 
 
-def _how(study: Document) -> list[tuple[str, RenderableType]]:
-    """Data, proxy, strategy and seed."""
+def how(study: Document) -> list[tuple[str, RenderableType]]:
+    """What a study trains, and in which order: data, proxy, strategy and seed."""
     rows: list[tuple[str, RenderableType]] = []
     estimator = dict(study["estimator"])
     data = estimator.pop("data", None)
@@ -345,7 +345,7 @@ def show_study(document: Document, console: Console) -> None:
     """`nas show RUN`."""
     rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
     rows.append(("space", f"{document['space']}, {document['budget'] or 'no budget'}, counted on {document['task']}"))
-    console.print(facts(*rows, *_how(document)))
+    console.print(facts(*rows, *how(document)))
     console.print()
     show_result(document, console)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from searchspaces.feasible import Feasible
 
-MOST: Final = 200_000
+MOST: Final = 50_000
 """Triples of factors in a space, at most: a step that makes more is too small."""
 
 
@@ -298,11 +298,17 @@ class ScalingSpace:
 
     def network(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Node:
         """The tree of layers: of the base scaled, on the images of a task enlarged."""
-        factors = self.factors(architecture)
-        tree = self.base.architecture.network(task.enlarged(factors.resolution), self._scale(factors, scale))
-        if factors.resolution == 1:
+        tree, _ = self.seen(architecture, task, scale)
+        resolution = self.factors(architecture).resolution
+        if resolution == 1:
             return tree
-        return Chain(Resize(factors.resolution), *(tree.children() if isinstance(tree, Chain) else [tree]))
+        return Chain(Resize(resolution), *(tree.children() if isinstance(tree, Chain) else [tree]))
+
+    def seen(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> tuple[Node, int]:
+        """The base scaled, and the side in pixels of the images that it sees: all that a network on a task is."""
+        factors = self.factors(architecture)
+        larger = task.enlarged(factors.resolution)
+        return self.base.architecture.network(larger, self._scale(factors, scale)), larger.image_size
 
     def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:
         """What it costs on one image of the task."""

@@ -182,7 +182,7 @@ def test_a_scaling_space_travels_as_text_with_the_network_that_it_is_of(nas_cli)
     ("settings", "said"),
     [
         ({"target": 1}, "target must be a number above 1"), ({"step": 0}, "step must be a number above 0"),
-        ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 200,000"),
+        ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 50,000"),
         ({"target": "two"}, "got 'two'"),
     ],
 )  # fmt: skip

@@ -175,7 +175,7 @@ def _shufflenet(name: str, width: float, stem: int) -> Thunk:
     return make
 
 
-_B_SCALED: Final = (
+B_SCALED: Final = (
     (1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300),
     (1.4, 1.8, 380), (1.6, 2.2, 456), (1.8, 2.6, 528), (2.0, 3.1, 600),
 )  # fmt: skip
@@ -219,7 +219,7 @@ NETWORKS: Final[dict[str, Thunk]] = {
         f"efficientnet_b{n}": _member(
             mbconv_space, f"efficientnet_b{n}", _B, size, Scale(width, depth), "efficientnet_b0"
         )
-        for n, (width, depth, size) in enumerate(_B_SCALED)
+        for n, (width, depth, size) in enumerate(B_SCALED)
     },
     **{
         f"efficientnetv2_{n}": _member(

@@ -1,0 +1,568 @@
+"""`nas scale`: from one network to a family of sizes, by factors that a study finds or that a person gives."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.panel import Panel
+from rich.text import Text
+
+from nas.api import checked_name, go_on
+from nas.documents import study_document
+from nas.networks import named, title
+from nas.screens import FAINT, facts, how, table
+from nas.wording import MACS_NOTE, human, percent
+from searchspaces import (
+    CLASSICS,
+    Architecture,
+    Classic,
+    Factors,
+    Scale,
+    Scaled,
+    ScalingSpace,
+    Task,
+    UserError,
+    classic,
+    load_space,
+    nearest,
+)
+from studies.manifest import Manifest, write_whole
+from studies.scaling import (
+    DIMENSIONS,
+    PUBLISHED,
+    Candidates,
+    Member,
+    candidates,
+    curves,
+    family,
+    published_family,
+    refuse_nothing,
+    told_apart,
+)
+from studies.study import CONFIRMATIONS, Study
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from estimators import Estimator
+    from nas.documents import Document
+    from searchspaces import SearchSpace
+    from strategies import Strategy
+    from studies import Engine, Event
+
+WHOLE_PROXY: Final = {"width": 1.0, "depth": 1.0}
+"""A proxy that shrinks candidates would round most of their differences away, so by default it trains them whole."""
+CONFIRMED: Final = 3
+"""Leading candidates that are trained again, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be scaled, and how.
+
+    Attributes:
+        name: what a person typed for the base.
+        space: the base and all sizes of it.
+        phis: of the family, the base aside.
+        folder: where all of it is kept.
+        factors: given by a person; None where they are to be found, or are EfficientNet's as published.
+        published: whether they are.
+    """
+
+    name: str
+    space: ScalingSpace
+    phis: tuple[float, ...]
+    folder: Path
+    factors: Factors | None = None
+    published: bool = False
+
+    @property
+    def searches(self) -> bool:
+        """Whether a study finds the factors."""
+        return self.factors is None and not self.published
+
+
+@dataclass(frozen=True)
+class Family:
+    """What came of it.
+
+    Attributes:
+        plan: as it was.
+        members: the base, then one for each φ.
+        alone: by dimension, the base scaled in that alone to the MACs of each member.
+        study: that found the factors; None where they were given.
+    """
+
+    plan: Plan
+    members: tuple[Member, ...]
+    alone: Mapping[str, tuple[Member, ...]]
+    study: Study | None = None
+
+
+def plan(
+    what: str | Architecture | Classic | Scaled,
+    *,
+    target: float = 2.0,
+    phi: str | Iterable[float] = "1..7",
+    step: float = 0.05,
+    band: str | float = "5%",
+    coefficients: str | Factors | None = None,
+    task: str | Task | None = None,
+    space: str | SearchSpace | None = None,
+    name: str | None = None,
+    out: str | Path = "runs",
+) -> Plan:
+    """What `scale` is to do. Arguments as there.
+
+    Raises:
+        UserError: an argument is wrong, or the network cannot be scaled.
+    """
+    said = what if isinstance(what, str) else getattr(what, "name", "architecture")
+    home = load_space(space) if isinstance(space, str) else space
+    base = _base(what, home, Task.parse(task) if isinstance(task, str) else task)
+    phis = _phis(phi) if isinstance(phi, str) else tuple(phi)
+    sizes = ScalingSpace(base, target, step, _share(band) if isinstance(band, str) else band)
+    published = coefficients == "published"
+    factors = _factors(coefficients) if isinstance(coefficients, str) and not published else coefficients
+    assert not isinstance(factors, str) or published
+    if name is None:
+        given = "" if coefficients is None else f"-{coefficients}"
+        stem = "architecture" if said.lstrip().startswith("{") else Path(said).resolve().name.removesuffix(".json")
+        name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{given}").strip("-")
+    folder = Path(out) / checked_name(name)
+    return Plan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
+
+
+def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
+    """The network of a text or an object, and the images that it is for."""
+    found = named(what, home) if isinstance(what, str) else what
+    if isinstance(found, Classic):
+        if found.architecture is None:
+            able = [name for name in CLASSICS if classic(name).architecture is not None]
+            raise UserError(
+                f"{found.name} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
+                f"layers are depth and which width; one that can{nearest(found.name, able)}"
+            )
+        return Scaled(found.architecture, Scale(), task or found.task)
+    if isinstance(found, Architecture):
+        return Scaled(found, Scale(), task or Task())
+    if isinstance(found, Scaled):
+        return replace(found, task=task or found.task)
+    raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
+
+
+def _phis(text: str) -> tuple[float, ...]:
+    """Read `1..7`, `3` or `0.5,1,2`."""
+    whole = re.fullmatch(r"\s*(\d+)\s*\.\.\s*(\d+)\s*", text)
+    if whole:
+        found: tuple[float, ...] = tuple(range(int(whole[1]), int(whole[2]) + 1))
+    else:
+        try:
+            found = tuple(float(each) for each in text.split(","))
+        except ValueError as error:
+            raise UserError(f"phi: {text!r} does not look like '1..7' or '0.5,1,2'") from error
+    if not found or not all(0 < each <= 20 for each in found) or sorted(set(found)) != list(found):
+        raise UserError(f"phi: {text!r} must go up, above 0 and at most 20, as in '1..7'")
+    return tuple(int(each) if each == int(each) else each for each in found)
+
+
+def _share(text: str) -> float:
+    """Read `5%` or `0.05`."""
+    number = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
+    if not number:
+        raise UserError(f"band: {text!r} does not look like '5%'")
+    return float(number[1]) / (100 if number[2] else 1)
+
+
+def _factors(text: str) -> Factors:
+    """Read `1.2,1.1,1.15`: depth, width, resolution."""
+    try:
+        depth, width, resolution = (float(each) for each in text.split(","))
+    except ValueError as error:
+        raise UserError(
+            f"coefficients: {text!r} does not look like '1.2,1.1,1.15' (depth, width, resolution) or 'published'"
+        ) from error
+    if not all(1 <= each <= 10 for each in (depth, width, resolution)) or max(depth, width, resolution) == 1:
+        raise UserError(f"coefficients: {text!r}: each must be from 1 to 10, and one of them above 1")
+    return Factors(depth, width, resolution)
+
+
+def begin(
+    plan: Plan,
+    found: Candidates,
+    data: str = "digits",
+    *,
+    strategy: str | Strategy | Callable[..., Strategy] = "grid",
+    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
+    trials: int | None = None,
+    confirm: int | None = None,
+    seed: int = 0,
+    pruner: str = "none",
+    device: str = "auto",
+    strategy_settings: Mapping[str, Any] | None = None,
+    estimator_settings: Mapping[str, Any] | None = None,
+) -> Study:
+    """The study that finds the factors, begun or found in its folder, not yet run. Arguments as in `scale`.
+
+    Raises:
+        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+    """
+    refuse_nothing(plan.space)
+    settings = dict(estimator_settings or {})
+    if estimator == "short-training" and not Manifest.is_in(plan.folder):
+        settings = {**WHOLE_PROXY, **settings}
+    proposals = len(found.networks)
+    if confirm is None:
+        confirm = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
+        confirm = min(confirm, proposals // CONFIRMATIONS)
+    return Study.create(
+        plan.folder,
+        plan.space,
+        plan.space.base.task,
+        plan.space.budget,
+        strategy,
+        estimator,
+        seed,
+        trials=trials or proposals + CONFIRMATIONS * confirm,
+        data=data,
+        pruner=pruner,
+        confirm=confirm,
+        device=device,
+        strategy_settings=strategy_settings,
+        estimator_settings=settings,
+    )
+
+
+def made(plan: Plan, study: Study | None = None) -> Family:
+    """The family: by the best factors of a study, or by those of the plan."""
+    base = plan.space.base
+    if plan.published:
+        members = published_family(base, plan.phis)
+    else:
+        factors = plan.factors if study is None else plan.space.factors(study.best.architecture)
+        assert factors is not None
+        members = family(base, factors, plan.phis)
+    alone = {dimension: tuple(several) for dimension, several in curves(members)}
+    return Family(plan, tuple(members), alone, study)
+
+
+def scale(
+    what: str | Architecture | Classic | Scaled,
+    data: str = "digits",
+    *,
+    target: float = 2.0,
+    phi: str | Iterable[float] = "1..7",
+    step: float = 0.05,
+    band: str | float = "5%",
+    coefficients: str | Factors | None = None,
+    task: str | Task | None = None,
+    space: str | SearchSpace | None = None,
+    name: str | None = None,
+    out: str | Path = "runs",
+    engine: Engine | None = None,
+    limit_s: float | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    **search: Any,
+) -> Family:
+    """Find how a network is best made larger, and make the family.
+
+    The same call again goes on where it stopped.
+
+    Args:
+        what: a run folder (its best), a classic of one of our spaces, a network's text form or its file.
+        data: images to train candidates on.
+        target: how much more compute α·β²·γ² is to be.
+        phi: members of the family, as `1..7` or `0.5,1,2`.
+        step: of the grid of factors.
+        band: by how much true MACs may differ from `target` times the base's, such as `5%`.
+        coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
+            authors of EfficientNet state for each of B1 to B7.
+        task: the deployment task; by default the network's own.
+        space: where the network lives, where that is no space of ours.
+        name, out: of the run folder.
+        engine, limit_s, on_event: as in `nas.search`.
+        search: `strategy`, `estimator`, `trials`, `confirm`, `seed`, `pruner`, `device`, `strategy_settings` and
+            `estimator_settings`, as in `nas.search`; by default the grid, and candidates trained whole.
+
+    Raises:
+        UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
+    """
+    planned = plan(
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
+        name=name, out=out,
+    )  # fmt: skip
+    study = None
+    if planned.searches:
+        study = begin(planned, candidates(planned.space), data, **search)
+        go_on(study, None, limit_s, engine, on_event)
+    found = made(planned, study)
+    write(found)
+    return found
+
+
+def write(found: Family) -> None:
+    """Write `family.json`, one file for each member, and the plot, into the folder.
+
+    Raises:
+        UserError: the folder cannot be written, or is that of another study.
+    """
+    from studies.family_plot import family_html
+
+    folder = found.plan.folder
+    if found.study is None and Manifest.is_in(folder):
+        raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
+    document = family_document(found)
+    try:
+        (folder / "family").mkdir(parents=True, exist_ok=True)
+        for each, one in zip(found.members, document["members"], strict=True):
+            text = {**each.document(), **{key: one[key] for key in ("accuracy", "standard_error") if key in one}}
+            write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
+        write_whole(folder / "family.json", json.dumps(document, indent=2) + "\n")
+        write_whole(folder / "family.html", family_html(document))
+    except OSError as error:
+        raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
+
+
+# What there is to say.
+
+
+def grid_document(plan: Plan, found: Candidates) -> Document:
+    """What of the grid satisfies the constraint, before anything is trained."""
+    space, base = plan.space, plan.space.base.cost()
+    published = space.base.larger(PUBLISHED)
+    return {
+        "base": {"name": plan.name, "task": str(space.base.task), **asdict(base)},
+        "target": space.target,
+        "step": space.step,
+        "band": space.band,
+        "budget": str(space.budget),
+        "options": {decision.name: list(decision.options) for decision in space.decisions},
+        "triples": found.triples,
+        "formula": [asdict(each) for each in found.formula],
+        "true": found.true,
+        "both": found.both,
+        "candidates": [_candidate(space, each, base.macs) for each in found.networks],
+        "published": {
+            **asdict(PUBLISHED),
+            "formula": PUBLISHED.formula,
+            "ratio": published.cost().macs / base.macs,
+            "place": found.formula.index(PUBLISHED) + 1 if PUBLISHED in found.formula else None,
+        },
+    }
+
+
+def _candidate(space: ScalingSpace, architecture: Architecture, macs: int) -> Document:
+    factors, network = space.factors(architecture), space.scaled(architecture)
+    cost = network.cost()
+    return {
+        **asdict(factors),
+        "formula": factors.formula,
+        "ratio": cost.macs / macs,
+        "image_size": network.task.image_size,
+        **asdict(cost),
+    }
+
+
+def family_document(found: Family) -> Document:
+    """The family as it lies in `family.json`."""
+    plan, study = found.plan, found.study
+    base = found.members[0].cost.macs
+    first = plan.factors if study is None else plan.space.factors(study.best.architecture)
+    how = "published" if plan.published else "given" if study is None else "searched"
+    document: Document = {
+        "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
+        "target": plan.space.target,
+        "coefficients": {"how": how, **({} if first is None else {**asdict(first), "formula": first.formula})},
+        "members": [_row(each, before, plan.folder) for each, before in _with_before(found.members)],
+        "alone": {
+            dimension: [
+                {"phi": each.phi, "factor": getattr(each.factors, dimension), "macs_ratio": each.cost.macs / base,
+                 "task": str(each.network.task), **asdict(each.cost)} for each in several
+            ] for dimension, several in found.alone.items()
+        },
+    }  # fmt: skip
+    if plan.published:
+        powers = family(plan.space.base, PUBLISHED, plan.phis)
+        document["powers"] = [_row(each, before, None) for each, before in _with_before(powers)]
+    if study is not None:
+        document["trained"] = _trained(plan.space, study)
+        best = document["trained"][0]
+        for one in document["members"]:
+            if one["phi"] == 1:
+                one |= {key: best[key] for key in ("accuracy", "standard_error", "trainings")}
+    return document
+
+
+def _with_before(members: Iterable[Member]) -> Iterable[tuple[Member, Member | None]]:
+    several = list(members)
+    return zip(several, [None, *several[:-1]], strict=True)
+
+
+def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
+    """A member, and how much more it computes than the one before."""
+    return {
+        "phi": each.phi,
+        **asdict(each.factors),
+        "formula": each.factors.formula,
+        "task": str(each.network.task),
+        "image_size": each.network.task.image_size,
+        **asdict(each.cost),
+        "ratio": None if before is None else each.cost.macs / before.cost.macs,
+        **({} if folder is None else {"file": str(folder / "family" / f"phi{each.phi:g}.json")}),
+    }
+
+
+def _trained(space: ScalingSpace, study: Study) -> list[Document]:
+    """The candidates that were trained: first the chosen one, then by accuracy; confirmed ones by their mean."""
+    confirmed = {each.trial.number: each for each in study.confirmed}
+    complete = [each for each in study.trials if each.state == "complete" and each.confirms is None]
+    rows = []
+    for trial in complete:
+        again = confirmed.get(trial.number)
+        rows.append(
+            {
+                "trial": trial.number,
+                **_candidate(space, trial.architecture, space.base.cost().macs),
+                "accuracy": again.mean if again else trial.accuracy,
+                "standard_error": again.standard_error if again and len(again.accuracies) > 1 else None,
+                "trainings": len(again.accuracies) if again else 1,
+            }
+        )
+    best = study.best.number
+    return sorted(rows, key=lambda row: (row["trial"] != best, -row["accuracy"], row["trial"]))
+
+
+# What it looks like.
+
+
+def show_grid(document: Document, console: Console) -> None:
+    """What of the grid satisfies the constraint, and what is to be trained."""
+    base, options, published = document["base"], document["options"], document["published"]
+    ends = ", ".join(f"{_WORDS[name]} {several[0]:g} to {several[-1]:g}" for name, several in options.items())
+    band = f"{100 * document['band']:g} %"
+    place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
+    rows: list[tuple[str, RenderableType]] = [
+        ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
+        ("grid", f"{ends}, in steps of {document['step']:g}: {document['triples']:,} triples"),
+        ("formula", f"{len(document['formula'])} have α·β²·γ² within {band} of {document['target']:g}"),
+        (
+            "true MACs",
+            f"{document['true']} have {document['target']:g} times the base's MACs within {band}: "
+            f"{len(document['candidates'])} different networks. {document['both']} triples satisfy both",
+        ),
+        (
+            "rounding",
+            "depths up, widths to multiples of 8, image sizes to even numbers; of factors that make the same network "
+            "the nearest to the formula stand for it",
+        ),
+        (
+            "EfficientNet's",
+            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; truly it is "
+            f"{published['ratio']:.2f} times this base",
+        ),
+    ]
+    console.print(facts(*rows))
+    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "pixels>", "MACs>", "parameters>")
+    made.title = "Candidates, those first whose depth, width and resolution grow alike"
+    for one in document["candidates"]:
+        made.add_row(*_factors_of(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
+                     human(one["macs"]), human(one["params"]))  # fmt: skip
+    console.print(made)
+
+
+_WORDS: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
+
+
+def _factors_of(one: Document) -> list[str]:
+    return [f"{one[name]:.4g}" for name in DIMENSIONS]
+
+
+def show_plan(plan: Plan, found: Candidates, study: Study, console: Console) -> None:
+    """What is about to happen, before anything is trained."""
+    show_grid(grid_document(plan, found), console)
+    rows = how(study_document(study))
+    apart = told_apart(plan.space, found.networks, study.manifest.estimator["describe"])
+    if apart is not None:
+        said = f"of the {len(found.networks)} candidates, {apart} differ as the proxy trains them"
+        rows.append(("tells apart", Text(said, style="" if apart == len(found.networks) else "bold yellow")))
+    ended = sum(trial.rank is not None for trial in study.trials)
+    if ended:
+        rows.append(("goes on", f"after {ended} trials"))
+    heading = Text(f"nas scale: {study.folder}", style="bold")
+    console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
+    console.print(Text(MACS_NOTE, style=FAINT))
+    console.print()
+
+
+def show_family(document: Document, folder: Path, console: Console) -> None:
+    """The factors, the family, and what to do with it."""
+    if "trained" in document:
+        console.print(_ranking(document["trained"]))
+    console.print(_members(document["members"], "The family"))
+    if "powers" in document:
+        console.print(_members(document["powers"], "Instead, the powers of (1.2, 1.1, 1.15)"))
+    console.print(_alone(document["alone"]))
+    coefficients = document["coefficients"]
+    rows: list[tuple[str, RenderableType]] = []
+    if coefficients["how"] == "published":
+        rows.append(
+            ("factors", "as the authors' code states them for B1 to B7 (tensorflow/tpu, efficientnet_builder.py); they "
+                        "are near, and not, the powers of (1.2, 1.1, 1.15) of the paper's section 4.2")
+        )  # fmt: skip
+    else:
+        said = ", ".join(f"{_WORDS[name]} {coefficients[name]:g}" for name in DIMENSIONS)
+        rows.append(("factors", f"{said}: {coefficients['formula']:.3f} by the formula"))
+    rows += [
+        ("family", Text(str(folder / "family.json"))),
+        ("plot", Text(str(folder / "family.html"))),
+        ("next", Text(f"nas cost {shlex.quote(document['members'][-1]['file'])}")),
+    ]
+    console.print(facts(*rows))
+
+
+def _ranking(trained: list[Document]) -> Any:
+    made = table("trial>", "accuracy>", "std. error>", "depth α>", "width β>", "image γ>", "true>", "parameters>")
+    made.title = f"The best of {len(trained)} candidates, as the proxy tells them"
+    for index, one in enumerate(trained[:8]):
+        error = one["standard_error"]
+        made.add_row(
+            str(one["trial"]), percent(one["accuracy"]), f"± {percent(error)}" if error is not None else "-",
+            *_factors_of(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else "bold green",
+        )  # fmt: skip
+    return made
+
+
+def _members(members: list[Document], said: str) -> Any:
+    known = any("accuracy" in one for one in members)
+    made = table("φ>", "depth x>", "width x>", "image x>", "pixels>", "MACs>", "to the one before>", "formula>",
+                 "parameters>", *(["accuracy>"] if known else []), title=said)  # fmt: skip
+    before = None
+    for one in members:
+        formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
+        made.add_row(
+            f"{one['phi']:g}", *_factors_of(one), str(one["image_size"]), f"{one['macs']:,}",
+            "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
+            *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
+        )  # fmt: skip
+        before = one
+    return made
+
+
+def _alone(alone: Mapping[str, list[Document]]) -> Any:
+    columns = [f"{_WORDS[name]} x>" for name in alone], [f"parameters by {_WORDS[name]}>" for name in alone]
+    made = table("φ>", *columns[0], *columns[1], title="As many MACs by one of the three alone")
+    phis = max((several for several in alone.values()), key=len)[1:]
+    for index, one in enumerate(phis, start=1):
+        cells = [several[index] if index < len(several) else None for several in alone.values()]
+        made.add_row(
+            f"{one['phi']:g}",
+            *("-" if cell is None else f"{cell['factor']:.3g}" for cell in cells),
+            *("-" if cell is None else human(cell["params"]) for cell in cells),
+        )
+    return made

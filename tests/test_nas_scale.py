@@ -1,0 +1,236 @@
+"""`nas scale`: the grid, the study that finds the factors, the family and its files, mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named
+from studies.scaling import PUBLISHED, alone, candidates, curves, family, told_apart
+
+GOLDEN = Path(__file__).parent / "golden" / "mobile.csv"
+SIZES = {1: 240, 2: 260, 3: 300, 4: 380, 5: 456, 6: 528, 7: 600}  # tensorflow/tpu, efficientnet_builder.py
+
+# Depth is worth most, then resolution; seeds matter a little.
+PREFERS_DEPTH = """
+import time
+from estimators import Estimate
+
+class Estimator:
+    def describe(self):
+        return {"name": "prefers-depth"}
+
+    def estimate(self, architecture, context):
+        time.sleep(SECONDS)
+        depth, width, resolution = (architecture.choices[name] for name in ("depth", "width", "resolution"))
+        accuracy = 0.5 + 0.1 * (depth - 1) + 0.02 * (resolution - 1) + context.seed % 7 / 10_000
+        context.report(1, accuracy)
+        return Estimate(accuracy, 0.0, (accuracy,))
+
+estimator = Estimator()
+"""
+
+BASE = space_named("resnet-cifar").references["resnet32"]
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A scaling study of ResNet-32 that trains nothing."""
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    (tmp_path / "base.json").write_text(Scaled(BASE, Scale(), Task(32, 3, 10)).to_json())
+    estimator = ["--estimator", f"{tmp_path / 'prefers.py'}:estimator", "--phi", "1..3"]
+    return ["scale", str(tmp_path / "base.json"), *estimator, "--out", str(tmp_path / "runs")]
+
+
+def test_published_coefficients_give_efficientnet_b0_to_b7_exactly(nas_cli, tmp_path):
+    said = nas_cli("scale", "efficientnet_b0", "--coefficients", "published", "--out", str(tmp_path), "--json")
+    members = said.json()["family"]["members"]
+    published = {
+        (row["name"], int(row["image_size"])): tuple(int(row[cost]) for cost in ("params", "macs", "activations"))
+        for row in csv.DictReader(GOLDEN.read_text().splitlines())
+        if row["name"].startswith("efficientnet_b")
+    }
+    for phi, one in enumerate(members):
+        size = SIZES.get(phi, 224)
+        assert one["image_size"] == size
+        assert (one["params"], one["macs"], one["activations"]) == published[f"efficientnet_b{phi}", size]
+    assert len(members) == 8
+    for phi in (0, 3, 7):
+        file = tmp_path / "scale-efficientnet_b0-published" / "family" / f"phi{phi}.json"
+        assert nas_cli("cost", str(file), "--json").json()["macs"] == members[phi]["macs"]
+
+
+def test_the_screen_tells_the_formula_from_the_truth(nas_cli, tmp_path):
+    said = nas_cli("scale", "efficientnet_b0", "--coefficients", "published", "--out", str(tmp_path))
+    flat = " ".join(said.out.split())
+    for text in (
+        "109 have α·β²·γ² within 5 % of 2", "45 have 2 times the base's MACs within 5 %: 20 different networks",
+        "(1.2, 1.1, 1.15) is 1.92 by the formula, number 6", "truly it is 2.57 times this base", "66,347,960",
+        "Instead, the powers of (1.2, 1.1, 1.15)",
+    ):  # fmt: skip
+        assert text in flat
+    grid = nas_cli("scale", "efficientnet_b0", "--coefficients", "published", "--out", str(tmp_path), "--json").json()
+    listed = [Factors(**one) for one in grid["grid"]["formula"]]
+    assert listed.index(PUBLISHED) == 5
+    assert all(abs(each.formula / 2 - 1) <= 0.05 for each in listed)
+
+
+def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):
+    said = nas_cli(
+        "scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "0.5,1,2", "--out", str(tmp_path),
+        "--json", "--name", "b",
+    ).json()["family"]  # fmt: skip
+    assert [one["phi"] for one in said["members"]] == [0, 0.5, 1, 2]
+    assert said["members"][3]["depth"] == pytest.approx(1.44)
+    assert said["members"][3]["image_size"] == 296  # 224 * 1.15**2 = 296.24
+    assert (tmp_path / "b" / "family" / "phi0.5.json").exists()
+    base = Scaled(classic("efficientnet_b0").architecture, Scale(), Task())
+    assert [each.cost.macs for each in family(base, PUBLISHED, (0.5, 1, 2))] == [one["macs"] for one in said["members"]]
+
+
+def test_a_study_finds_the_factors_and_every_candidate_is_within_the_band(nas_cli, words, tmp_path):
+    document = nas_cli(*words, "--json", "--quiet").json()
+    grid, found = document["grid"], document["family"]
+    offered = grid["candidates"]
+    assert len(offered) >= 9
+    assert all(0.95 <= one["ratio"] / 2 <= 1.05 for one in offered)
+    assert document["study"]["confirmations"] == 9
+    assert sum(document["study"]["trials"].values()) == len(offered) + 9
+    trained = {(one["depth"], one["width"], one["resolution"]) for one in found["trained"]}
+    assert trained == {(one["depth"], one["width"], one["resolution"]) for one in offered}
+    deepest = max(offered, key=lambda one: (one["depth"], one["resolution"]))
+    assert found["coefficients"]["depth"] == deepest["depth"]
+    first = found["members"][1]
+    assert first["trainings"] == 4
+    assert first["accuracy"] == pytest.approx(0.5 + 0.1 * (deepest["depth"] - 1), abs=0.02)
+    assert first["macs"] == next(one["macs"] for one in offered if one["depth"] == deepest["depth"])
+
+
+def test_the_files_of_a_family_are_networks_and_a_page_that_needs_no_network(nas_cli, words, tmp_path):
+    found = nas_cli(*words, "--json", "--quiet").json()["family"]
+    run = tmp_path / "runs" / "scale-base"
+    assert json.loads((run / "family.json").read_text()) == found
+    for one in found["members"]:
+        said = nas_cli("cost", one["file"], "--json").json()
+        assert (said["macs"], said["params"], said["task"]) == (one["macs"], one["params"], one["task"])
+    assert nas_cli("cost", str(run), "--json").json()["macs"] == found["members"][1]["macs"]
+    page = (run / "family.html").read_text()
+    assert "scatterternary" in page
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
+
+
+def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tmp_path):
+    whole = nas_cli(*words, "--json", "--quiet", "--name", "whole").json()
+    cut = nas_cli(*words, "--json", "--quiet", "--name", "cut", "--trials", "7", "--confirm", "3").err
+    assert "confirm 3 takes 9 of the trials" in cut
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0.1"))
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
+    command = [sys.executable, "-c", code, *words, "--name", "cut"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if re.match(r"4/\d+", line):
+            break
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=60)
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    again = nas_cli(*words, "--json", "--quiet", "--name", "cut").json()
+    for key in ("trained", "coefficients"):
+        assert again["family"][key] == whole["family"][key]
+    assert again["study"]["trials"] == whole["study"]["trials"]
+    changed = nas_cli(*words, "--name", "cut", "--step", "0.1")
+    assert (changed.code, "the content of the space was" in changed.err) == (2, True)
+
+
+def test_a_scaling_study_is_opened_from_its_folder_alone(nas_cli, words, tmp_path):
+    nas_cli(*words, "--quiet")
+    from studies import Study
+
+    study = Study.open(tmp_path / "runs" / "scale-base")
+    assert isinstance(study.space, ScalingSpace)
+    assert study.space.base == Scaled(BASE, Scale(), Task(32, 3, 10))
+    assert nas_cli("show", str(tmp_path / "runs" / "scale-base"), "--json").json()["space"] == "scaling"
+
+
+def test_any_other_strategy_finds_factors_too(nas_cli, words):
+    few = ["--trials", "12", "--confirm", "1", "--json", "--quiet"]
+    for strategy in ("random", "evolution", "tpe"):
+        found = nas_cli(*words, *few, "--strategy", strategy, "--name", strategy).json()
+        assert sum(found["study"]["trials"].values()) == 12
+        assert len(found["family"]["trained"]) == 9
+
+
+def test_one_dimension_alone_comes_as_near_to_the_same_macs_as_rounding_lets_it():
+    base = Scaled(classic("efficientnet_b0").architecture, Scale(), Task())
+    for factor in (1.4, 2.0):
+        wanted = base.larger(Factors(depth=factor)).cost().macs
+        assert alone(base, "depth", wanted).cost.macs == wanted
+    members = family(base, PUBLISHED, (1, 2))
+    for dimension, several in curves(members):
+        for each, member in zip(several, members, strict=True):
+            factors = {name: getattr(each.factors, name) for name in ("depth", "width", "resolution")}
+            assert all(value == 1 for name, value in factors.items() if name != dimension)
+            # an edge of the image, one block more or eight channels more in all stages: a tenth at most here
+            assert abs(each.cost.macs / member.cost.macs - 1) < 0.1
+    flat = Scaled(next(iter(space_named("inception").references.values())), Scale(), Task())
+    assert alone(flat, "resolution", 2 * flat.cost().macs).cost.macs > flat.cost().macs
+
+
+def test_a_shrunken_proxy_tells_fewer_candidates_apart():
+    space = ScalingSpace(Scaled(BASE, Scale(), Task(32, 3, 10)))
+    found = candidates(space)
+    whole, shrunken = (
+        told_apart(space, found.networks, {"data": {"task": "32x32x3:10"}, "width": width, "depth": depth})
+        for width, depth in ((1.0, 1.0), (0.25, 0.5))
+    )
+    assert whole == len(found.networks) > shrunken
+    assert told_apart(space, found.networks, {"name": "one that says nothing"}) is None
+
+
+def test_it_is_in_the_public_api(words, tmp_path):
+    import nas
+    from searchspaces import load_object
+
+    found = nas.scale(
+        Scaled(BASE, Scale(), Task(32, 3, 10)), phi=(1, 2), out=tmp_path, name="api",
+        estimator=load_object(f"{tmp_path / 'prefers.py'}:estimator"), trials=6, confirm=0, strategy="random",
+    )  # fmt: skip
+    assert [each.phi for each in found.members] == [0, 1, 2]
+    assert set(found.alone) == {"depth", "width", "resolution"}
+    assert (tmp_path / "api" / "family.html").exists()
+
+
+MISTAKES = {
+    "no architecture": (["alexnet"], "alexnet cannot be scaled: it is a member of none of our spaces"),
+    "a scaled classic": (["efficientnet_b3"], "did you mean 'efficientnet_b0'"),
+    "a module": (["examples/my_net.py:net"], "is a torch module"),
+    "unknown": (["efficientnet_b9"], "unknown network 'efficientnet_b9'"),
+    "phi": (["efficientnet_b0", "--phi", "7..1"], "phi: '7..1' must go up"),
+    "phi in words": (["efficientnet_b0", "--phi", "all"], "phi: 'all' does not look like '1..7'"),
+    "phi unpublished": (
+        ["efficientnet_b0", "--phi", "8", "--coefficients", "published"],
+        "published are 1 to 7 (EfficientNet-B1 to B7), not 8",
+    ),
+    "published of another": (["resnet18", "--coefficients", "published"], "are those of efficientnet_b0"),
+    "coefficients": (["efficientnet_b0", "--coefficients", "1.2,1.1"], "does not look like '1.2,1.1,1.15'"),
+    "coefficients below": (["efficientnet_b0", "--coefficients", "0.9,1,1"], "each must be from 1 to 10"),
+    "band": (["efficientnet_b0", "--band", "five"], "band: 'five' does not look like '5%'"),
+    "step": (["efficientnet_b0", "--step", "0"], "step must be a number above 0"),
+    "target": (["efficientnet_b0", "--target", "1"], "target must be a number above 1"),
+    "nothing fits": (["efficientnet_b0", "--band", "0.0001%"], "a wider --band or a smaller --step helps"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(nas_cli, mistake, tmp_path):
+    words, said = MISTAKES[mistake]
+    answer = nas_cli("scale", *words, "--out", str(tmp_path / "runs"))
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert said in answer.err
+    assert not (tmp_path / "runs").exists()
