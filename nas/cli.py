@@ -582,6 +582,10 @@ def bench_strategies(
     field: Annotated[
         str, typer.Option(metavar="NAME", help="Of the accuracies, in entries that are objects.")
     ] = "test_acc",
+    confirm: Annotated[
+        int, typer.Option(metavar="K", help="Evaluate the K best again, within the trials, and choose on the mean.")
+    ] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Processes; results are the same for any number.")] = 1,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where compare.html and results.json go.")] = Path(
         "bench-strategies"
     ),
@@ -606,7 +610,7 @@ def bench_strategies(
     with BenchProgress(len(set(named)) * seeds, console, quiet) as progress:
         found = bench(
             table, space, budget, task=task, trials=trials, seeds=seeds, strategies=named, key=key, unit=unit,
-            field=field, on_begin=progress,
+            field=field, confirm=confirm, jobs=jobs, on_begin=progress,
         )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import multiprocessing
+import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,6 +26,7 @@ from studies.curves import probability
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from estimators import TableEstimator
     from nas.documents import Document
     from searchspaces import Architecture
     from studies import Study
@@ -185,6 +190,7 @@ def bench_strategies(
     unit: str = "fraction",
     field: str = "test_acc",
     confirm: int = 0,
+    jobs: int = 1,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
 ) -> Bench:
     """Run strategies on recorded accuracies, through the same studies as any search, and compare them.
@@ -200,35 +206,30 @@ def bench_strategies(
         key: `file.py:function` that gives an architecture's key in the table; by default its text form.
         unit, field: of the table, as for `TableEstimator`.
         confirm: so many leading networks are evaluated again, within the trials, as by `nas search`.
-        on_begin: told which strategy and seed begin. Ctrl-C ends the bench after the last whole round of seeds.
+        jobs: processes that share the runs; results are the same for any number.
+        on_begin: told which strategy and seed begin, or with several processes are waited for. Ctrl-C ends the bench
+            after the last whole round of seeds.
 
     Raises:
         UserError: an argument is wrong.
         KeyboardInterrupt: before the first round was over.
     """
-    from estimators import TableEstimator
     from studies.comparison import compare
-    from studies.contest import best_truth, contest
+    from studies.contest import best_truth, check
 
-    for name, value in (("trials", trials), ("seeds", seeds)):
+    for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    whole, function = load_space(space), None if key is None else load_object(key)
-    if function is not None and not callable(function):
-        raise UserError(f"{key} is {type(function).__name__}; not a function from an architecture to its key")
-    estimator = TableEstimator(table, unit, field, function)
     task = Task.parse(task) if isinstance(task, str) else task
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     strategies = list(dict.fromkeys(strategies)) or ONE_OBJECTIVE
+    given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm)
+    whole, estimator = given.opened()
     best, runs, began, interrupted = best_truth(whole, task, budget, estimator.mean), [], time.monotonic(), False
-
-    def truth(architecture: Architecture) -> float:
-        mean = estimator.mean(architecture)
-        assert mean is not None, "only what the table holds completes"
-        return mean
-
+    check(whole, task, budget, estimator, strategies, trials, confirm)
+    played = _played if jobs == 1 else functools.partial(_played_by, jobs)
     try:
-        for run in contest(whole, task, budget, estimator, strategies, trials, range(seeds), truth, on_begin, confirm):
+        for run in played(given, [(strategy, seed) for seed in range(seeds) for strategy in strategies], on_begin):
             runs.append(run)
     except KeyboardInterrupt:
         interrupted = True
@@ -238,6 +239,73 @@ def bench_strategies(
     observed = compare(runs, np.random.default_rng(BOOTSTRAP_SEED))
     regret = None if best is None else compare(runs, np.random.default_rng(BOOTSTRAP_SEED), best=best)
     return Bench(tuple(runs), observed, regret, time.monotonic() - began, interrupted)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What is searched, as a person gave it: another process can open it anew, functions of a file included."""
+
+    table: str
+    space: str | SearchSpace
+    budget: Budget | None
+    task: Task
+    key: str | None
+    unit: str
+    field: str
+    trials: int
+    confirm: int
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
+    def opened(self) -> tuple[SearchSpace, TableEstimator]:
+        """The space and the table."""
+        from estimators import TableEstimator
+
+        whole, function = load_space(self.space), None if self.key is None else load_object(self.key)
+        if function is not None and not callable(function):
+            raise UserError(f"{self.key} is {type(function).__name__}; not a function from an architecture to its key")
+        return whole, TableEstimator(self.table, self.unit, self.field, function)
+
+
+Plan = Sequence[tuple[str, int]]  # strategies and seeds
+
+
+def _played(given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None] = lambda *_: None) -> Iterator[Run]:
+    """Every run, one after the other."""
+    from studies.contest import play
+
+    whole, estimator = given.opened()
+
+    def truth(architecture: Architecture) -> float:
+        mean = estimator.mean(architecture)
+        assert mean is not None, "only what the table holds completes"
+        return mean
+
+    for strategy, seed in plan:
+        on_begin(strategy, seed)
+        yield play(whole, given.task, given.budget, estimator, strategy, given.trials, seed, truth, given.confirm)
+
+
+def _played_by(jobs: int, given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None]) -> Iterator[Run]:
+    """Every run in the same order, from processes that are begun afresh, as on any system."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
+        futures = [pool.submit(_played_alone, given, each) for each in plan]
+        for (strategy, seed), future in zip(plan, futures, strict=True):
+            on_begin(strategy, seed)
+            yield future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _played_alone(given: _Recorded, one: tuple[str, int]) -> Run:
+    return next(_played(given, [one]))
 
 
 def bench_document(bench: Bench, files: Mapping[str, Path]) -> Document:

@@ -50,16 +50,52 @@ def contest(
         UserError: as `Study.create` and `Study.run` do, and where all trials fail alike.
     """
     strategies = list(dict.fromkeys(strategies))
-    for strategy in strategies:  # a name that is wrong is told before anything has run
-        Study.create(None, space, task, budget, strategy, estimator, trials=trials, confirm=confirm)
+    check(space, task, budget, estimator, strategies, trials, confirm)
     for seed in seeds:
         for strategy in strategies:
             on_begin(strategy, seed)
-            study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials, confirm=confirm)
-            ended = study.run()
-            if ended.kind in ("failing", "stuck"):
-                raise UserError(f"{strategy}, seed {seed}: {ended.reason}")
-            yield Run.of(study, truth, f"{strategy}, seed {seed}")
+            yield play(space, task, budget, estimator, strategy, trials, seed, truth, confirm)
+
+
+def check(
+    space: str | SearchSpace,
+    task: Task,
+    budget: Budget | None,
+    estimator: str | Estimator,
+    strategies: Iterable[str],
+    trials: int,
+    confirm: int = 0,
+) -> None:
+    """Tell of a name or number that is wrong before anything has run; arguments as for `contest`.
+
+    Raises:
+        UserError: as `Study.create` does.
+    """
+    for strategy in strategies:
+        Study.create(None, space, task, budget, strategy, estimator, trials=trials, confirm=confirm)
+
+
+def play(
+    space: str | SearchSpace,
+    task: Task,
+    budget: Budget | None,
+    estimator: str | Estimator,
+    strategy: str,
+    trials: int,
+    seed: int,
+    truth: Callable[[Architecture], float] | None = None,
+    confirm: int = 0,
+) -> Run:
+    """One run of a contest, arguments as there: what it gives does not depend on the runs before it.
+
+    Raises:
+        UserError: all trials fail alike.
+    """
+    study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials, confirm=confirm)
+    ended = study.run()
+    if ended.kind in ("failing", "stuck"):
+        raise UserError(f"{strategy}, seed {seed}: {ended.reason}")
+    return Run.of(study, truth, f"{strategy}, seed {seed}")
 
 
 def best_truth(

@@ -121,6 +121,7 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
         (["--table", keyed, "--strategies", "random"], "is the key right?"),
         (["--table", keyed, "--key", key, "--strategies", "random,evolutoin"], "did you mean 'evolution'"),
         (["--table", keyed, "--key", key, "--seeds", 0], "seeds must be at least 1"),
+        (["--table", keyed, "--key", key, "--jobs", 0], "jobs must be at least 1"),
         (["--table", tmp_path / "none.json"], "cannot read the table"),
         (["--table", keyed, "--out", keyed], "is a file, not a folder"),
     ):
@@ -129,7 +130,37 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
         assert text in ended.err
 
 
-def test_ctrl_c_keeps_whole_rounds(table: Path) -> None:
+def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "key.py").write_text("def key(architecture):\n    return architecture.to_json()\n")
+    documents = []
+    for jobs in (1, 2):
+        said = nas_cli(
+            "bench-strategies", "--table", table, "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK),
+            "--key", f"{tmp_path / 'key.py'}:key", "--trials", 18, "--seeds", 2, "--strategies", "random,evolution",
+            "--confirm", 2, "--jobs", jobs, "--out", tmp_path / str(jobs),
+        )  # fmt: skip
+        assert (said.code, said.err) == (0, "")
+        assert "run 4 of 4: evolution, seed 1" in said.out
+        documents.append(json.loads((tmp_path / str(jobs) / "results.json").read_text()))
+    one, two = documents
+    assert [two[each] for each in ("runs", "observed", "regret")] == [
+        one[each] for each in ("runs", "observed", "regret")
+    ]
+    assert all(run["settings"]["confirm"] == 2 for run in one["runs"])
+    for run in one["runs"]:  # against a study of its own, whose best is a mean of four
+        study = Study.create(
+            None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=18, confirm=2
+        )
+        study.run()
+        assert len(study.confirmed) == 2
+        assert run["reached"][-1] == study.best.accuracy
+    refused = nas_cli("bench-strategies", "--table", table, "--space", SPACE_TEXT, "--trials", 11, "--confirm", 2)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "confirm 2 takes 6 of the trials" in refused.err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_whole_rounds(table: Path, jobs: int) -> None:
     begun = []
 
     def impatient(strategy: str, seed: int) -> None:
@@ -139,8 +170,9 @@ def test_ctrl_c_keeps_whole_rounds(table: Path) -> None:
 
     def bench() -> Any:
         return bench_strategies(
-            table, SPACE, BUDGET, task=TASK, trials=3, seeds=9, strategies=["random", "evolution"], on_begin=impatient
-        )
+            table, SPACE, BUDGET, task=TASK, trials=3, seeds=9, strategies=["random", "evolution"], jobs=jobs,
+            on_begin=impatient,
+        )  # fmt: skip
 
     found = bench()
     assert found.interrupted
