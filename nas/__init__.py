@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from nas.api import open_study, search, space
     from nas.comparing import compare_runs
+    from nas.exporting import export
     from nas.scaling import scale
     from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, classic
     from studies import Study
@@ -31,6 +32,7 @@ _HOMES: Final = {
     "UserError": "searchspaces",
     "classic": "searchspaces",
     "compare_runs": "nas.comparing",
+    "export": "nas.exporting",
     "open_study": "nas.api",
     "scale": "nas.scaling",
     "search": "nas.api",
@@ -48,6 +50,7 @@ __all__ = [
     "UserError",
     "classic",
     "compare_runs",
+    "export",
     "open_study",
     "scale",
     "search",

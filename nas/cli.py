@@ -717,6 +717,59 @@ def cost(
     show_cost(document, _console())
 
 
+@app.command()
+def export(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRAINED|NETWORK",
+            help="Folder of 'nas train'; or, with random weights: run folder, classic, architecture or its file.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        str, typer.Option(metavar="A,B", help="onnx, torchscript, torch-export, python; several with commas.")
+    ] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the files; by default export in the network's own.", show_default=False
+        ),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", metavar="", help="ONNX in 8 bits too, calibrated on training images.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="The images trained on: classes are compared on test images too."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="HxWxC:N", help="Images and classes where weights are random; else its own.")
+    ] = None,
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Write a network as files that run without nas, each checked against torch.
+
+    They take pixels as they are read, uint8 (batch, height, width, channels);
+    scaling is part of them. A model card lies beside them.
+
+    [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
+    """
+    from nas.exporting import export as write
+
+    console = _console(json)
+    with console.status("") as status:
+        document = write(
+            network, to, out, int8=int8, data=data, task=task, space=space, on_step=lambda step: status.update(step)
+        )
+    if json:
+        return _print_json(document)
+    from nas.screens import show_export
+
+    show_export(document, console)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 when done, 2 on a person's mistake, 130 on Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -224,6 +224,43 @@ def show_cost(document: Document, console: Console) -> None:
     _totals(document, console)
 
 
+def show_export(document: Document, console: Console) -> None:
+    """`nas export`."""
+    for note in document["notes"]:
+        console.print(Text(note, style="bold yellow"))
+    known = [] if document["weights"] == "random" else ["same class>", "test accuracy>"]
+    made = table("format", "file", "size>", "difference>", *known)
+    for one in document["exports"]:
+        difference = one.get("max_difference")
+        for number, file in enumerate(one["files"]):
+            checked = [
+                "" if difference is None else f"{difference:.1e}" if difference else "none",
+                f"{one['same_class']} of {one['images']}" if "images" in one else "",
+                percent(one["test_accuracy"]) if "test_accuracy" in one else "",
+            ]
+            words = ["", "", ""] if number else checked
+            words = words[: 1 + len(known)]
+            made.add_row(
+                Text("" if number else one["format"], style="bold"),
+                file["file"].replace("\\", "/").rpartition("/")[2],
+                f"{human(file['bytes'])}B",
+                *words,
+            )
+    console.print(made)
+    console.print(
+        facts(
+            ("network", Text.assemble((document["name"], "bold"), (f"  {document['weights']} weights", FAINT))),
+            ("takes", document["input"]),
+            ("gives", document["output"]),
+            ("folder", document["out"]),
+            ("card", document["card"]),
+        )
+    )
+    console.print()
+    said = f"difference: the largest in a logit, from torch's; more than {document['tolerance']:g} of the largest logit"
+    console.print(Text(f"{said} is refused", style=FAINT))
+
+
 def _totals(document: Document, console: Console, *more: tuple[str, RenderableType]) -> None:
     """What a network is, and what it costs in all."""
     traced = document["counted"] == "by tracing"

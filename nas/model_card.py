@@ -1,0 +1,199 @@
+"""The model card beside exported files: what the network is, how it came about, how good it is, and what it is not.
+
+After Mitchell et al. 2019, arXiv:1810.03993, in the order in which a user asks. What nobody wrote down is said to be
+unknown; the licence and the intended use are left to the user.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from nas.wording import human, percent
+
+if TYPE_CHECKING:
+    from nas.documents import Document
+    from nas.exporting import Exportable
+
+_USES: Final = {
+    "onnx": """
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession("{file}")
+logits = session.run(["logits"], {{"pixels": pixels}})[0]   # pixels: uint8 (batch, {size}, {size}, {channels})
+""",
+    "torchscript": """
+import torch
+logits = torch.jit.load("{file}")(pixels)       # torch deprecates TorchScript; torch.export is its heir
+""",
+    "torch-export": """
+import torch
+logits = torch.export.load("{file}").module()(pixels)
+""",
+    "python": """
+import model                                                # model.py, which needs torch alone
+probabilities = model.predict(model.load(), pixels)
+""",
+}
+
+
+def model_card(found: Exportable, document: Document) -> str:
+    """The card, in Markdown.
+
+    Args:
+        found: the network and its training.
+        document: what was exported, as `nas.exporting.export` gives it.
+    """
+    parts = [f"# {_line(found.title)}", *(f"> **{note}**" for note in document["notes"])]
+    parts += [_summary(found, document), _files(found, document)]
+    if found.trained:
+        parts += [_accuracy(found, document), _training(found), _origin(found)]
+    parts += [_limits(found), _versions(found), _text_form(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(found: Exportable, document: Document) -> str:
+    task = found.task
+    names = found.class_names
+    shown = ", ".join(map(_line, names[:20])) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    colours = {1: "grey", 3: "RGB"}.get(task.channels, f"{task.channels} channels")
+    return _table(
+        {
+            "Does": f"tells {task.classes} classes of images apart",
+            "Takes": f"`{document['input'].partition(';')[0].replace(': ', '`: ', 1)}, {colours}, as they are read",
+            "Gives": f"`logits`: float32 (batch, {task.classes}); their softmax are probabilities",
+            "Classes": shown,
+            "MACs of one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add; twice as many FLOPs)",
+            "Parameters": f"{document['params']:,}",
+            "Licence": "not chosen: it is for whoever trained the network, and for the images' owner, to say",
+        }
+    )
+
+
+def _files(found: Exportable, document: Document) -> str:
+    rows, uses = [], []
+    for each in document["exports"]:
+        said = []
+        if "max_difference" in each:
+            difference = each["max_difference"]
+            said.append(
+                f"logits differ from torch's by at most {difference:.1e}" if difference else "logits as torch's"
+            )
+        if "images" in each:
+            said.append(f"class as torch's on {each['same_class']} of {each['images']} test images")
+        for number, file in enumerate(each["files"]):
+            told = "weights" if number else "; ".join(said)
+            rows.append(f"| `{_name(file['file'])}` | {each['format']} | {human(file['bytes'])}B | {told} |")
+        if each["format"] in _USES:
+            file = _name(each["files"][0]["file"])
+            size, channels = found.task.image_size, found.task.channels
+            uses.append(_USES[each["format"]].format(file=file, size=size, channels=channels).strip())
+    table = "\n".join(["| File | Format | Size | Checked |", "|---|---|---|---|", *rows])
+    joined = "\n\n".join(uses)
+    return f"## Files\n\n{table}\n\n```python\n{joined}\n```"
+
+
+def _accuracy(found: Exportable, document: Document) -> str:
+    facts = found.facts
+    rows = {
+        "Validation (it chose the epoch)": _share(facts.get("val_accuracy")),
+        "Test (looked at once, at the end of the training)": _share(facts.get("test_accuracy")),
+    }
+    for each in document["exports"]:
+        if "test_accuracy" in each:
+            rows[f"Test, {each['format']}, by ONNX Runtime"] = percent(each["test_accuracy"])
+    data = facts["data"]
+    told = f"Of {data.get('test_images', '?')} test images ({_line(data.get('test_part', 'unknown'))})."
+    luck = "One training with one seed: how much another seed would differ is unknown."
+    return f"## Accuracy\n\n{_table(rows)}\n\n{told} {luck}"
+
+
+def _training(found: Exportable) -> str:
+    facts = found.facts
+    data, recipe = facts["data"], facts["recipe"]
+    rows = {
+        "Data": f"{_line(data.get('name'))}, at {_line(data.get('task'))} (height x width x channels : classes)",
+        "Images": f"{facts.get('train_images', data.get('images', '?'))} to train on,"
+        f" {facts.get('val_images', '?')} to validate on",
+        "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
+        "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
+        "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
+        "Seed": facts.get("seed", "unknown"),
+        "Seconds of training": facts.get("seconds", "unknown"),
+        "Device": facts.get("device", "unknown"),
+        "When": facts.get("created", "unknown"),
+    }
+    settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in recipe.items())
+    return f"## Training\n\n{_table(rows)}\n\nRecipe: {_line(settings)}."
+
+
+def _origin(found: Exportable) -> str:
+    facts = found.facts.get("found")
+    if not isinstance(facts, Mapping) or not facts:
+        paper = getattr(found.network, "paper", None)
+        told = f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is known of."
+        return f"## How it was found\n\n{told}"
+    return f"## How it was found\n\n{_table(dict(_flat(facts)))}"
+
+
+def _limits(found: Exportable) -> str:
+    limits = [
+        "It always names one of its classes, also for images of nothing that it knows.",
+        "Probabilities are not calibrated.",
+    ]
+    if found.trained:
+        limits.insert(0, "It knows images like those it was trained on; on others its accuracy is unknown.")
+        limits.append("Nobody looked at whether it treats groups of people differently.")
+    return "## Limits\n\n" + "\n".join(f"- {each}" for each in limits)
+
+
+def _versions(found: Exportable) -> str:
+    import platform
+    from importlib import metadata
+
+    rows = {"python": platform.python_version()}
+    for library in ("nas-toolkit", "torch", "onnx", "onnxruntime", "onnxscript"):
+        try:
+            rows[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    told = ", ".join(f"{name} {version}" for name, version in rows.items())
+    trained = found.facts.get("versions")
+    before = ", ".join(f"{_line(k)} {_line(v)}" for k, v in trained.items()) if isinstance(trained, Mapping) else ""
+    return f"## Versions\n\nExported with {told}." + (f"\n\nTrained with {before}." if before else "")
+
+
+def _text_form(found: Exportable) -> str:
+    told = "Its text form, which `nas cost`, `nas show` and `nas train` take:"
+    return f"## The network\n\n{told}\n\n```json\n{found.described()['network']}\n```"
+
+
+def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Names with dots, and values, of what may be objects in objects."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        elif value is not None:
+            yield f"{before}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    lines = [f"| {_line(name)} | {_line(value)} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _line(value: Any) -> str:
+    """What may stand in one cell of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _share(value: Any) -> str:
+    return percent(value) if isinstance(value, int | float) else "unknown"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]

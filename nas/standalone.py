@@ -1,0 +1,165 @@
+"""`model.py`: one readable file that is a network, for wherever there is torch and no nas.
+
+It has the network's own source (`searchspaces.source`), the class names, how pixels are scaled, a reader of safetensors
+in ten lines, and a command of its own: `python model.py photo.jpg`. What comes from elsewhere (class names, the name of
+the network) stands in it as literals and comments only, so that nothing that a folder says becomes code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from searchspaces import Task
+from searchspaces.layers import Node
+from searchspaces.source import source
+
+_TEMPLATE: Final = '''\
+"""{title}: images of {size}x{size} pixels in {classes} classes. Needs torch alone; made by nas {version}.
+
+    python model.py photo.jpg       prints the likeliest classes (images need Pillow; .raw files of uint8 pixels do not)
+
+    import model
+    network = model.load()          # the weights: {weights}, beside this file
+    model.predict(network, pixels)  # uint8 (batch, {size}, {size}, {channels}) to probabilities (batch, {classes})
+"""
+
+{imports}
+
+SIZE = {size}  # height and width of an image, in pixels
+CHANNELS = {channels}  # {colours}
+CLASSES = {names}
+MEAN = {mean}  # of each channel, in 0 to 255
+STD = {std}
+
+
+def load(weights: Path | str = Path(__file__).with_name("{weights}")) -> nn.Module:
+    """The network with its weights, ready to be used."""
+    made = network()
+    made.load_state_dict(read_safetensors(weights))
+    return made.eval()
+
+
+def predict(network: nn.Module, pixels: Tensor) -> Tensor:
+    """Probabilities (batch, classes) of images: uint8 (batch, SIZE, SIZE, CHANNELS)."""
+    with torch.inference_mode():
+        return network(scaled(pixels)).softmax(1)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """What the network takes: (batch, CHANNELS, SIZE, SIZE), as the images it was trained on."""
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (MEAN, STD))
+    return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def read_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """Tensors by name: a file is the length of its header in 8 bytes, the header in JSON, then the numbers."""
+    data = Path(path).read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    types = {{"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}}
+    tensors = {{}}
+    for name, entry in header.items():
+        first, last = entry["data_offsets"]
+        numbers = torch.frombuffer(bytearray(data[start + first : start + last]), dtype=types[entry["dtype"]])
+        tensors[name] = numbers.reshape(entry["shape"])
+    return tensors
+
+
+def read_images(path: str) -> Tensor:
+    """uint8 (images, SIZE, SIZE, CHANNELS) of an image file, or of a .raw file: pixels of one or more images."""
+    if path.endswith(".raw"):
+        return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8).view(-1, SIZE, SIZE, CHANNELS)
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(Image.open(path)).convert("{mode}")
+    image = ImageOps.fit(image, (SIZE, SIZE), Image.Resampling.BILINEAR)
+    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, SIZE, SIZE, CHANNELS)
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit("usage: python model.py IMAGE...")
+    made = load()
+    for path in sys.argv[1:]:
+        for probabilities in predict(made, read_images(path)):
+            likeliest = probabilities.topk(min(3, len(CLASSES)))
+            told = [f"{{CLASSES[i]}} {{100 * p:.1f}}%" for p, i in zip(likeliest[0].tolist(), likeliest[1].tolist())]
+            print(f"{{path}}: {{', '.join(told)}}")
+
+
+{source}
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def standalone(
+    network: Node,
+    task: Task,
+    class_names: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    title: str,
+    weights: str,
+    version: str,
+) -> str:
+    """The text of `model.py`.
+
+    Args:
+        network: the whole of it, for that task.
+        task: its images and classes.
+        class_names: by the position of the logit.
+        mean, std: of each channel, of pixels in 0 to 255.
+        title: what the network is called.
+        weights: the name of the safetensors file that will lie beside it.
+        version: of nas.
+    """
+    body = source(network, task.shape)
+    imports = ["import json", "import sys", "from collections import OrderedDict", "from pathlib import Path"]
+    imports += ["from typing import Any"] if "Any" in body else []
+    imports += ["", "import torch", "from torch import Tensor, nn"]
+    imports += ["from torch.nn import functional"] if "functional." in body else []
+    return _TEMPLATE.format(
+        title=harmless(title),
+        size=task.image_size,
+        classes=task.classes,
+        channels=task.channels,
+        colours={1: "grey", 3: "red, green, blue"}.get(task.channels, "in the order of the training images"),
+        names=_names(class_names),
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        weights=weights,
+        version=version,
+        mode="L" if task.channels == 1 else "RGB",
+        imports="\n".join(imports),
+        source=body,
+    )
+
+
+def harmless(text: str) -> str:
+    """A text that may stand in a docstring or a comment: one line, and nothing that could end it.
+
+    >>> harmless('a "quote", ' + chr(10) + 'import os')
+    "a 'quote', import os"
+    """
+    plain = " ".join(text.split()).replace("\\", "/").replace('"', "'")
+    return "".join(each for each in plain if each.isprintable())[:200]
+
+
+def _names(class_names: Sequence[str]) -> str:
+    """The names as a literal, some to a line."""
+    if list(class_names) == [str(number) for number in range(len(class_names))]:
+        return f"tuple(str(number) for number in range({len(class_names)}))"
+    lines, line = [], ""
+    for name in class_names:
+        word = f"{name!r}, "
+        if line and len(line) + len(word) > 106:
+            lines.append(line.rstrip())
+            line = ""
+        line += word
+    lines.append(line.rstrip())
+    return "\n    ".join(["(", *lines]) + "\n)"

@@ -1,0 +1,355 @@
+"""`nas export`: every file gives the logits of the torch module, is refused where it does not, and runs without nas.
+
+All 135 classics and members of all spaces, in every format: `python -m benchmarks.exports --formats`.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nas
+from estimators import Estimate, load_data
+from estimators.recipe import make_recipe
+from estimators.trained import Trained
+from estimators.training import train
+from nas import exporting
+from nas.exporting import FORMATS, TOLERANCE, Made, export, exportable
+from nas.networks import network_from_json
+from searchspaces import Scale, Scaled, Task, UserError, classic
+
+SMALL = Scaled(classic("efficientnet_b0").architecture, Scale(0.25, 0.3), Task(32, 1, 10))
+DIGITS = load_data("digits", 16)
+FILES = {
+    "onnx": "model.onnx",
+    "torchscript": "model.torchscript.pt",
+    "torch-export": "model.pt2",
+    "python": "model.py",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a small network that saw a few digits."""
+    folder = tmp_path_factory.mktemp("trained") / "b0"
+    recipe = make_recipe("sgd", epochs=1, batch=64, data_fraction=0.3, randaugment_operations=0, ema=0.5)
+    return train(SMALL, DIGITS, recipe, folder, found={"run": "first", "space": "mbconv", "trial": 7}).folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """All that can be exported of it, and what was said of that."""
+    out = tmp_path_factory.mktemp("all")
+    return export(str(trained), list(FORMATS), out, int8=True)
+
+
+def onnx_logits(path, pixels):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"pixels": pixels})[0]
+
+
+def python_logits(path, pixels):
+    """From a process that has torch and the standard library, and refuses whatever else is asked for."""
+    raw, answer = path.with_name("pixels.bin"), path.with_name("logits.bin")
+    raw.write_bytes(pixels.tobytes())
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", BARE, path.parent, raw, answer], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return np.frombuffer(answer.read_bytes(), np.float32).reshape(len(pixels), -1)
+
+
+BARE = """
+import sys
+for name in ("numpy", "PIL"):
+    sys.modules[name] = None  # torch can do without
+import torch
+known = {"torch", *sys.stdlib_module_names, *(name.partition(".")[0] for name in sys.modules)}
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in known | {"model"}:
+            raise ImportError(f"{name} is more than torch")
+sys.meta_path.insert(0, Refuse())
+folder, raw, answer = sys.argv[1:]
+sys.path.insert(0, folder)
+import model
+try:
+    import safetensors
+    sys.exit("nothing was refused")
+except ImportError:
+    pass
+pixels = torch.frombuffer(bytearray(open(raw, "rb").read()), dtype=torch.uint8)
+pixels = pixels.view(-1, model.SIZE, model.SIZE, model.CHANNELS)
+with torch.inference_mode():
+    logits = model.load()(model.scaled(pixels))
+assert torch.equal(logits.softmax(1), model.predict(model.load(), pixels))
+open(answer, "wb").write(bytes(logits.contiguous().view(torch.uint8).flatten().tolist()))
+"""
+
+READERS = {
+    "onnx": onnx_logits,
+    "torchscript": lambda path, pixels: torch.jit.load(path)(torch.from_numpy(pixels)).detach().numpy(),
+    "torch-export": lambda path, pixels: torch.export.load(path).module()(torch.from_numpy(pixels)).detach().numpy(),
+    "python": python_logits,
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit
+@pytest.mark.parametrize("name", FORMATS)  # a new format is tested by being listed
+def test_a_file_gives_the_logits_of_the_module(trained, exported, name):
+    path = Path(exported["out"]) / FILES[name]
+    opened = Trained.open(trained)
+    for count in (7,) if name == "python" else (1, 7):  # a process each
+        pixels = DIGITS.test_images[:count].copy()
+        ours, theirs = opened.logits(pixels), READERS[name](path, pixels)
+        assert ours.shape == theirs.shape == (count, 10)
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(ours).max()
+    assert np.ptp(ours, axis=0).max() > 0  # the images differ, and so do their logits
+
+
+def test_8_bits_are_smaller_and_about_as_accurate(exported):
+    (small,) = [each for each in exported["exports"] if each["format"] == "onnx int8"]
+    (whole,) = [each for each in exported["exports"] if each["format"] == "onnx"]
+    assert small["files"][0]["bytes"] < 0.6 * whole["files"][0]["bytes"]
+    assert small["same_class"] >= 0.8 * small["images"]
+    assert abs(small["test_accuracy"] - whole["test_accuracy"]) < 0.15
+    path = Path(small["files"][0]["file"])
+    right = onnx_logits(path, DIGITS.test_images).argmax(1) == DIGITS.test_labels
+    assert right.mean() == pytest.approx(small["test_accuracy"])
+    import onnx
+
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in onnx.load(path).graph.node}
+
+
+def test_8_bits_never_see_a_test_image(trained):
+    from nas.quantizing import calibration_pixels
+
+    chosen = {image.tobytes() for image in calibration_pixels(exportable(str(trained)), DIGITS)}
+    assert len(chosen) > 200
+    assert chosen <= {image.tobytes() for image in DIGITS.images}
+    unlike = {image.tobytes() for image in DIGITS.test_images} - {image.tobytes() for image in DIGITS.images}
+    assert unlike
+    assert not chosen & unlike
+
+
+def test_a_file_says_what_it_is(trained, exported):
+    import onnx
+
+    model = onnx.load(Path(exported["out"]) / "model.onnx")
+    said = {each.key: each.value for each in model.metadata_props}
+    assert network_from_json(said["network"]).cost() == SMALL.cost(DIGITS.task)
+    assert json.loads(said["class_names"]) == list("0123456789")
+    assert tuple(json.loads(said["mean"])) == Trained.open(trained).mean
+    assert "uint8 (batch, 16, 16, 1)" in said["input"]
+    for name in ("model.onnx", "model.pt2", "model.py"):
+        assert str(Path(nas.__file__).parent).encode() not in (Path(exported["out"]) / name).read_bytes()
+
+
+def test_the_card_has_what_is_known(trained, exported):
+    card = Path(exported["card"]).read_text()
+    facts = Trained.open(trained).facts
+    assert f"{100 * facts['test_accuracy']:.1f}%" in card
+    assert f"{100 * facts['val_accuracy']:.1f}%" in card
+    for known in (
+        facts["data"]["fingerprint"],
+        "| trial | 7 |",
+        f"{exported['macs']:,}",
+        "Licence",
+        "uint8",
+        '"ema": 0.5',
+    ):
+        assert known in card.replace("ema 0.5", '"ema": 0.5')
+    assert "RANDOM" not in card
+
+
+def test_what_is_said_is_what_lies_there(nas_cli, trained, tmp_path):
+    said = nas_cli(
+        "export", trained, "--to", "python,torchscript", "--out", tmp_path, "--data", "digits", "--json"
+    ).json()
+    assert [each["format"] for each in said["exports"]] == ["python", "torchscript"]
+    files = [file for each in said["exports"] for file in each["files"]]
+    assert all(Path(file["file"]).stat().st_size == file["bytes"] for file in files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["model.py", "model.safetensors", "model.torchscript.pt", "model_card.md"]
+    )
+    for each in said["exports"]:
+        assert each["same_class"] == each["images"] == len(DIGITS.test_images)
+        assert each["max_difference"] <= TOLERANCE
+    said = nas_cli("export", trained, "--to", "python")
+    assert said.code == 0
+    assert (trained / "export" / "model.py").exists()
+    assert "model_card.md" in said.out
+
+
+def test_model_py_is_a_command_of_its_own(exported, tmp_path):
+    raw = tmp_path / "three.raw"
+    raw.write_bytes(DIGITS.test_images[:3].tobytes())
+    from PIL import Image
+
+    Image.fromarray(DIGITS.test_images[0, :, :, 0]).save(tmp_path / "one.png")
+    done = subprocess.run(
+        [sys.executable, Path(exported["out"]) / "model.py", raw, tmp_path / "one.png"], capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stderr
+    assert lines[0].split(":")[1] == lines[3].split(":")[1]  # the same image
+    predicted = Trained.open(Path(exported["name"])).logits(DIGITS.test_images[:3]).argmax(1)
+    assert [line.split(": ")[1].split(" ")[0] for line in lines[:3]] == [str(each) for each in predicted]
+
+
+@pytest.mark.parametrize("name", ["python", "torchscript"])  # the quick ones: all are checked in one place
+def test_an_export_that_is_not_the_network_is_refused_and_not_written(monkeypatch, trained, tmp_path, name):
+    whole = FORMATS[name]
+
+    def wrong(found):
+        made = whole(found)
+        return Made(made.files, lambda: lambda pixels: made.load()(pixels) * 1.01)
+
+    monkeypatch.setitem(FORMATS, name, wrong)
+    with pytest.raises(UserError, match=f"^{name}: its logits differ"):
+        export(str(trained), name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_random_weights_are_said_loudly_and_the_same_each_time(tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        document = export("resnet20", "python", tmp_path / name, task="32x32x3:5")
+        assert document["weights"] == "random"
+        assert "RANDOM" in document["notes"][0]
+        assert "RANDOM" in Path(document["card"]).read_text()
+        contents.append(load_file(tmp_path / name / "model.safetensors"))
+        torch.manual_seed(7)  # and nobody's generators matter
+    assert all(torch.equal(contents[1][key], value) for key, value in contents[0].items())
+
+
+class Instant:
+    def describe(self):
+        return {"name": "instant"}
+
+    def estimate(self, architecture, context):
+        return Estimate(architecture.cost(Task()).macs / 1e10, 0.01, (0.5,))
+
+
+def test_a_run_folder_stands_for_its_best_at_the_task_of_the_study(tmp_path):
+    mine = "examples/my_space.py:space"
+    study = nas.search(mine, "20M", trials=2, estimator=Instant(), task="32x32x3:10", name="r", out=tmp_path)
+    found = exportable(str(study.folder), space=mine)
+    assert found.task == Task(32, 3, 10)
+    assert sum(each.numel() for each in found.module.parameters()) == study.best.architecture.cost(found.task).params
+    document = export(str(study.folder), "python", space=mine)
+    assert document["out"] == str(study.folder / "export")
+
+
+NASTY = ['"""', "\\", "a\nimport os", "'); import os #", "{size}", "ü|<b>"]
+
+
+def test_what_a_folder_says_never_becomes_code(trained, tmp_path):
+    """Class names, and the name of the folder, stand in model.py as literals and in the card as text."""
+    folder = tmp_path / 'x"""; raise SystemExit(7) #'
+    folder.mkdir()
+    for each in ("network.json", "best.safetensors"):
+        (folder / each).write_bytes((trained / each).read_bytes())
+    facts = json.loads((trained / "training.json").read_text())
+    names = [*(NASTY * 2)[:9], "last"]
+    (folder / "training.json").write_text(
+        json.dumps({**facts, "class_names": [f"{i}{n}" for i, n in enumerate(names)]})
+    )
+    export(str(folder), "python", tmp_path / "out")
+    defined = {"__name__": "model", "__file__": str(tmp_path / "out" / "model.py")}
+    exec((tmp_path / "out" / "model.py").read_text(), defined)
+    assert defined["CLASSES"] == tuple(f"{i}{n}" for i, n in enumerate(names))
+    assert "<b>" not in (tmp_path / "out" / "model_card.md").read_text()
+
+
+def unfinished(at, trained):
+    (at / "t").mkdir()
+    facts = json.loads((trained / "training.json").read_text())
+    (at / "t" / "training.json").write_text(json.dumps({**facts, "finished": False}))
+    return [at / "t"]
+
+
+def pickled(at, trained):
+    (at / "t").mkdir()
+    for each in ("network.json", "training.json"):
+        (at / "t" / each).write_text((trained / each).read_text())
+    buffer = io.BytesIO()
+    torch.save({"weight": torch.zeros(1)}, buffer)
+    (at / "t" / "best.safetensors").write_bytes(buffer.getvalue())
+    return [at / "t", "--to", "python"]
+
+
+def blocked(at, trained):
+    (at / "file").write_text("")
+    return [trained, "--to", "python", "--out", at / "file" / "out"]
+
+
+MISTAKES = {
+    "an unknown format": (lambda at, trained: [trained, "--to", "onx"], "unknown format 'onx'; did you mean 'onnx'?"),
+    "no format": (lambda at, trained: [trained, "--to", ""], "unknown format ''"),
+    "a file for a folder": (lambda at, trained: [trained, "--out", at / "my.onnx"], "--out is a folder"),
+    "no such network": (lambda at, trained: ["resnet2"], "unknown network 'resnet2'; did you mean"),
+    "an empty folder": (lambda at, trained: [at], "is not a run folder"),
+    "not finished": (unfinished, "is not finished"),
+    "a pickle": (pickled, "cannot use the weights"),
+    "8 bits of what": (lambda at, trained: [trained, "--to", "python", "--int8"], "int8 is ONNX in 8 bits"),
+    "other data": (lambda at, trained: [trained, "--data", other_data(at)], "does not hold the images that"),
+    "data of random weights": (lambda at, trained: ["resnet20", "--data", "digits"], "was not trained on any"),
+    "a task of trained ones": (lambda at, trained: [trained, "--task", "8x8x1:10"], "--task is for networks without"),
+    "a task too small": (lambda at, trained: ["alexnet", "--task", "8x8x3:10"], "cannot take images of 8x8x3:10"),
+    "nowhere to write": (blocked, "cannot write to"),
+}
+
+
+def other_data(at):
+    np.savez(at / "d.npz", train_images=DIGITS.images[:200], train_labels=DIGITS.labels[:200])
+    return at / "d.npz"
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(nas_cli, trained, tmp_path, mistake):
+    words, message = MISTAKES[mistake]
+    said = nas_cli("export", *words(tmp_path, trained))
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_library_that_is_missing_is_named_with_what_to_type(monkeypatch, nas_cli, trained, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    said = nas_cli("export", trained, "--to", "onnx")
+    assert said.code == 2
+    assert said.err == f"nas: ONNX needs {library}; install it with: pip install 'nas-toolkit[onnx]'\n"
+
+
+def test_a_full_disk_leaves_nothing_half(monkeypatch, nas_cli, trained, tmp_path):
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(exporting, "_checked", lambda *_: {})  # it writes too, elsewhere
+    said = nas_cli("export", trained, "--to", "torchscript", "--out", tmp_path / "out")
+    assert (said.code, said.err) == (2, f"nas: cannot write to {tmp_path / 'out'}: No space left on device\n")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_help_of_export_needs_no_torch():
+    code = (
+        "import sys; from nas.cli import app; app(['export', '-h'], standalone_mode=False);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
