@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from test_nas_bad_input import INSTANT, search
 
-from searchspaces import Budget, Task, space_named
+from searchspaces import Budget, Space, Stage, Task, choice, conv_head, mbconv, space_named
+from strategies import STRATEGIES
 
 NOISY = INSTANT.replace("/ 1e9, 1.0)", "/ 1e9, 1.0) + (context.seed % 100) / 1e4")
 
@@ -140,3 +141,27 @@ def test_the_best_network_of_a_run_is_drawn_on_its_task(nas_cli, words, tmp_path
     assert "64x64x3:10 " in drawing.read_text()
     refused = nas_cli("show", str(tmp_path / "runs" / "run"), "--task", "32x32x3:10")
     assert "--task is for a network" in refused.err
+
+
+TWENTY = Space(
+    "twenty",
+    stages=Stage(mbconv, width=choice(8, 16, 24, 32, 40), kernel=choice(3, 5), depth=choice(1, 2)),
+    head=Stage(conv_head, width=16),
+)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_path, strategy):
+    table = {each.to_json(): 0.5 + number / 100 for number, each in enumerate(TWENTY.enumerate())}
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    said = nas_cli(
+        *search(
+            tmp_path, space=f"{__file__}:TWENTY", estimator=f"table:{tmp_path / 'table.json'}", budget="100%",
+            trials=50, strategy=strategy, task="32x32x3:10",
+        )
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"trials +20 complete", said.out)
+    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit were tried", said.out)
+    rows = (tmp_path / "runs" / "run" / "trials.csv").read_text().splitlines()
+    assert len(rows) == 1 + 20

@@ -58,6 +58,33 @@ def test_a_study_cut_anywhere_and_resumed_equals_the_unbroken_one(strategy: str,
     assert story(broken) == story(whole)
 
 
+TURNS: dict[
+    str, tuple[dict[str, int], int]
+] = {  # of so many outcomes a strategy becomes another: a population is full, a model begins, a policy is updated
+    "evolution": ({"population": 8, "tournament": 3}, 8),
+    "pareto": ({"population": 8}, 8),
+    "tpe": ({"startup": 8}, 8),
+    "guided": ({"startup": 8}, 8),
+    "rl": ({"batch": 4}, 8),  # the second update
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("strategy", TURNS)
+def test_cuts_around_the_turns_of_a_strategy_change_nothing(strategy: str, engine: str) -> None:
+    settings, turn = TURNS[strategy]
+    changes = {"strategy": strategy, "strategy_settings": settings, "trials": 2 * turn}
+    whole = begin(**changes)
+    whole.run(engine=ENGINES[engine])
+    for cut in (turn - 1, turn, turn + 1):
+        broken = begin(**changes)
+        with pytest.raises(Cut):
+            broken.run(engine=ENGINES[engine], on_event=cut_at(TrialEnded, cut))
+        assert sum(trial.ended is not None for trial in broken.trials) == cut
+        broken.run(engine=ENGINES[engine])
+        assert story(broken) == story(whole), cut
+
+
 def test_asks_run_ahead_of_tells_and_ends_come_out_of_order() -> None:
     # else the law above says nothing about them
     study = begin(trials=TRIALS)
