@@ -67,6 +67,7 @@ def search(
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
     checkpoints: str | None = None,
+    ledger: str = "sqlite",
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
@@ -97,6 +98,8 @@ def search(
             chosen on the mean.
         checkpoints: where trials keep their training while it lasts: a folder or a URL that every node reaches, or
             `none`; by default in the run folder.
+        ledger: where trials are kept: `sqlite` or `journal` in the run folder, or the URL of a database; several
+            processes may work on one study where it is PostgreSQL's.
         strategy_settings, estimator_settings: their own, by name.
         engine: where trials run; this process by default.
         on_event: called with each `Event`.
@@ -121,6 +124,7 @@ def search(
         objectives=objectives,
         confirm=confirm,
         checkpoints=checkpoints,
+        ledger=ledger,
         strategy_settings=strategy_settings,
         estimator_settings=estimator_settings,
     )
@@ -145,6 +149,7 @@ def begin(
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
     checkpoints: str | None = None,
+    ledger: str = "sqlite",
     strategy_settings: Mapping[str, Any] | None = None,
     estimator_settings: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -178,6 +183,7 @@ def begin(
         device=device,
         confirm=confirm,
         checkpoints=checkpoints,
+        ledger=ledger,
         strategy_settings=settings,
         estimator_settings=estimator_settings,
     )
@@ -210,7 +216,8 @@ def open_study(folder: str | Path, **given: Any) -> Study:
     Args:
         folder: such as `runs/demo`.
         given: `space`, `strategy` or `estimator`, where the study was made with an object of one's own (a
-            run folder never says what code to load), and `data` where it has moved.
+            run folder never says what code to load), `data` where it has moved, and `ledger`, the URL, where
+            it has a password.
 
     Raises:
         UserError: the folder is not a run, or what is given is not what it was made with.

@@ -55,6 +55,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print no
 TaskText = Annotated[
     str, typer.Option("--task", metavar="HxWxC:N", help="Deployment task, on which costs are counted.")
 ]
+LedgerAgain = Annotated[
+    str | None,
+    typer.Option("--ledger", metavar="URL", help="Again, where it has a password; PGPASSWORD does too."),
+]
 SpaceAgain = Annotated[str | None, typer.Option("--space", metavar="file.py:object", help=AGAIN_HELP)]
 Ray = Annotated[
     str | None,
@@ -190,6 +194,14 @@ def search(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for run folders.", rich_help_panel=WHERE)] = Path(
         "runs"
     ),
+    ledger: Annotated[
+        str,
+        typer.Option(
+            metavar="LEDGER",
+            help="sqlite or journal, in the run folder, or a database: postgresql://host/name, for several at once.",
+            rich_help_panel=WHERE,
+        ),
+    ] = "sqlite",
     ray: Ray = None,
     workers: Workers = None,
     cpus_per_trial: CpusPerTrial = None,
@@ -237,6 +249,7 @@ def search(
         objectives=objectives,
         confirm=confirm,
         checkpoints=checkpoints,
+        ledger=ledger,
         strategy_settings=of_strategy,
         estimator_settings=of_estimator,
     )
@@ -257,6 +270,7 @@ def resume(
     estimator: Annotated[str | None, typer.Option(metavar="file.py:object", help=AGAIN_HELP)] = None,
     data: Annotated[str | None, typer.Option(metavar="DATA", help="Where the same images are now.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    ledger: LedgerAgain = None,
     ray: Ray = None,
     workers: Workers = None,
     cpus_per_trial: CpusPerTrial = None,
@@ -272,6 +286,9 @@ def resume(
     """Go on with a search: the folder says all there is to know.
 
     [bold]Example:[/]  nas resume runs/first --trials 100
+
+    Where its ledger is a PostgreSQL database, this may be typed on several
+    machines: they work on the search together.
     """
     from nas.api import open_study
     from nas.follow import Follow
@@ -283,7 +300,14 @@ def resume(
     limit_s = parse_duration(time) if time is not None else None
     follow = Follow(tensorboard, mlflow, wandb)
     study = open_study(
-        run, space=space, strategy=strategy, estimator=estimator, data=data, device=device, checkpoints=checkpoints
+        run,
+        space=space,
+        strategy=strategy,
+        estimator=estimator,
+        data=data,
+        device=device,
+        ledger=ledger,
+        checkpoints=checkpoints,
     )
     trackers = follow.trackers(Path(run), engine)
     kept = f" --checkpoints {shlex.quote(checkpoints)}" if checkpoints else ""
@@ -310,6 +334,7 @@ def show(
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the network too; of a run the best, or the trial.")
     ] = None,
     space: SpaceAgain = None,
+    ledger: LedgerAgain = None,
     json: Json = False,
 ) -> None:
     """Show what a search has found or one of its trials; or a network, block by block.
@@ -319,8 +344,10 @@ def show(
     """
     from nas.networks import names_network
 
-    told = _network if names_network(what) else _found
-    document = told(what, trial, task, svg, space)
+    if names_network(what):
+        document = _network(what, trial, task, svg, space)
+    else:
+        document = _found(what, trial, task, svg, space, ledger)
     if json:
         return _print_json(document)
     from nas.screens import show_network, show_study, show_trial
@@ -346,7 +373,9 @@ def _network(text: str, trial: int | None, task: str | None, svg: Path | None, s
     return document
 
 
-def _found(run: str, number: int | None, task: str | None, svg: Path | None, space: str | None) -> dict[str, Any]:
+def _found(
+    run: str, number: int | None, task: str | None, svg: Path | None, space: str | None, ledger: str | None
+) -> dict[str, Any]:
     """What `nas show` has to say of a run folder."""
     from nas.api import open_study
     from nas.documents import study_document, trial_document
@@ -357,7 +386,7 @@ def _found(run: str, number: int | None, task: str | None, svg: Path | None, spa
         raise UserError(f"{run!r} is no run folder and no network of the literature{nearest(run, CLASSICS)}")
     if task is not None:
         raise UserError(f"--task is for a network; {run} has the task that it was begun with")
-    study = open_study(run, space=space)
+    study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else _trial(study, number)
     document = study_document(study) if trial is None else trial_document(trial)
     if svg is not None:
@@ -375,6 +404,7 @@ def plot(
         typer.Option(metavar="FILE.html", help="Where to write it; by default pareto.html in the run folder."),
     ] = None,
     space: SpaceAgain = None,
+    ledger: LedgerAgain = None,
     json: Json = False,
 ) -> None:
     """Draw accuracy against cost as one HTML file that needs no network.
@@ -384,7 +414,7 @@ def plot(
     from nas.api import open_study
     from nas.documents import axis
 
-    study = open_study(run, space=space)
+    study = open_study(run, space=space, ledger=ledger)
     path = study.plot(out, axis(study))
     if json:
         return _print_json({"plot": str(path)})

@@ -111,6 +111,8 @@ def study_document(study: Study) -> Document:
     folder, planned = study.folder, manifest.trials or 1
     made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
     files = {name: str(path) for name, path in made.items() if path.exists()}
+    if "://" in manifest.ledger:
+        files["ledger"] = manifest.ledger
     return {
         "run": None if folder is None else str(folder),
         "space": manifest.space["name"],
@@ -163,7 +165,7 @@ def resume_command(study: Study, trials: int | None = None) -> str:
     words = ["nas", "resume", str(study.folder)]
     if trials is not None and trials != study.manifest.trials:
         words += ["--trials", str(trials)]
-    return shlex.join([*words, *_own_code(study, "space", "strategy", "estimator")])
+    return shlex.join([*words, *_own_code(study, "space", "strategy", "estimator"), *_ledger(study)])
 
 
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
@@ -174,7 +176,7 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
         files: what lies in its folder, as in `study_document`.
     """
     space = _own_code(study, "space")
-    words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space]]
+    words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
     if "network" in files:
         words.append(["nas", "cost", files["network"], *space])
     return [shlex.join(each) for each in words]
@@ -184,6 +186,11 @@ def _own_code(study: Study, *parts: str) -> list[str]:
     """Options that name code of one's own, which a run folder never loads by itself."""
     origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
     return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
+
+
+def _ledger(study: Study) -> list[str]:
+    """The option that gives the ledger again, where it has a password, which is not kept."""
+    return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
 def trial_document(trial: Trial) -> Document:

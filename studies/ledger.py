@@ -2,8 +2,9 @@
 
 A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the
 one that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its
-text form), the four costs, `seed`, `told` (see `Trial`), and after its end `outcome` (what else there is to know of
-it). Its value is its accuracy, to be maximized; its intermediate values are the learning curve.
+text form), the four costs, `seed`, `told` (see `Trial`), `driver` where there may be several, and after its end
+`outcome` (what else there is to know of it). Its value is its accuracy, to be maximized; its intermediate values are
+the learning curve.
 
 Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need a server that nobody else here knows.
 """
@@ -11,17 +12,20 @@ Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Cost, UserError, nearest
+from studies.drivers import Drivers
 from studies.trial import Trial
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
@@ -41,11 +45,19 @@ class Ledger:
         storage: Optuna's.
         study_id: of the study in it.
         where: what to call it in messages.
+
+    Attributes:
+        drivers: those who work on it, where there may be several: in PostgreSQL.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int, where: str) -> None:
         self._storage, self._study_id, self._where = storage, study_id, where
         self._ids: dict[int, int] = {}
+        self._last = -1  # the highest of them
+        self.drivers: Drivers | None = None
+        engine = getattr(storage, "engine", None)
+        if engine is not None and engine.dialect.name == "postgresql":
+            self.drivers = Drivers(engine, study_id, where)
 
     @classmethod
     def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> Ledger:
@@ -99,21 +111,58 @@ class Ledger:
         Raises:
             UserError: something in it was not written by a study over this space.
         """
+        read = self._all_of(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False), space)
+        if [trial.number for trial, _ in read] != list(range(len(read))):
+            raise UserError(f"{self._where}: trials are missing")
+        return read
+
+    def _all_of(self, get: Callable[[], list[FrozenTrial]], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
+        """What Optuna keeps, as trials by number and what the pruner noted of each."""
         read, number = [], 0
         with _explained(self._where):
             try:
-                kept = self._storage.get_all_trials(self._study_id, deepcopy=False)
-                for frozen in sorted(kept, key=lambda each: each.number):
+                for frozen in sorted(get(), key=lambda each: each.number):
                     number = frozen.number
                     notes = frozen.user_attrs["outcome"]["pruner"] if frozen.state.is_finished() else {}
                     read.append((_read(frozen, space), dict(notes)))
                     self._ids[number] = frozen._trial_id
+                    self._last = max(self._last, frozen._trial_id)
             except (LookupError, TypeError, AttributeError, UserError) as error:  # ours, or Optuna's own reading
                 what = f"{type(error).__name__}: {error}"
                 raise UserError(f"{self._where}: trial {number} was not written by this study ({what})") from error
-        if [trial.number for trial, _ in read] != list(range(len(read))):
-            raise UserError(f"{self._where}: trials are missing")
         return read
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Be the only driver that reads and writes, where there may be several."""
+        return self.drivers.turn() if self.drivers else nullcontext()
+
+    def news(self, elsewhere: Iterable[int], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
+        """What other drivers wrote since: trials that are new and, of those running elsewhere, those that ended.
+
+        Args:
+            elsewhere: numbers of running trials that are not this driver's.
+        """
+        if self.drivers is None:
+            return []
+        those = "SELECT trial_id FROM trials WHERE study_id = :study AND "
+        found = self.drivers.ask(those + "trial_id > :last", study=self._study_id, last=self._last)
+        asked = [self._ids[number] for number in elsewhere]
+        if asked:
+            ended = "state <> 'RUNNING' AND trial_id = ANY(:asked)"
+            found += self.drivers.ask(those + ended, study=self._study_id, asked=asked)
+        return self._all_of(lambda: [self._storage.get_trial(trial_id) for (trial_id,) in found], space)
+
+    def taken_over(self, trial: Trial) -> tuple[Trial, bool]:
+        """A trial that its driver left running, and whether it is ours from now on: another driver may be faster."""
+        if self.drivers is None:
+            return trial, True
+        with _explained(self._where):
+            trial_id = self._ids[trial.number]
+            driver = self._storage.get_trial_user_attrs(trial_id).get("driver")
+            if driver == trial.driver:
+                driver = self.drivers.me
+                self._storage.set_trial_user_attr(trial_id, "driver", driver)
+        return replace(trial, driver=driver), driver == self.drivers.me
 
     def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
         """Write a new trial as RUNNING, in one transaction."""
@@ -125,6 +174,7 @@ class Ledger:
             "seed": seed,
             "told": trial.told,
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
+            **({} if trial.driver is None else {"driver": trial.driver}),
         }
         distributions = _distributions(space)
         params = trial.architecture.choices
@@ -142,7 +192,7 @@ class Ledger:
             raise UserError(
                 f"{self._where}: another process writes trials too ({number} came after {trial.number - 1})"
             )
-        self._ids[number] = trial_id
+        self._ids[number], self._last = trial_id, trial_id
 
     def reported(self, number: int, step: int, accuracy: float) -> None:
         """Write one point of a running trial's learning curve."""
@@ -186,12 +236,26 @@ class Memory:
     """A ledger that ends with its process: the trials themselves. No tool of Optuna's could look at it, and copies in
     Optuna's own memory would take longer than all else that a study does for a trial."""
 
+    drivers: None = None
+
     def __init__(self) -> None:
         self._kept: list[tuple[Trial, dict[str, Any]]] = []
 
     def trials(self, space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
         """As in `Ledger`."""
         return list(self._kept)
+
+    def turn(self) -> AbstractContextManager[None]:
+        """It is always ours."""
+        return nullcontext()
+
+    def news(self, elsewhere: Iterable[int], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
+        """There are no others."""
+        return []
+
+    def taken_over(self, trial: Trial) -> tuple[Trial, bool]:
+        """It was ours."""
+        return trial, True
 
     def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
         """As in `Ledger`."""
@@ -226,10 +290,13 @@ def check_spec(spec: str) -> None:
     if "://" in spec:
         import sqlalchemy
 
+        shown = "what was given"  # it may hold a password
         try:
+            shown = repr(without_password(spec))
             sqlalchemy.make_url(spec).get_dialect()
         except sqlalchemy.exc.SQLAlchemyError as error:
-            raise UserError(f"ledger {spec!r} is no URL of a database: {' '.join(str(error).split())}") from error
+            hint = "; did you mean postgresql://...?" if spec.startswith("postgres:") else ""
+            raise UserError(f"ledger {shown} is no URL of a database that is known{hint}") from error
     elif spec not in (*FILES, "memory"):
         raise UserError(f"unknown ledger {spec!r}{nearest(spec, [*FILES, 'memory'])}, or the URL of a database")
 
@@ -240,7 +307,9 @@ def without_password(spec: str) -> str:
         return spec
     import sqlalchemy
 
-    return sqlalchemy.make_url(spec).render_as_string(hide_password=True)
+    url = sqlalchemy.make_url(spec)
+    secrets = {name: "***" for name in url.query if "password" in name}  # PostgreSQL's own way to give one
+    return url.update_query_dict(secrets).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def mend_journal(folder: Path) -> None:
@@ -267,6 +336,8 @@ def _storage(spec: str, folder: Path) -> BaseStorage:
         import sqlalchemy
 
         spec = sqlalchemy.URL.create("sqlite", database=str(folder.resolve() / FILES[spec])).render_as_string()
+    elif spec.startswith("postgresql://"):
+        spec = spec.replace("postgresql", "postgresql+psycopg", 1)  # SQLAlchemy's own choice from 2.1 on
     patient = {"connect_args": {"timeout": _PATIENCE_S}} if spec.startswith("sqlite") else {"pool_pre_ping": True}
     return storages.RDBStorage(spec, engine_kwargs=patient)
 
@@ -294,6 +365,7 @@ def _explained(where: str) -> Iterator[None]:
         raise
     except (
         optuna.exceptions.StorageInternalError,
+        optuna.exceptions.UpdateFinishedTrialError,
         sqlalchemy.exc.SQLAlchemyError,
         sqlite3.Error,
         OSError,
@@ -312,12 +384,16 @@ def _explanation(where: str, error: BaseException) -> str:
     while root.__cause__ is not None:
         root = root.__cause__
     text = " ".join(str(getattr(root, "orig", None) or root).split())
+    if isinstance(root, ImportError) and root.name == "psycopg":
+        return f"{where}: PostgreSQL needs psycopg: pip install 'nas-toolkit[postgresql]'"
     if "disk is full" in text or "No space left" in text or "quota" in text:
         return f"{where}: the disk is full; what had ended is kept: make room, then resume"
     if "not a database" in text or "malformed" in text or isinstance(root, ValueError):
         return f"{where} is not a ledger, or it is damaged: {text}"
     if "readonly" in text or "unable to open" in text or isinstance(root, PermissionError):
         return f"cannot write to {where}: {text}"
+    if "already finished" in text:
+        return f"{where}: another driver took over what was under way here; resume to go on ({text})"
     if "is locked" in text:
         return f"{where} was locked by another process for more than {_PATIENCE_S} seconds"
     return f"{where}: {type(root).__name__}: {text}"
@@ -351,23 +427,27 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     architecture = space.architecture(frozen.params)
     cost = Cost(**{each.name: int(attributes[each.name]) for each in fields(Cost)})
     confirms = None if "confirms" not in attributes else int(attributes["confirms"])
-    told = int(attributes["told"])
-    if state == "running":
-        return Trial(frozen.number, architecture, cost, state, told, started=frozen.datetime_start, confirms=confirms)
-    outcome = attributes["outcome"]
-    return Trial(
+    told, driver = int(attributes["told"]), attributes.get("driver")
+    trial = Trial(
         frozen.number,
         architecture,
         cost,
         state,
         told,
+        started=frozen.datetime_start,
+        confirms=confirms,
+        driver=None if driver is None else str(driver),
+    )
+    if state == "running":
+        return trial
+    outcome = attributes["outcome"]
+    return replace(
+        trial,
         accuracy=frozen.value,
         reports=tuple((int(step), frozen.intermediate_values[step]) for step in outcome["steps"]),
         seconds=float(outcome["seconds"]),
         reason=outcome["reason"],
         details=outcome["details"],
         rank=int(outcome["rank"]),
-        started=frozen.datetime_start,
         ended=datetime.fromisoformat(outcome["ended"]),
-        confirms=confirms,
     )

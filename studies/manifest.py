@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -185,7 +186,7 @@ def fingerprint(space: SearchSpace) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or, whenever the process dies, as it was."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # processes on two machines may have one number
     try:
         with part.open("w", encoding="utf-8") as file:
             file.write(text)

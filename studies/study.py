@@ -3,6 +3,10 @@
 The study owns the loop's memory, not the loop: an engine asks it for jobs and tells it how they ended. Everything a
 strategy learned is in the ledger, in order, so a study goes on after any cut by telling a fresh strategy the same
 again; trials that were under way are run again, first, under their numbers and with their seeds.
+
+Where the ledger is a PostgreSQL database, several drivers may work on one study, each in a process of its own. What
+starts or ends is written in turns, and at its turn a driver first takes in what the others wrote: so all of them tell
+their strategies the same, in the same order, and what several did is replayed as if it had been one.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import numpy as np
 from searchspaces import COSTS, Budget, Task, UserError, load_space, nearest
 from strategies import Exhausted, Outcome, settings_of
 from studies.checkpoints import Checkpoints, check_place, whole_place
+from studies.drivers import key_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
 from studies.ledger import FILES, Ledger, Memory, check_spec, mend_journal, without_password
 from studies.lock import locked
@@ -63,6 +68,8 @@ ALIKE: Final = 5
 """Trials that all fail alike before the study stops to say so."""
 PLANNED: Final = 200
 """Trials that a strategy is told to expect where only time limits them."""
+LOOK_S: Final = 1.0
+"""Seconds after which a driver looks again for trials that another one left behind."""
 CONFIRMATIONS: Final = 3
 """Fresh trainings of each network that is confirmed."""
 
@@ -261,7 +268,7 @@ class Study:
             folder: as given to `create`.
             space, strategy, estimator: needed again where they had no name of ours; see `create`.
             data: where the same images lie now, if they were moved.
-            ledger: the URL of the database, where it has a password.
+            ledger: the URL of the database, where it has a password that is not in `PGPASSWORD`.
             device: for estimators with a name.
             checkpoints: as in `create`; by default as when the study began.
 
@@ -307,7 +314,12 @@ class Study:
 
         spec = ledger or manifest.ledger
         if "***" in spec:
-            raise UserError(f"{place}: the password of its ledger is not kept; give the URL again: --ledger {spec}")
+            if "PGPASSWORD" not in os.environ or ":***@" not in spec:
+                raise UserError(
+                    f"{place}: the password of its ledger is not kept; set PGPASSWORD or give the URL again: "
+                    f"--ledger {spec}"
+                )
+            spec = spec.replace(":***@", "@")
         opened = Ledger.open(spec, place, manifest.study)
         kept = Checkpoints.of(place, manifest, checkpoints)
         return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again, kept)
@@ -388,6 +400,10 @@ class Study:
         Leaves `best.json` and `trials.csv` in the folder. A trial that fails is recorded and stops nothing, unless the
         first five all fail alike.
 
+        Where the ledger is a PostgreSQL database, other processes may do the same at the same time, in this folder or
+        in one of their own that holds a copy of `study.json`. The run then ends when all trials have ended, those of
+        other drivers too, as it takes over what a dead one left.
+
         Args:
             trials: in all, those of earlier runs included; by default as many as planned.
             seconds: after which no trial is started; those under way end in order.
@@ -409,21 +425,34 @@ class Study:
         if limit is None and seconds is None:
             raise UserError(f"{self._where()} was planned without a number of trials; say how many in all, or how long")
         emit = on_event or (lambda event: None)
-        with locked(self.folder) if self.folder else contextlib.nullcontext():
-            if self.folder and self.manifest.ledger == "journal":
-                mend_journal(self.folder)
+        with self._at_work():
             self._load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
             self._checkpoints.begin(trial.number for trial in self._trials if trial.state != "running")
             run = _Run(self, strategy, limit, seconds, emit)
             emit(StudyStarted(run.ends, len(run.again), limit, seconds))
             try:
-                (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
+                while run.end is None:
+                    (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
+                    run.wait_for_others()
             except KeyboardInterrupt:
                 self._finish(emit, StudyEnded("interrupted", f"interrupted after {run.ends} trials; it can be resumed"))
                 raise
-            assert run.end is not None, "the engine returned before next_job said that there is nothing left"
             return self._finish(emit, run.end)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Alone in the folder, or one of several drivers."""
+        if self._ledger.drivers is not None:
+            with self._ledger.drivers.joined():
+                yield
+        elif self.folder is not None:
+            with locked(self.folder):
+                if self.manifest.ledger == "journal":
+                    mend_journal(self.folder)
+                yield
+        else:
+            yield
 
     def refusal(self, architecture: Architecture) -> str | None:
         """Why an architecture may not be trained in this study; None if it may. Judged by its true cost."""
@@ -445,17 +474,20 @@ class Study:
         self._trials = [trial for trial, _ in read]
         self._notes = {trial.number: notes for trial, notes in read}
         for trial in self._trials:
-            if trial.architecture.cost(self.task) != trial.cost:
-                raise UserError(
-                    f"{self._where()}: the space {self.space.name!r} has changed: trial {trial.number} had "
-                    f"{trial.cost.macs:,} MACs and {trial.cost.params:,} parameters, and now it has others"
-                )
+            self._check(trial)
         ended = [trial for trial in self._trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
             raise UserError(f"{self._where()}: the ledger does not tell in which order trials ended")
         self._known: dict[Cost, tuple[list[Architecture], set[int]]] = {}
         for trial in self._trials:
             self._remember(trial)
+
+    def _check(self, trial: Trial) -> None:
+        if trial.architecture.cost(self.task) != trial.cost:
+            raise UserError(
+                f"{self._where()}: the space {self.space.name!r} has changed: trial {trial.number} had "
+                f"{trial.cost.macs:,} MACs and {trial.cost.params:,} parameters, and now it has others"
+            )
 
     def _remember(self, trial: Trial) -> None:
         self._known.setdefault(trial.cost, ([], set()))[0].append(trial.architecture)
@@ -473,8 +505,9 @@ class Study:
         return hash(architecture.network(self.task)) in identities
 
     def _start(self, architecture: Architecture, ends: int, confirms: int | None = None) -> Trial:
-        number, cost = len(self._trials), architecture.cost(self.task)
-        trial = Trial(number, architecture, cost, "running", told=ends, started=datetime.now(), confirms=confirms)
+        number, cost, now = len(self._trials), architecture.cost(self.task), datetime.now()
+        driver = self._ledger.drivers.me if self._ledger.drivers else None
+        trial = Trial(number, architecture, cost, "running", ends, started=now, confirms=confirms, driver=driver)
         self._ledger.started(trial, self.seed_of(number), self.space)
         self._trials.append(trial)
         self._remember(trial)
@@ -484,8 +517,23 @@ class Study:
         self._ledger.ended(trial, written, notes)
         self._trials[trial.number] = trial
 
+    def _news(self, elsewhere: Iterable[int]) -> Iterator[tuple[Trial, Outcome]]:
+        """Take in what other drivers wrote: starts and ends, in the order in which a strategy is told of them."""
+        known = len(self._trials)
+        news = self._ledger.news(elsewhere, self.space)
+        for trial, notes in news:
+            self._check(trial)
+            self._notes[trial.number] = notes
+            if trial.number < known:
+                self._trials[trial.number] = trial
+            else:
+                self._trials.append(trial)
+                self._remember(trial)
+        yield from replay((trial for trial, _ in news), known)
+
     def _finish(self, emit: Callable[[Event], None], end: StudyEnded) -> StudyEnded:
-        self._checkpoints.end()
+        if self._ledger.drivers is None:  # another driver may be about to keep something
+            self._checkpoints.end()
         if self.folder is not None:
             with _writing(self.folder):
                 write_whole(self.folder / "trials.csv", self._csv())
@@ -555,7 +603,8 @@ class _Run:
 
     Attributes:
         ends: trials that have ended, those of earlier runs included.
-        again: trials left unfinished that are still to be run again.
+        elsewhere: numbers of trials that are running, and not in this run: left unfinished, or another driver's.
+        again: those of them that were left unfinished and are still to be run again.
         end: why there is nothing more to start; None while there is.
     """
 
@@ -567,23 +616,22 @@ class _Run:
         self._pruning = Pruning(study.manifest.pruner)
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
         for trial, outcome in replay(study.trials):
-            if trial.confirms is not None:
-                continue
-            strategy.tell(trial.architecture, outcome)
-            if outcome.state != "running":
-                self._pruning.remember(trial, study._notes[trial.number])
-        self.again = deque(trial for trial in study.trials if trial.state == "running")
-        self.ends = len(study.trials) - len(self.again)
+            self._learn(trial, outcome)
+        running = [trial for trial in study.trials if trial.state == "running"]
+        self.ends = len(study.trials) - len(running)
         self.end: StudyEnded | None = None
+        self.elsewhere = {trial.number for trial in running}
+        self._look_for_left()
 
     def next_job(self) -> Job | None:
         """The next job for the engine: a trial to be run again, or a new one."""
         if self.end is not None:
             return None
-        if self._seconds is not None and time.monotonic() - self._began >= self._seconds:
+        if self._is_late():
             self._stop("time", f"the time of {self._seconds:g} seconds is over")
             return None
-        trial = self.again.popleft() if self.again else self._new()
+        with self._turn():
+            trial = None if self.end else self._left() or self._new()
         if trial is None:
             return None
         budget = self._study.budget
@@ -594,6 +642,18 @@ class _Run:
         self._emit(TrialStarted(trial))
         place = self._study._checkpoints.place(trial.number)
         return Job(trial.number, trial.architecture, self._study.seed_of(trial.number), place)
+
+    def wait_for_others(self) -> None:
+        """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
+        assert not self._reports, "the engine returned while trials were under way"
+        assert self.end or self.elsewhere, "the engine returned before next_job said that there is nothing left"
+        proposals = self._proposals_elsewhere()
+        while not (self.end or self.again or self._is_late() or not self.elsewhere):
+            if proposals and not self._proposals_elsewhere():
+                return  # they can be confirmed now
+            time.sleep(LOOK_S)
+            with self._turn():
+                self._look_for_left()
 
     def report(self, number: int, step: int, accuracy: float) -> bool:
         """Write a point of a learning curve; whether the trial goes on."""
@@ -606,31 +666,85 @@ class _Run:
     def done(self, number: int, ending: Ending) -> None:
         """Write how a trial ended, and tell the strategy."""
         reports = self._reports.pop(number)
-        trial = replace(
-            self._study._trials[number],
-            state=ending.state,
-            accuracy=ending.accuracy,
-            reports=tuple(reports or enumerate(ending.curve, start=1)),
-            seconds=ending.seconds,
-            reason=ending.reason,
-            details=ending.details,
-            rank=self.ends,
-            ended=datetime.now(),
-        )
-        proposed = trial.confirms is None
-        self._study._end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
+        with self._turn():
+            trial = replace(
+                self._study._trials[number],
+                state=ending.state,
+                accuracy=ending.accuracy,
+                reports=tuple(reports or enumerate(ending.curve, start=1)),
+                seconds=ending.seconds,
+                reason=ending.reason,
+                details=ending.details,
+                rank=self.ends,
+                ended=datetime.now(),
+            )
+            proposed = trial.confirms is None
+            self._study._end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
+            self.ends += 1
+            if proposed:
+                self._strategy.tell(trial.architecture, trial.outcome)
         self._study._checkpoints.remove(number)
-        self.ends += 1
-        if proposed:
-            self._strategy.tell(trial.architecture, trial.outcome)
         self._emit(TrialEnded(trial))
         self._stop_if_all_fail()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the only driver that writes, having learned what the others wrote; they are told of after it."""
+        ended: list[Trial] = []
+        with self._study._ledger.turn():
+            for trial, outcome in self._study._news(self.elsewhere):
+                self._learn(trial, outcome)
+                if outcome.state == "running":
+                    self.elsewhere.add(trial.number)
+                else:
+                    self.elsewhere.discard(trial.number)
+                    self.ends += 1
+                    self._stop_if_all_fail()
+                    ended.append(trial)
+            yield
+        for trial in ended:
+            self._emit(TrialEnded(trial))
+
+    def _learn(self, trial: Trial, outcome: Outcome) -> None:
+        """Of a trial that was not started or did not end in this run."""
+        if trial.confirms is None:
+            self._strategy.tell(trial.architecture, outcome)
+            if outcome.state != "running":
+                self._pruning.remember(trial, self._study._notes[trial.number])
+
+    def _left(self) -> Trial | None:
+        """A trial to be run again, the first by number: it is ours from now on."""
+        if self.elsewhere and time.monotonic() - self._looked > LOOK_S:
+            self._look_for_left()
+        while self.again:
+            number = self.again.popleft()
+            if number not in self.elsewhere:
+                continue  # another driver was faster, and it has ended
+            trial, ours = self._study._ledger.taken_over(self._study._trials[number])
+            self._study._trials[number] = trial
+            if ours:
+                self.elsewhere.remove(number)
+                return trial
+        return None
+
+    def _look_for_left(self) -> None:
+        """Find the running trials whose driver is no more."""
+        drivers, self._looked = self._study._ledger.drivers, time.monotonic()
+        there = drivers.there() if drivers and self.elsewhere else set()
+        of = {number: self._study._trials[number].driver for number in sorted(self.elsewhere)}
+        self.again = deque(number for number, driver in of.items() if driver is None or key_of(driver) not in there)
+
+    def _proposals_elsewhere(self) -> bool:
+        return any(self._study._trials[number].confirms is None for number in self.elsewhere)
+
+    def _is_late(self) -> bool:
+        return self._seconds is not None and time.monotonic() - self._began >= self._seconds
 
     def _new(self) -> Trial | None:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
         number, confirm = len(self._study._trials), self._study.manifest.confirm
         if self._limit is not None and number >= self._limit:
-            self._stop("trials", f"all {self._limit} trials are done")
+            self._stop_when_alone("trials", f"all {self._limit} trials are done")
             return None
         if self._limit is not None and confirm and number >= self._limit - CONFIRMATIONS * confirm:
             return self._confirmation("trials", "all proposals are confirmed")
@@ -641,7 +755,7 @@ class _Run:
             except Exhausted as nothing_left:
                 if confirm:
                     return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
-                self._stop("exhausted", f"nothing new is left: {nothing_left}")
+                self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
                 return None
             refused = self._study.refusal(architecture)
             if refused is None:
@@ -668,7 +782,7 @@ class _Run:
         again = Counter(trial.confirms for trial in trials if trial.confirms is not None)
         least = min(leaders, key=lambda leader: again[leader.number], default=None)
         if least is None or again[least.number] >= CONFIRMATIONS:
-            self._stop(kind, reason)
+            self._stop_when_alone(kind, reason)
             return None
         return self._study._start(least.architecture, self.ends, confirms=least.number)
 
@@ -676,11 +790,17 @@ class _Run:
         """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does."""
         if self.ends % ALIKE:
             return
-        if any(trial.state in ("complete", "pruned") for trial in self._study._trials):
+        trials = self._study._trials
+        if any(trial.state in ("complete", "pruned") and (trial.rank or 0) < self.ends for trial in trials):
             return
-        ended = [trial for trial in self._study.trials if trial.rank is not None]
+        ended = [trial for trial in trials if trial.rank is not None and trial.rank < self.ends]
         if all(each.state == "failed" for each in ended) and len({failure_kind(each.reason) for each in ended}) == 1:
             self._stop("failing", f"all {self.ends} trials failed alike: {ended[-1].reason}")
+
+    def _stop_when_alone(self, kind: EndKind, reason: str) -> None:
+        """Stop, but wait for what is running elsewhere, as it may yet be left behind."""
+        if not self.elsewhere:
+            self._stop(kind, reason)
 
     def _stop(self, kind: EndKind, reason: str) -> None:
         """Start nothing more; the first reason stands."""
@@ -688,21 +808,23 @@ class _Run:
             self.end = StudyEnded(kind, reason)
 
 
-def replay(trials: Iterable[Trial]) -> Iterator[tuple[Trial, Outcome]]:
+def replay(trials: Iterable[Trial], started: int = 0) -> Iterator[tuple[Trial, Outcome]]:
     """What a strategy was told, in the order in which it was: starts by number, ends by rank.
 
     Args:
-        trials: by number.
+        trials: by number; all that started or ended since.
+        started: trials of which it was told before that they started.
     """
     trials = list(trials)
-    ends = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
-    told = 0
+    ends = deque(sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0))
     for trial in trials:
-        for end in ends[told : trial.told]:
+        if trial.number < started:
+            continue
+        while ends and (ends[0].rank or 0) < trial.told:
+            end = ends.popleft()
             yield end, end.outcome
-        told = max(told, trial.told)
         yield trial, Outcome("running", cost=trial.cost)
-    for end in ends[told:]:
+    for end in ends:
         yield end, end.outcome
 
 

@@ -36,6 +36,7 @@ class Trial:
         rank: its place among the ends, from 0; None while running.
         started, ended: local time.
         confirms: the number of the trial whose network this one trains again, with a fresh seed; None for a proposal.
+        driver: who runs or ran it, where several may work on one study; see `Drivers`.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Trial:
     started: datetime | None = None
     ended: datetime | None = None
     confirms: int | None = None
+    driver: str | None = None
 
     @property
     def curve(self) -> tuple[float, ...]:

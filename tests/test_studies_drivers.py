@@ -1,0 +1,323 @@
+"""Several drivers on one study in PostgreSQL: no trial is given to two, none is lost, a dead one's are taken over.
+
+Run as a script, `python test_studies_drivers.py FOLDER`, it starts a driver for each line that it reads, and says what
+happens: others kill it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from postgresql_server import programs, server
+from studies_stand_ins import SPACE, Known, Shuffled, begin, story
+
+from searchspaces import Architecture, UserError
+from strategies import make_strategy
+from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
+from studies.study import replay
+
+TRIALS = 60
+PACE_S = 0.01  # before each of three reports
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Of a database."""
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'nas-toolkit[postgresql]'")
+    if programs() is None:
+        pytest.skip("needs a PostgreSQL server, such as Debian's package postgresql")
+    with server() as found:
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Of a run, whose name is no other's in the database."""
+    return tmp_path / request.node.name
+
+
+def driver(folder: str, url: str) -> None:
+    """Work on the study until it ends; one line for each event, with the process that ran the trial."""
+    me = str(os.getpid())
+
+    def say(event: Any) -> None:
+        if isinstance(event, TrialStarted | TrialEnded):
+            of = event.trial.driver.split(":")[1]
+            if of == me:
+                print(type(event).__name__, event.trial.number, me, flush=True)
+
+    study = Study.open(folder, space=SPACE, estimator=Known(seconds=PACE_S), ledger=url)
+    print(type(study.run(on_event=say)).__name__, 0, me, flush=True)
+
+
+class Nursery:
+    """Drivers one after the other, each a fork of a process that has loaded all there is to load."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        command = [sys.executable, __file__, str(folder)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env={**os.environ, "URL": url}
+        )
+        self.said: list[tuple[str, int, str]] = []
+        self.killed: list[str] = []
+
+    def begin(self) -> None:
+        """Begin a driver."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+
+    def listen(self, until: Callable[[tuple[str, int, str]], bool]) -> tuple[str, int, str]:
+        """Hear lines until there is one such."""
+        assert self.process.stdout is not None
+        while True:
+            what, number, who = self.process.stdout.readline().split()
+            self.said.append((what, int(number), who))
+            if until(self.said[-1]):
+                return self.said[-1]
+
+    def kill(self) -> None:
+        """Kill the driver that spoke last."""
+        who = self.said[-1][2]
+        os.kill(int(who), signal.SIGKILL)
+        assert self.listen(lambda line: line[0] in ("ended", "StudyEnded")) == ("ended", -signal.SIGKILL, who)
+        self.killed.append(who)
+
+    def finish(self) -> None:
+        """Hear the last driver out."""
+        assert self.process.stdin is not None
+        self.listen(lambda line: line[0] == "StudyEnded")
+        self.process.communicate(timeout=30)
+
+
+def test_two_drivers_killed_at_random_finish_all_trials_and_train_none_twice(folder: Path, url: str) -> None:
+    moment = random.Random(0)
+    begin(folder, ledger=url, trials=TRIALS).close()
+    drivers = [Nursery(folder, url), Nursery(folder, url)]
+    for each in drivers:
+        each.begin()
+    for each in drivers:
+        starts = moment.randint(3, 9)
+        for _ in range(starts):
+            each.listen(lambda line: line[0] == "TrialStarted")
+        time.sleep(moment.uniform(0, 3 * PACE_S))
+        each.kill()
+        each.begin()
+    for each in drivers:
+        each.finish()
+    study = Study.open(folder, space=SPACE, ledger=url)
+    said = [line for each in drivers for line in each.said]
+    killed = [who for each in drivers for who in each.killed]
+
+    assert [trial.state for trial in study.trials] == ["complete"] * TRIALS
+    assert len({trial.architecture.network(study.task) for trial in study.trials}) == TRIALS
+    assert sorted(trial.rank for trial in study.trials if trial.rank is not None) == list(range(TRIALS))
+    starts = Counter(number for what, number, _ in said if what == "TrialStarted")
+    ends = Counter(number for what, number, _ in said if what == "TrialEnded")
+    assert set(starts) == set(range(TRIALS))
+    assert set(ends.values()) == {1}
+    for number, count in starts.items():  # who was not the last to start it was killed over it
+        runners = [who for what, each, who in said if (what, each) == ("TrialStarted", number)]
+        assert count == 1 or len(set(runners) & set(killed)) >= count - 1
+    assert sum(starts.values()) <= TRIALS + len(killed)
+    whose = Counter(trial.driver for trial in study.trials)
+    assert len(whose) == 4  # two drivers, each begun twice
+    assert_proposals_follow(study)
+    study.close()
+
+
+def assert_proposals_follow(study: Study) -> None:
+    """Every proposal is what the strategy says to all that had happened by then, whoever asked it."""
+    manifest = study.manifest
+    strategy = make_strategy(manifest.strategy["name"], study.feasible, 1, **manifest.strategy["settings"])
+    for trial, outcome in replay(study.trials):
+        if trial.confirms is not None:
+            continue
+        if outcome.state == "running":
+            asked = strategy.ask(np.random.default_rng([manifest.seed, trial.number]))
+            assert asked.network(study.task) == trial.architecture.network(study.task), trial.number
+        strategy.tell(trial.architecture, outcome)
+
+
+class Cut(BaseException):
+    """Stands for the death of the driver: nothing catches it."""
+
+
+def cut_at(wanted: type[object], count: int) -> Any:
+    """An observer that kills the run at its `count`-th event of a kind."""
+    left = count
+
+    def watch(event: object) -> None:
+        nonlocal left
+        left -= isinstance(event, wanted)
+        if left == 0:
+            raise Cut
+
+    return watch
+
+
+@contextlib.contextmanager
+def aside(run: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Another driver, in a thread; what it returned or raised is there at the end."""
+    came: list[Any] = []
+
+    def work() -> None:
+        try:
+            came.append(run())
+        except BaseException as error:
+            came.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield came
+    finally:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("engine", [None, Shuffled(4)])
+def test_alone_it_is_cut_and_resumed_as_anywhere(folder: Path, url: str, engine: Any) -> None:
+    settings = {"pruner": "asha", "trials": 16, "confirm": 1}
+    whole = begin(**settings)
+    whole.run(engine=engine)
+    broken = begin(folder, ledger=url, **settings)
+    for kind, count in [(TrialStarted, 1), (TrialEnded, 5), (TrialReported, 8), (TrialStarted, 3)]:
+        with pytest.raises(Cut):
+            broken.run(engine=engine, on_event=cut_at(kind, count))
+        broken.close()
+        broken = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+    broken.run(engine=engine)
+    assert story(broken) == story(whole)
+    broken.close()
+
+
+def test_a_driver_takes_over_what_a_dead_one_left_and_nothing_of_a_living_one(folder: Path, url: str) -> None:
+    begin(folder, ledger=url, trials=6).close()
+    there, go_on = threading.Event(), threading.Event()
+
+    def wait(architecture: Architecture, seed: int) -> None:
+        there.set()
+        assert go_on.wait(60)
+
+    slow = Study.open(folder, space=SPACE, estimator=Known(fails=wait), ledger=url)
+    with aside(slow.run) as came:  # has trial 0
+        assert there.wait(60)
+        dead = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+        with pytest.raises(Cut):  # leaves trial 1
+            dead.run(on_event=cut_at(TrialReported, 1))
+        dead.close()
+        events: list[Any] = []
+
+        def hear(event: Any) -> None:
+            events.append(event)
+            if isinstance(event, TrialEnded) and event.trial.number == 5:
+                go_on.set()  # now there is nothing left but trial 0, elsewhere
+
+        second = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+        ended = second.run(on_event=hear)
+        assert [event.trial.number for event in events if isinstance(event, TrialStarted)] == [1, 2, 3, 4, 5]
+        assert [event.trial.number for event in events if isinstance(event, TrialEnded)] == [1, 2, 3, 4, 5, 0]
+    assert came == [ended] == [StudyEnded("trials", "all 6 trials are done")]
+    assert len({trial.driver for trial in second.trials}) == 2
+    slow.close()
+    assert_proposals_follow(second)
+    second.close()
+
+
+def test_leaders_are_confirmed_when_the_proposals_of_all_drivers_have_ended(folder: Path, url: str) -> None:
+    begin(folder, ledger=url, trials=14, confirm=2, pruner="median").close()
+    studies = [Study.open(folder, space=SPACE, estimator=Known(seconds=0.002), ledger=url) for _ in range(2)]
+    with aside(lambda: studies[0].run(engine=Shuffled(2))) as came:
+        ended = studies[1].run(engine=Shuffled(2))
+    assert came == [ended] == [StudyEnded("trials", "all 14 trials are done")]
+    for study in studies:
+        study._load()
+        assert [len(each.accuracies) for each in study.confirmed] == [4, 4]
+        last = max(trial.rank for trial in study.trials if trial.rank is not None and trial.confirms is None)
+        assert all(trial.told > last for trial in study.trials if trial.confirms is not None)
+        assert_proposals_follow(study)
+        study.close()
+    assert story(studies[0]) == story(studies[1])
+
+
+def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) -> None:
+    def fails(architecture: Architecture, seed: int) -> None:
+        raise ValueError("no such luck")
+
+    begin(folder, ledger=url, trials=40).close()
+    studies = [Study.open(folder, space=SPACE, estimator=Known(fails), ledger=url) for _ in range(2)]
+    with aside(studies[0].run) as came:
+        ended = studies[1].run()
+    assert came == [ended] == [StudyEnded("failing", "all 5 trials failed alike: ValueError: no such luck")]
+    for study in studies:
+        study._load()
+        assert len(study.trials) <= 6
+        study.close()
+
+
+def test_a_driver_whose_connection_breaks_ends_and_says_so(folder: Path, url: str) -> None:
+    import psycopg
+
+    study = begin(folder, ledger=url, trials=8)
+
+    def hang_up(event: object) -> None:
+        if isinstance(event, TrialReported) and event.number == 3:
+            held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            with psycopg.connect(url) as connection:
+                connection.execute(held)
+
+    with pytest.raises(UserError, match=r"the connection broke, .* resume to go on") as caught:
+        study.run(on_event=hang_up)
+    assert "\n" not in str(caught.value)
+    assert url.split(":")[2].split("@")[0] not in str(caught.value)  # the password
+    study.close()
+    again = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+    assert [trial.state for trial in again.trials] == ["complete"] * 3 + ["running"]
+    again.run()
+    whole = begin(trials=8)
+    whole.run()
+    assert story(again) == story(whole)
+    again.close()
+
+
+def test_a_copy_of_the_manifest_is_a_run_folder_too_and_no_password_is_in_it(folder: Path, url: str) -> None:
+    secret = url.split(":")[2].split("@")[0]
+    begin(folder, ledger=url, trials=4).close()
+    there = folder.parent / "there" / "copied"
+    there.mkdir(parents=True)
+    manifest = (folder / "study.json").read_text()
+    assert secret not in manifest
+    (there / "study.json").write_text(manifest)
+    with pytest.raises(UserError, match=r"give the URL again: --ledger postgresql://nas:\*\*\*@"):
+        Study.open(there, space=SPACE)
+    study = Study.open(there, space=SPACE, estimator=Known(), ledger=url)
+    study.run()
+    assert (there / "best.json").exists()
+    with contextlib.closing(Study.open(folder, space=SPACE, ledger=url)) as same:
+        assert story(study) == story(same)
+    study.close()
+
+
+if __name__ == "__main__":
+    begin(trials=1).run()  # loads all there is to load, once for all that are to be killed
+    import psycopg  # noqa: F401
+
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            driver(sys.argv[1], os.environ["URL"])
+            os._exit(0)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), child, flush=True)
