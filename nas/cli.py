@@ -549,7 +549,7 @@ def scale_network(
     if json:
         _print_json(document)
     elif "family" in document:
-        show_family(document["family"], planned.folder, console)
+        show_family(document["family"], planned.folder, console, space)
     if interrupted:
         raise typer.Exit(_say("interrupted; the same command goes on", INTERRUPTED))
 

@@ -27,6 +27,8 @@ Document = dict[str, Any]
 FILES: Final = {
     "plot": "pareto.html",
     "network": "best.json",
+    "family": "family.json",
+    "family plot": "family.html",
     "table": "trials.csv",
     "ledger": "ledger.db",
     "manifest": "study.json",

@@ -105,7 +105,7 @@ def cost_document(text: str, task: Task | None = None, space: SearchSpace | None
             document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
             document["words"] = (found if isinstance(found, Scaled) else architecture).words()
         if isinstance(found, Scaled) and found.scale != Scale():
-            document["architecture"] |= {"scale": asdict(found.scale)}
+            document["architecture"] |= {"scale": found.size}
         document["paper"] = found.paper if isinstance(found, Classic) else None
         return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
     from searchspaces.modules import traced_cost

@@ -419,7 +419,7 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
 
 
 def _trained(space: ScalingSpace, study: Study) -> list[Document]:
-    """The candidates that were trained: first the chosen one, then by accuracy; confirmed ones by their mean."""
+    """The candidates that were trained: first the chosen one, then those that were confirmed, by accuracy."""
     confirmed = {each.trial.number: each for each in study.confirmed}
     complete = [each for each in study.trials if each.state == "complete" and each.confirms is None]
     rows = []
@@ -435,7 +435,7 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
             }
         )
     best = study.best.number
-    return sorted(rows, key=lambda row: (row["trial"] != best, -row["accuracy"], row["trial"]))
+    return sorted(rows, key=lambda row: (row["trial"] != best, row["trainings"] == 1, -row["accuracy"], row["trial"]))
 
 
 # What it looks like.
@@ -500,8 +500,15 @@ def show_plan(plan: Plan, found: Candidates, study: Study, console: Console) -> 
     console.print()
 
 
-def show_family(document: Document, folder: Path, console: Console) -> None:
-    """The factors, the family, and what to do with it."""
+def show_family(document: Document, folder: Path, console: Console, space: str | None = None) -> None:
+    """The factors, the family, and what to do with it.
+
+    Args:
+        document: as `family_document` has it.
+        folder: where its files are.
+        console: where it is shown.
+        space: as typed, where the base lives in one of a person's own.
+    """
     if "trained" in document:
         console.print(_ranking(document["trained"]))
     console.print(_members(document["members"], "The family"))
@@ -521,7 +528,10 @@ def show_family(document: Document, folder: Path, console: Console) -> None:
     rows += [
         ("family", Text(str(folder / "family.json"))),
         ("plot", Text(str(folder / "family.html"))),
-        ("next", Text(f"nas cost {shlex.quote(document['members'][-1]['file'])}")),
+        (
+            "next",
+            Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *(["--space", space] if space else [])])),
+        ),
     ]
     console.print(facts(*rows))
 

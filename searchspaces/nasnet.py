@@ -242,6 +242,7 @@ class NASNetSpace:
             repeats=(scale.blocks(int(frame["repeats"])),) * 3,
             stem_width=scale.channels(int(frame["stem_width"])),
             skip=bool(frame["skip"]),
+            made_for=scale.unscaled(task.image_size),
         )
 
     def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:

@@ -16,7 +16,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -97,8 +97,7 @@ class Scaled:
     task: Task
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth"):
-            factor = getattr(self.scale, name)
+        for name, factor in asdict(self.scale).items():
             number = isinstance(factor, int | float) and not isinstance(factor, bool)
             if not number or not 0 < factor < math.inf:
                 raise UserError(f"scale: {name} must be a number above 0, got {factor!r}")
@@ -123,13 +122,22 @@ class Scaled:
         >>> b0.larger(Factors(1.4, 1.2, 300 / 224)).cost().params  # EfficientNet-B3
         12233232
         """
-        scale = Scale(round(self.scale.width * factors.width, 9), round(self.scale.depth * factors.depth, 9))
-        return Scaled(self.architecture, scale, self.task.enlarged(factors.resolution))
+        task = self.task.enlarged(factors.resolution)
+        scale = Scale(
+            round(self.scale.width * factors.width, 9),
+            round(self.scale.depth * factors.depth, 9),
+            task.image_size / self.scale.unscaled(self.task.image_size),
+        )
+        return Scaled(self.architecture, scale, task)
 
     def to_json(self) -> str:
         """Its text form: the architecture's, and `scale` and `task`."""
-        size = {"width": self.scale.width, "depth": self.scale.depth}
-        return json.dumps({**json.loads(self.architecture.to_json()), "scale": size, "task": str(self.task)})
+        return json.dumps({**json.loads(self.architecture.to_json()), "scale": self.size, "task": str(self.task)})
+
+    @property
+    def size(self) -> dict[str, float]:
+        """The factors by name; that on the image only where there is one."""
+        return {name: value for name, value in asdict(self.scale).items() if name != "resolution" or value != 1}
 
     @staticmethod
     def from_json(text: str, space: SearchSpace | None = None) -> Scaled:
@@ -145,7 +153,7 @@ class Scaled:
         architecture = Architecture.from_json(text, space)
         read: dict[str, Any] = json.loads(text)
         size, task = read.get("scale", {}), read.get("task", str(Task()))
-        if not isinstance(size, dict) or not size.keys() <= {"width", "depth"}:
+        if not isinstance(size, dict) or not size.keys() <= {"width", "depth", "resolution"}:
             raise UserError(f"scale: {json.dumps(size)[:80]} does not look like " + '{"width": 1.1, "depth": 1.2}')
         if not isinstance(task, str):
             raise UserError(f"task: {task!r} does not look like '224x224x3:1000'")
@@ -308,17 +316,18 @@ class ScalingSpace:
         """The base scaled, and the side in pixels of the images that it sees: all that a network on a task is."""
         factors = self.factors(architecture)
         larger = task.enlarged(factors.resolution)
-        return self.base.architecture.network(larger, self._scale(factors, scale)), larger.image_size
+        return self.base.architecture.network(larger, self._scale(factors, scale, task)), larger.image_size
 
     def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:
         """What it costs on one image of the task."""
         factors = self.factors(architecture)
-        cost = self.base.architecture.cost(task.enlarged(factors.resolution), self._scale(factors, scale))
+        cost = self.base.architecture.cost(task.enlarged(factors.resolution), self._scale(factors, scale, task))
         return cost if factors.resolution == 1 else Resize(factors.resolution).cost(task.shape) + cost
 
-    def _scale(self, factors: Factors, scale: Scale) -> Scale:
-        grown = self.base.larger(factors).scale
-        return Scale(grown.width * scale.width, grown.depth * scale.depth)
+    def _scale(self, factors: Factors, scale: Scale, task: Task) -> Scale:
+        """Of the base's architecture, where a network is scaled besides, as a proxy does it."""
+        grown = replace(self.base, task=task).larger(factors).scale
+        return Scale(grown.width * scale.width, grown.depth * scale.depth, grown.resolution * scale.resolution)
 
     def words(self, architecture: Architecture) -> str:
         """One line for a person."""

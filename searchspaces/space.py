@@ -305,18 +305,19 @@ class Space:
             groups[self._group.get(pair[0], 0)].append(pair)
         return Architecture(self, tuple(map(tuple, groups)))
 
-    def strides(self, task: Task) -> list[int]:
+    def strides(self, task: Task, scale: Scale = Scale()) -> list[int]:
         """The stride of each stage, stem and head included, on the images of a task."""
-        if task.image_size not in self._strides:
-            self._strides[task.image_size] = self._strides_on(task)
-        return self._strides[task.image_size]
+        side = scale.unscaled(task.image_size)
+        if side not in self._strides:
+            self._strides[side] = self._strides_on(side)
+        return self._strides[side]
 
-    def _strides_on(self, task: Task) -> list[int]:
+    def _strides_on(self, image_size: int) -> list[int]:
         strides = [part.stage.stride for part in self._parts]
         for index, stride in enumerate(strides):
             if stride == 1:
                 continue
-            side = task.image_size
+            side = image_size
             for each in strides:
                 side = -(-side // each)
             if side >= self.smallest_map:
@@ -328,7 +329,7 @@ class Space:
         """The tree of layers: a chain of one labelled chain for each stage that is there."""
         shared, *parts = architecture.parts
         shape, stages = task.shape, []
-        for part, chosen, stride in zip(self._parts, parts, self.strides(task), strict=True):
+        for part, chosen, stride in zip(self._parts, parts, self.strides(task, scale), strict=True):
             blocks = part.blocks(chosen, shared, shape[0], stride, task.classes, scale)
             if blocks:
                 stages.append(Chain(*blocks, label=part.label))
@@ -389,7 +390,8 @@ class Space:
     ) -> tuple[Cost, Shape]:
         part = self._parts[index]
         own = {**part.fixed, **dict(once), **dict(local)}
-        node = part.block(own, shared, shape[0], self.strides(task)[index] if first else 1, task.classes, scale)
+        stride = self.strides(task, scale)[index] if first else 1
+        node = part.block(own, shared, shape[0], stride, task.classes, scale)
         return node.cost(shape), node.shape(shape)
 
     def sample(self, rng: np.random.Generator) -> Architecture:

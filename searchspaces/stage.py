@@ -60,6 +60,8 @@ class Scale:
     Attributes:
         width: on channels, which are then rounded to multiples of 8 and never lose more than a tenth.
         depth: on blocks of a stage, rounded up; stem and head keep theirs.
+        resolution: what the image is larger by than the one that the network was made for: strides that small images
+            leave out stay left out, so that a network keeps its shape when its image grows.
 
     >>> Scale(width=1.1).channels(40), Scale(depth=1.1).blocks(2)
     (48, 3)
@@ -67,6 +69,11 @@ class Scale:
 
     width: float = 1.0
     depth: float = 1.0
+    resolution: float = 1.0
+
+    def unscaled(self, image_size: int) -> int:
+        """The side of the image that the network was made for."""
+        return round(image_size / self.resolution)
 
     def channels(self, width: int) -> int:
         """Scaled channels; as in the reference implementation of EfficientNet."""

@@ -360,6 +360,7 @@ def stacked(
     stem_width: int,
     skip: bool = False,
     dropout: float = 0.5,
+    made_for: int | None = None,
 ) -> Chain:
     """The network of the papers: a stem, normal cells with reduction cells between them, a classifier.
 
@@ -375,9 +376,11 @@ def stacked(
         stem_width: channels of the first convolution.
         skip: whether the cell after a reduction cell takes the same earlier output as that one did, and not its input.
         dropout: rate before the classifier.
+        made_for: side of the image that decides which strides are lost; the task's by default.
     """
     strides = len(repeats) + 2
-    dropped = next((lost for lost in range(3) if -(-task.image_size // 2 ** (strides - lost)) >= 7), 3)
+    side = made_for or task.image_size
+    dropped = next((lost for lost in range(3) if -(-side // 2 ** (strides - lost)) >= 7), 3)
     stem = Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
     steps: list[Step] = []
     values, level, levels = [0], 0, [0]  # outputs so far, and how often each was halved

@@ -63,6 +63,7 @@ def _draw_candidates(figure: go.Figure, trained: list[dict[str, Any]]) -> None:
     """Each candidate by the shares of its growth; the chosen one is the first."""
     import plotly.graph_objects as go
 
+    trained = trained[::-1]  # the best are drawn last, over others in the same place
     shares = [[math.log(one["depth"]), 2 * math.log(one["width"]), 2 * math.log(one["resolution"])] for one in trained]
     depth, width, resolution = ([share[index] / sum(share) for share in shares] for index in range(3))
     accuracies = [one["accuracy"] for one in trained]
@@ -71,18 +72,19 @@ def _draw_candidates(figure: go.Figure, trained: list[dict[str, Any]]) -> None:
             a=depth, b=width, c=resolution, mode="markers", text=[_hover(one) for one in trained], showlegend=False,
             hovertemplate="%{text}<extra></extra>", cliponaxis=False,
             marker={
-                "size": [18] + [12] * (len(trained) - 1), "symbol": ["star"] + ["circle"] * (len(trained) - 1),
-                "color": accuracies, "colorscale": _SHADES, "line": {"width": [2] + [0.5] * (len(trained) - 1),
-                "color": [_CHOSEN] + [INK] * (len(trained) - 1)},
-                "colorbar": {"title": {"text": "accuracy", "side": "top"}, "tickformat": ".1%", "thickness": 12,
-                             "len": 0.55, "x": 0.44, "y": 0.6},
+                "size": [12] * (len(trained) - 1) + [20], "symbol": ["circle"] * (len(trained) - 1) + ["star"],
+                "color": accuracies, "colorscale": _SHADES, "opacity": 1,
+                "line": {"width": [0.5] * (len(trained) - 1) + [2], "color": [INK] * (len(trained) - 1) + [_CHOSEN]},
+                "colorbar": {"title": {"text": "accuracy", "side": "top"}, "tickformat": ".1~%", "thickness": 10,
+                             "orientation": "h", "len": 0.3, "x": 0.21, "xanchor": "center", "y": -0.04, "nticks": 5},
             },
         ), row=1, col=1,
     )  # fmt: skip
-    axis = {"gridcolor": GRID, "linecolor": FAINT, "showticklabels": False, "ticks": ""}
+    axis = {"gridcolor": GRID, "linecolor": FAINT, "showticklabels": False, "ticks": "", "min": 0}
     figure.update_ternaries(
-        aaxis={**axis, "title": {"text": "depth"}}, baxis={**axis, "title": {"text": "width"}},
-        caxis={**axis, "title": {"text": "resolution"}}, bgcolor="#fff", domain={"x": [0.02, 0.40], "y": [0.06, 0.90]},
+        aaxis={**axis, "title": {"text": "depth<br> "}}, baxis={**axis, "title": {"text": " <br>width"}},
+        caxis={**axis, "title": {"text": " <br>resolution"}}, bgcolor="#fff",
+        domain={"x": [0.02, 0.40], "y": [0.20, 0.95]},
     )  # fmt: skip
 
 

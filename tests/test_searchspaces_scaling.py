@@ -194,3 +194,17 @@ def test_a_setting_of_the_scaling_space_that_cannot_be_is_refused(settings, said
 def test_a_space_that_is_of_nothing_cannot_be_said_to_be(nas_cli):
     text = json.dumps({**json.loads(B0.to_json()), "of": {}})
     assert "space 'mbconv' is not made of a network" in nas_cli("cost", text).err
+
+
+@pytest.mark.parametrize("name", ["mbconv", "nasnet", "resnet"])
+def test_a_network_keeps_its_strides_when_its_image_grows(name):
+    base = Scaled(space_named(name).sample(np.random.default_rng(1)), Scale(), Task(28, 3, 10))
+    larger = base.larger(Factors(resolution=4))
+    assert larger.task.image_size == 112  # for which the space itself leaves out fewer strides than for 28
+    assert larger.network() == base.network() != base.architecture.network(larger.task)
+    assert larger.larger(Factors(resolution=2)).network() == base.network()
+    assert Scaled.from_json(larger.to_json()).network() == base.network()
+    member = ScalingSpace(base).member(Factors(1, 1, 1.4))
+    assert member.network(Task(28, 3, 10)).children()[1:] == base.network().children()
+    assert member.network(Task(48, 3, 10)).children()[1:] == base.network(Task(48, 3, 10)).children()
+    assert member.cost(Task(48, 3, 10)) == member.network(Task(48, 3, 10)).cost((3, 48, 48))
