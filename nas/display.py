@@ -182,7 +182,9 @@ class Display:
         said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
         if trial.confirms is not None:
             said.append(f"trial {trial.confirms} again")
-        said.append(duration(trial.seconds or 0.0))
+        now = getattr(self._engine, "now", None)
+        on = f" on {now.places[trial.number]}" if now is not None and trial.number in now.places else ""
+        said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
             said.append(f"best {percent(progress.best.accuracy or 0)}")
         if progress.left_s is not None:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
-from studies.ray_lookout import lookout
+from studies.ray_lookout import head_watched, lookout
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -137,7 +137,7 @@ class RayEngine:
             if first is None:
                 return
             space = first.architecture.space
-            with _user_modules_by_value():
+            with _user_modules_by_value(), head_watched(ray.get_runtime_context().gcs_address):
                 work = _put(estimator, space)
                 desk = _Desk(
                     [first],

@@ -1,14 +1,18 @@
-"""Which trial is on which node, and how much of the cluster is in use: for the eyes of the person at the driver.
+"""What the driver sees of the cluster: whether its head is there, which trial is on which node, and what is in use.
 
-Nothing here decides anything. A worker is asked once where it is, the cluster every other second what is in use.
+Nothing here decides anything. A worker is asked once where it is, the cluster every other second what is in use. While
+a head is gone all of Ray's calls wait for it, so it is looked for from a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
+import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from studies.engine import Snapshot
@@ -17,6 +21,44 @@ REFRESH_S: Final = 2.0
 """Seconds after which the cluster is asked again."""
 
 KINDS: Final = ("CPU", "GPU")
+
+
+HEAD_S: Final = 20.0
+"""Seconds for which a head may be silent, as when it is started again, before a person is told."""
+
+
+@contextlib.contextmanager
+def head_watched(address: str) -> Iterator[None]:
+    """Say on standard error when the head of the cluster is gone: Ray only ends the process, a minute later.
+
+    Args:
+        address: host and port.
+    """
+    host, _, port = address.rpartition(":")
+    over = threading.Event()
+
+    def watch() -> None:
+        answered = time.monotonic()
+        while not over.wait(REFRESH_S):
+            with contextlib.suppress(OSError):
+                socket.create_connection((host.strip("[]"), int(port)), timeout=REFRESH_S).close()
+                answered = time.monotonic()
+            if time.monotonic() - answered > HEAD_S:
+                print(
+                    f"nas: the head of the Ray cluster at {address} has not answered for {HEAD_S:g} seconds; after a "
+                    "minute Ray ends this process. What had ended is in the ledger: resume with a cluster again",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def lookout(show: Callable[[Snapshot], None]) -> Any:

@@ -157,3 +157,4 @@ def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
         "2 x worker died",
     ):
         assert any(said in line for line in lines), said
+    assert "  8.0s on right  " in display.line(trial(4, 0.9))

@@ -24,6 +24,7 @@ from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, ch
 from strategies import STRATEGIES
 from studies import TrialEnded, TrialReported, TrialStarted
 from studies.ray_engine import RayEngine, room, what_died
+from studies.ray_lookout import head_watched
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
 pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
@@ -170,6 +171,27 @@ def test_it_says_which_trial_is_where_and_what_is_in_use(cluster: Any) -> None:
     assert {(now.there["CPU"], now.nodes) for _, now in seen} == {(cluster.cluster_resources()["CPU"], 1)}
     assert max(len(now.places) for _, now in seen) == 2
     assert max(now.used["CPU"] for _, now in seen) >= 1
+
+
+def test_a_head_that_is_gone_is_told_once(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    import socket
+
+    monkeypatch.setattr("studies.ray_lookout.REFRESH_S", 0.02)
+    monkeypatch.setattr("studies.ray_lookout.HEAD_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with head_watched(address):
+            time.sleep(0.4)
+            assert not capfd.readouterr().err
+            server.close()
+            until, said = time.monotonic() + 20, ""
+            while time.monotonic() < until and not said:
+                time.sleep(0.05)
+                said = capfd.readouterr().err
+            assert said.startswith(f"nas: the head of the Ray cluster at {address} has not answered for 0.2 seconds")
+            assert said.count("\n") == 1
+            time.sleep(0.1)
+        assert not capfd.readouterr().err
 
 
 def test_a_space_that_runs_out_ends_the_study_with_all_of_it_tried(cluster: Any) -> None:

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=nas
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=4
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:INT@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#
+# A search on all nodes of a SLURM job: a Ray head and a worker on the first node, a worker on each of the others.
+#
+#     sbatch examples/cluster/slurm.sh --data /shared/photos --budget 400M --trials 1000 --name first --out /shared/runs
+#
+# The options are those of `nas search`; data and run folder must lie where all nodes see them. Two minutes before the
+# time is over the search is asked to end in order. The same command, or a requeued job, goes on.
+set -euo pipefail
+
+cores=${SLURM_CPUS_PER_TASK:?set --cpus-per-task}
+gpus=${SLURM_GPUS_ON_NODE:-0}
+port=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not meet
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts[0]}
+
+# Other users of the cluster reach the ports of these nodes; without the token they can do nothing there. It travels in the
+# environment, which nobody else can read, and never on a command line, which all can.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0
+export RAY_ADDRESS=$head:$port OMP_NUM_THREADS=1
+
+node() { # HOST OPTIONS...: a Ray node that lives as long as this script
+    local host=$1
+    shift
+    srun --nodes=1 --ntasks=1 --overlap --nodelist="$host" --export=ALL \
+        env -u RAY_ADDRESS ray start --block --disable-usage-stats --num-cpus="$cores" --num-gpus="$gpus" "$@" &
+}
+
+node "$head" --head --port="$port" --include-dashboard=false --temp-dir="/tmp/ray-$SLURM_JOB_ID"
+until ray status > /dev/null 2>&1; do sleep 2; done
+for host in "${hosts[@]:1}"; do
+    node "$host" --address="$RAY_ADDRESS"
+done
+
+# In the background, so that the signal before the end reaches this script, which passes it on as Ctrl-C; bash lets what
+# runs in the background have that only under `set -m`.
+set -m
+nas search --ray auto "$@" &
+search=$!
+set +m
+trap 'kill -INT "$search"' INT TERM
+code=0
+wait "$search" || code=$?
+if kill -0 "$search" 2> /dev/null; then # the signal came: wait for the orderly end
+    wait "$search" || code=$?
+fi
+exit "$code" # SLURM ends the Ray nodes with the job

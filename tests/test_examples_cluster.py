@@ -1,0 +1,156 @@
+"""The examples for clusters: two nodes run for real; what needs Kubernetes or SLURM is checked as far as can be."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples" / "cluster"
+BASH = shutil.which("bash")
+
+needs_bash = pytest.mark.skipif(BASH is None, reason="needs bash")
+
+
+def pinned_ray() -> str:
+    return next(line.split("==")[1] for line in (ROOT / "constraints.txt").read_text().split() if line[:5] == "ray==")
+
+
+def job() -> dict[str, Any]:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML, which Ray brings")
+    found = yaml.safe_load((EXAMPLES / "kuberay.yaml").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_kuberay_job_has_all_that_its_definition_requires() -> None:
+    # Of KubeRay's apis/ray/v1: what has no default, and the names of the rest, as a slip of the pen is no error there.
+    made = job()
+    assert (made["apiVersion"], made["kind"]) == ("ray.io/v1", "RayJob")
+    assert made["metadata"]["name"]
+    assert set(made["spec"]) <= {
+        "entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec",
+        "runtimeEnvYAML", "submissionMode",
+    }  # fmt: skip
+    cluster = made["spec"]["rayClusterSpec"]
+    known = {"rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec"}
+    assert set(cluster) == known | {"workerGroupSpecs"}
+    assert cluster["authOptions"] == {"mode": "token"}
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())  # a map of text to text
+        pod = group["template"]["spec"]
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            assert container["name"]
+            assert container["image"]
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            assert set(container["resources"]) == {"requests", "limits"}
+    for worker in cluster["workerGroupSpecs"]:
+        assert worker["groupName"]
+        assert 0 <= worker["minReplicas"] <= worker["replicas"] <= worker["maxReplicas"]
+
+
+def test_kuberay_dockerfile_and_constraints_have_one_version_of_ray() -> None:
+    text = (EXAMPLES / "kuberay.yaml").read_text() + (EXAMPLES / "Dockerfile").read_text()
+    versions = re.findall(r"(?:rayVersion: \"|ray:|nas:|ray\[default\]==)(\d+\.\d+\.\d+)", text)
+    assert len(versions) >= 7
+    assert set(versions) == {pinned_ray()}
+
+
+def test_the_job_is_a_search_that_we_understand_and_fits_a_worker(nas_cli: Any, tmp_path: Path) -> None:
+    made = job()
+    words = made["spec"]["entrypoint"].split()
+    assert words[:2] == ["nas", "search"]
+    given = dict(itertools.pairwise(words))
+    (worker,) = made["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    has = worker["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert int(given["--workers"]) == worker["maxReplicas"]
+    assert float(given["--gpus-per-trial"]) <= float(has["nvidia.com/gpu"])
+    assert float(given["--cpus-per-trial"]) <= float(has["cpu"])
+    mounts = worker["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert given["--out"].startswith(mounts[0]["mountPath"])
+    said = nas_cli(
+        *words[1:], "--out", tmp_path
+    )  # all options are known: what is wrong is that these images are not here
+    assert said.code == 2
+    assert "/nas/photos" in said.err
+
+
+@needs_bash
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda path: path.name)
+def test_a_script_is_good_bash(script: Path) -> None:
+    subprocess.run([str(BASH), "-n", str(script)], check=True)
+    assert os.access(script, os.X_OK)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", str(script)], check=True)
+
+
+def stand_in(folder: Path, name: str, body: str) -> None:
+    """A command on the PATH that writes down how it is called, and then does no more than it must."""
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f'#!{BASH}\necho "{name} $*" >> "$SAID"\n{body}\n')
+    program.chmod(0o755)
+
+
+@needs_bash
+def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_path: Path) -> None:
+    stand_in(tmp_path / "bin", "scontrol", "printf 'a\\nb\\nc\\n'")
+    stand_in(tmp_path / "bin", "srun", "sleep 0.1")
+    stand_in(tmp_path / "bin", "ray", "exit 0")
+    nas = "trap 'echo interrupted >> \"$SAID\"; exit 130' INT; kill -INT $PPID; sleep 20 & wait"
+    stand_in(tmp_path / "bin", "nas", nas)
+    stand_in(tmp_path / "bin", "python", f'exec {sys.executable} "$@"')
+    said = tmp_path / "said"
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SAID": str(said), "SLURM_JOB_ID": "123",
+        "SLURM_JOB_NODELIST": "a,b,c", "SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4",
+    }  # fmt: skip
+    words = ["--budget", "400M", "--name", "two words"]
+    ended = subprocess.run([str(EXAMPLES / "slurm.sh"), *words], env=environment, timeout=15)
+    assert ended.returncode == 130
+    lines = said.read_text().splitlines()
+    starts = sorted(line for line in lines if line.startswith("srun"))
+    assert len(starts) == 3
+    assert all("--num-cpus=16 --num-gpus=4" in line for line in starts)
+    assert [f"--nodelist={host} " in line for host, line in zip("abc", starts, strict=True)] == [True] * 3
+    assert ["--head --port=20123" in line for line in starts] == [True, False, False]
+    assert ["--address=a:20123" in line for line in starts] == [False, True, True]
+    assert "nas search --ray auto --budget 400M --name two words" in lines
+    assert lines[-1] == "interrupted"
+    assert not re.search(r"[0-9a-f]{64}", said.read_text())  # the token is on no command line
+
+
+@needs_bash
+@pytest.mark.cluster
+@pytest.mark.timeout(240)
+def test_two_nodes_of_one_machine_search_together_and_leave_nothing_behind(tmp_path: Path) -> None:
+    pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": str(port),
+        "TMPDIR": str(tmp_path),
+    }
+    quick = ["--trials", "4", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1", "--name", "a"]
+    command = [str(EXAMPLES / "two_nodes.sh"), *quick, "--out", str(tmp_path / "runs")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    lines = [line for line in ended.stdout.splitlines() if re.match(r"\d/4  trial", line)]
+    assert len(lines) == 4
+    assert {word for line in lines for word in re.findall(r" on (\w+)", line)} == {"one", "two"}
+    with socket.socket() as gone:
+        assert gone.connect_ex(("127.0.0.1", port)) != 0
