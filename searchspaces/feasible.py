@@ -108,8 +108,13 @@ class Feasible:
                 )
         self._bound = self._sampled_bound(self._graph) if isinstance(self._graph, _Automaton) else None
         self._within: dict[object, bool] = {}
-        if not isinstance(self._graph, _Automaton) and not self._graph.fitting(self.budget):
+        if isinstance(self._graph, _Drawn) and not self._graph.fitting(self.budget):
             self.sample(np.random.default_rng(0))  # something must fit
+        if isinstance(self._graph, _Listed) and not self._graph.fitting(self.budget):
+            raise UserError(
+                f"budget {self.budget}: none of the {space.size:,} architectures of {space.name} fits on {task}: widen "
+                f"it ({self._said_extremes()})"
+            )
 
     def _said_extremes(self, *bounds: Bound) -> str:
         """From where to where the bounded costs go in the whole space."""
@@ -212,7 +217,7 @@ class Feasible:
         )
 
     def _draw(self, rng: np.random.Generator) -> Architecture:
-        if isinstance(self._graph, _Listed) and self._graph.fitting(self.budget):
+        if isinstance(self._graph, _Listed):
             members = self._graph.fitting(self.budget)
             return members[rng.integers(len(members))]
         if self._bound is None or not isinstance(self._graph, _Automaton):

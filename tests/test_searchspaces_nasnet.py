@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchspaces import Budget, Task, space_named
+from searchspaces import feasible as feasible_spaces
 from searchspaces.errors import UserError
 from searchspaces.nasnet import NASNetSpace
 from searchspaces.wiring import OPERATIONS, Wiring, Wirings
@@ -112,7 +113,8 @@ def test_mutants_change_inputs_operations_outputs_and_the_frame_of_both_cells():
     assert 0 < changed["frame"] < 30
 
 
-def test_what_fits_is_estimated_and_says_from_how_many_draws():
+def test_what_fits_is_estimated_and_says_from_how_many_draws(monkeypatch):
+    monkeypatch.setattr(feasible_spaces, "LISTED", 0)  # as if it were too large to be listed
     space = tiny()
     costs = sorted(member.cost(SMALL).macs for member in space.enumerate())
     median = costs[len(costs) // 2]
@@ -124,10 +126,25 @@ def test_what_fits_is_estimated_and_says_from_how_many_draws():
     assert costs[-20] < feasible.largest.macs <= costs[-1]
 
 
-def test_a_band_that_nothing_meets_is_given_up():
+def test_what_fits_of_a_small_space_is_listed():
+    space = tiny()
+    costs = {member: member.cost(SMALL).macs for member in space.enumerate()}
+    median = sorted(costs.values())[len(costs) // 2]
+    feasible = space.under(Budget.parse(f"{median}"), SMALL)
+    fits = {member for member, macs in costs.items() if macs <= median}
+    assert feasible.exact
+    assert feasible.count.low == feasible.count.high == len(fits)
+    assert set(feasible.enumerate()) == fits
+    assert (feasible.smallest.macs, feasible.largest.macs) == (min(costs.values()), max(costs.values()))
+
+
+def test_a_band_that_nothing_meets_is_given_up(monkeypatch):
     space = tiny()
     costs = sorted({member.cost(SMALL).macs for member in space.enumerate()})
     low, high = next((a, b) for a, b in itertools.pairwise(costs) if b - a > 2)
+    with pytest.raises(UserError, match="none of the 3,360 architectures of tiny fits"):
+        space.under(Budget.parse(f"{low + 1}..{high - 1}"), SMALL)
+    monkeypatch.setattr(feasible_spaces, "LISTED", 0)
     with pytest.raises(UserError, match="none of 2,500 draws from tiny fits"):
         space.under(Budget.parse(f"{low + 1}..{high - 1}"), SMALL)
     with pytest.raises(UserError, match=rf"from .*\({costs[0]:,}\)"):
