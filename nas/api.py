@@ -66,6 +66,7 @@ def search(
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
+    wave: int | None = None,
     checkpoints: str | None = None,
     ledger: str = "sqlite",
     strategy_settings: Mapping[str, Any] | None = None,
@@ -96,6 +97,7 @@ def search(
         objectives: for the strategy pareto, such as `accuracy,macs`.
         confirm: so many leading networks are trained three more times each, as the last of the trials; the best is
             chosen on the mean.
+        wave: make so many proposals on the same knowledge, so that they do not depend on the order in which trials end.
         checkpoints: where trials keep their training while it lasts: a folder or a URL that every node reaches, or
             `none`; by default in the run folder.
         ledger: where trials are kept: `sqlite` or `journal` in the run folder, or the URL of a database; several
@@ -123,6 +125,7 @@ def search(
         start_from=start_from,
         objectives=objectives,
         confirm=confirm,
+        wave=wave,
         checkpoints=checkpoints,
         ledger=ledger,
         strategy_settings=strategy_settings,
@@ -148,6 +151,7 @@ def begin(
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
     confirm: int = 0,
+    wave: int | None = None,
     checkpoints: str | None = None,
     ledger: str = "sqlite",
     strategy_settings: Mapping[str, Any] | None = None,
@@ -182,6 +186,7 @@ def begin(
         pruner=pruner,
         device=device,
         confirm=confirm,
+        wave=wave,
         checkpoints=checkpoints,
         ledger=ledger,
         strategy_settings=settings,

@@ -207,6 +207,15 @@ def search(
     cpus_per_trial: CpusPerTrial = None,
     gpus_per_trial: GpusPerTrial = None,
     trial_timeout: TrialTimeout = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            metavar="",
+            help="Propose in waves of --workers: the same trials, however they end. Slots wait at a wave's end.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = False,
     checkpoints: CheckpointsAt = None,
     tensorboard: Tensorboard = False,
     mlflow: Mlflow = None,
@@ -248,6 +257,7 @@ def search(
         start_from=start_from or (),
         objectives=objectives,
         confirm=confirm,
+        wave=where.wave(deterministic),
         checkpoints=checkpoints,
         ledger=ledger,
         strategy_settings=of_strategy,

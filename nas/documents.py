@@ -123,6 +123,7 @@ def study_document(study: Study) -> Document:
         "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["settings"])},
         "estimator": dict(manifest.estimator["describe"]),
         "pruner": manifest.pruner,
+        "wave": manifest.wave,
         "seed": manifest.seed,
         "planned": manifest.trials,
         "confirm": manifest.confirm,

@@ -326,7 +326,8 @@ def how(study: Document) -> list[tuple[str, RenderableType]]:
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
-    rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}"))
+    waves = f", in waves of {study['wave']}" if study["wave"] else ""
+    rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}{waves}"))
     if starts := strategy["settings"].get("start_from"):
         names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
         rows.append(("starts from", Text("\n".join(names))))

@@ -51,6 +51,18 @@ class Where:
         timeout_s = None if self.timeout is None else parse_duration(self.timeout)
         return RayEngine(self.ray or None, self.workers, self.cpus, self.gpus, timeout_s)
 
+    def wave(self, deterministic: bool) -> int | None:
+        """Proposals in a wave, where the order in which trials end is to change nothing.
+
+        Raises:
+            UserError: nobody said how many are under way at once.
+        """
+        if not deterministic:
+            return None
+        if self.workers is None:
+            raise UserError("--deterministic proposes in waves of as many as --workers: add --ray --workers N")
+        return self.workers
+
     def words(self) -> str:
         """The same options, to be typed again.
 

@@ -62,6 +62,7 @@ class Manifest:
         confirm: how many leading networks are trained again at the end.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
+        wave: proposals that are made on the same knowledge, however their trials end; None is each on what is known.
         checkpoints: where trials keep their training while it lasts, if not in the run folder; a run may say otherwise.
         objectives: what is made large or small.
         created: local time.
@@ -81,6 +82,7 @@ class Manifest:
     confirm: int
     trials: int | None
     ledger: str
+    wave: int | None = None
     checkpoints: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
@@ -158,7 +160,7 @@ class Manifest:
         """What must not change: its name, its value, and how that is shown; the most telling first."""
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
-        for name in ("task", "budget", "seed", "pruner", "replicas", "confirm", "ledger", "objectives"):
+        for name in ("task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "ledger", "objectives"):
             yield name, _shown(getattr(self, name))
         yield "strategy", _shown(self.strategy["name"])
         for key, value in self.strategy["settings"].items():
@@ -211,13 +213,14 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "confirm": (int,),
     "trials": (int, type(None)),
     "ledger": (str,),
+    "wave": (int, type(None)),
     "checkpoints": (str, type(None)),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("checkpoints",)  # not in the manifests of the first studies
+_NEWER: Final = ("wave", "checkpoints")  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "settings"),

@@ -46,12 +46,13 @@ class Pruning:
 
     Args:
         name: a name in `PRUNERS`.
+        waves: judge each trial by itself and by those that were known when `reveal` was last called.
 
     Raises:
         UserError: there is no such pruner.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, waves: bool = False) -> None:
         if name not in PRUNERS:
             raise UserError(f"unknown pruner {name!r}{nearest(name, PRUNERS)}")
         make = PRUNERS[name]
@@ -61,17 +62,19 @@ class Pruning:
 
             from studies.ledger import quiet
 
-            self._storage = optuna.storages.InMemoryStorage()
+            self._storage = _partly_hidden()
             with quiet():
                 study_id = self._storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "pruning")
                 self._study = optuna.load_study(study_name="pruning", storage=self._storage)
             self._study_id = study_id
+        self._waves = waves
         self._ids: dict[int, int] = {}  # of running trials, by their number
 
     def started(self, number: int) -> None:
         """A trial begins, or begins again."""
         if self._pruner is not None:
             self._ids[number] = self._storage.create_new_trial(self._study_id)
+            self._hide(self._ids[number])
 
     def goes_on(self, number: int, step: int, accuracy: float) -> bool:
         """Learn of a report, and judge by it."""
@@ -79,7 +82,7 @@ class Pruning:
             return True
         trial_id = self._ids[number]
         self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
-        return not self._pruner.prune(self._study, self._storage.get_trial(trial_id))
+        return not self._pruner.prune(self._study, self._storage.get_trial(trial_id))  # which knows itself
 
     def ended(self, trial: Trial) -> dict[str, Any]:
         """A trial ended: what the pruner noted of it, for the ledger."""
@@ -95,7 +98,31 @@ class Pruning:
     def remember(self, trial: Trial, notes: Mapping[str, Any]) -> None:
         """A trial of an earlier run that ended, with what `ended` gave for it."""
         if self._pruner is not None:
-            self._storage.create_new_trial(self._study_id, _frozen(trial, notes))
+            self._hide(self._storage.create_new_trial(self._study_id, _frozen(trial, notes)))
+
+    def reveal(self) -> None:
+        """A wave is over: judge by all that is known."""
+        if self._pruner is not None:
+            self._storage.hidden.clear()
+
+    def _hide(self, trial_id: int) -> None:
+        if self._waves:
+            self._storage.hidden.add(trial_id)
+
+
+def _partly_hidden() -> Any:
+    """Optuna's storage in memory, but that some of its trials are not listed."""
+    from optuna.storages import InMemoryStorage
+
+    class PartlyHidden(InMemoryStorage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden: set[int] = set()
+
+        def get_all_trials(self, *arguments: Any, **options: Any) -> list[FrozenTrial]:
+            return [each for each in super().get_all_trials(*arguments, **options) if each._trial_id not in self.hidden]
+
+    return PartlyHidden()
 
 
 def _frozen(trial: Trial, notes: Mapping[str, Any] | None = None) -> FrozenTrial:

@@ -151,6 +151,7 @@ class Study:
         replicas: bool = False,
         confirm: int = 0,
         device: str = "auto",
+        wave: int | None = None,
         checkpoints: str | None = None,
     ) -> Study:
         """Begin a study, or go on with the one that is in the folder if all settings are the same.
@@ -176,6 +177,9 @@ class Study:
             confirm: so many leading networks are trained three more times each with fresh seeds, as the last of the
                 `trials`; the best is then chosen on the mean of all its trainings. 0 is none.
             device: for estimators with a name; may change from run to run.
+            wave: so many proposals are made on the same knowledge: the strategy is told of all ends of a wave, in the
+                order of the trials, when the last of it has ended. The trials are then the same in whatever order they
+                end, with as many workers or fewer. None tells it of each end at once.
             checkpoints: a folder or a URL of fsspec where trials keep their training while it lasts; `none` is nowhere.
                 By default in the run folder. May change from run to run.
 
@@ -190,6 +194,8 @@ class Study:
             raise UserError(f"seed must be a whole number from 0, got {seed!r}")
         if isinstance(confirm, bool) or not isinstance(confirm, int) or confirm < 0:
             raise UserError(f"confirm must be a whole number from 0, got {confirm!r}")
+        if wave is not None and (isinstance(wave, bool) or not isinstance(wave, int) or wave < 1):
+            raise UserError(f"wave must be a whole number from 1, got {wave!r}")
         if confirm and (trials is None or 2 * CONFIRMATIONS * confirm > trials):
             raise UserError(
                 f"confirm {confirm} takes {CONFIRMATIONS * confirm} of the trials, which must be at most half of them; "
@@ -239,6 +245,7 @@ class Study:
             confirm=confirm,
             trials=trials,
             ledger=without_password(ledger),
+            wave=wave,
             checkpoints=None if checkpoints is None else whole_place(checkpoints),
         )
         if there is None:
@@ -613,7 +620,9 @@ class _Run:
     ) -> None:
         self._study, self._strategy, self._limit, self._seconds, self._emit = study, strategy, limit, seconds, emit
         self._began = time.monotonic()
-        self._pruning = Pruning(study.manifest.pruner)
+        self._wave = study.manifest.wave
+        self._pruning = Pruning(study.manifest.pruner, waves=self._wave is not None)
+        self._untold: dict[int, Trial] = {}  # ended in a wave that is not over
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
         for trial, outcome in replay(study.trials):
             self._learn(trial, outcome)
@@ -682,7 +691,7 @@ class _Run:
             self._study._end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
             self.ends += 1
             if proposed:
-                self._strategy.tell(trial.architecture, trial.outcome)
+                self._tell_end(trial)
         self._study._checkpoints.remove(number)
         self._emit(TrialEnded(trial))
         self._stop_if_all_fail()
@@ -707,10 +716,32 @@ class _Run:
 
     def _learn(self, trial: Trial, outcome: Outcome) -> None:
         """Of a trial that was not started or did not end in this run."""
-        if trial.confirms is None:
+        if outcome.state == "running" and (trial.confirms is not None or self._begins_wave(trial.number)):
+            self._tell_wave()
+        if trial.confirms is not None:
+            return
+        if outcome.state == "running":
             self._strategy.tell(trial.architecture, outcome)
-            if outcome.state != "running":
-                self._pruning.remember(trial, self._study._notes[trial.number])
+        else:
+            self._pruning.remember(trial, self._study._notes[trial.number])
+            self._tell_end(trial)
+
+    def _tell_end(self, trial: Trial) -> None:
+        """Tell the strategy of an end; in waves, when the wave is over."""
+        if self._wave is None:
+            self._strategy.tell(trial.architecture, trial.outcome)
+        else:
+            self._untold[trial.number] = trial
+
+    def _tell_wave(self) -> None:
+        """Tell the strategy of all ends that it does not know, in the order of the trials."""
+        for _, trial in sorted(self._untold.items()):
+            self._strategy.tell(trial.architecture, trial.outcome)
+        self._untold.clear()
+        self._pruning.reveal()
+
+    def _begins_wave(self, number: int) -> bool:
+        return self._wave is not None and number % self._wave == 0
 
     def _left(self) -> Trial | None:
         """A trial to be run again, the first by number: it is ours from now on."""
@@ -748,6 +779,10 @@ class _Run:
             return None
         if self._limit is not None and confirm and number >= self._limit - CONFIRMATIONS * confirm:
             return self._confirmation("trials", "all proposals are confirmed")
+        if self._begins_wave(number):
+            if any(trial.state == "running" for trial in self._study._trials):
+                return None
+            self._tell_wave()
         rng = np.random.default_rng([self._study.manifest.seed, number])
         for _ in range(ASKS):
             try:
@@ -775,6 +810,7 @@ class _Run:
         if any(trial.state == "running" and trial.confirms is None for trial in trials):
             return None
         proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
+        self._tell_wave()
         believed = getattr(self._strategy, "believed", None)
         merits = believed([each.architecture for each in proposed]) if believed else [*map(_accuracy, proposed)]
         order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))
@@ -787,8 +823,12 @@ class _Run:
         return self._study._start(least.architecture, self.ends, confirms=least.number)
 
     def _stop_if_all_fail(self) -> None:
-        """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does."""
-        if self.ends % ALIKE:
+        """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does.
+
+        In waves, at the end of the wave in which so many have ended.
+        """
+        wave = self._wave or 1
+        if self.ends % wave or self.ends // ALIKE == (self.ends - wave) // ALIKE:
             return
         trials = self._study._trials
         if any(trial.state in ("complete", "pruned") and (trial.rank or 0) < self.ends for trial in trials):

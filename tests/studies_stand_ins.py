@@ -77,10 +77,14 @@ class Known:
 
 
 class Shuffled:
-    """Keeps several jobs under way; which ends next depends on which are under way, and is seldom the oldest."""
+    """Keeps several jobs under way; which ends next depends on which are under way, and is seldom the oldest.
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    Args:
+        salt: gives another order.
+    """
+
+    def __init__(self, width: int, *salt: int) -> None:
+        self._width, self._salt = width, salt
 
     def run(
         self,
@@ -95,7 +99,7 @@ class Shuffled:
                 running[job.number] = job
             if not running:
                 return
-            number = max(running, key=lambda each: noise(each))
+            number = max(running, key=lambda each: noise(each, *self._salt))
             done(number, run_job(estimator, running.pop(number), report))
 
 

@@ -18,6 +18,7 @@ import pytest
 import test_studies_checkpoints as checkpoints
 from studies_stand_ins import Known, begin, story
 from test_studies_laws import some_fail
+from test_studies_waves import outcomes
 
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
@@ -454,6 +455,26 @@ def test_a_mistake_about_ray_is_one_line_before_anything_is_made(
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert message in said.err
     assert not (tmp_path / "runs").exists()
+
+
+class Jittered(Known):
+    """Takes its time, and never the same."""
+
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        def report(step: int, accuracy: float) -> bool:
+            time.sleep(int.from_bytes(os.urandom(1)) / 255 * 0.1)
+            return context.report(step, accuracy)
+
+        return super().estimate(architecture, TrialContext(context.seed, context.device, report))
+
+
+def test_in_waves_the_same_trials_come_out_however_long_they_take(cluster: Any) -> None:
+    settings: dict[str, Any] = {"trials": 20, "pruner": "asha", "wave": 4}
+    here, there = begin(**settings), begin(estimator=Jittered(), **settings)
+    here.run()
+    there.run(engine=RayEngine(workers=2))
+    assert outcomes(there) == outcomes(here)
+    assert [trial.rank for trial in there.trials] != [trial.rank for trial in here.trials]  # they did not end in order
 
 
 @pytest.mark.timeout(300)  # two processes that start Ray, on a machine that may be busy

@@ -1,0 +1,140 @@
+"""Law: in waves, the same trials come out in whatever order they end, however many run at once, wherever it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import SPACE, Known, Shuffled, begin
+from test_studies_laws import some_fail
+from test_studies_resume import SETTINGS, Cut, cut_at
+
+from searchspaces import UserError
+from strategies import STRATEGIES
+from studies import LocalEngine, Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
+
+WAVE = 4
+TRIALS = 26  # the last wave is not full
+ORDERS = [LocalEngine(), Shuffled(2), Shuffled(WAVE), Shuffled(WAVE, 1), Shuffled(WAVE, 2), Shuffled(9, 3)]
+
+
+def outcomes(study: Study) -> list[Mapping[str, Any]]:
+    """All that must not depend on the order in which trials ended."""
+    names = ("number", "state", "accuracy", "reports", "reason", "confirms")
+    return [
+        {**{name: getattr(trial, name) for name in names}, "architecture": trial.architecture.to_json()}
+        for trial in study.trials
+    ]
+
+
+def made(engine: Any, **settings: Any) -> Study:
+    study = begin(**{"trials": TRIALS, "wave": WAVE, **settings})
+    study.run(engine=engine)
+    return study
+
+
+@pytest.mark.parametrize("pruner", ["none", "asha", "median"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_trials_come_out_in_whatever_order_they_end(strategy: str, pruner: str) -> None:
+    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy), "pruner": pruner}
+    found = [made(engine, estimator=Known(fails=some_fail), **settings) for engine in ORDERS]
+    assert len(found[0].trials) == TRIALS
+    for other in found[1:]:
+        assert outcomes(other) == outcomes(found[0])
+    ranks = {tuple(trial.rank for trial in study.trials) for study in found}
+    assert len(ranks) == len(ORDERS)
+
+
+def test_without_waves_the_order_matters() -> None:
+    # else the law above says nothing
+    for pruner in ("none", "asha"):
+        found = [outcomes(made(engine, wave=None, pruner=pruner)) for engine in ORDERS[1:]]
+        assert all(one != other for number, one in enumerate(found) for other in found[:number]), pruner
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [(TrialStarted, 1), (TrialEnded, 2), (TrialReported, 8), (TrialStarted, 7), (TrialEnded, 3)],
+        [(TrialEnded, WAVE), (TrialStarted, 1), (TrialEnded, WAVE - 1), (TrialEnded, 2)],
+    ],
+)
+@pytest.mark.parametrize(("strategy", "pruner"), [("evolution", "asha"), ("guided", "none"), ("rl", "median")])
+def test_cut_anywhere_it_goes_on_with_the_same_trials(strategy: str, pruner: str, cuts: list[Any]) -> None:
+    settings = {"strategy": strategy, "pruner": pruner, "wave": WAVE, "trials": TRIALS}
+    broken = begin(**settings)
+    for number, (kind, count) in enumerate(cuts):
+        with pytest.raises(Cut):
+            broken.run(engine=Shuffled(WAVE, number), on_event=cut_at(kind, count))
+    broken.run(engine=Shuffled(3, 7))
+    assert outcomes(broken) == outcomes(made(LocalEngine(), strategy=strategy, pruner=pruner))
+
+
+def test_a_wave_is_proposed_on_what_was_known_before_it() -> None:
+    told: list[str] = []
+
+    class Listening:
+        def ask(self, rng: Any) -> Any:
+            return SPACE.under(study.budget, study.task).sample(rng)
+
+        def tell(self, architecture: Any, outcome: Any) -> None:
+            told.append(outcome.state)
+
+    study = begin(strategy=lambda space: Listening(), trials=9, wave=3)
+    study.run(engine=Shuffled(3))
+    assert told == (["running"] * 3 + ["complete"] * 3) * 2 + ["running"] * 3  # the last are told to nobody
+
+
+def test_confirmations_know_all_proposals() -> None:
+    found = [made(engine, strategy="guided", confirm=2) for engine in ORDERS]
+    for other in found[1:]:
+        assert outcomes(other) == outcomes(found[0])
+        assert other.best.number == found[0].best.number
+    assert sum(trial.confirms is not None for trial in found[0].trials) == 6
+
+
+def test_all_fail_alike_in_whatever_order() -> None:
+    def broken(architecture: Any, seed: int) -> None:
+        raise RuntimeError(f"no kernel for seed {seed}")
+
+    ended = {begin(wave=3, estimator=Known(fails=broken)).run(engine=engine).reason for engine in ORDERS}
+    assert len(ended) == 1
+    assert ended.pop().startswith("all 6 trials failed alike: RuntimeError: no kernel for seed")
+    cut = begin(wave=3, estimator=Known(fails=broken))
+    cut.run(4)
+    assert cut.run(engine=Shuffled(3)).kind == "failing"
+    assert len(cut.trials) == 6
+    assert cut.run(engine=Shuffled(3)).reason.startswith("all 12 ")  # going on is trying again, as without waves
+
+
+def test_the_manifest_keeps_it_and_a_resume_too(tmp_path: Path) -> None:
+    begin(tmp_path / "run", trials=9, wave=WAVE).run(5)
+    study = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    assert study.manifest.wave == WAVE
+    assert study.run(TRIALS, engine=Shuffled(3)) == StudyEnded("trials", f"all {TRIALS} trials are done")
+    assert outcomes(study) == outcomes(made(LocalEngine()))
+    with pytest.raises(UserError, match="wave was 4 when the study began and is 2 now"):
+        begin(tmp_path / "run", wave=2)
+    with pytest.raises(UserError, match="wave must be a whole number from 1, got 0"):
+        begin(wave=0)
+
+
+def test_a_manifest_from_before_waves_has_none(tmp_path: Path) -> None:
+    import json
+
+    begin(tmp_path / "run", trials=3).run(1)
+    path = tmp_path / "run" / "study.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "wave"}))
+    study = begin(tmp_path / "run", trials=3)
+    assert study.manifest.wave is None
+    study.run()
+    assert len(study.trials) == 3
+
+
+def test_the_command_line_needs_a_number_of_workers_for_it(nas_cli: Any, tmp_path: Path) -> None:
+    said = nas_cli("search", "--budget", "400M", "--out", tmp_path / "runs", "--deterministic", "--ray")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "--deterministic proposes in waves of as many as --workers: add --ray --workers N" in said.err
+    assert not (tmp_path / "runs").exists()
