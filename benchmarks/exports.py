@@ -6,12 +6,14 @@ python -m benchmarks.exports                       the source text of all, to th
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
+from nas import exporting
+from nas.exporting import FORMATS, Exportable
 from searchspaces import CLASSICS, SPACES, Task, classic, space_named
 from searchspaces.layers import Node, ShapeError
 from searchspaces.modules import build
@@ -73,26 +75,71 @@ def differing_source(node: Node, task: Task, text: str | None = None) -> str | N
     return None if torch.equal(ours, theirs) else f"logits differ by {float((ours - theirs).abs().max()):.2g}"
 
 
+def differences(node: Node, task: Task, formats: Sequence[str]) -> str:
+    """What each format's logits are away from torch's, of the largest, and the size of its files."""
+    found = Exportable("x", Whole(node), task, settled(node, task), names(task), grey(task), grey(task))
+    reference = exporting.torch_runner(found.from_pixels())
+    told = []
+    for name in formats:
+        made = FORMATS[name](found)
+        checked = exporting.checked(name, made.load(), reference, task)
+        size = sum(map(len, made.files.values()))
+        told.append(f"{name} {checked['max_difference'] / checked['largest_logit']:.1e} {size / 1e6:.1f}MB")
+    return "   ".join(told)
+
+
+class Whole:
+    """Stands for a network of which only the layers matter."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def network(self, task: Task) -> Node:
+        return self.node
+
+    def to_json(self) -> str:
+        return "{}"
+
+
+def names(task: Task) -> tuple[str, ...]:
+    return tuple(map(str, range(task.classes)))
+
+
+def grey(task: Task) -> tuple[float, ...]:
+    return (127.5,) * task.channels
+
+
+def networks(members: int) -> Iterator[tuple[str, Callable[[Task], Node], int]]:
+    """Classics and members with their names and their channels."""
+    for name in CLASSICS:
+        yield name, classic(name).network, classic(name).task.channels
+    for name in SPACES:
+        for seed in range(members):
+            yield f"{name} {seed}", space_named(name).sample(np.random.default_rng(seed)).network, 3
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--members", type=int, default=10, help="random members of each space")
+    parser.add_argument("--formats", default="", help=f"with commas, of {', '.join(FORMATS)}")
+    parser.add_argument("--only", default="", help="with commas, parts of names; without it all")
     given = parser.parse_args(arguments)
-
-    def networks():
-        for name in CLASSICS:
-            yield name, classic(name).network, classic(name).task.channels
-        for name in SPACES:
-            for seed in range(given.members):
-                yield f"{name} {seed}", space_named(name).sample(np.random.default_rng(seed)).network, 3
-
-    failed = 0
-    for name, network, channels in networks():
+    formats = [name for name in given.formats.split(",") if name]
+    failed = count = 0
+    for name, network, channels in networks(given.members):
+        if not any(part in name for part in given.only.split(",")):
+            continue
         task = smallest_task(network, channels)
-        told = differing_source(network(task), task)
-        lines = len(source(network(task), task.shape).splitlines())
-        print(f"{name:24} {task!s:14} {lines:4} lines   {told or 'equal'}", flush=True)
-        failed += told is not None
-    raise SystemExit(f"{failed} differ" if failed else 0)
+        count += 1
+        try:
+            told = differences(network(task), task, formats) if formats else differing_source(network(task), task)
+            failed += told is not None and not formats
+        except Exception as error:  # whatever it is, the others are to be looked at too
+            failed += 1
+            told = f"FAILED {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        print(f"{name:24} {task!s:14} {told or 'equal'}", flush=True)
+    print(f"{count - failed} of {count} are the network")
+    raise SystemExit(failed > 0)
 
 
 if __name__ == "__main__":

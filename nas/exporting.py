@@ -176,17 +176,17 @@ def export(
     found = exportable(network, Task.parse(task) if isinstance(task, str) else task, space)
     images = _images(found, data, int8)
     folder = folder or (found.folder / "export" if found.folder else Path("exports") / Path(found.title).stem)
-    reference = _torch_runner(found.from_pixels())
+    reference = torch_runner(found.from_pixels())
     notes = [] if found.trained else [RANDOM.format(task=found.task)]
     exports: list[Document] = []
     for name in formats:
         on_step(f"{name}: writing and checking")
         made = FORMATS[name](found)
         runner = made.load()
-        checked = _checked(name, runner, reference, found.task)
+        entry: Document = checked(name, runner, reference, found.task)
         if images is not None:
-            checked |= _compared(runner, reference, images)
-        entry = {"format": name, "files": _write(folder, made.files), **checked}
+            entry |= _compared(runner, reference, images)
+        entry = {"format": name, "files": _write(folder, made.files), **entry}
         exports.append(entry)
         if name == "onnx" and int8:
             from nas.quantizing import quantised
@@ -344,7 +344,7 @@ def random_pixels(task: Task, count: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _torch_runner(module: Callable[[torch.Tensor], torch.Tensor]) -> Runner:
+def torch_runner(module: Callable[[torch.Tensor], torch.Tensor]) -> Runner:
     import torch
 
     def run(pixels: Pixels) -> Logits:
@@ -355,7 +355,7 @@ def _torch_runner(module: Callable[[torch.Tensor], torch.Tensor]) -> Runner:
     return run
 
 
-def _checked(name: str, runner: Runner, reference: Runner, task: Task) -> dict[str, float]:
+def checked(name: str, runner: Runner, reference: Runner, task: Task) -> dict[str, float]:
     """Compare logits on random pixels.
 
     Raises:
@@ -500,7 +500,7 @@ def _torchscript(found: Exportable) -> Made:
 
     def load() -> Runner:
         with quietly():
-            return _torch_runner(torch.jit.load(io.BytesIO(content)))  # type: ignore[no-untyped-call]
+            return torch_runner(torch.jit.load(io.BytesIO(content)))  # type: ignore[no-untyped-call]
 
     return Made({"model.torchscript.pt": content}, load)
 
@@ -519,7 +519,7 @@ def _torch_export(found: Exportable) -> Made:
 
     def load() -> Runner:
         with quietly():
-            return _torch_runner(torch.export.load(io.BytesIO(content)).module())
+            return torch_runner(torch.export.load(io.BytesIO(content)).module())
 
     return Made({"model.pt2": content}, load)
 
@@ -550,7 +550,7 @@ def _python(found: Exportable) -> Made:
             defined: dict[str, Any] = {"__name__": "model", "__file__": str(Path(folder) / "model.py")}
             exec(compile(text, "model.py", "exec"), defined)
             network = defined["load"]()
-        return _torch_runner(lambda pixels: network(defined["scaled"](pixels)))
+        return torch_runner(lambda pixels: network(defined["scaled"](pixels)))
 
     return Made(files, load)
 

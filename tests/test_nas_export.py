@@ -341,7 +341,7 @@ def test_a_full_disk_leaves_nothing_half(monkeypatch, nas_cli, trained, tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr(exporting, "_checked", lambda *_: {})  # it writes too, elsewhere
+    monkeypatch.setattr(exporting, "checked", lambda *_: {})  # it writes too, elsewhere
     said = nas_cli("export", trained, "--to", "torchscript", "--out", tmp_path / "out")
     assert (said.code, said.err) == (2, f"nas: cannot write to {tmp_path / 'out'}: No space left on device\n")
     assert list((tmp_path / "out").iterdir()) == []
