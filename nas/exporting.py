@@ -319,7 +319,7 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
         return None
     from estimators.data import load_data
 
-    spec = data or str(found.facts["data"].get("given") or found.facts["data"]["name"])
+    spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
     if data is None and spec != "digits" and not spec.startswith("hub:") and not Path(spec).exists():
         raise UserError(f"8 bits are calibrated on training images, and {spec!r} is not there; say where: --data DATA")
     images = load_data(spec, found.task.image_size)

@@ -7,10 +7,11 @@ unknown; the licence and the intended use are left to the user.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.wording import human, percent
+from searchspaces import Scale
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -129,11 +130,24 @@ def _training(found: Exportable) -> str:
 
 def _origin(found: Exportable) -> str:
     facts = found.facts.get("found")
-    if not isinstance(facts, Mapping) or not facts:
-        paper = getattr(found.network, "paper", None)
-        told = f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is known of."
-        return f"## How it was found\n\n{told}"
-    return f"## How it was found\n\n{_table(dict(_flat(facts)))}"
+    paper, scale = getattr(found.network, "paper", None), getattr(found.network, "scale", Scale())
+    told = []
+    if isinstance(facts, Mapping) and facts:
+        told.append(_table({name: _said(value) for name, value in facts.items() if value is not None}))
+    else:
+        told.append(
+            f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is known of."
+        )
+    if scale != Scale():
+        told.append(f"Then scaled: width times {scale.width:g}, depth times {scale.depth:g}.")
+    return "\n\n".join(["## How it was found", *told])
+
+
+def _said(value: Any) -> str:
+    """A value in a few words; an object's names and values, one level deep."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_said(each)}" for name, each in value.items() if not isinstance(each, Mapping))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _limits(found: Exportable) -> str:
@@ -166,15 +180,6 @@ def _versions(found: Exportable) -> str:
 def _text_form(found: Exportable) -> str:
     told = "Its text form, which `nas cost`, `nas show` and `nas train` take:"
     return f"## The network\n\n{told}\n\n```json\n{found.described()['network']}\n```"
-
-
-def _flat(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Names with dots, and values, of what may be objects in objects."""
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        elif value is not None:
-            yield f"{before}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
 def _table(rows: Mapping[str, Any]) -> str:

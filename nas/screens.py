@@ -228,7 +228,8 @@ def show_export(document: Document, console: Console) -> None:
     """`nas export`."""
     for note in document["notes"]:
         console.print(Text(note, style="bold yellow"))
-    known = [] if document["weights"] == "random" else ["same class>", "test accuracy>"]
+    known = ["same class>"] if any("images" in one for one in document["exports"]) else []
+    known += ["test accuracy>"] if any("test_accuracy" in one for one in document["exports"]) else []
     made = table("format", "file", "size>", "difference>", *known)
     for one in document["exports"]:
         difference = one.get("max_difference")
