@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks.ray_nodes import Nodes
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "cluster"
@@ -108,7 +111,7 @@ def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_p
     stand_in(tmp_path / "bin", "scontrol", "printf 'a\\nb\\nc\\n'")
     stand_in(tmp_path / "bin", "srun", "sleep 0.1")
     stand_in(tmp_path / "bin", "ray", "exit 0")
-    nas = "trap 'echo interrupted >> \"$SAID\"; exit 130' INT; kill -INT $PPID; sleep 20 & wait"
+    nas = "trap 'echo interrupted >> \"$SAID\"; exit 130' INT; kill -USR1 $PPID; sleep 20 & wait"
     stand_in(tmp_path / "bin", "nas", nas)
     stand_in(tmp_path / "bin", "python", f'exec {sys.executable} "$@"')
     said = tmp_path / "said"
@@ -154,3 +157,31 @@ def test_two_nodes_of_one_machine_search_together_and_leave_nothing_behind(tmp_p
     assert {word for line in lines for word in re.findall(r" on (\w+)", line)} == {"one", "two"}
     with socket.socket() as gone:
         assert gone.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(240)
+def test_the_command_of_the_guide_submits_a_search_as_a_job(tmp_path: Path) -> None:
+    for module in ("ray.tune", "aiohttp_cors", "opencensus"):
+        pytest.importorskip(module, reason="needs Ray's job server: pip install 'ray[default]'")
+    guide = (ROOT / "docs" / "cluster.md").read_text()
+    (command,) = re.findall(r"^    (ray job submit.*?)\n\n", guide, re.DOTALL | re.MULTILINE)
+    words = shlex.split(command.replace("\\\n", " "))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for old, new in {
+        "http://127.0.0.1:8265": f"http://127.0.0.1:{port}", "/shared/photos": "digits", "/shared/runs": str(tmp_path),
+    }.items():  # fmt: skip
+        words[words.index(old)] = new
+    quick = ["--trials", "2", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1"]
+    with Nodes(tmp_path / "nodes.log") as nodes:
+        nodes.head("--num-cpus=1", "--include-dashboard=true", f"--dashboard-port={port}")
+        submit = [sys.executable, "-m", "ray.scripts.scripts", *words[1:], *quick]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        ended = subprocess.run(
+            submit, cwd=ROOT, env={**nodes.environment, "PATH": path}, capture_output=True, text=True, timeout=200
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "first" / "best.json").exists()
+    assert (tmp_path / "first" / "trials.csv").read_text().count("complete") == 2

@@ -5,7 +5,7 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --gpus-per-node=4
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:INT@120
+#SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #
@@ -45,11 +45,11 @@ done
 
 # In the background, so that the signal before the end reaches this script, which passes it on as Ctrl-C; bash lets what
 # runs in the background have that only under `set -m`.
+trap 'kill -INT $!' USR1 TERM
 set -m
 nas search --ray auto "$@" &
 search=$!
 set +m
-trap 'kill -INT "$search"' INT TERM
 code=0
 wait "$search" || code=$?
 if kill -0 "$search" 2> /dev/null; then # the signal came: wait for the orderly end

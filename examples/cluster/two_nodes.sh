@@ -10,6 +10,7 @@ set -euo pipefail
 port=${PORT:-6379}
 export RAY_ADDRESS=127.0.0.1:$port # what `--ray auto` looks for first
 export RAY_USAGE_STATS_ENABLED=0
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # what is left to do when these nodes stop is nothing
 
 # `ray start` listens on all addresses of a machine, and whoever reaches its ports can run programs here: nobody without
 # this token can.
