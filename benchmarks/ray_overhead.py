@@ -23,7 +23,7 @@ import numpy as np
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Study, TrialEnded
-from studies.ray_engine import RayEngine, _connected, _settings_of_ray
+from studies.ray_engine import RayEngine, connected, settings_of_ray
 
 TASK = Task(image_size=32, channels=3, classes=10)
 SPACE = Space(
@@ -130,7 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # in the workers
     gain = gain_without_ray(given.products)
-    with _settings_of_ray(), _connected(None):
+    with settings_of_ray(), connected(None):
         wall_s, training_s = engine_seconds(given.trials, 0, workers=1)
         plain_s = plain_seconds(given.plain)
         one_s, alone_s = engine_seconds(24, given.products, workers=1)

@@ -286,6 +286,48 @@ def _subfolders(path: Path) -> list[Path]:
         raise UserError(f"cannot read the folder {str(path)!r}: {error.strerror}") from error
 
 
+def read_images(files: Sequence[str | Path], image_size: int, channels: int) -> NDArray[np.uint8]:
+    """Image files as uint8 (files, size, size, channels): cut square, upright, grey or in colour as is needed.
+
+    Raises:
+        UserError: one cannot be read as an image; the message has its name.
+    """
+    decoded = (_decoded_file(Path(file), image_size) for file in files)
+    return recoloured(_stacked(decoded, len(files), image_size)[0], channels)
+
+
+def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Images (..., channels) with another number of channels: grey made of three, or three of grey.
+
+    Raises:
+        UserError: there is no way from the one number to the other.
+
+    >>> recoloured(np.array([[[10, 20, 30]]], dtype=np.uint8), 1)  # 0.299, 0.587 and 0.114 of them
+    array([[[18]]], dtype=uint8)
+    """
+    have = images.shape[-1]
+    if have == channels:
+        return images
+    if have == 1 and channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    if have == 3 and channels == 1:
+        grey: NDArray[np.float64] = images @ np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow has it
+        return (grey + 0.5).astype(np.uint8)[..., None]
+    raise UserError(f"images of {have} channels cannot be made images of {channels}")
+
+
+def _decoded_file(file: Path, image_size: int) -> tuple[NDArray[np.uint8], bool]:
+    """One file as `_decoded` gives it."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.draft(None, (2 * image_size, 2 * image_size))  # JPEG: decode no more pixels than are of use
+            return _decoded(image, image_size)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{str(file)!r} cannot be read as an image: {_first_line(error)}") from error
+
+
 def _decoded_folder(
     name: str, path: Path, classes: Sequence[str], image_size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], bool]:
@@ -302,18 +344,9 @@ def _decoded_folder(
         files += found
         labels += [label] * len(found)
 
-    def read(file: Path) -> tuple[NDArray[np.uint8], bool]:
-        from PIL import Image
-
-        try:
-            with Image.open(file) as image:
-                image.draft(None, (2 * image_size, 2 * image_size))  # JPEG: decode no more pixels than are of use
-                return _decoded(image, image_size)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            raise UserError(f"{str(file)!r} cannot be read as an image: {_first_line(error)}") from error
-
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        images, greys = _stacked(pool.map(read, files), len(files), image_size)
+        decoded = pool.map(lambda file: _decoded_file(file, image_size), files)
+        images, greys = _stacked(decoded, len(files), image_size)
     return images, np.array(labels, dtype=np.int64), greys
 
 

@@ -99,7 +99,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `mps`.
         found: how the network was found, to be kept, as plain JSON values.
         checkpoint_s: seconds between two checkpoints within an epoch; 0 is one after each step.
-        on_moment: called after each step that was done.
+        on_moment: called after each step that was done. A KeyboardInterrupt that it raises loses no step.
 
     Raises:
         UserError: the folder holds another training, the network cannot take the images, or a batch cannot be shared.
@@ -189,7 +189,7 @@ class _Training:
             "cost": {"macs": cost.macs, "params": cost.params},
             "recipe": self.recipe.describe(),
             "seed": self.seed,
-            "data": self.data.describe(),
+            "data": {**self.data.describe(), "source": self.data.name},
             "train_images": len(self.train),
             "val_images": len(self.val),
             "class_names": list(self.data.class_names),
@@ -236,7 +236,11 @@ class _Training:
             if ended or time.perf_counter() - kept >= checkpoint_s:
                 self._keep()
                 kept = time.perf_counter()
-            on_moment(Moment(self.step, self.steps, tuple(self.curve)))
+            try:
+                on_moment(Moment(self.step, self.steps, tuple(self.curve)))
+            except KeyboardInterrupt:
+                self._keep()  # between two steps, so nothing is lost
+                raise
         self._finish()
 
     def _step(self, positions: np.ndarray[Any, Any]) -> None:

@@ -109,6 +109,8 @@ CheckpointsAt = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
+Trained = Annotated[str, typer.Argument(metavar="TRAINED", help="Folder that nas train wrote.", show_default=False)]
+Weights = Annotated[str, typer.Option(metavar="NAME", help="best (on validation images, averaged) or last.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, such as runs/first.", show_default=False)]
 
 
@@ -810,6 +812,180 @@ def export(
     show_export(document, console)
 
 
+@app.command()
+def train(
+    context: typer.Context,
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|NETWORK",
+            help="Run folder, for its best; a classic's name; a network's text form (JSON or its file).",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help=DATA_HELP + " By default the run's own.", rich_help_panel=WHAT)
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Side in pixels; by default the data's, or a scaled size's own.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Passes over the images; 100 by default.", rich_help_panel=HOW)
+    ] = None,
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="sgd or adamw.", rich_help_panel=HOW)] = "sgd",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the recipe, as in lr=0.05 or mixup=0; may be given again.",
+            show_default=False,
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="All randomness follows from it.", rich_help_panel=HOW)] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=HOW)] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the trained network. The same again goes on.", rich_help_panel=WHERE
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(metavar="5m", help="Between checkpoints within an epoch.", rich_help_panel=WHERE)
+    ] = "5m",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Train with several workers on Ray: on this machine, or at an address.",
+            show_default=False,
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(metavar="N", help="GPUs that share each batch; needs --ray.", rich_help_panel=CLUSTER)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Without GPUs: workers that share each batch.", rich_help_panel=CLUSTER),
+    ] = None,
+    space: SpaceAgain = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a network in full, such as the best of a search.
+
+    [bold]Example:[/]  nas train runs/first --epochs 100
+    [bold]Example:[/]  nas train resnet18 --data pets/ --image-size 64 --recipe adamw
+
+    Killed at any moment, the same command goes on. The test part of the data
+    is looked at once, at the end.
+    """
+    from functools import partial
+
+    from estimators.estimator import Diverged
+    from estimators.recipe import make_recipe
+    from estimators.training import train as train_here
+    from nas import training as screen
+    from nas.wording import parse_duration
+    from searchspaces import UserError, load_space
+    from studies.lock import locked
+
+    if ray is None and (gpus or workers):
+        raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
+    given = _values(settings or [], "lr=0.05")
+    plan = make_recipe(recipe, **given, **({} if epochs is None else {"epochs": epochs}))
+    checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
+    job = screen.job(network, data, image_size, load_space(space) if space else None)
+    folder = screen.trained_folder(job.title, job.data.name) if out is None else out
+    train_it: Any = partial(train_here, device=device)
+    if ray is not None:
+        from studies.ray_training import train_on_ray
+
+        train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
+    console = _console(json)
+    if not quiet:
+        screen.show_plan(screen.plan_document(job, plan, folder, seed), console)
+    _made(folder)
+    try:
+        with (
+            locked(folder),
+            screen.TrainingDisplay(plan.epochs, console, quiet) as display,
+            screen.interruptible(display) as after_step,
+        ):
+            trained = train_it(
+                job.network,
+                job.data,
+                plan,
+                folder,
+                seed,
+                found=job.found,
+                checkpoint_s=checkpoint_s,
+                on_moment=after_step,
+            )
+    except Diverged as error:
+        raise UserError(str(error)) from error
+    except KeyboardInterrupt:
+        import shlex
+
+        _say(f"interrupted; go on with: {shlex.join(['nas', *(context.obj or ['train', network])])}", INTERRUPTED)
+        raise typer.Exit(INTERRUPTED) from None
+    document = screen.training_document(trained)
+    if json:
+        return _print_json(document)
+    screen.show_training(document, console)
+
+
+@app.command()
+def evaluate(
+    trained: Trained,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Other images of the same classes; all are looked at.", show_default=False),
+    ] = None,
+    weights: Weights = "best",
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Tell how well a trained network does: on the test part of its data, or on other images.
+
+    [bold]Example:[/]  nas evaluate runs/first-trained
+    """
+    from nas.training import evaluate as evaluated
+    from nas.training import show_evaluation
+
+    document = evaluated(_opened(trained, space), data, weights)
+    if json:
+        return _print_json(document)
+    show_evaluation(document, _console())
+
+
+@app.command()
+def predict(
+    trained: Trained,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.", show_default=False)],
+    top: Annotated[int, typer.Option(metavar="K", help="Classes told of each image.")] = 5,
+    weights: Weights = "best",
+    space: SpaceAgain = None,
+    json: Json = False,
+) -> None:
+    """Tell what a trained network takes images for.
+
+    [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
+    """
+    from nas.training import predict as predicted
+    from nas.training import show_prediction
+
+    document = predicted(_opened(trained, space), images, top, weights)
+    if json:
+        return _print_json(document)
+    show_prediction(document, _console())
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 when done, 2 on a person's mistake, 130 on Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -821,7 +997,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if given and not given[0].startswith("-") and given[0] not in _command_names():
             code = _refuse(f"unknown command {given[0]!r}{_nearest(given[0], _command_names())}")
         else:
-            code = app(args=given or ["--help"], prog_name="nas", standalone_mode=False) or 0
+            code = app(args=given or ["--help"], prog_name="nas", standalone_mode=False, obj=given) or 0
     except KeyboardInterrupt:
         code = _say("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -983,6 +1159,42 @@ def _settings(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         except ValueError:
             found[whose][name] = value  # a text needs no quotes
     return found["strategy"], found["estimator"]
+
+
+def _values(given: list[str], example: str) -> dict[str, Any]:
+    """Settings by name, from `lr=0.05` and the like; a text needs no quotes."""
+    import json
+
+    from searchspaces.errors import UserError
+
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (equals and name):
+            raise UserError(f"--set {text!r} does not look like {example!r}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _opened(folder: str, space: str | None) -> Any:
+    """The trained network of a folder."""
+    from estimators.trained import Trained
+    from searchspaces import load_space
+
+    return Trained.open(folder, load_space(space) if space else None)
+
+
+def _made(folder: Path) -> None:
+    """Make a folder, where it is not there."""
+    from searchspaces.errors import UserError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

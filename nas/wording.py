@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
     raise AssertionError(seconds)
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--time") -> float:
     """Seconds in `90`, `90s`, `30m`, `1h30m` or `2d`.
 
     Raises:
@@ -58,10 +58,10 @@ def parse_duration(text: str) -> float:
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise UserError(f"--time: {text!r} is not a duration such as 90s, 30m or 1h30m")
+        raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m")
     seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise UserError(f"--time: must be longer than zero, got {text!r}")
+        raise UserError(f"{option}: must be longer than zero, got {text!r}")
     return seconds
 
 

@@ -127,7 +127,7 @@ class RayEngine:
         Raises:
             UserError: Ray is not there, or has no room for a single trial, or the estimator cannot travel.
         """
-        with _settings_of_ray(), _connected(self._address) as own, _raylets_silent():
+        with settings_of_ray(), connected(self._address) as own, _raylets_silent():
             import ray
 
             needs = self._needs(estimator, ray.cluster_resources())
@@ -556,7 +556,7 @@ def _put(estimator: Estimator, space: SearchSpace) -> Any:
 
 
 @contextlib.contextmanager
-def _settings_of_ray() -> Iterator[None]:
+def settings_of_ray() -> Iterator[None]:
     """The environment, signals and log levels that Ray and Tune read or change, given back as they were."""
     before = {name: os.environ.get(name) for name in QUIET}
     waiting = "TUNE_MAX_PENDING_TRIALS_PG"  # how many actors may be made at a time; the desk bounds them all
@@ -580,7 +580,7 @@ def _settings_of_ray() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _connected(address: str | None) -> Iterator[bool]:
+def connected(address: str | None) -> Iterator[bool]:
     """Ray, connected to; gives whether it was started here."""
     try:
         import ray

@@ -65,6 +65,19 @@ def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_pat
     assert not (folder / "checkpoint.safetensors").exists()
 
 
+def test_an_interrupt_between_two_steps_loses_none(unbroken, tmp_path):
+    def interrupt(moment):
+        if moment.step == 2:
+            raise KeyboardInterrupt
+
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "x", seed=4, on_moment=interrupt)
+    train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "x", seed=4, on_moment=lambda at: done.append(at.step))
+    assert done == [3, 4, 5, 6]
+    assert same(weights(tmp_path / "x"), weights(unbroken["sgd"].folder))
+
+
 def test_a_seed_is_the_only_randomness(unbroken, tmp_path):
     other = train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "other", seed=5)
     assert not same(weights(other.folder), weights(unbroken["sgd"].folder))

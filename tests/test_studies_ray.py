@@ -34,11 +34,11 @@ pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Ray in this machine, as the engine starts it, for two trials of one core at once."""
-    from studies.ray_engine import _connected, _settings_of_ray
+    from studies.ray_engine import connected, settings_of_ray
 
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores")
-    with _settings_of_ray(), _connected(None) as own:
+    with settings_of_ray(), connected(None) as own:
         assert own
         yield ray
 

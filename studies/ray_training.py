@@ -1,0 +1,149 @@
+"""One network trained by several processes at once: full training (`estimators.training`) on Ray Train.
+
+Ray Train starts the workers, one for each GPU (or, without GPUs, as many as are asked for), and brings up
+torch.distributed among them; the first of them writes the folder, which every machine must therefore see. When one
+dies, all are started again and go on from the last checkpoint. Left out: elastic training, in which the number of
+workers, and with it the result, would change on the way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from estimators import ImageData
+from estimators.estimator import Diverged
+from estimators.recipe import Recipe
+from estimators.trained import Network, Trained, network_from, network_text
+from estimators.training import CHECKPOINT_S, Moment, train
+from searchspaces import Classic, Scaled, UserError
+from studies.ray_engine import connected, settings_of_ray
+
+RESTARTS: Final = 3
+"""How often the workers are started again when one of them dies."""
+
+
+def train_on_ray(
+    network: Network,
+    data: ImageData,
+    recipe: Recipe,
+    folder: str | Path,
+    seed: int = 0,
+    found: Mapping[str, Any] | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+    on_moment: Callable[[Moment], None] = lambda moment: None,
+    *,
+    address: str | None = None,
+    gpus: int = 0,
+    workers: int | None = None,
+) -> Trained:
+    """Train a network with several workers, as `estimators.training.train` does with one.
+
+    Args:
+        network, data, recipe, folder, seed, found, checkpoint_s, on_moment: as there; the batch is shared by all.
+        address: of a Ray cluster; by default this machine.
+        gpus: workers with a GPU each.
+        workers: without GPUs, how many; 1 by default.
+
+    Raises:
+        UserError: as there, or there are not so many GPUs or cores.
+        Diverged: as there.
+    """
+    import ray
+
+    count = gpus or workers or 1
+    if count < 1 or gpus < 0:
+        raise UserError(f"--gpus and --workers must be at least 1, got {count}")
+    folder = Path(folder).absolute()
+    with settings_of_ray(), connected(address):
+        import ray.train
+        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.util.queue import Empty, Queue
+
+        what, there = ("GPU", "CPU")[not gpus], ray.cluster_resources()
+        if there.get(what, 0) < count:
+            raise UserError(f"{count} workers need {count} {what}s; Ray has {there.get(what, 0):g}")
+        told = Queue(actor_options={"num_cpus": 0})
+        given = {
+            "network": network_text(network, data.task) if isinstance(network, Classic) else network,
+            "data": ray.put(data),
+            "recipe": recipe,
+            "folder": str(folder),
+            "seed": seed,
+            "device": "cuda" if gpus else "cpu",
+            "found": None if found is None else dict(found),
+            "checkpoint_s": checkpoint_s,
+            "told": told,
+        }
+        with tempfile.TemporaryDirectory(prefix="nas-ray-train-", ignore_cleanup_errors=True) as storage:
+            trainer = TorchTrainer(
+                _work,
+                train_loop_config=given,
+                scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=bool(gpus)),
+                torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+                run_config=ray.train.RunConfig(
+                    name="train", storage_path=storage, failure_config=ray.train.FailureConfig(max_failures=RESTARTS)
+                ),
+            )
+            failed: list[BaseException] = []
+            fit = threading.Thread(target=_fit, args=(trainer, failed), daemon=True)
+            fit.start()  # not here, where Ctrl-C is to be heard
+            try:
+                while fit.is_alive() or not told.empty():
+                    try:
+                        kind, value = told.get(timeout=0.2)
+                    except Empty:
+                        continue
+                    if kind == "moment":
+                        on_moment(value)
+                    elif kind != "here":
+                        raise (Diverged if kind == "Diverged" else UserError)(value)
+            finally:
+                told.shutdown(force=True)  # workers that are left fail with it, and started again none begins
+            if failed:
+                raise UserError(f"the workers died {RESTARTS + 1} times: {str(failed[0]).strip().splitlines()[0]}")
+    architecture = network.architecture if isinstance(network, Scaled) else network
+    return Trained.open(folder, None if isinstance(architecture, Classic) else architecture.space)
+
+
+def _fit(trainer: Any, failed: list[BaseException]) -> None:
+    try:
+        trainer.fit()
+    except Exception as error:  # whatever Ray makes of it; said where the others wait
+        failed.append(error)
+
+
+def _work(given: dict[str, Any]) -> None:
+    """What each worker does."""
+    import ray
+    import ray.train
+
+    first = ray.train.get_context().get_world_rank() == 0
+    told, network = given["told"], given["network"]
+
+    def tell(moment: Moment) -> None:
+        if first:
+            told.put(("moment", moment))
+
+    try:
+        told.put(("here", None))
+    except ray.exceptions.RayActorError:
+        return  # whom it would be told to has gone
+    try:
+        train(
+            network_from(network) if isinstance(network, str) else network,
+            ray.get(given["data"]),
+            given["recipe"],
+            given["folder"],
+            given["seed"],
+            given["device"],
+            given["found"],
+            given["checkpoint_s"],
+            tell,
+        )
+    except (UserError, Diverged) as error:  # not for Ray to try again
+        if first:
+            told.put((type(error).__name__, str(error)))

@@ -1,0 +1,211 @@
+"""`nas train`, `nas evaluate`, `nas predict`: from a network's text form to what an image shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from estimators import load_data
+from nas import api, cli
+from nas.training import trained_folder
+from searchspaces import Scale, Scaled, Task, space_named
+
+DIGITS = load_data("digits")
+SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(8, 1, 10))
+QUICK = ["--set", "batch=64", "--set", "data_fraction=0.3", "--set", "randaugment_operations=0", "--set", "mix=0"]
+
+
+def run(capsys, *arguments):
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(each) for each in arguments])
+    said = capsys.readouterr()
+    return end.value.code or 0, said.out, said.err
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("networks") / "small.json"
+    path.write_text(SMALL.to_json())
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, network):
+    folder = tmp_path_factory.mktemp("trained") / "one"
+    with pytest.raises(SystemExit):
+        cli.main(["train", str(network), "--data", "digits", "--epochs", "1", *QUICK, "--out", str(folder), "--quiet"])
+    return folder
+
+
+def test_each_epoch_is_told_and_the_end_has_the_test_accuracy(capsys, tmp_path, network):
+    code, out, _ = run(capsys, "train", network, "--data", "digits", "--epochs", 2, *QUICK, "--out", tmp_path / "a")
+    assert code == 0
+    assert "epoch 1/2  loss" in out
+    assert "epoch 2/2  loss" in out
+    facts = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert f"{100 * facts['test_accuracy']:.1f}%" in out
+    code, out, _ = run(capsys, "train", network, "--data", "digits", "--epochs", 2, *QUICK, "--out", tmp_path / "a",
+                       "--json", "--quiet")  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["test_accuracy"] == facts["test_accuracy"]  # it was finished: nothing is trained again
+
+
+def test_the_best_of_a_run_is_trained_on_the_runs_own_data_and_remembers_how_it_was_found(capsys, tmp_path):
+    study = api.search(
+        "mbconv", "100%", "digits", trials=1, strategy="random", name="run", out=tmp_path,
+        estimator_settings={"epochs": 1, "data_fraction": 0.1},
+    )  # fmt: skip
+    code, out, _ = run(
+        capsys, "train", tmp_path / "run", "--epochs", 1, *QUICK, "--set", "data_fraction=0.05", "--set", "batch=16",
+        "--json", "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    document = json.loads(out)
+    assert document["folder"] == str(tmp_path / "run-trained")
+    assert document["found"]["trial"] == study.best.number
+    assert document["found"]["strategy"] == "random"
+    network = json.loads((tmp_path / "run-trained" / "network.json").read_text())
+    assert network["choices"] == study.best.architecture.choices
+    assert network["task"] == "8x8x1:10"
+
+
+def test_evaluating_tells_what_training_told_and_each_class(capsys, trained):
+    facts = json.loads((trained / "training.json").read_text())
+    code, out, _ = run(capsys, "evaluate", trained, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["accuracy"] == pytest.approx(facts["test_accuracy"])
+    assert document["images"] == len(DIGITS.test_labels)
+    right = sum(one["accuracy"] * one["images"] for one in document["classes"])
+    assert right / document["images"] == pytest.approx(document["accuracy"])
+    missed = document["images"] - right
+    assert sum(one["images"] for one in document["confusions"]) <= missed + 1e-6
+    code, out, _ = run(capsys, "evaluate", trained)
+    assert code == 0
+    assert "the test part of digits" in out
+
+
+def test_other_images_of_the_same_classes_are_all_looked_at(capsys, tmp_path, trained):
+    for label in range(10):
+        (tmp_path / "in colour" / str(label)).mkdir(parents=True)
+        for index in np.flatnonzero(DIGITS.test_labels == label)[:4]:
+            grey = DIGITS.test_images[index, ..., 0]
+            Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "in colour" / str(label) / f"{index}.png")
+    code, out, _ = run(capsys, "evaluate", trained, "--data", tmp_path / "in colour", "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["part"] == "all"
+    assert document["images"] == 40
+    (tmp_path / "in colour" / "9").rename(tmp_path / "in colour" / "nine")
+    code, _, err = run(capsys, "evaluate", trained, "--data", tmp_path / "in colour")
+    assert code == 2
+    assert "has other classes than the network was trained on, such as '9'" in err
+
+
+def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp_path, trained):
+    from estimators.trained import Trained
+
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for file, image in zip(files, DIGITS.test_images, strict=False):
+        Image.fromarray(image[..., 0]).save(file)
+    code, out, _ = run(capsys, "predict", trained, *files, "--top", 10, "--json")
+    assert code == 0
+    logits = Trained.open(trained).logits(DIGITS.test_images[:3])
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for one, row in zip(json.loads(out)["images"], shares, strict=True):
+        told = {each["class"]: each["probability"] for each in one["classes"]}
+        assert [told[name] for name in DIGITS.class_names] == pytest.approx(row.tolist(), abs=1e-5)
+        assert list(told.values()) == sorted(told.values(), reverse=True)
+    code, out, _ = run(capsys, "predict", trained, files[0], "--top", 1)
+    assert code == 0
+    assert "0.png" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "resnet18"], "--data is needed"),
+        (["train", "resnet81", "--data", "digits"], "resnet"),
+        (["train", "resnet18", "--data", "digits", "--recipe", "adam"], "unknown recipe 'adam'; did you mean 'adamw'"),
+        (
+            ["train", "resnet18", "--data", "digits", "--set", "epoch=3"],
+            "unknown setting 'epoch'; did you mean 'epochs'",
+        ),
+        (["train", "resnet18", "--data", "digits", "--set", "epochs"], "does not look like 'lr=0.05'"),
+        (["train", "resnet18", "--data", "digits", "--epochs", "0"], "epochs must be a whole number at least 1"),
+        (["train", "resnet18", "--data", "digits", "--gpus", "2"], "--gpus is for a training on Ray: add --ray"),
+        (["train", "resnet18", "--data", "digits", "--checkpoint-every", "soon"], "--checkpoint-every: 'soon' is not"),
+        (["evaluate", "nowhere"], "'nowhere' is no trained network"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, arguments, message):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_image_is_said(capsys, trained, network):
+    code, _, err = run(capsys, "predict", trained, network)
+    assert code == 2
+    assert "cannot be read as an image" in err
+    code, _, err = run(capsys, "evaluate", trained, "--weights", "beast")
+    assert code == 2
+    assert "unknown weights 'beast'; did you mean 'best'" in err
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, network):
+    command = ["train", network, "--data", "digits", "--epochs", 3, *QUICK, "--out", tmp_path / "a"]
+    command = [str(each) for each in command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"interrupted; go on with: nas {' '.join(command)}" in err
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert "goes on after step" in out
+    assert "epoch 3/3" in out
+    assert "epoch 1/3" not in out
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no such signal here")
+def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(tmp_path, network):
+    def command(folder):
+        arguments = ["train", network, "--data", "digits", "--epochs", 3, *QUICK, "--out", tmp_path / folder]
+        arguments += ["--checkpoint-every", "0.01s", "--json", "--quiet"]
+        return [sys.executable, "-m", "nas", *map(str, arguments)]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    place = tmp_path / "killed" / "checkpoint.safetensors"
+    for _ in range(2):
+        before = place.stat().st_mtime_ns if place.exists() else 0
+        process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL)
+        while process.poll() is None and (not place.exists() or place.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        assert process.poll() is None  # killed while it trained
+        process.kill()
+        process.wait()
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_where_a_trained_network_goes_follows_from_what_it_is(tmp_path):
+    assert str(trained_folder("resnet18", "../data/pets.npz")) == "runs/resnet18-pets"
+    assert str(trained_folder("runs/first", "digits")) == "runs/first-trained"
