@@ -37,7 +37,7 @@ MACs on either."""
 RECIPE = {"batch": 64, "mixup": 0.0, "cutmix": 0.0, "randaugment_operations": 1, "randaugment_magnitude": 3.0}
 """Where the training differs from `nas train --recipe sgd`: what suits a few epochs of a small network."""
 
-PROXY = {"width": 1.0, "depth": 1.0, "epochs": 3, "batch": 32}
+PROXY = {"width": 1.0, "depth": 1.0}
 """The candidates are small enough to be trained as they are; shrunken to a quarter they would all look alike."""
 
 
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30, help="of each search, confirmations included")
     parser.add_argument("--proxy-images", type=int, default=2_500)
+    parser.add_argument("--proxy-epochs", type=int, default=6)
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
@@ -75,7 +76,11 @@ def found(data: ImageData, name: str, given: argparse.Namespace) -> Architecture
         confirm=3,
         name=run,
         out=given.out,
-        estimator_settings={**PROXY, "data_fraction": min(1.0, given.proxy_images / len(data.labels))},
+        estimator_settings={
+            **PROXY,
+            "epochs": given.proxy_epochs,
+            "data_fraction": min(1.0, given.proxy_images / len(data.labels)),
+        },
     )
     best = study.best.architecture
     print(

@@ -300,11 +300,14 @@ class _Training:
         return self.group.total(right) / len(positions)
 
     def _finish(self) -> None:
-        """Write the weights and the facts, the test accuracy among them; then the checkpoint is of no more use."""
-        if self.group.rank:
-            self._test()
-            return
+        """Look at the test part, and write what came out."""
         test = self._test()
+        if self.group.rank == 0:
+            self._write_all(test)
+        self.group.total(0)  # all wait until it is written
+
+    def _write_all(self, test: float) -> None:
+        """Write the weights and the facts; then the checkpoint is of no more use."""
         _save_weights(self.folder / WEIGHTS["best"], self.best)
         _save_weights(self.folder / WEIGHTS["last"], self.model.state_dict())
         top = max(self.curve, key=lambda each: each["val_accuracy"])

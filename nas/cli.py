@@ -48,6 +48,7 @@ AGAIN_HELP: Final = "Again, where the search was begun with one of your own."
 WHAT, HOW_LONG, HOW, WHERE = "What to search", "How long", "How", "Where to keep it"
 SIZES: Final = "What sizes"
 CLUSTER: Final = "Many trials at once"
+TO_TRAIN, TOGETHER = "What to train", "Several workers on one network"
 ELSEWHERE: Final = "Follow it elsewhere"
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead.")]
@@ -824,12 +825,13 @@ def train(
         ),
     ],
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help=DATA_HELP + " By default the run's own.", rich_help_panel=WHAT)
+        str | None,
+        typer.Option(metavar="DATA", help=DATA_HELP + " By default the run's own.", rich_help_panel=TO_TRAIN),
     ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Side in pixels; by default the data's, or a scaled size's own.", rich_help_panel=WHAT
+            metavar="N", help="Side in pixels; by default the data's, or a scaled size's own.", rich_help_panel=TO_TRAIN
         ),
     ] = None,
     epochs: Annotated[
@@ -863,15 +865,15 @@ def train(
             metavar="[ADDRESS]",
             help="Train with several workers on Ray: on this machine, or at an address.",
             show_default=False,
-            rich_help_panel=CLUSTER,
+            rich_help_panel=TOGETHER,
         ),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(metavar="N", help="GPUs that share each batch; needs --ray.", rich_help_panel=CLUSTER)
+        int | None, typer.Option(metavar="N", help="GPUs that share each batch; needs --ray.", rich_help_panel=TOGETHER)
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Without GPUs: workers that share each batch.", rich_help_panel=CLUSTER),
+        typer.Option(metavar="N", help="Without GPUs: workers that share each batch.", rich_help_panel=TOGETHER),
     ] = None,
     space: SpaceAgain = None,
     quiet: Quiet = False,

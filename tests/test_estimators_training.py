@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +67,42 @@ def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_pat
     for key in ("test_accuracy", "val_accuracy", "best_epoch"):
         assert trained.facts[key] == unbroken[name].facts[key]
     assert not (folder / "checkpoint.safetensors").exists()
+
+
+TOGETHER = """
+import sys, torch.distributed as dist
+from test_estimators_training import FEW, QUICK, SMALL, Cut, cut_after, make_recipe, train
+rank, place = sys.argv[1:]
+dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=int(rank), world_size=2)
+for folder, cut in (("whole", 0), ("cut", 2), ("cut", 0)):
+    try:
+        train(SMALL, FEW, make_recipe("sgd", **QUICK), f"{place}/{folder}", 4, checkpoint_s=0, on_moment=cut_after(cut))
+    except Cut:
+        dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.timeout(240)  # two processes have to import torch
+def test_two_processes_that_train_together_are_cut_and_end_the_same(tmp_path):
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    several = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(rank), str(tmp_path)], env={**os.environ, "PYTHONPATH": path}
+        )
+        for rank in range(2)
+    ]
+    assert [each.wait(timeout=230) for each in several] == [0, 0]
+    whole, cut = Trained.open(tmp_path / "whole"), Trained.open(tmp_path / "cut")
+    assert same(weights(whole.folder), weights(cut.folder))
+    assert whole.facts["workers"] == 2
+    assert whole.facts["curve"][-1]["train_loss"] == cut.facts["curve"][-1]["train_loss"]
+    told = whole.logits(FEW.test_images).argmax(1)
+    assert (told == FEW.test_labels).mean() == pytest.approx(whole.facts["test_accuracy"])
+    unfinished = json.loads((whole.folder / "training.json").read_text()) | {"finished": False}
+    (whole.folder / "training.json").write_text(json.dumps(unfinished))
+    with pytest.raises(UserError, match="workers was 2 when the training began and is 1 now"):
+        train(SMALL, FEW, make_recipe("sgd", **QUICK), whole.folder, 4)
 
 
 def test_an_interrupt_between_two_steps_loses_none(unbroken, tmp_path):
