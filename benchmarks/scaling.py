@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
 import nas
-from estimators import ShortTraining, TrialContext, load_data
+from estimators import ImageData, ShortTraining, TrialContext, load_data
+from estimators.data import stratified_split
 from searchspaces import Architecture, Scale, Scaled, Space, Stage, choice, conv_head, conv_stem, mbconv
 
 SPACE = Space(
@@ -33,8 +35,12 @@ SPACE = Space(
     head=Stage(conv_head, width=128),
 )  # fmt: skip
 """864 networks from 0.65M to 6.1M MACs on 28 x 28 x 1."""
-PROXY: dict[str, Any] = {"epochs": 5, "data_fraction": 3000 / 60_000, "val_fraction": 0.5}
-"""Of the search and of the scaling study: 1,500 images to train on, 1,500 to validate on."""
+SEARCH: dict[str, Any] = {
+    "epochs": 5, "data_fraction": 3000 / 60_000, "val_fraction": 0.5, "width": 1.0, "depth": 1.0,
+}  # fmt: skip
+"""The proxy of the search: 1,500 images to train on, 1,500 to validate on."""
+CANDIDATES: dict[str, Any] = {"epochs": 4, "data_fraction": 2000 / 60_000, "val_fraction": 0.5}
+"""The proxy of the scaling study: 1,000 and 1,000."""
 
 
 def main() -> None:
@@ -45,21 +51,29 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12, help="of the search")
     parser.add_argument("--band", default="5%", help="of the scaling study")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=6000, help="of the comparison; half of them validate")
-    parser.add_argument("--epochs", type=int, default=8, help="of the comparison")
+    parser.add_argument("--images", type=int, default=3000, help="of the comparison; half of them validate")
+    parser.add_argument("--epochs", type=int, default=6, help="of the comparison")
+    parser.add_argument("--minutes", type=float, default=60.0, help="no further training is begun after this time")
     args = parser.parse_args()
 
     data, task = load_data(args.data), "28x28x1:10"
+    ends = time.monotonic() + 60 * args.minutes
+
+    def left_s() -> float:
+        if time.monotonic() >= ends:
+            raise SystemExit("the time is over; the same command goes on")
+        return ends - time.monotonic()
+
     found = nas.search(
-        SPACE, args.budget, args.data, task=task, trials=args.trials, name="found", out=args.out,
-        estimator_settings={**PROXY, "width": 1.0, "depth": 1.0},
+        SPACE, args.budget, args.data, task=task, trials=args.trials, time=left_s(), name="found", out=args.out,
+        estimator_settings=SEARCH,
     )  # fmt: skip
     best = found.best
     print(f"found {best.architecture.words()}: {best.cost.macs:,} MACs, {best.accuracy:.1%}", flush=True)
     base = Scaled(best.architecture, Scale(), found.task)
     family = nas.scale(
         base, args.data, phi=(1, 2, 3), band=args.band, name="scaled", out=args.out, space=SPACE,
-        estimator_settings=PROXY,
+        limit_s=left_s(), estimator_settings=CANDIDATES,
     )  # fmt: skip
     factors = family.members[1].factors
     print(f"factors {factors}; see {family.plan.folder / 'family.html'}", flush=True)
@@ -68,11 +82,15 @@ def main() -> None:
     contestants |= {f"{name} alone": several[1] for name, several in family.alone.items() if len(several) > 1}
     accuracies: dict[str, list[float]] = {name: [] for name in contestants}
     kept = Kept(args.out / "comparison.jsonl")
+    _, used = stratified_split(data.labels, args.images / len(data.labels), seed=0)
+    test = data.test_images[:100], data.test_labels[:100]  # not used here
+    few = ImageData.of(data.name, data.images[used], data.labels[used], *test, data.class_names)
     for seed in range(args.seeds):
         for name, member in contestants.items():
+            left_s()
             size = member.network
             training = ShortTraining(
-                data, epochs=args.epochs, data_fraction=args.images / len(data.labels), val_fraction=0.5,
+                few, epochs=args.epochs, data_fraction=1.0, val_fraction=0.5,
                 image_size=size.task.image_size, width=size.scale.width, depth=size.scale.depth,
             )  # fmt: skip
             accuracies[name].append(kept(training, size.architecture, seed))

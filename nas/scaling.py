@@ -468,7 +468,7 @@ def show_grid(document: Document, console: Console) -> None:
         ),
     ]
     console.print(facts(*rows))
-    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "pixels>", "MACs>", "parameters>")
+    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
     made.title = "Candidates, those first whose depth, width and resolution grow alike"
     for one in document["candidates"]:
         made.add_row(*_factors_of(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
@@ -477,6 +477,7 @@ def show_grid(document: Document, console: Console) -> None:
 
 
 _WORDS: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
+_SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
 
 
 def _factors_of(one: Document) -> list[str]:
@@ -537,7 +538,7 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
 
 
 def _ranking(trained: list[Document]) -> Any:
-    made = table("trial>", "accuracy>", "std. error>", "depth α>", "width β>", "image γ>", "true>", "parameters>")
+    made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
     made.title = f"The best of {len(trained)} candidates, as the proxy tells them"
     for index, one in enumerate(trained[:8]):
         error = one["standard_error"]
@@ -549,15 +550,16 @@ def _ranking(trained: list[Document]) -> Any:
 
 
 def _members(members: list[Document], said: str) -> Any:
+    """A family; the factor on the image is left to its pixels, so that 80 columns hold it."""
     known = any("accuracy" in one for one in members)
-    made = table("φ>", "depth x>", "width x>", "image x>", "pixels>", "MACs>", "to the one before>", "formula>",
-                 "parameters>", *(["accuracy>"] if known else []), title=said)  # fmt: skip
+    made = table("φ>", "depth>", "width>", "px>", "MACs>", "x before>", "formula>", "parameters>",
+                 *(["acc.>"] if known else []), title=said)  # fmt: skip
     before = None
     for one in members:
         formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
         made.add_row(
-            f"{one['phi']:g}", *_factors_of(one), str(one["image_size"]), f"{one['macs']:,}",
-            "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
+            f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
+            f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
             *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
         )  # fmt: skip
         before = one
@@ -565,14 +567,17 @@ def _members(members: list[Document], said: str) -> Any:
 
 
 def _alone(alone: Mapping[str, list[Document]]) -> Any:
-    columns = [f"{_WORDS[name]} x>" for name in alone], [f"parameters by {_WORDS[name]}>" for name in alone]
-    made = table("φ>", *columns[0], *columns[1], title="As many MACs by one of the three alone")
+    made = table("φ>", *(column for name in alone for column in (f"{_SHORT[name]}>", "parameters>")),
+                 title="As many MACs by one of the three alone")  # fmt: skip
     phis = max((several for several in alone.values()), key=len)[1:]
     for index, one in enumerate(phis, start=1):
         cells = [several[index] if index < len(several) else None for several in alone.values()]
         made.add_row(
             f"{one['phi']:g}",
-            *("-" if cell is None else f"{cell['factor']:.3g}" for cell in cells),
-            *("-" if cell is None else human(cell["params"]) for cell in cells),
+            *(
+                text
+                for cell in cells
+                for text in (("-", "-") if cell is None else (f"{cell['factor']:.3g}", human(cell["params"])))
+            ),
         )
     return made
