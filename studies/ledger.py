@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Cost, UserError, nearest
 from studies.drivers import Drivers
+from studies.rows import DIALECTS, Rows
 from studies.trial import Trial
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Ledger:
         engine = getattr(storage, "engine", None)
         if engine is not None and engine.dialect.name == "postgresql":
             self.drivers = Drivers(engine, study_id, where)
+        self._rows = Rows(engine, study_id) if engine is not None and engine.dialect.name in DIALECTS else None
+        self._distributions: dict[str, BaseDistribution] = {}
 
     @classmethod
     def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> Ledger:
@@ -176,7 +179,9 @@ class Ledger:
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
             **({} if trial.driver is None else {"driver": trial.driver}),
         }
-        distributions = _distributions(space)
+        if not self._distributions:
+            self._distributions = _distributions(space)
+        distributions = self._distributions
         params = trial.architecture.choices
         template = create_trial(
             state=TrialState.RUNNING,
@@ -186,8 +191,11 @@ class Ledger:
         )
         template.datetime_start = trial.started
         with _explained(self._where):
-            trial_id = self._storage.create_new_trial(self._study_id, template)
-            number = self._storage.get_trial_number_from_id(trial_id)
+            if self._rows is not None:
+                trial_id, number = self._rows.started(template)
+            else:
+                trial_id = self._storage.create_new_trial(self._study_id, template)
+                number = self._storage.get_trial_number_from_id(trial_id)
         if number != trial.number:
             raise UserError(
                 f"{self._where}: another process writes trials too ({number} came after {trial.number - 1})"
@@ -217,12 +225,16 @@ class Ledger:
             "pruner": dict(notes),
             "ended": trial.ended.isoformat() if trial.ended else None,
         }
+        state, reports = _states()[trial.state], trial.reports[written:]
         with _explained(self._where):
-            for step, accuracy in trial.reports[written:]:
+            if self._rows is not None:
+                self._rows.ended(trial_id, state, trial.accuracy, reports, {"outcome": outcome})
+                return
+            for step, accuracy in reports:
                 self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
             self._storage.set_trial_user_attr(trial_id, "outcome", outcome)
             values = None if trial.accuracy is None else [trial.accuracy]
-            self._storage.set_trial_state_values(trial_id, _states()[trial.state], values)
+            self._storage.set_trial_state_values(trial_id, state, values)
 
     def close(self) -> None:
         """Give files and connections back; the next call opens them again."""

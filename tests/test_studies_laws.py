@@ -341,3 +341,28 @@ def test_the_dashboard_reads_the_ledger(tmp_path: Any) -> None:
     answer = json.loads(b"".join(serve(request, lambda status, headers, error=None: None)))
     assert answer["name"] == "run"
     assert [trial["values"] for trial in answer["trials"]] == [[trial.accuracy] for trial in study.trials]
+
+
+def test_a_ledger_is_written_as_optuna_itself_would_write_it(tmp_path: Any) -> None:
+    unlike = {"ended": None, "details": None, "seconds": None}
+
+    def kept(folder: Any, by_optuna: bool) -> list[Any]:
+        study = begin(folder, trials=14, estimator=Known(some_fail), pruner="asha")
+        if by_optuna:
+            study._ledger._rows = None
+        study.run()
+        storage = study._ledger._storage
+        found = storage.get_all_trials(study._ledger._study_id)
+        study.close()
+        return [
+            (
+                each.number, each.state, each.values, each.params, each.distributions, each.intermediate_values,
+                {**each.user_attrs, "outcome": {**each.user_attrs["outcome"], **unlike}},
+                each.datetime_start < each.datetime_complete,
+            )
+            for each in found
+        ]  # fmt: skip
+
+    ours = kept(tmp_path / "ours", by_optuna=False)
+    assert {state.name for _, state, *_ in ours} == {"COMPLETE", "PRUNED", "FAIL"}
+    assert ours == kept(tmp_path / "optuna", by_optuna=True)
