@@ -243,7 +243,7 @@ def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
 
 def _where(now: Snapshot, running: int) -> Text:
     """Trials on each node, the busiest first, and what is in use of all nodes."""
-    busy = Counter(now.places.values()).most_common()
+    busy = sorted(Counter(now.places.values()).items(), key=lambda node: (-node[1], node[0]))
     said = [f"{count} on {name}" for name, count in busy[:SHOWN]]
     if len(busy) > SHOWN:
         said.append(f"{sum(count for _, count in busy[SHOWN:])} elsewhere")

@@ -151,7 +151,7 @@ def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
         "trial 2  █  90.0%  epoch 1, 310M MACs, on left",
         "trial 8  waiting for a worker, 310M MACs",
         "trial 3  training, 310M MACs, on left",
-        "where    2 on left, 1 on right, 1 on a, 1 on b, 1 elsewhere, 1 waiting;",
+        "where    2 on left, 1 on a, 1 on b, 1 on c, 1 elsewhere, 1 waiting;",
         "6 nodes: 1.5 of 2 GPUs and 12 of 48 cores in use",
         "15 trials a minute",
         "2 x worker died",
