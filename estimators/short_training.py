@@ -73,12 +73,13 @@ class ShortTraining:
         threads: cores that one training uses on a CPU. It changes the order of sums and with it the last digits of the
             result, so it is part of what the estimator is; 1 is the same in every engine, and does not stall beside
             other work.
-        device: one of `DEVICES`, used where the trial's context says `auto`. Not part of what the estimator is.
+        device: one of `DEVICES`, used where the trial's context says `auto`; it must be where trials run, which need
+            not be here. Not part of what the estimator is.
         save_after_s: a checkpoint is written after an epoch, but the last, once so many seconds were trained since the
             one before, and at least 20 times what writing that one took. Not part of what the estimator is.
 
     Raises:
-        UserError: if a setting is outside what is said here, or the device is not there.
+        UserError: if a setting is outside what is said here.
     """
 
     data: ImageData
@@ -103,8 +104,6 @@ class ShortTraining:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.device not in ("auto", "cpu"):
-            find_device(self.device)  # that it is not there is better said now than by every trial
         if self.image_size is None:
             object.__setattr__(self, "image_size", self.data.task.image_size)
         elif self.image_size != self.data.task.image_size:

@@ -109,7 +109,11 @@ def search(
     Raises:
         UserError: an argument is wrong, or a setting differs from those of the run that is there.
     """
+    from studies.engine import check_device
+
     limit_s = parse_duration(time) if isinstance(time, str) else time
+    if engine is None:
+        check_device(device)
     study = begin(
         space,
         budget,

@@ -239,7 +239,7 @@ def search(
     from nas.wording import parse_duration
 
     where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
-    engine = where.engine()
+    engine = where.engine(device)
     limit_s = parse_duration(time) if time is not None else None
     of_strategy, of_estimator = _settings(settings or [])
     folder = out / checked_name(run_name(space, budget, data) if name is None else name)
@@ -309,7 +309,7 @@ def resume(
     from nas.wording import parse_duration
 
     where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
-    engine = where.engine()
+    engine = where.engine(device)
     limit_s = parse_duration(time) if time is not None else None
     follow = Follow(tensorboard, mlflow, wandb)
     study = open_study(
@@ -531,7 +531,7 @@ def scale_network(
     from nas.wording import parse_duration
     from studies.scaling import candidates
 
-    engine = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout).engine()
+    engine = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout).engine(device)
     limit_s = parse_duration(time) if time is not None else None
     planned = plan(
         what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,

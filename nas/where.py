@@ -35,13 +35,19 @@ class Where:
     gpus: float | None = None
     timeout: str | None = None
 
-    def engine(self) -> Engine | None:
+    def engine(self, device: str = "auto") -> Engine | None:
         """The engine; None for the usual one.
 
+        Args:
+            device: that trials need. Where they run on Ray it need not be here.
+
         Raises:
-            UserError: a number is out of range, or an option is of no use without `--ray`.
+            UserError: a number is out of range, an option is of no use without `--ray`, or the device is not here.
         """
         if self.ray is None:
+            from studies.engine import check_device
+
+            check_device(device)
             for option, value in self._options().items():
                 if value is not None:
                     raise UserError(f"{option} is for trials on Ray: add --ray")

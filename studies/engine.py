@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from estimators import Diverged, Estimate, Pruned, TrialContext
+from estimators.steps import DEVICES, find_device
 from studies.checkpoints import reachable
 
 if TYPE_CHECKING:
@@ -115,9 +116,24 @@ class LocalEngine:
         report: Report,
         done: Callable[[int, Ending], None],
     ) -> None:
-        """As in `Engine`."""
+        """As in `Engine`.
+
+        Raises:
+            UserError: the device is not there.
+        """
+        check_device(getattr(estimator, "device", "auto") if self._device == "auto" else self._device)
         while (job := next_job()) is not None:
             done(job.number, run_job(estimator, job, report, self._device))
+
+
+def check_device(name: object) -> None:
+    """Refuse a device that this machine does not have, which is better said once than by every trial.
+
+    Raises:
+        UserError: as said.
+    """
+    if name in DEVICES and name not in ("auto", "cpu"):
+        find_device(str(name))
 
 
 def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto") -> Ending:

@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     try:
-        if not _taken(handle):
+        if not taken(handle):
             holder = os.pread(handle, 20, 1).decode(errors="replace").strip() if sys.platform != "win32" else ""
             who = f" (process {holder})" if holder.isdigit() else ""
             raise UserError(f"{folder} is in use by another run{who}; wait for it or stop it, then resume")
@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)  # gives the lock back; the file stays, since removing it would race with the next holder
 
 
-def _taken(handle: int) -> bool:
+def taken(handle: int) -> bool:
     """Try to take the lock of an open file."""
     try:
         if sys.platform == "win32":

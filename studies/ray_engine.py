@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
+from studies.leftovers import marked, remove_left
 from studies.ray_lookout import head_watched, lookout
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ RECOUNT_S: Final = 5.0
 
 CONNECT_S: Final = 10.0
 """Seconds in which a cluster must answer."""
+
+RESULTS: Final = "nas-ray-"
+"""How Tune's temporary folders of results are called."""
 
 USER_MODULES: Final = "nas_user_"
 """How the modules of a person's own files are called; no worker could import them."""
@@ -125,7 +129,8 @@ class RayEngine:
         """As in `Engine`.
 
         Raises:
-            UserError: Ray is not there, or has no room for a single trial, or the estimator cannot travel.
+            UserError: Ray is not there, has no room for a single trial or no GPU for an estimator that needs one, or
+                the estimator cannot travel.
         """
         with settings_of_ray(), connected(self._address) as own, _raylets_silent():
             import ray
@@ -154,9 +159,13 @@ class RayEngine:
 
     def _needs(self, estimator: Estimator, there: Mapping[str, float]) -> tuple[float, float]:
         """Cores and GPUs of one trial."""
-        gpus = self._gpus
+        gpus, device = self._gpus, getattr(estimator, "device", "auto")
         if gpus is None:
-            gpus = 1.0 if there.get("GPU", 0) >= 1 and getattr(estimator, "device", "auto") != "cpu" else 0.0
+            gpus = 1.0 if there.get("GPU", 0) >= 1 and device != "cpu" else 0.0
+        if device == "cuda" and gpus == 0:
+            raise UserError(
+                "device 'cuda': Ray gives trials no GPU here; where nodes with GPUs come later, say --gpus-per-trial 1"
+            )
         cpus = self._cpus
         if cpus is None:
             cpus = float(getattr(estimator, "threads", 1))
@@ -487,7 +496,12 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
         def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
             desk.look()
 
-    with tempfile.TemporaryDirectory(prefix="nas-ray-", ignore_cleanup_errors=True) as folder, _listening(desk):
+    remove_left(Path(tempfile.gettempdir()).glob(f"{RESULTS}*"))
+    with (
+        tempfile.TemporaryDirectory(prefix=RESULTS, ignore_cleanup_errors=True) as folder,
+        marked(Path(folder)),
+        _listening(desk),
+    ):
         from ray.tune.execution.placement_groups import PlacementGroupFactory
 
         bundle = {name: value for name, value in zip(("CPU", "GPU"), needs, strict=True) if value}
@@ -610,8 +624,11 @@ def connected(address: str | None) -> Iterator[bool]:
         why = " ".join(str(error).split()[:40])
         where = "cannot start Ray" if own else f"no Ray cluster at {address or os.environ['RAY_ADDRESS']}"
         raise UserError(f"{where}: {why}") from error
+    if session is not None:
+        remove_left(Path(session).parent.glob("session_*"))
     try:
-        yield own
+        with marked(Path(session)) if session is not None else contextlib.nullcontext():
+            yield own
     finally:
         ray.shutdown()
         if session is not None:

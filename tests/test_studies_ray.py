@@ -457,6 +457,18 @@ def test_a_mistake_about_ray_is_one_line_before_anything_is_made(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_path: Path) -> None:
+    if cluster.cluster_resources().get("GPU"):
+        pytest.skip("there are GPUs here")
+    words = ["search", "--budget", "400M", "--device", "cuda", "--out", tmp_path]
+    here = nas_cli(*words, "--name", "here")
+    assert (here.code, here.err) == (2, "nas: device 'cuda' is not there; there are: cpu\n")
+    assert not (tmp_path / "here").exists()
+    there = nas_cli(*words, "--name", "there", "--ray", "--quiet")
+    assert (there.code, there.err.count("\n")) == (2, 1)
+    assert "device 'cuda': Ray gives trials no GPU here; where nodes with GPUs come later" in there.err
+
+
 class Jittered(Known):
     """Takes its time, and never the same."""
 
