@@ -354,6 +354,23 @@ def test_nothing_is_left_on_the_disk_and_no_port_is_open_to_others(cluster: Any)
     assert not open_to_all
 
 
+def test_others_on_this_machine_need_the_token_of_its_user(cluster: Any, tmp_path: Path) -> None:
+    import subprocess
+
+    call = "GcsClient(address=sys.argv[1]).internal_kv_keys(b'', None, timeout=20)"
+    known = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+    def asks(**more: str) -> subprocess.CompletedProcess[str]:
+        code = f"import sys; from ray._raylet import GcsClient; {call}"
+        command = [sys.executable, "-c", code, cluster.get_runtime_context().gcs_address]
+        return subprocess.run(command, env={**known, **more}, capture_output=True, text=True, timeout=60)
+
+    other = asks(HOME=str(tmp_path))
+    assert other.returncode == 1
+    assert "token" in other.stderr
+    assert asks(RAY_AUTH_MODE="token").returncode == 0
+
+
 def processes_of(pid: int) -> set[int]:
     """A process and all that it started."""
     children: dict[int, list[int]] = {}
