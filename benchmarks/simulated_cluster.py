@@ -1,0 +1,264 @@
+"""How large a cluster one driver keeps busy: real strategies, real ledgers, simulated GPUs.
+
+    python -m benchmarks.simulated_cluster [--known 1000] [--trials 200] [--minutes 10] [--clock processor] [--json]
+
+Two stages, without Ray and without training.
+
+Measured: for each strategy and each ledger a study that knows `--known` trials goes on for `--trials` more, 50 of them
+under way at a time, whose lengths are drawn from a lognormal distribution, so that they end out of order. Each trial
+costs the driver what it does: six reports, the end, the strategy's tell, the next proposal and its start, all of it in
+the ledger.
+
+Simulated, discrete events: GPUs that each train one trial after the other, of such lengths (mean `--minutes`, sigma 1:
+one in 40 is 4 times the mean), and one driver that serves them in the order in which their trials end, each for a time
+drawn from those that were measured, reports included. The cluster is full at the start, and in its middle; what is
+printed is of the second half of five trials a GPU, and of 4,000 at least.
+
+`wall` is the clock on the wall, disks included; `processor` is what the driver and the PostgreSQL server computed,
+which other programs do not disturb, and leaves out waiting for disks. Nothing is extrapolated but by drawing measured
+times again: a study that knows more trials costs more, see benchmarks/thinking.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread, as a busy machine leaves us
+
+import argparse
+import contextlib
+import heapq
+import json
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from postgresql_server import programs, server
+
+from benchmarks.thinking import BUDGET, FEASIBLE, SPACE, TASK, MadeUp, history, write
+from estimators import Estimator
+from strategies import make_strategy
+from studies import Ending, Job, Study
+from studies.engine import Report
+
+STRATEGIES = ("evolution", "rl", "tpe", "guided")
+LEDGERS = ("memory", "journal", "sqlite", "postgresql")
+GPUS = (10, 100, 1_000, 10_000)
+AHEAD = 50
+"""Trials under way while the driver is measured."""
+REPORTS = 6
+"""Of each trial: the epochs of the short training."""
+SIGMA = 1.0
+STUDY = "filled"
+
+
+class Measured:
+    """An engine whose trials take no time: it measures what the study does for each.
+
+    Args:
+        trials: to be measured.
+        clock: gives seconds.
+
+    Attributes:
+        costs: seconds of the driver's work for each trial.
+    """
+
+    def __init__(self, trials: int, clock: Callable[[], float]) -> None:
+        self._trials, self._clock = trials, clock
+        self.costs: list[float] = []
+
+    def run(
+        self,
+        estimator: Estimator,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
+        """As in `Engine`."""
+        lengths, noise = np.random.default_rng(0), np.random.default_rng(1)
+        running: list[tuple[float, int, Job]] = []
+
+        def begin(now: float, job: Job | None) -> None:
+            if job is not None:
+                heapq.heappush(running, (now + float(lengths.lognormal(0, SIGMA)), job.number, job))
+
+        for _ in range(AHEAD):
+            begin(0.0, next_job())
+        while running:
+            now, number, job = heapq.heappop(running)
+            accuracy = MadeUp().estimate(job.architecture, _Context(int(noise.integers(2**31)))).accuracy
+            began = self._clock()
+            for step in range(1, REPORTS + 1):
+                report(number, step, accuracy * step / REPORTS)
+            done(number, Ending("complete", 0.0, accuracy))
+            more = next_job()
+            if len(self.costs) < self._trials:
+                self.costs.append(self._clock() - began)
+            begin(now, more)
+
+
+class _Context:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+
+def simulate(gpus: int, costs: list[float], length_s: float) -> tuple[float, float]:
+    """Trials per second that the cluster manages, and the share of its time that a GPU waits for the driver.
+
+    Args:
+        gpus: in the cluster.
+        costs: seconds of the driver for a trial, to be drawn from.
+        length_s: mean of a trial.
+    """
+    rng = np.random.default_rng(gpus)
+    mu, trials = math.log(length_s) - SIGMA**2 / 2, max(5 * gpus, 4_000)
+    # What is left of those under way at any moment: the longer ones are met more often, anywhere in their course.
+    ends = list(rng.lognormal(mu + SIGMA**2, SIGMA, gpus) * rng.random(gpus))
+    heapq.heapify(ends)
+    lengths, services = rng.lognormal(mu, SIGMA, trials), rng.choice(costs, trials)
+    free, waited, worked, half = 0.0, 0.0, 0.0, 0.0
+    for index in range(trials):
+        end = heapq.heappop(ends)
+        free = max(end, free) + services[index]
+        heapq.heappush(ends, free + lengths[index])
+        if index == trials // 2:
+            half = free
+        elif index > trials // 2:
+            waited, worked = waited + free - end, worked + lengths[index]
+    return (trials - trials // 2 - 1) / (free - half), waited / (waited + worked)
+
+
+@contextlib.contextmanager
+def ledgers(names: list[str], known: int) -> Iterator[dict[str, tuple[Path, str]]]:
+    """For each ledger a run folder with its history, to be copied, and the ledger's URL or name."""
+    past, made = history(known), {}
+    with tempfile.TemporaryDirectory() as there, contextlib.ExitStack() as stack:
+        for name in names:
+            url = stack.enter_context(server(durable=True)) if name == "postgresql" else name
+            folder = Path(there) / name / STUDY
+            study = Study.create(folder, SPACE, TASK, BUDGET, "random", MadeUp(), trials=10**6, ledger=url)
+            with study._at_work():
+                write(study, past if name != "memory" else [])
+            study.close()
+            made[name] = folder, url
+        yield made
+
+
+def database(url: str, number: int) -> str:
+    """A copy of the filled database."""
+    import psycopg
+
+    with psycopg.connect(url.replace("/postgres?", "/template1?"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE copy{number} TEMPLATE postgres")
+    return url.replace("/postgres?", f"/copy{number}?")
+
+
+def server_seconds(url: str) -> float:
+    """Processor time of a PostgreSQL server's processes, those that live."""
+    folder = Path(url.partition("host=")[2])
+    first = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    total = 0
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = each.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == first or each.parent.name == str(first):
+                total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def measure(
+    strategy: str, ledger: str, made: tuple[Path, str], number: int, known: int, trials: int, clock: str
+) -> list[float]:
+    """Seconds of the driver for each of so many trials."""
+    folder, url = made
+    now = time.perf_counter if clock == "wall" else time.process_time
+    engine, past = Measured(trials, now), history(known)
+    with tempfile.TemporaryDirectory() as there:
+        copied = Path(there) / STUDY
+        if ledger == "postgresql":
+            url = database(url, number)
+        settings: dict[str, Any] = {"trials": known + trials + AHEAD, "ledger": url}
+        study = (
+            Study.create(copied, SPACE, TASK, BUDGET, strategy, MadeUp(), **settings)
+            if (ledger != "postgresql")
+            else _opened(folder, copied, strategy, settings)
+        )
+        if ledger in ("sqlite", "journal"):
+            study.close()
+            for file in ("ledger.db", "ledger.log"):
+                if (folder / file).exists():
+                    shutil.copy(folder / file, copied / file)
+        elif ledger == "memory":
+            write(study, past)
+        before = server_seconds(made[1]) if ledger == "postgresql" else 0.0
+        study.run(engine=engine)
+        served = server_seconds(made[1]) - before if ledger == "postgresql" and clock == "processor" else 0.0
+        study.close()
+    return [each + served / (trials + AHEAD) for each in engine.costs]
+
+
+def _opened(folder: Path, copied: Path, strategy: str, settings: dict[str, Any]) -> Study:
+    """The study in a copied database, with another strategy: its manifest is written anew."""
+    copied.mkdir()
+    manifest = json.loads((folder / "study.json").read_text())
+    made = make_strategy(strategy, FEASIBLE, settings["trials"])
+    manifest |= {"trials": settings["trials"], "ledger": "postgresql://elsewhere"}
+    manifest["strategy"] |= {"name": strategy, "settings": dict(made.settings)}
+    (copied / "study.json").write_text(json.dumps(manifest))
+    return Study.open(copied, estimator=MadeUp(), ledger=settings["ledger"])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--known", type=int, default=1000)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    parser.add_argument("--ledgers", nargs="+", choices=LEDGERS, default=list(LEDGERS))
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    names = [name for name in given.ledgers if name != "postgresql" or programs() is not None]
+    rows = []
+    if not given.json:
+        print(
+            f"trials of {given.minutes:g} minutes on average, {given.known:,} trials known, {given.trials} measured; "
+            f"time of the {given.clock}"
+        )
+        print("the driver's ms a trial (median), trials a second that it manages, GPUs that it keeps busy;")
+        print("share of its time that a GPU waits for the driver, in clusters of so many GPUs")
+        head = ["ms", "trials/s", "keeps busy", *(f"{gpus:,}" for gpus in GPUS)]
+        print(f"{'strategy':10}  {'ledger':10}" + "".join(each.rjust(11) for each in head), flush=True)
+    with ledgers(names, given.known) as made:
+        for number, (strategy, ledger) in enumerate((s, name) for s in given.strategies for name in names):
+            costs = measure(strategy, ledger, made[ledger], number, given.known, given.trials, given.clock)
+            each_s, length_s = float(np.mean(costs)), 60 * given.minutes
+            found = {gpus: simulate(gpus, costs, length_s) for gpus in GPUS}
+            rows.append(
+                {
+                    "strategy": strategy, "ledger": ledger, "median_ms": 1000 * float(np.median(costs)),
+                    "trials_per_second": 1 / each_s, "keeps_busy": length_s / each_s,
+                    "clusters": {gpus: {"rate": rate, "waits": share} for gpus, (rate, share) in found.items()},
+                }
+            )  # fmt: skip
+            if not given.json:
+                cells = [f"{1000 * float(np.median(costs)):.1f}", f"{1 / each_s:.1f}", f"{length_s / each_s:,.0f}"]
+                cells += [f"{100 * waits:.2g} %" for _, waits in found.values()]
+                print(f"{strategy:10}  {ledger:10}" + "".join(cell.rjust(11) for cell in cells), flush=True)
+    if given.json:
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
