@@ -90,7 +90,7 @@ class Trackers:
                 shown = self._shown[event.number]
                 result = {"accuracy": event.accuracy, "epoch": event.step, "training_iteration": event.step}
                 self._tell(lambda each: each.log_trial_result(event.step, shown, dict(result)))
-            case TrialEnded():
+            case TrialEnded() if event.trial.number in self._shown:  # else another driver tells
                 self._end(event.trial)
             case StudyEnded():
                 self.close()

@@ -28,6 +28,7 @@ from searchspaces import Architecture, UserError
 from strategies import make_strategy
 from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
 from studies.study import replay
+from studies.trackers import Trackers
 
 TRIALS = 60
 PACE_S = 0.01  # before each of three reports
@@ -220,9 +221,11 @@ def test_a_driver_takes_over_what_a_dead_one_left_and_nothing_of_a_living_one(fo
             dead.run(on_event=cut_at(TrialReported, 1))
         dead.close()
         events: list[Any] = []
+        trackers = Trackers(folder)  # is told of ends whose starts were elsewhere
 
         def hear(event: Any) -> None:
             events.append(event)
+            trackers(event)
             if isinstance(event, TrialEnded) and event.trial.number == 5:
                 go_on.set()  # now there is nothing left but trial 0, elsewhere
 
