@@ -240,9 +240,9 @@ class TrainingDisplay:
         each_epoch = moment.steps // self._epochs
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=moment.step / moment.steps, width=BAR_WIDTH)
-        epoch = min(moment.step // each_epoch + 1, self._epochs)
-        step = f"step {moment.step % each_epoch} of {each_epoch}"
-        grid.add_row(bar, f"epoch {epoch} of {self._epochs}", Text(step, style=FAINT))
+        before, step = divmod(moment.step - 1, each_epoch)
+        at = Text(f"step {step + 1} of {each_epoch}", style=FAINT)
+        grid.add_row(bar, f"epoch {before + 1} of {self._epochs}", at)
         rows: list[tuple[str, RenderableType]] = [("done", grid)]
         if moment.curve:
             values = [one["val_accuracy"] for one in moment.curve]

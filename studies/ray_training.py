@@ -121,6 +121,11 @@ def _work(given: dict[str, Any]) -> None:
     import ray
     import ray.train
 
+    if given["device"] == "cuda":
+        import torch
+        from ray.train.torch import get_device
+
+        torch.cuda.set_device(get_device())  # all of a machine's GPUs are in sight of each worker; this one is its own
     first = ray.train.get_context().get_world_rank() == 0
     told, network = given["told"], given["network"]
 
