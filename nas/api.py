@@ -205,7 +205,7 @@ def go_on(
     engine: Engine | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> StudyEnded:
-    """Run a study and draw its plot, where it has found something.
+    """Run a study and draw its plot, where it has found something; also where Ctrl-C ends it.
 
     Args:
         study: begun or opened.
@@ -213,10 +213,18 @@ def go_on(
         limit_s: seconds after which no trial is started.
         engine, on_event: as in `search`.
     """
-    ended = study.run(trials, limit_s, engine, on_event)
+    try:
+        ended = study.run(trials, limit_s, engine, on_event)
+    except KeyboardInterrupt:
+        _draw(study)
+        raise
+    _draw(study)
+    return ended
+
+
+def _draw(study: Study) -> None:
     if study.folder is not None and any(trial.state == "complete" for trial in study.trials):
         study.plot(x=axis(study))
-    return ended
 
 
 def open_study(folder: str | Path, **given: Any) -> Study:

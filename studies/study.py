@@ -34,6 +34,7 @@ from studies.checkpoints import Checkpoints, check_place, whole_place
 from studies.drivers import key_of
 from studies.engine import Ending, Job, LocalEngine, failure_kind
 from studies.ledger import FILES, Ledger, Memory, check_spec, mend_journal, without_password
+from studies.leftovers import part_of, remove_parts
 from studies.lock import locked
 from studies.manifest import Manifest, fingerprint, write_whole
 from studies.origins import (
@@ -897,8 +898,9 @@ def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger | Memory
         "made by": "nas-toolkit",
     }
     above = [each for each in place.parents if not each.exists()]
-    part = place.with_name(f".{place.name}.{os.getpid()}")
+    part = part_of(place)
     try:
+        remove_parts(place)
         part.mkdir(parents=True)
         manifest.write(part)
         ledger = Memory() if spec == "memory" else Ledger.create(spec, part, manifest.study, about)

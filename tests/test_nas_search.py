@@ -127,6 +127,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
     assert f"nas resume {tmp_path / 'cut'}" in err
     assert "Traceback" not in out + err
     run = str(tmp_path / "cut")
+    assert (tmp_path / "cut" / "pareto.html").exists()  # of what there is
     ended = nas_cli("show", run, "--json").json()["trials"]["complete"]
     assert 3 <= ended < 500
     on = nas_cli("resume", run, "--estimator", estimator, "--trials", str(ended + 2), "--json", "--quiet")

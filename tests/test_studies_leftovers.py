@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from studies_stand_ins import begin
 
 from studies.leftovers import MARK, YOUNG_S, marked, remove_left
 
@@ -62,3 +63,14 @@ def test_only_the_folders_of_the_dead_are_removed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_marked_is_used_all_the_same(tmp_path: Path) -> None:
     with marked(tmp_path / "not there"):
         assert not (tmp_path / "not there").exists()
+
+
+def test_a_run_folder_that_was_half_made_is_removed_when_one_of_its_name_is_made(tmp_path: Path) -> None:
+    mine = [".run.4242", ".run.4243", ".run.notes", ".other.4242", ".run.x.4242"]
+    for name in mine:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.json").touch()
+        if name != ".run.4243":  # another process's, of this moment
+            aged(tmp_path / name)
+    begin(tmp_path / "run").close()
+    assert {each.name for each in tmp_path.iterdir()} == {"run", *mine[1:]}
