@@ -321,7 +321,8 @@ def write(found: Family) -> None:
     try:
         (folder / "family").mkdir(parents=True, exist_ok=True)
         for each, one in zip(found.members, document["members"], strict=True):
-            text = {**each.document(), **{key: one[key] for key in ("accuracy", "standard_error") if key in one}}
+            text = {**each.document(), "base": found.plan.name}
+            text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
             write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
         write_whole(folder / "family.json", json.dumps(document, indent=2) + "\n")
         write_whole(folder / "family.html", family_html(document))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
@@ -17,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.networks import TRAINED, named
+from nas.networks import TRAINED, named, read
 from nas.screens import FAINT, facts, table
 from nas.wording import duration, human, percent, sparkline
 from searchspaces import Architecture, Classic, Scale, Scaled, UserError
@@ -71,10 +72,11 @@ def job(what: str, data: str | None = None, image_size: int | None = None, space
     from estimators import load_data
 
     folder = Path(what)
+    found: Document | None
     if (folder / "study.json").exists():
         network, found, own = _of_run(folder, space)
     else:
-        network, found, own = named(what, space), None, None
+        network, found, own = named(what, space), _of_file(what), None
     if not isinstance(network, Classic | Architecture | Scaled):
         raise UserError(f"{what} is a torch module; only what is made of our layers can be trained, and opened again")
     source = data or own
@@ -109,6 +111,15 @@ def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Network, Document,
     }
     source = manifest.estimator["data"]
     return best.architecture, found, source if isinstance(source, str) else None
+
+
+def _of_file(what: str) -> Document | None:
+    """What a file of a network says besides the network: which trial it was, or which size of what."""
+    if not what.endswith(".json"):
+        return None
+    form = json.loads(read(what))
+    known = {"space", "choices", "scale", "task", "classic"}
+    return {"file": what, **{name: value for name, value in form.items() if name not in known and value is not None}}
 
 
 def _title(what: str) -> str:
@@ -343,6 +354,7 @@ def show_training(document: Document, console: Console) -> None:
     rows += [(name, Text(path)) for name, path in document["files"].items()]
     folder = document["folder"]
     rows += [("", ""), ("next", Text(f"nas evaluate {folder}")), ("", Text(f"nas predict {folder} IMAGE"))]
+    rows += [("", Text(f"nas export {folder} --to onnx,python"))]
     console.print(facts(*rows))
 
 
