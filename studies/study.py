@@ -659,11 +659,13 @@ class _Run:
         assert self.end or self.elsewhere, "the engine returned before next_job said that there is nothing left"
         proposals = self._proposals_elsewhere()
         while not (self.end or self.again or self._is_late() or not self.elsewhere):
-            if proposals and not self._proposals_elsewhere():
-                return  # they can be confirmed now
             time.sleep(LOOK_S)
             with self._turn():
                 self._look_for_left()
+            if proposals and not self._proposals_elsewhere():
+                return  # they can be confirmed now
+            if self._wave is not None and not self._begins_wave(len(self._study._trials)):
+                return  # another driver began a wave that has room
 
     def report(self, number: int, step: int, accuracy: float) -> bool:
         """Write a point of a learning curve; whether the trial goes on."""

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from postgresql_server import programs, server
 from studies_stand_ins import SPACE, Known, Shuffled, begin, story
+from test_studies_waves import outcomes
 
 from searchspaces import Architecture, UserError
 from strategies import make_strategy
@@ -254,6 +255,22 @@ def test_leaders_are_confirmed_when_the_proposals_of_all_drivers_have_ended(fold
         assert_proposals_follow(study)
         study.close()
     assert story(studies[0]) == story(studies[1])
+
+
+def test_in_waves_two_drivers_make_the_proposals_that_one_makes(folder: Path, url: str) -> None:
+    one = begin(wave=4, trials=22, pruner="asha")
+    one.run()
+    begin(folder, ledger=url, wave=4, trials=22, pruner="asha").close()
+    studies = [
+        Study.open(folder, space=SPACE, estimator=Known(seconds=seconds), ledger=url) for seconds in (0.0, 0.005)
+    ]
+    with aside(studies[0].run) as came:
+        ended = studies[1].run(engine=Shuffled(2))
+    assert came == [ended]
+    for study in studies:
+        study._load()
+        assert outcomes(study) == outcomes(one)
+        study.close()
 
 
 def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) -> None:
