@@ -114,7 +114,7 @@ def main() -> None:
         best = max((trial.accuracy or 0.0 for trial in own), default=0.0)
         heirs = [f"{n} -> {next(one.name for one in drivers if one.is_of(trials[n]))}" for n in each.left]
         print(
-            f"{each.name:8}{each.began - began:7.0f}s{each.over - began:7.0f}s  {each.how:14}{len(own):7}"
+            f"{each.name:8}{max(each.began - began, 0):7.0f}s{each.over - began:7.0f}s  {each.how:14}{len(own):7}"
             f"{100 * best:6.1f}%  {', '.join(heirs)}"
         )
         if each.how not in ("SIGKILL", "exit code 0"):
