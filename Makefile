@@ -2,7 +2,8 @@
 # make test     every test
 # make check    what a change must pass: style, types, the one way of imports, doctests
 # make bench    the measurements that the README quotes
-# make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials, beside pyglove's and Optuna's own
+# make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
+#                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see benchmarks/peers.py); hours
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 takes another interpreter.
 
@@ -32,7 +33,10 @@ bench: $(VENV)/.has-dev
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 bench-strategies: $(VENV)/.has-dev
-	$(BIN)/python -m benchmarks.regret
+	for problem in macro fashion; do \
+	    $(BIN)/python -m benchmarks.regret --problem $$problem --results regret.jsonl --jobs 2 $(if $(PEERS),--peers $(PEERS)) \
+	        || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
