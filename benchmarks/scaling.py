@@ -78,7 +78,7 @@ def main() -> None:
     factors = family.members[1].factors
     print(f"factors {factors}; see {family.plan.folder / 'family.html'}", flush=True)
 
-    contestants = {f"compound ({factors})": family.members[1], "the base": family.members[0]}
+    contestants = {f"compound ({factors})": family.members[1]}
     contestants |= {f"{name} alone": several[1] for name, several in family.alone.items() if len(several) > 1}
     accuracies: dict[str, list[float]] = {name: [] for name in contestants}
     kept = Kept(args.out / "comparison.jsonl")

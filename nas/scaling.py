@@ -393,6 +393,8 @@ def family_document(found: Family) -> Document:
         document["powers"] = [_row(each, before, None) for each, before in _with_before(powers)]
     if study is not None:
         document["trained"] = _trained(plan.space, study)
+        ended = sum(trial.rank is not None for trial in study.trials)
+        document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:
             if one["phi"] == 1:
@@ -527,6 +529,10 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
     else:
         said = ", ".join(f"{_WORDS[name]} {coefficients[name]:g}" for name in DIMENSIONS)
         rows.append(("factors", f"{said}: {coefficients['formula']:.3f} by the formula"))
+    trials = document.get("trials")
+    if trials and trials["ended"] < trials["planned"]:
+        said = f"after {trials['ended']} of {trials['planned']} trials; the same command goes on"
+        rows.append(("so far", Text(said, style="bold yellow")))
     rows += [
         ("family", Text(str(folder / "family.json"))),
         ("plot", Text(str(folder / "family.html"))),

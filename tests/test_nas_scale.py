@@ -166,6 +166,16 @@ def test_any_other_strategy_finds_factors_too(nas_cli, words):
         assert len(found["family"]["trained"]) == 9
 
 
+def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
+    counted = "calls.append(1)\n        if len(calls) == 4: raise KeyboardInterrupt"
+    stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", counted).replace("import time", "calls = []")
+    (tmp_path / "prefers.py").write_text(stops)
+    said = nas_cli(*words, "--quiet")
+    assert (said.code, "the same command goes on" in said.err) == (130, True)
+    assert "after 3 of " in said.out
+    assert len(json.loads((tmp_path / "runs" / "scale-base" / "family.json").read_text())["trained"]) == 3
+
+
 def test_one_dimension_alone_comes_as_near_to_the_same_macs_as_rounding_lets_it():
     base = Scaled(classic("efficientnet_b0").architecture, Scale(), Task())
     for factor in (1.4, 2.0):
