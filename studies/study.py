@@ -624,6 +624,7 @@ class _Run:
         self._wave = study.manifest.wave
         self._pruning = Pruning(study.manifest.pruner, waves=self._wave is not None)
         self._untold: dict[int, Trial] = {}  # ended in a wave that is not over
+        self._dry = False  # there is nothing more to propose
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
         for trial, outcome in replay(study.trials):
             self._learn(trial, outcome)
@@ -664,8 +665,8 @@ class _Run:
                 self._look_for_left()
             if proposals and not self._proposals_elsewhere():
                 return  # they can be confirmed now
-            if self._wave is not None and not self._begins_wave(len(self._study._trials)):
-                return  # another driver began a wave that has room
+            if self._wave_has_room():
+                return  # another driver began it
 
     def report(self, number: int, step: int, accuracy: float) -> bool:
         """Write a point of a learning curve; whether the trial goes on."""
@@ -742,6 +743,13 @@ class _Run:
             self._strategy.tell(trial.architecture, trial.outcome)
         self._untold.clear()
         self._pruning.reveal()
+
+    def _wave_has_room(self) -> bool:
+        """Whether a proposal can be made in the present wave; not if there is to be none."""
+        number, last = len(self._study._trials), self._study.manifest.confirm * CONFIRMATIONS
+        if self._wave is None or self._dry or (self._limit is not None and number >= self._limit - last):
+            return False
+        return number % self._wave > 0
 
     def _begins_wave(self, number: int) -> bool:
         return self._wave is not None and number % self._wave == 0
@@ -842,6 +850,7 @@ class _Run:
 
     def _stop_when_alone(self, kind: EndKind, reason: str) -> None:
         """Stop, but wait for what is running elsewhere, as it may yet be left behind."""
+        self._dry = True
         if not self.elsewhere:
             self._stop(kind, reason)
 
