@@ -32,7 +32,7 @@ from studies.study import replay
 from studies.trackers import Trackers
 
 TRIALS = 60
-PACE_S = 0.01  # before each of three reports
+PACE_S = 0.02  # before each of three reports
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +104,17 @@ class Nursery:
         self.process.communicate(timeout=30)
 
 
+@pytest.mark.timeout(300)
 def test_two_drivers_killed_at_random_finish_all_trials_and_train_none_twice(folder: Path, url: str) -> None:
     moment = random.Random(0)
     begin(folder, ledger=url, trials=TRIALS).close()
     drivers = [Nursery(folder, url), Nursery(folder, url)]
     for each in drivers:
+        each.listen(lambda line: line[0] == "ready")
+    for each in drivers:
         each.begin()
     for each in drivers:
-        starts = moment.randint(3, 9)
+        starts = moment.randint(3, 6)
         for _ in range(starts):
             each.listen(lambda line: line[0] == "TrialStarted")
         time.sleep(moment.uniform(0, 3 * PACE_S))
@@ -335,6 +338,7 @@ if __name__ == "__main__":
     begin(trials=1).run()  # loads all there is to load, once for all that are to be killed
     import psycopg  # noqa: F401
 
+    print("ready", 0, os.getpid(), flush=True)
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
