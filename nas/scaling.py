@@ -394,6 +394,7 @@ def family_document(found: Family) -> Document:
     if study is not None:
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
+        document["data"] = study.manifest.estimator["data"]
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:
@@ -529,6 +530,8 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
     else:
         said = ", ".join(f"{_WORDS[name]} {coefficients[name]:g}" for name in DIMENSIONS)
         rows.append(("factors", f"{said}: {coefficients['formula']:.3f} by the formula"))
+    again = ["--space", space] if space else []
+    data = document.get("data") or "digits"
     trials = document.get("trials")
     if trials and trials["ended"] < trials["planned"]:
         said = f"after {trials['ended']} of {trials['planned']} trials; the same command goes on"
@@ -536,10 +539,8 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
     rows += [
         ("family", Text(str(folder / "family.json"))),
         ("plot", Text(str(folder / "family.html"))),
-        (
-            "next",
-            Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *(["--space", space] if space else [])])),
-        ),
+        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
+        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
     ]
     console.print(facts(*rows))
 
