@@ -201,7 +201,7 @@ def search(
         str,
         typer.Option(
             metavar="LEDGER",
-            help="sqlite or journal, in the run folder, or a database: postgresql://host/name, for several at once.",
+            help="sqlite or journal, in the run folder; or postgresql://host/name, where several drivers may work.",
             rich_help_panel=WHERE,
         ),
     ] = "sqlite",

@@ -112,6 +112,8 @@ def study_document(study: Study) -> Document:
     complete = [trial for trial in trials if trial.state == "complete"]
     folder, planned = study.folder, manifest.trials or 1
     made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
+    if folder is not None and manifest.ledger == "journal":
+        made["ledger"] = folder / "ledger.log"
     files = {name: str(path) for name, path in made.items() if path.exists()}
     if "://" in manifest.ledger:
         files["ledger"] = manifest.ledger

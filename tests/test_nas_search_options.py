@@ -165,3 +165,13 @@ def test_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_pat
     assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit were tried", said.out)
     rows = (tmp_path / "runs" / "run" / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + 20
+
+
+def test_a_search_says_where_its_ledger_lies(nas_cli, words, tmp_path):
+    url = f"sqlite:///{tmp_path}/all.db"
+    for name, ledger, place in [("one", "journal", tmp_path / "runs" / "one" / "ledger.log"), ("two", url, url)]:
+        found = nas_cli(*words(name=name, trials=2, ledger=ledger)).json()
+        assert found["trials"]["complete"] == 2
+        assert found["files"]["ledger"] == str(place)
+    refused = nas_cli(*words(name="three", ledger="sqlit"))
+    assert (refused.code, "did you mean 'sqlite'" in refused.err) == (2, True)
