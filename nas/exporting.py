@@ -89,17 +89,19 @@ class Exportable:
         mean, std = self.mean, self.std
 
         class FromPixels(nn.Module):
-            mean: torch.Tensor
-            std: torch.Tensor
+            # named so that they are no operation's: `mean` is what ONNX's optimizer calls a mean that it works out
+            pixel_mean: torch.Tensor
+            pixel_std: torch.Tensor
 
             def __init__(self, network: nn.Module) -> None:
                 super().__init__()
                 self.network = network
-                self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-                self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+                self.register_buffer("pixel_mean", torch.tensor(mean).view(1, -1, 1, 1))
+                self.register_buffer("pixel_std", torch.tensor(std).view(1, -1, 1, 1))
 
             def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-                scaled = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std  # (batch, channels, h, w)
+                scaled = pixels.permute(0, 3, 1, 2).float()  # (batch, channels, height, width)
+                scaled = (scaled - self.pixel_mean) / self.pixel_std
                 logits: torch.Tensor = self.network(scaled)
                 return logits
 
