@@ -152,7 +152,7 @@ def search(
             help="evolution, grid, guided, pareto, random, rl, tpe, optuna:SAMPLER or file.py:object.",
             rich_help_panel=HOW,
         ),
-    ] = "evolution",
+    ] = "guided",
     estimator: Annotated[
         str,
         typer.Option(metavar="NAME", help="short-training, table:FILE.json or file.py:object.", rich_help_panel=HOW),

@@ -139,7 +139,7 @@ class Study:
         space: str | SearchSpace,
         task: Task,
         budget: Budget | None,
-        strategy: str | Strategy | Callable[..., Strategy] = "evolution",
+        strategy: str | Strategy | Callable[..., Strategy] = "guided",
         estimator: str | Estimator | Callable[..., Estimator] = "short-training",
         seed: int = 0,
         *,
