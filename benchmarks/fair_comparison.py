@@ -1,6 +1,6 @@
 """The network that a search finds, against those of the literature at equal MACs and with the same recipe.
 
-    python benchmarks/fair_comparison.py --shared ../shared/data --out fair
+    python -m benchmarks.fair_comparison --shared FOLDER --out fair
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs;
 scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band; trains all of them with the code
@@ -45,11 +45,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder of fashion-mnist.npz and cifar10-small.npz")
     parser.add_argument("--out", type=Path, default=Path("fair"), help="where runs and trainings are kept")
-    parser.add_argument("--images", type=int, default=10_000, help="images of the search part that are trained on")
+    parser.add_argument("--images", type=int, default=6_000, help="images of the search part that are trained on")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30, help="of each search, confirmations included")
-    parser.add_argument("--proxy-images", type=int, default=2_500)
-    parser.add_argument("--proxy-epochs", type=int, default=6)
+    parser.add_argument("--proxy-images", type=int, default=2_000)
+    parser.add_argument("--proxy-epochs", type=int, default=3)
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()

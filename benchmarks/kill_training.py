@@ -1,6 +1,6 @@
 """Kill `nas train` with SIGKILL at random moments: the weights must be those of a training that nobody killed.
 
-    python benchmarks/kill_training.py --kills 10
+    python -m benchmarks.kill_training --kills 10
 
 Trains a small network on digits once in one go, then again in processes that are killed one after the other, each at a
 moment drawn at random, until the last is left to end. The folders are compared byte for byte: best and last weights;
