@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -120,7 +121,12 @@ def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_p
         "SLURM_JOB_NODELIST": "a,b,c", "SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4",
     }  # fmt: skip
     words = ["--budget", "400M", "--name", "two words"]
-    ended = subprocess.run([str(EXAMPLES / "slurm.sh"), *words], env=environment, timeout=15)
+    ended = subprocess.run(
+        [str(EXAMPLES / "slurm.sh"), *words],
+        env=environment,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell cannot trap what is ignored already
+    )
     assert ended.returncode == 130
     lines = said.read_text().splitlines()
     starts = sorted(line for line in lines if line.startswith("srun"))

@@ -145,7 +145,7 @@ def test_nothing_stays_of_a_trial_that_ended_well_or_not(tmp_path: Path, where: 
     given = {
         "folder": str(tmp_path / "kept"),
         "file URL": f"file://{tmp_path}/kept",
-        "memory URL": "memory://kept",
+        "memory URL": f"memory://{tmp_path.name}",
     }.get(where)
     estimator = KeepsAndFails()
     found = begin(tmp_path / "run", estimator=estimator, trials=8, pruner="asha", checkpoints=given)
@@ -157,7 +157,7 @@ def test_nothing_stays_of_a_trial_that_ended_well_or_not(tmp_path: Path, where: 
         assert place.startswith(root)
         assert place.endswith(f"/{number}.safetensors")
     assert not [each for each in tmp_path.rglob("*.safetensors*") if each.is_file()]
-    assert not fsspec.filesystem("memory").glob("/kept/**/*.safetensors")
+    assert not fsspec.filesystem("memory").glob(f"/{tmp_path.name}/**/*.safetensors")
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
