@@ -187,7 +187,7 @@ class Display:
         said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
             said.append(f"best {percent(progress.best.accuracy or 0)}")
-        if progress.left_s is not None:
+        if progress.left_s:
             said.append(f"about {duration(progress.left_s)} left")
         return "  ".join(said)
 
@@ -274,7 +274,7 @@ def _time(progress: Progress, several: bool) -> Text:
         said.append(_throughput(progress.pace_s))
     else:
         said.append(f"{duration(progress.pace_s)} a trial")
-    if progress.left_s is not None:
+    if progress.left_s:
         said.append(f"about {duration(progress.left_s)} left")
     return Text(", ".join(said))
 
