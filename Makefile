@@ -17,7 +17,7 @@ PACKAGES := nas studies strategies estimators searchspaces
 .SECONDARY:
 
 search: $(VENV)/.has-core
-	$(BIN)/nas search --space mbconv --budget 400M --data digits --strategy evolution --trials 60 --time 8m --name first
+	$(BIN)/nas search --space mbconv --budget 400M --data digits --trials 60 --time 8m --name first
 
 test: $(VENV)/.has-test
 	$(BIN)/python -m pytest
