@@ -155,12 +155,12 @@ def restore(
         UserError: it is the state of another network, optimizer or set of generators.
     """
     try:
-        model.load_state_dict(_under(tensors, _MODEL))
+        model.load_state_dict(under(tensors, _MODEL))
         fresh = optimizer.state_dict()
         kept: dict[int, dict[str, Any]] = {}
         for index, values in state["optimizer"]["state"].items():
             kept.setdefault(int(index), {}).update(values)
-        for name, tensor in _under(tensors, _OPTIMIZER).items():
+        for name, tensor in under(tensors, _OPTIMIZER).items():
             index, _, key = name.partition(".")
             kept.setdefault(int(index), {})[key] = tensor
         groups = [
@@ -183,7 +183,8 @@ def _like(fresh: Any, old: Any) -> Any:
     return tuple(old) if isinstance(fresh, tuple) else old
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

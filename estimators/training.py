@@ -346,8 +346,8 @@ class _Training:
         tensors, state = held
         checkpoint.restore(self.model, self.optimizer, tensors, state)
         try:
-            self.average.module.load_state_dict(_under(tensors, "average."))
-            self.best = {name: value.to(self.device) for name, value in _under(tensors, "best.").items()}
+            self.average.module.load_state_dict(checkpoint.under(tensors, "average."))
+            self.best = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "best.").items()}
             self.loss = tensors["loss"].to(self.device)
             self.step, self.curve, self.seconds = int(state["step"]), list(state["curve"]), float(state["seconds"])
             self.stepper.micro = min(int(state["micro"]), self.stepper.micro)
@@ -482,10 +482,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

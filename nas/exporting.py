@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
+from studies.manifest import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -404,12 +404,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> list[Document]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             path = folder / name
-            part = path.with_name(f".{name}.{os.getpid()}")
-            try:
-                part.write_bytes(content)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+            write_whole(path, content)
             written.append({"file": str(path), "bytes": len(content)})
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error

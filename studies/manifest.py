@@ -186,12 +186,12 @@ def fingerprint(space: SearchSpace) -> str:
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole or, whenever the process dies, as it was."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # processes on two machines may have one number
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
