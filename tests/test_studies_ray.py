@@ -486,6 +486,33 @@ def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_pa
     assert "device 'cuda': Ray gives trials no GPU here; where nodes with GPUs come later" in there.err
 
 
+SIZED = """
+from estimators import Estimate
+
+class Estimator:
+    def describe(self):
+        return {"name": "sized"}
+
+    def estimate(self, architecture, context):
+        accuracy = architecture.choices["depth"] / 10 + context.seed % 7 / 1000
+        return Estimate(accuracy, 0.0, (accuracy,))
+
+estimator = Estimator()
+"""
+
+
+def test_a_scaling_study_is_the_same_on_ray(cluster: Any, nas_cli: Any, tmp_path: Path) -> None:
+    """The space of such a study is made of a network and has no name: a worker must be given it whole."""
+    (tmp_path / "sized.py").write_text(SIZED)
+    words = ["scale", "mobilenetv2_100", "--task", "32x32x3:10", "--estimator", f"{tmp_path / 'sized.py'}:estimator"]
+    words += ["--trials", "5", "--confirm", "0", "--phi", "1..2", "--out", tmp_path, "--json", "--quiet"]
+    here = nas_cli(*words, "--name", "here").json()
+    there = nas_cli(*words, "--name", "there", "--ray", "--workers", "1").json()
+    assert there["study"]["trials"]["complete"] == 5
+    assert there["family"]["trained"] == here["family"]["trained"]
+    assert there["family"]["coefficients"] == here["family"]["coefficients"]
+
+
 class Jittered(Known):
     """Takes its time, and never the same."""
 
