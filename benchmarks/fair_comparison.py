@@ -37,19 +37,15 @@ MACs on either."""
 RECIPE = {"batch": 64, "mixup": 0.0, "cutmix": 0.0, "randaugment_operations": 1, "randaugment_magnitude": 3.0}
 """Where the training differs from `nas train --recipe sgd`: what suits a few epochs of a small network."""
 
-PROXY = {"width": 1.0, "depth": 1.0}
-"""The candidates are small enough to be trained as they are; shrunken to a quarter they would all look alike."""
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder of fashion-mnist.npz and cifar10-small.npz")
     parser.add_argument("--out", type=Path, default=Path("fair"), help="where runs and trainings are kept")
     parser.add_argument("--images", type=int, default=6_000, help="images of the search part that are trained on")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=30, help="of each search, confirmations included")
-    parser.add_argument("--proxy-images", type=int, default=2_000)
-    parser.add_argument("--proxy-epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=80, help="of each search, confirmations included")
+    parser.add_argument("--confirm", type=int, default=4, help="leaders that each search trains again")
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
@@ -64,7 +60,7 @@ def main() -> None:
 
 
 def found(data: ImageData, name: str, given: argparse.Namespace) -> Architecture:
-    """The best network of a search that saw the search part alone."""
+    """The best network of a search that saw the search part alone, with the defaults of `nas search`."""
     run = f"{name}-search"
     began = time.process_time()
     study: Study = search(
@@ -73,14 +69,9 @@ def found(data: ImageData, name: str, given: argparse.Namespace) -> Architecture
         str(given.shared / f"{name}.npz"),
         task=data.task,
         trials=given.trials,
-        confirm=3,
+        confirm=given.confirm,
         name=run,
         out=given.out,
-        estimator_settings={
-            **PROXY,
-            "epochs": given.proxy_epochs,
-            "data_fraction": min(1.0, given.proxy_images / len(data.labels)),
-        },
     )
     best = study.best.architecture
     print(

@@ -35,16 +35,21 @@ from estimators.steps import (
     own_globals,
 )
 from searchspaces import Scale, UserError, nearest
+from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from estimators.epoch_checkpoints import Training
-    from searchspaces import Architecture
+    from searchspaces import Architecture, SearchSpace, Task
 
 ENOUGH_IMAGES: Final = 4000
 """Images used at most where `data_fraction` is left open."""
+ENOUGH_MACS: Final = 8e6
+"""MACs on the proxy's images up to which candidates are not shrunken; such a trial takes up to a minute of a core."""
+SHRUNKEN: Final = ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (0.25, 0.5))
+"""Factors on width and depth, from none to most."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +68,8 @@ class ShortTraining:
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
         image_size: side in pixels of the images trained on; None leaves them as they are.
-        width, depth: what the candidate's widths and depths are multiplied by.
+        width, depth: what the candidate's widths and depths are multiplied by. A study that is told neither asks
+            `suited`.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000.
         val_fraction: share of the used images to validate on, stratified, in (0, 0.5].
         split_seed: the only randomness of which images are used and which validate.
@@ -120,6 +126,22 @@ class ShortTraining:
         train, val = self.split()
         counts = {"train_images": len(train), "val_images": len(val)}
         return {"name": "short-training", **settings, **counts, "data": self.data.describe()}
+
+    def suited(self, space: SearchSpace) -> dict[str, float]:
+        """The width and depth that suit a space: the least shrinking with which half of its networks are cheap enough.
+
+        Networks of a few million MACs, shrunken to a quarter of their width, would all have the fewest channels there
+        are and look alike; those of hundreds of millions cannot be trained whole in a minute.
+
+        Args:
+            space: what fits the budget.
+        """
+        rng = np.random.default_rng(0)
+        drawn = [space.sample(rng) for _ in range(20)]
+        for width, depth in SHRUNKEN:
+            if np.median([_macs(each, self.data.task, Scale(width, depth)) for each in drawn]) <= ENOUGH_MACS:
+                break
+        return {"width": width, "depth": depth}
 
     def split(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Positions in `data.images` to train on and to validate on; a function of the settings alone."""
@@ -231,6 +253,14 @@ class ShortTraining:
 
         images = torch.from_numpy(self.data.images[positions]).permute(0, 3, 1, 2)
         return images.to(device), torch.from_numpy(self.data.labels[positions]).to(device)
+
+
+def _macs(architecture: Architecture, task: Task, scale: Scale) -> float:
+    """MACs on one image; infinite where the images are too small for the network, as its trial will say."""
+    try:
+        return architecture.cost(task, scale).macs
+    except ShapeError:
+        return math.inf
 
 
 def _check(settings: ShortTraining) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from estimators import make_estimator
+from estimators import ShortTraining, make_estimator
 from searchspaces import SPACES, Feasible, ScalingSpace, UserError, load_object, load_space, space_named, space_of
 from strategies import make_strategy
 
@@ -96,6 +97,22 @@ def estimator_from(
     if not hasattr(found, "estimate") or not hasattr(found, "describe"):
         raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe")
     return origin, cast("Estimator", found)
+
+
+def suited(estimator: Estimator, space: SearchSpace, given: Mapping[str, Any]) -> tuple[Estimator, dict[str, Any]]:
+    """An estimator of ours made to suit a space where nobody said otherwise, and its settings with what was chosen.
+
+    Only for a study that begins: one that is there has them in its manifest.
+
+    Args:
+        estimator: as made from what is given.
+        space: what fits the budget.
+        given: settings that a person chose; where they chose one of those that go together, the others stay.
+    """
+    chosen = estimator.suited(space) if isinstance(estimator, ShortTraining) else {}
+    if not chosen or chosen.keys() & given.keys():
+        return estimator, dict(given)
+    return replace(cast(Any, estimator), **chosen), {**given, **chosen}
 
 
 def makes(given: Any) -> bool:

@@ -47,6 +47,7 @@ from studies.origins import (
     space_again,
     space_from,
     strategy_from,
+    suited,
     under,
     whole_path,
 )
@@ -219,8 +220,10 @@ class Study:
             if there is not None and there.estimator["given"] == estimator:
                 own = {**there.estimator["settings"], **own}
         estimator_origin, found = estimator_from(estimator, data, device, own)
-        described = found.describe()
         ours = estimator_origin == NAMED
+        if ours and there is None:
+            found, own = suited(found, feasible, own)
+        described = found.describe()
         manifest = Manifest(
             study=place.resolve().name if place else "memory",
             space=manifest_of(whole, space_origin, fingerprint(whole)),

@@ -16,9 +16,21 @@ import pytest
 import torch
 from torch import nn
 
-from estimators import Diverged, Estimate, Estimator, ImageData, Pruned, ShortTraining, TrialContext, load_data, steps
+from estimators import (
+    Diverged,
+    Estimate,
+    Estimator,
+    ImageData,
+    Pruned,
+    ShortTraining,
+    TrialContext,
+    load_data,
+    short_training,
+    steps,
+)
 from estimators.augmentation import augmented
-from searchspaces import SPACES, Scale, Task, UserError
+from searchspaces import SPACES, Budget, Scale, Space, Stage, Task, UserError, choice, conv_head, mbconv
+from searchspaces.layers import Conv, Node
 
 
 class Tiny:
@@ -45,6 +57,7 @@ class Tiny:
 
 
 DIGITS = load_data("digits")
+SMALL = Space("small", stages=Stage(mbconv, width=choice(8, 16, 24)), head=Stage(conv_head, width=16))
 QUICK = {"epochs": 2, "batch": 64, "data_fraction": 0.3}
 
 
@@ -361,3 +374,26 @@ def test_cutout_cuts_one_square_that_may_reach_over_the_border():
     assert 4 <= area.min() < 16
     sides = cut[:, 0].amax(2).sum(1) * cut[:, 0].amax(1).sum(1)
     assert torch.equal(sides, area)  # a full rectangle each
+
+
+def test_candidates_are_shrunken_only_as_far_as_they_must_be():
+    """Small networks are trained whole; of mbconv's under 400M MACs at 224 pixels, half cost more than 8M at 8 pixels
+    at half of their width and depth, and no smaller factors are offered than a quarter and a half."""
+    estimator = ShortTraining(DIGITS)
+    assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0}
+    large = SPACES["mbconv"]().under(Budget.parse("400M"), Task(224))
+    assert estimator.suited(large) == {"width": 0.25, "depth": 0.5}
+    rng = np.random.default_rng(1)
+    halves = [large.sample(rng).cost(DIGITS.task, Scale(0.5, 0.5)).macs for _ in range(50)]
+    assert np.median(halves) > short_training.ENOUGH_MACS
+
+
+def test_images_too_small_for_most_networks_shrink_nothing_away():
+    """Where a network cannot be built its trial says why; what is chosen here must not be what fails."""
+    few = Space("few", stages=Stage(large_steps, width=choice(8, 16)), head=Stage(conv_head, width=16), smallest_map=1)
+    assert ShortTraining(DIGITS).suited(few) == dict(zip(("width", "depth"), short_training.SHRUNKEN[-1], strict=True))
+
+
+def large_steps(c_in: int, width: int, stride: int) -> Node:
+    """Takes no image of 8 pixels."""
+    return Conv(width, 16, stride=stride, padding=0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from studies_stand_ins import SPACE, Known, Shuffled, begin, story
 
+from estimators import ShortTraining, load_data
+from searchspaces import Space, Stage, Task, choice, conv_head, mbconv
 from strategies import STRATEGIES
 from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.study import replay
@@ -158,6 +162,29 @@ def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
     whole = begin(trials=8)
     whole.run()
     assert story(again) == story(whole)
+
+
+def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) -> None:
+    """Unless a person chose it; a folder from before candidates were suited to their space goes on as it began."""
+    few = Space("few", stages=Stage(mbconv, width=choice(8, 16, 24)), head=Stage(conv_head, width=16))
+
+    def begun(name: str, **settings: Any) -> Mapping[str, Any]:
+        study = Study.create(tmp_path / name, few, Task(32), None, "random", estimator_settings=settings)
+        again = Study.create(tmp_path / name, few, Task(32), None, "random")
+        assert Study.open(tmp_path / name, space=few).manifest == again.manifest == study.manifest
+        return study.manifest.estimator["describe"]
+
+    chosen = begun("chosen", epochs=1)
+    assert (chosen["epochs"], chosen["width"], chosen["depth"]) == (1, 1.0, 1.0)
+    given = begun("given", width=0.75)
+    assert (given["width"], given["depth"]) == (0.75, ShortTraining(load_data("digits")).depth)
+
+    path = tmp_path / "chosen" / "study.json"
+    older = json.loads(path.read_text())
+    older["estimator"]["settings"] = {"epochs": 1}
+    older["estimator"]["describe"].update(width=0.25, depth=0.5)
+    path.write_text(json.dumps(older))
+    assert Study.create(tmp_path / "chosen", few, Task(32), None, "random").manifest.estimator == older["estimator"]
 
 
 def test_ctrl_c_leaves_a_study_that_goes_on() -> None:
