@@ -145,8 +145,7 @@ def study_document(study: Study) -> Document:
 
 def axis(study: Study) -> str:
     """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs."""
-    objectives = study.manifest.strategy["settings"].get("objectives") or ()
-    return next((name for name in objectives if name in COSTS), "macs")
+    return next((name for name in study.objectives if name in COSTS), "macs")
 
 
 def _confirmed(one: Confirmed) -> Document:

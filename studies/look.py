@@ -52,15 +52,9 @@ def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: 
         name: of its element.
         title: of the window, as plain text.
         notes: lines at the foot, as HTML.
-        below: HTML between the figure and the notes, such as `table`.
+        below: HTML between the figure and the notes, such as `table` or `beside`.
     """
-    plot = figure.to_html(
-        full_html=False,
-        include_plotlyjs=True,
-        div_id=name,
-        default_height="100%",
-        config={"displaylogo": False, "responsive": True, "doubleClick": "autosize"},
-    )
+    plot = _element(figure, name, "100%", library=True)
     return _PAGE.format(
         title=html.escape(title),
         plot=plot,
@@ -71,6 +65,23 @@ def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: 
         faint=FAINT,
         grid=GRID,
         font=FONT,
+    )
+
+
+def beside(figure: go.Figure, name: str) -> str:
+    """A second figure, smaller, for the place below the first one."""
+    return f'<div style="flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px">{_element(figure, name, "360px", library=False)}</div>'
+
+
+def _element(figure: go.Figure, name: str, height: str, library: bool) -> str:
+    return str(
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=library,
+            div_id=name,
+            default_height=height,
+            config={"displaylogo": False, "responsive": True, "doubleClick": "autosize"},
+        )
     )
 
 

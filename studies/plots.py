@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, human, nearest
-from studies.look import FAINT, GRID, INK, heading, layout, page
+from studies.look import FAINT, GRID, INK, beside, heading, layout, page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,7 +49,14 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     notes.append("Accuracy is that of the proxy training: good for ranking, not for quoting.")
     if study.space.references:
         notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
-    return page(pareto_figure(study, x), "pareto", f"{study.manifest.study}: accuracy against {x}", notes)
+    below = ""
+    if study.manifest.strategy["settings"].get("objectives"):
+        notes.append(
+            "Hypervolume: of all that could be had within the budget, the share that the trials so far dominate "
+            "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
+        )
+        below = beside(hypervolume_figure(study), "hypervolume")
+    return page(pareto_figure(study, x), "pareto", f"{study.manifest.study}: accuracy against {x}", notes, below)
 
 
 def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
@@ -82,6 +89,25 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
             row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, rows - 0.5], ticks="",
             showgrid=False, showline=False, fixedrange=True, tickfont={"color": FAINT, "size": 12},
         )  # fmt: skip
+    return figure
+
+
+def hypervolume_figure(study: Study) -> go.Figure:
+    """The share of what could be had that the trials dominate, trial by trial."""
+    import plotly.graph_objects as go
+
+    reached = study.hypervolumes()
+    figure = go.Figure(
+        go.Scatter(
+            x=[trial.number for trial in study.trials], y=reached, mode="lines", line={"shape": "hv", "color": _FRONT},
+            name="hypervolume", hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
+        )
+    )  # fmt: skip
+    words = {"macs": "MACs", "params": "parameters", **{name: name for name in ("accuracy", "activations")}}
+    about = " · ".join(words.get(name, name.replace("_", " ")) for name in study.objectives)
+    figure.update_layout(layout(heading("Hypervolume", about)), showlegend=False)
+    figure.update_xaxes(title={"text": "trial", "font": {"size": 14}}, gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False)
     return figure
 
 

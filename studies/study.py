@@ -51,7 +51,7 @@ from studies.origins import (
     under,
     whole_path,
 )
-from studies.pareto import front
+from studies.pareto import front, hypervolumes
 from studies.pruning import Pruning
 from studies.trial import StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
 
@@ -373,8 +373,45 @@ class Study:
         complete = self._complete()
         return [complete[index] for index in front([(getattr(each.cost, x), _accuracy(each)) for each in complete])]
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What the strategy weighs against one another: accuracy and names in `COSTS`; accuracy and MACs by default."""
+        return tuple(self.manifest.strategy["settings"].get("objectives") or ("accuracy", "macs"))
+
+    def hypervolumes(self) -> list[float]:
+        """Of what could be had, the share that the trials until each one dominate, in [0, 1]; one a trial, by number.
+
+        In the objectives' space: accuracy from 0, and each cost as its distance from the most that the budget allows
+        (that the space has, where it is not bounded). A confirmed network counts with its mean.
+        """
+        limits = {name: self._limit(name) for name in self.objectives if name in COSTS}
+        complete = {trial.number: trial for trial in self._complete()}
+
+        def point(trial: Trial) -> list[float]:
+            return [
+                1 - min(getattr(trial.cost, name) / limits[name], 1.0) if name in limits else _accuracy(trial)
+                for name in self.objectives
+            ]
+
+        return hypervolumes(
+            point(complete[trial.number]) if trial.number in complete else None for trial in self._trials
+        )
+
+    def _limit(self, cost: str) -> float:
+        """The most of a cost that there can be; among the trials, where neither a budget nor the space says it."""
+        bound = (
+            next((float(each.upper) for each in self.budget.bounds if each.cost == cost), None) if self.budget else None
+        )
+        largest = getattr(self.feasible, "largest", None)
+        if bound is None and largest is not None:
+            bound = float(getattr(largest, cost))
+        return bound or max((float(getattr(trial.cost, cost)) for trial in self._trials), default=0.0) or 1.0
+
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: what became of it, its costs, and each decision (empty where it has no effect)."""
+        """One row a trial: what became of it, its costs, and each decision (empty where it has no effect).
+
+        `hypervolume` is that of `hypervolumes`.
+        """
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=self._columns())
@@ -574,15 +611,16 @@ class Study:
         return text.getvalue()
 
     def _columns(self) -> list[str]:
-        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "confirms", "reason", "words"]
-        return fixed + [decision.name for decision in self.space.decisions]
+        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "confirms", "reason"]
+        return [*fixed, "hypervolume", "words"] + [decision.name for decision in self.space.decisions]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        for trial in self._trials:
+        for trial, dominated in zip(self._trials, self.hypervolumes(), strict=True):
             yield {
                 **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
                 **asdict(trial.cost),
                 **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
+                "hypervolume": dominated,
                 "words": trial.architecture.words(),
                 **trial.architecture.choices,
             }

@@ -10,12 +10,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from searchspaces import Architecture, Budget, UserError, load_space
 from studies import Study
-from studies.pareto import front, hypervolume
+from studies.pareto import front, hypervolume, hypervolumes
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -145,6 +146,39 @@ def test_a_front_is_what_nothing_dominates() -> None:
         beaten = any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
         assert (index in kept) == (not beaten)
     assert front([]) == []
-    assert hypervolume([], 10) == hypervolume([(20, 1.0)], 10) == 0
-    assert hypervolume([(0, 1.0)], 10) == 1
     assert BUDGET.bounds[0].upper == 400_000
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
+def test_the_hypervolume_is_the_share_of_the_cube_below_the_points(objectives: int) -> None:
+    rng = np.random.default_rng(objectives)
+    points = rng.random((12, objectives)).round(1)  # ties among them
+    probes = rng.random((200_000, objectives))
+    below = (probes[:, None] <= points[None]).all(-1).any(1)
+    standard_error = below.std() / len(below) ** 0.5
+    assert hypervolume(points.tolist()) == pytest.approx(below.mean(), abs=5 * standard_error + 1e-9)
+    whole = hypervolumes(points.tolist())
+    assert whole == pytest.approx([hypervolume(points[: n + 1].tolist()) for n in range(12)])
+    assert whole == sorted(whole)
+    assert hypervolume([]) == 0
+    assert hypervolume([[1.0] * objectives]) == 1
+
+
+def test_what_trials_dominate_is_kept_beside_them_and_drawn_for_several_objectives(tmp_path: Path) -> None:
+    settings = {"objectives": "accuracy,params"}
+    study = begin(tmp_path / "run", budget=BUDGET, strategy="pareto", strategy_settings=settings)
+    study.run(12)
+    assert study.objectives == ("accuracy", "params")
+    found, most = study.hypervolumes(), study.feasible.largest.params
+    on_front = [(trial.accuracy, 1 - trial.cost.params / most) for trial in study.pareto("params")]
+    assert found[-1] == pytest.approx(hypervolume(on_front))
+    assert 0 < found[0] <= found[-1] < 1
+    assert list(study.trials_dataframe()["hypervolume"]) == found
+    page = study.plot().read_text()
+    assert 'id="hypervolume"' in page
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
+
+    single = begin(budget=BUDGET, strategy="random")
+    single.run(5)
+    assert single.objectives == ("accuracy", "macs")  # in the table, but no picture that nobody asked for
+    assert 'id="hypervolume"' not in single.plot(tmp_path / "plot.html").read_text()
