@@ -1,5 +1,5 @@
 # make search   a first search on real images, in minutes, with nothing but Python >= 3.11 on the machine
-# make test     every test
+# make test     every test, as many at once as there are cores, four at most
 # make check    what a change must pass: style, types, the one way of imports, doctests
 # make bench    the measurements that the README quotes
 # make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
@@ -20,7 +20,7 @@ search: $(VENV)/.has-core
 	$(BIN)/nas search --space mbconv --budget 400M --data digits --trials 60 --time 8m --name first
 
 test: $(VENV)/.has-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/.has-dev
 	$(BIN)/ruff check .

@@ -1,14 +1,43 @@
-"""What all tests share: one thread for torch, and the command line called as a person calls it."""
+"""What all tests share: one thread for torch, shares for workers, the command line called as a person calls it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: steady times on shared machines
+
+
+RAY = ("test_studies_ray", "test_studies_ray_training", "test_studies_ray_cluster", "test_examples_cluster")
+"""Files whose tests start Ray: never two at once, as each wants cores for workers of its own."""
+
+FIRST = (*RAY, "test_whole_way")
+"""Files that take longest, and so begin first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Among several workers a file goes whole to one of them, as its tests share fixtures, and Ray's files go together.
+
+    Not by `--dist loadgroup`: pytest-xdist 3.8 writes a test's group where pytest 9.2 does not look, and says nothing.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Shares(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "ray" if Path(file).stem in RAY else file
+
+    config.option.loadscopereorder = False  # they begin in the order above, not by their number of tests
+    return Shares(config, log)
 
 
 @dataclass(frozen=True)

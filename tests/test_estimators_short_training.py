@@ -66,7 +66,6 @@ def train(seed: int = 0, architecture=None, report=lambda step, accuracy: True, 
     return estimator.estimate(architecture or Tiny(), TrialContext(seed, "cpu", report))
 
 
-@pytest.mark.timeout(600)  # 10 seconds of a core, but the machine may be busy
 def test_decent_mbconv_candidates_reach_95_percent_on_digits():
     reference = SPACES["mbconv"]().references["mobilenetv2_100"]
     estimate = ShortTraining(DIGITS).estimate(reference, TrialContext(seed=0, device="cpu"))

@@ -138,7 +138,7 @@ def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tm
         if re.match(r"4/\d+", line):
             break
     child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=60)
+    child.communicate()
     (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
     again = nas_cli(*words, "--json", "--quiet", "--name", "cut").json()
     for key in ("trained", "coefficients"):

@@ -122,7 +122,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
         if line.startswith("3/500"):
             break
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate()
     assert child.returncode == 130
     assert f"nas resume {tmp_path / 'cut'}" in err
     assert "Traceback" not in out + err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -115,9 +116,7 @@ def test_decisions_taken_one_by_one_lead_to_members_only(name, seed):
 @given(seed=SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_what_is_sampled_or_mutated_under_a_budget_fits(name, seed):
-    space, rng = space_named(name), rng_of(seed)
-    drawn = rng_of(3)
-    macs = sorted(space.sample(drawn).cost(SMALL).macs for _ in range(50))
+    rng, macs = rng_of(seed), macs_of_samples(name)
     feasible = under(name, f"{macs[5]}..{macs[25]}")
     parent = feasible.sample(rng)
     child = feasible.mutate(parent, rng)
@@ -127,15 +126,17 @@ def test_what_is_sampled_or_mutated_under_a_budget_fits(name, seed):
         assert each in feasible
 
 
-_FEASIBLE: dict = {}
+@functools.cache
+def macs_of_samples(name: str) -> list[int]:
+    """Of fifty, in order; counted once for all examples."""
+    space, drawn = space_named(name), rng_of(3)
+    return sorted(space.sample(drawn).cost(SMALL).macs for _ in range(50))
 
 
+@functools.cache
 def under(name: str, budget: str, task: Task = SMALL):
     """A space under a budget, prepared once for all examples."""
-    key = (name, budget, task)
-    if key not in _FEASIBLE:
-        _FEASIBLE[key] = space_named(name).under(Budget.parse(budget), task)
-    return _FEASIBLE[key]
+    return space_named(name).under(Budget.parse(budget), task)
 
 
 @pytest.mark.parametrize("name", SPACES)

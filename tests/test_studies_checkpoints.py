@@ -84,7 +84,7 @@ def trained(log: Path) -> Counter[int]:
 def drive(tmp_path: Path, *more: str) -> int:
     """The study in a process of its own; gives its exit code."""
     command = [sys.executable, __file__, *(str(tmp_path / name) for name in ("run", "log", "dies")), *more]
-    return subprocess.run(command, stdout=subprocess.DEVNULL, timeout=240).returncode
+    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode
 
 
 def check_it_went_on(tmp_path: Path) -> None:
@@ -102,7 +102,6 @@ def check_it_went_on(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-@pytest.mark.timeout(300)  # two processes that import torch, on a machine that may be busy
 def test_a_study_killed_inside_a_training_goes_on_after_its_last_checkpoint(tmp_path: Path) -> None:
     assert drive(tmp_path) == -signal.SIGKILL
     assert [each.name for each in (tmp_path / "run" / "checkpoints").iterdir()] == ["1.safetensors"]

@@ -268,7 +268,7 @@ def test_a_browser_without_network_draws_curves_bands_and_tables(found: Comparis
     path = tmp_path / "compare.html"
     path.write_text(curves_html(found))
     command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", path.as_uri()]
-    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert len(re.findall(r'<path class="js-line"[^>]* d="M', page)) >= 2
     assert len(re.findall(r'<path class="js-fill"[^>]* d="M', page)) >= 2
     assert len(re.findall(r'<path class="point[^"]*" transform="translate', page)) == 2 * 3 + 2  # seeds, and means

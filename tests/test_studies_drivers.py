@@ -101,10 +101,9 @@ class Nursery:
         """Hear the last driver out."""
         assert self.process.stdin is not None
         self.listen(lambda line: line[0] == "StudyEnded")
-        self.process.communicate(timeout=30)
+        self.process.communicate()
 
 
-@pytest.mark.timeout(300)
 def test_two_drivers_killed_at_random_finish_all_trials_and_train_none_twice(folder: Path, url: str) -> None:
     moment = random.Random(0)
     begin(folder, ledger=url, trials=TRIALS).close()
@@ -189,7 +188,7 @@ def aside(run: Callable[[], Any]) -> Iterator[list[Any]]:
     try:
         yield came
     finally:
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
 
 
@@ -215,11 +214,11 @@ def test_a_driver_takes_over_what_a_dead_one_left_and_nothing_of_a_living_one(fo
 
     def wait(architecture: Architecture, seed: int) -> None:
         there.set()
-        assert go_on.wait(60)
+        assert go_on.wait(300)
 
     slow = Study.open(folder, space=SPACE, estimator=Known(fails=wait), ledger=url)
     with aside(slow.run) as came:  # has trial 0
-        assert there.wait(60)
+        assert there.wait(300)
         dead = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
         with pytest.raises(Cut):  # leaves trial 1
             dead.run(on_event=cut_at(TrialReported, 1))

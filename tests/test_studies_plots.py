@@ -82,7 +82,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing_of_a_trial(study: Study) -
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
 def test_a_browser_without_network_draws_every_point(study: Study, tmp_path: Path) -> None:
     command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path}", "--dump-dom", study.plot().as_uri()]
-    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     points = re.findall(r'<path class="point[^"]*" transform="translate', page)
     assert len(points) == len(study.trials) + 1  # each trial, and the star on the best one
     written = " ".join(re.findall(r"<t(?:ext|span)[^>]*>([^<]+)", page))

@@ -363,7 +363,7 @@ def test_others_on_this_machine_need_the_token_of_its_user(cluster: Any, tmp_pat
     def asks(**more: str) -> subprocess.CompletedProcess[str]:
         code = f"import sys; from ray._raylet import GcsClient; {call}"
         command = [sys.executable, "-c", code, cluster.get_runtime_context().gcs_address]
-        return subprocess.run(command, env={**known, **more}, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env={**known, **more}, capture_output=True, text=True)
 
     other = asks(HOME=str(tmp_path))
     assert other.returncode == 1
@@ -533,7 +533,6 @@ def test_in_waves_the_same_trials_come_out_however_long_they_take(cluster: Any) 
     assert [trial.rank for trial in there.trials] != [trial.rank for trial in here.trials]  # they did not end in order
 
 
-@pytest.mark.timeout(300)  # two processes that start Ray, on a machine that may be busy
 def test_a_driver_killed_inside_a_training_goes_on_after_its_last_checkpoint(tmp_path: Path) -> None:
     assert checkpoints.drive(tmp_path, "ray") == -signal.SIGKILL
     assert checkpoints.drive(tmp_path, "ray") == 0

@@ -55,7 +55,6 @@ def ended(lines: list[list[str]]) -> list[int]:
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(300)
 def test_a_node_and_then_the_driver_are_killed_and_no_trial_is_lost_or_run_twice(nodes: Nodes, tmp_path: Path) -> None:
     pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
     nodes.head()

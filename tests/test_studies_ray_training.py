@@ -26,7 +26,6 @@ def ray():
         yield
 
 
-@pytest.mark.timeout(300)  # Ray Train takes a while to start its workers where cores are busy
 @pytest.mark.usefixtures("ray")
 def test_two_workers_share_each_batch_and_tell_each_step(tmp_path):
     moments: list[Moment] = []

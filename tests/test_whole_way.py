@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SHORT = {
     "TRIALS": "2",
     "SIZES": "1",
@@ -19,7 +17,6 @@ SHORT = {
 }
 
 
-@pytest.mark.timeout(600)  # eight commands, one after the other
 def test_the_whole_way_ends_with_files_that_name_the_same_classes_elsewhere(tmp_path):
     root = Path(__file__).parents[1]
     done = subprocess.run(
