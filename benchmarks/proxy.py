@@ -44,7 +44,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "3 epochs": {"width": 0.25, "depth": 0.5, "epochs": 3},
         "width 1/2, 3 epochs": {"width": 0.5, "depth": 0.5, "epochs": 3},
         "half the images, 6 epochs": {"width": 0.25, "depth": 0.5, "epochs": 6, "data_fraction": 0.5},
-        "6 epochs, other seed": {"width": 0.25, "depth": 0.5, "epochs": 6, "seed": 1},
+        "width 1/4, depth 1/2, other seed": {"width": 0.25, "depth": 0.5, "epochs": 6, "seed": 1},
         REFERENCE: {"width": 0.5, "depth": 1.0, "epochs": 8},
     },
     "small": {
