@@ -230,15 +230,25 @@ def test_a_trial_that_always_kills_its_worker_fails_and_stops_nothing(cluster: A
     assert "\n" not in reason
 
 
-def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: Any) -> None:
-    slow = begin(trials=3).seed_of(1)
-    study = begin(trials=3, estimator=Unlucky(lambda seed: time.sleep(1000) if seed == slow else None))
-    began = time.monotonic()
-    study.run(engine=RayEngine(workers=1, trial_timeout=1.5))
-    assert time.monotonic() - began < 30
+def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: Any, tmp_path: Path) -> None:
+    slow, began_and_ended = begin(trials=3).seed_of(1), []
+
+    def hangs(seed: int) -> None:
+        if seed == slow:
+            with (tmp_path / "tried").open("a") as file:
+                file.write("once ")
+            time.sleep(1000)
+
+    def look(event: Any) -> None:
+        if isinstance(event, TrialStarted | TrialEnded) and event.trial.number == 1:
+            began_and_ended.append(time.monotonic())
+
+    study = begin(trials=3, estimator=Unlucky(hangs))
+    study.run(engine=RayEngine(workers=1, trial_timeout=4), on_event=look)  # time for what does not hang
     assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
-    assert study.trials[1].reason == "timeout: no end after 1.5 seconds"
-    assert 1.5 <= (study.trials[1].seconds or 0) < 10
+    assert study.trials[1].reason == "timeout: no end after 4 seconds"
+    assert 4 <= (study.trials[1].seconds or 0) <= began_and_ended[1] - began_and_ended[0] < 1000
+    assert (tmp_path / "tried").read_text() == "once "
 
 
 class Leaves(Known):
