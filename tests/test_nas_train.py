@@ -161,44 +161,37 @@ def test_what_is_no_image_is_said(capsys, trained, network):
     assert "unknown weights 'beast'; did you mean 'best'" in err
 
 
+# `nas`, which gets a signal when it has done so many steps more than an epoch has. One from here could come too late.
+STRUCK = """
+import os, signal, sys
+from estimators.training import _Training
+from nas.cli import main
+
+step, done, by, more = _Training._step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
+
+def struck(self, positions):
+    if len(done) == self.epoch_steps + more:
+        os.kill(os.getpid(), by)
+    done.append(step(self, positions))
+
+_Training._step = struck
+main()
+"""
+
+
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, network):
     command = ["train", network, "--data", "digits", "--epochs", 3, *QUICK, "--out", tmp_path / "a"]
     command = [str(each) for each in command]
-    # a test run in the background of a shell ignores Ctrl-C, and so would the child
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith("epoch 1"):
-            process.send_signal(signal.SIGINT)
-            break
-    out, err = process.communicate()
+    struck = [sys.executable, "-c", STRUCK, "SIGINT", "0", *command]
+    process = subprocess.run(struck, capture_output=True, text=True)
     assert process.returncode == 130
-    assert f"interrupted; go on with: nas {' '.join(command)}" in err
+    assert f"interrupted; go on with: nas {' '.join(command)}" in process.stderr
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     code, out, _ = run(capsys, *command)
     assert code == 0
     assert "goes on after step" in out
     assert "epoch 3/3" in out
     assert "epoch 1/3" not in out
-
-
-DIES = """
-import os, signal, sys
-from estimators.training import _Training
-from nas.cli import main
-
-step, done, more = _Training._step, [], int(sys.argv.pop(1))
-
-def dies(self, positions):
-    if len(done) == self.epoch_steps + more:
-        os.kill(os.getpid(), signal.SIGKILL)
-    done.append(step(self, positions))
-
-_Training._step = dies
-main()
-"""
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
@@ -210,7 +203,7 @@ def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(capsys, tmp_p
     assert run(capsys, *command("whole"))[0] == 0
     place, held = tmp_path / "killed" / "checkpoint.safetensors", []
     for more in "12":  # steps than an epoch has, so that there is a checkpoint; three epochs have 18
-        dead = subprocess.run([sys.executable, "-c", DIES, more, *command("killed")], stdout=subprocess.DEVNULL)
+        dead = subprocess.run([sys.executable, "-c", STRUCK, "SIGKILL", more, *command("killed")])
         assert dead.returncode == -signal.SIGKILL
         held.append(place.read_bytes())
     assert held[0] != held[1]
