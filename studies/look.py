@@ -70,7 +70,8 @@ def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: 
 
 def beside(figure: go.Figure, name: str) -> str:
     """A second figure, smaller, for the place below the first one."""
-    return f'<div style="flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px">{_element(figure, name, "360px", library=False)}</div>'
+    style = "flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px"  # as wide as the first one
+    return f'<div style="{style}">{_element(figure, name, "360px", library=False)}</div>'
 
 
 def _element(figure: go.Figure, name: str, height: str, library: bool) -> str:
