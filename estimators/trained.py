@@ -13,7 +13,7 @@ Nothing read from it can run code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -142,6 +142,26 @@ def built(network: Network, task: Task, drop_path: float = 0.0) -> nn.Module:
         return network.build(task, drop_path=drop_path)
     except ShapeError as error:
         raise UserError(f"the network cannot take images of {task}: {error}") from error
+
+
+def settled(make: Callable[[], nn.Module], task: Task) -> nn.Module:
+    """A module with random weights, the same each time, whose norms have seen one batch of noise.
+
+    Else numbers would grow or vanish from layer to layer, and a comparison would tell nothing.
+    """
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(0)
+        module = make().train()
+        norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = 1.0
+        module(torch.rand(4, *task.shape) * 2 - 1)
+        for norm in norms:
+            norm.momentum = 0.1
+    return module.eval()
 
 
 def network_text(network: Network, task: Task) -> str:

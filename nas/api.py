@@ -26,6 +26,7 @@ from searchspaces import (
     classic,
     load_space,
 )
+from searchspaces.latency import LatencyTable
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -54,6 +55,7 @@ def search(
     data: str = "digits",
     *,
     task: str | Task | None = None,
+    latency: str | Path | LatencyTable | None = None,
     trials: int | None = None,
     time: float | str | None = None,
     strategy: str | Strategy | Callable[..., Strategy] = "guided",
@@ -83,6 +85,8 @@ def search(
         budget: what a network may cost, such as `400M` (MACs), `360M..400M` or `macs=400M,params=5.3M`.
         data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
         task: the deployment task, on which the budget is counted: 224 x 224 x 3 and 1000 classes unless told otherwise.
+        latency: a latency table (`nas measure`) or its file: with it `latency_ms` is a cost like any other, in budgets
+            (`8ms`) and objectives.
         trials: how many networks to try in all; 60 where no time is given either.
         time: seconds, or text as in `30m`, after which no trial is started.
         strategy: what is tried next.
@@ -119,6 +123,7 @@ def search(
         budget,
         data,
         task=task,
+        latency=latency,
         trials=planned(trials, limit_s),
         strategy=strategy,
         estimator=estimator,
@@ -146,6 +151,7 @@ def begin(
     *,
     folder: Path,
     task: str | Task | None = None,
+    latency: str | Path | LatencyTable | None = None,
     trials: int | None = None,
     strategy: str | Strategy | Callable[..., Strategy] = "guided",
     estimator: str | Estimator | Callable[..., Estimator] = "short-training",
@@ -180,7 +186,7 @@ def begin(
     return Study.create(
         folder,
         space,
-        _task(task),
+        task_of(task, latency),
         Budget.parse(budget) if isinstance(budget, str) else budget,
         strategy,
         estimator,
@@ -303,5 +309,14 @@ def _check_takes(strategy: object, setting: str) -> None:
         raise UserError(f"{setting.replace('_', '-')}: {strategy} cannot; a strategy that can: {', '.join(takers)}")
 
 
-def _task(task: str | Task | None) -> Task:
-    return Task.parse(task) if isinstance(task, str) else task or Task()
+def task_of(task: str | Task | None, latency: str | Path | LatencyTable | None = None) -> Task:
+    """The deployment task, with what a latency table tells of it.
+
+    Raises:
+        UserError: the table cannot be read, is not finished or of another task.
+    """
+    found = Task.parse(task) if isinstance(task, str) else task or Task()
+    if latency is None:
+        return found
+    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(latency)
+    return table.on(found)

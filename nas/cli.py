@@ -37,7 +37,8 @@ app = typer.Typer(
 )
 
 BUDGET_HELP: Final = (
-    "Most a network may cost: 400M (MACs), 360M..400M, macs=400M,params=5.3M, or 60% of the space's largest."
+    "Most a network may cost: 400M (MACs), 360M..400M, macs=400M,params=5.3M, 60% of the space's largest, or 8ms "
+    "(with --latency)."
 )
 
 DATA_HELP: Final = (
@@ -53,6 +54,15 @@ ELSEWHERE: Final = "Follow it elsewhere"
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
+LatencyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--latency",
+        metavar="FILE.json",
+        help="Latency table of nas measure: latency_ms is then a cost, as in --budget 8ms.",
+        show_default=False,
+    ),
+]
 TaskText = Annotated[
     str, typer.Option("--task", metavar="HxWxC:N", help="Deployment task, on which costs are counted.")
 ]
@@ -137,6 +147,15 @@ def search(
         str,
         typer.Option(metavar="HxWxC:N", help="Deployment task, on which the budget is counted.", rich_help_panel=WHAT),
     ] = "224x224x3:1000",
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Latency table of nas measure: latency_ms is then a cost, as in --budget 8ms.",
+            show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(metavar="N", help="Networks to try in all; 60 unless --time is given.", rich_help_panel=HOW_LONG),
@@ -250,6 +269,7 @@ def search(
         budget,
         data,
         task=task,
+        latency=latency,
         trials=planned(trials, limit_s),
         strategy=strategy,
         estimator=estimator,
@@ -707,16 +727,18 @@ def space(
     name: Annotated[str, typer.Argument(metavar="SPACE", help="A name from 'nas spaces', or file.py:object.")],
     budget: Annotated[str | None, typer.Option(metavar="BUDGET", help=BUDGET_HELP)] = None,
     task: TaskText = "224x224x3:1000",
+    latency: LatencyFile = None,
     json: Json = False,
 ) -> None:
     """Tell what a space holds, what its networks cost, and how many fit a budget.
 
     [bold]Example:[/]  nas space mbconv --budget 360M..400M --task 32x32x3:10
     """
+    from nas.api import task_of
     from nas.documents import space_document
-    from searchspaces import Budget, Task, load_space
+    from searchspaces import Budget, load_space
 
-    document = space_document(load_space(name), Task.parse(task), Budget.parse(budget) if budget else None)
+    document = space_document(load_space(name), task_of(task, latency), Budget.parse(budget) if budget else None)
     if json:
         return _print_json(document)
     from nas.screens import show_space
@@ -740,6 +762,7 @@ def cost(
     space: Annotated[
         str | None, typer.Option(metavar="file.py:object", help="Of an architecture of a space of your own.")
     ] = None,
+    latency: LatencyFile = None,
     json: Json = False,
 ) -> None:
     """Count what a network costs, stage by stage.
@@ -751,13 +774,99 @@ def cost(
     """
     from nas.networks import cost_document
     from searchspaces import Task, load_space
+    from searchspaces.latency import LatencyTable
 
-    document = cost_document(network, Task.parse(task) if task else None, load_space(space) if space else None)
+    times = LatencyTable.read(latency) if latency else None
+    document = cost_document(network, Task.parse(task) if task else None, load_space(space) if space else None, times)
     if json:
         return _print_json(document)
     from nas.screens import show_cost
 
     show_cost(document, _console())
+
+
+@app.command()
+def measure(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NETWORK...",
+            help="Classics' names, text forms (JSON or files), run folders (their best), file.py:object.",
+            show_default=False,
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPACE",
+            help="Make the latency table of this space; with networks, where these live.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Where the table goes. The same again goes on.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="HxWxC:N", help="Images and classes; by default a network's own, or 224x224x3:1000."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="BUDGET", help="Of the table: which networks it is fitted and checked on; else any."),
+    ] = None,
+    check: Annotated[
+        int, typer.Option(metavar="N", help="Of the table: networks to fit it on, and as many others to check it on.")
+    ] = 20,
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="onnxruntime or torch; by default the first, on a CPU where it is there."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(metavar="N", help="Of the runtime.")] = 1,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images at a time.")] = 1,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure how long networks take on this machine; or make the latency table of a space.
+
+    [bold]Example:[/]  nas measure efficientnet_b0 resnet18 mobilenetv3_large_100
+    [bold]Example:[/]  nas measure --space mbconv --task 32x32x3:10 --out latency.json
+
+    With a table, latency is a cost like any other: nas search --latency
+    latency.json --budget 8ms. Every different block is measured once.
+    """
+    from estimators.latency import How
+    from nas import measuring
+    from searchspaces import Budget, Task, UserError, load_space
+
+    if bool(networks) == (out is not None):
+        raise UserError(
+            "say networks to be measured, or --space SPACE --out FILE.json for the latency table of a space"
+        )
+    if out is not None and space is None:
+        raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
+    how = How(runtime or "", device, threads, batch)
+    home, images = load_space(space) if space else None, Task.parse(task) if task else None
+    console = _console(json)
+    try:
+        with measuring.MeasureProgress(console, quiet) as progress:
+            if networks:
+                document = measuring.networks_document(networks, how, images, home, progress)
+            else:
+                assert home is not None
+                assert out is not None
+                bound = Budget.parse(budget) if budget else None
+                made = measuring.make_table(
+                    home, images or Task(), how, out, budget=bound, networks=check, on_step=progress
+                )
+                document = measuring.table_document(made, out, space or "")
+    except KeyboardInterrupt:
+        again = "; the same command goes on where it stopped" if out is not None else ""
+        raise typer.Exit(_say(f"interrupted{again}", INTERRUPTED)) from None
+    if json:
+        return _print_json(document)
+    (measuring.show_networks if networks else measuring.show_table)(document, console)
 
 
 @app.command()

@@ -9,7 +9,6 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
@@ -32,6 +31,7 @@ FILES: Final = {
     "table": "trials.csv",
     "ledger": "ledger.db",
     "manifest": "study.json",
+    "latency": "latency.json",
 }
 """What may lie in a run folder, by what it is for."""
 
@@ -63,11 +63,11 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
         "budget": str(inside.budget) if bounded else None,
         "strides_left_out": strides_left_out(space, task),
         "draws": 0 if inside.exact else DRAWS,
-        "smallest": asdict(inside.smallest),
-        "largest": asdict(inside.largest),
+        "smallest": inside.smallest.told(),
+        "largest": inside.largest.told(),
         "fits": fits,
         "references": [
-            {"name": name, **asdict(each.cost(task)), "fits": not bounded or inside.budget.admits(each.cost(task))}
+            {"name": name, **each.cost(task).told(), "fits": not bounded or inside.budget.admits(each.cost(task))}
             for name, each in space.references.items()
         ],
         "decisions": [{"name": one.name, "options": list(one.options)} for one in space.decisions],
@@ -144,7 +144,11 @@ def study_document(study: Study) -> Document:
 
 
 def axis(study: Study) -> str:
-    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs."""
+    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs, or
+    latency where that alone is bounded."""
+    bounded = [bound.cost for bound in study.budget.bounds] if study.budget else []
+    if bounded == ["latency_ms"] and not study.manifest.strategy["settings"].get("objectives"):
+        return "latency_ms"
     return next((name for name in study.objectives if name in COSTS), "macs")
 
 
@@ -155,7 +159,7 @@ def _confirmed(one: Confirmed) -> Document:
         "mean": one.mean,
         "standard_error": None if math.isnan(one.standard_error) else one.standard_error,
         "accuracies": list(one.accuracies),
-        **asdict(one.trial.cost),
+        **one.trial.cost.told(),
     }
 
 
@@ -203,7 +207,7 @@ def trial_document(trial: Trial) -> Document:
         "number": trial.number,
         "state": trial.state,
         "accuracy": trial.accuracy,
-        **asdict(trial.cost),
+        **trial.cost.told(),
         "seconds": trial.seconds,
         "curve": list(trial.curve),
         "reason": trial.reason,

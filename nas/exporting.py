@@ -16,7 +16,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -206,7 +206,7 @@ def export(
         "task": str(found.task),
         "weights": "trained" if found.trained else "random",
         **{key: found.described()[key] for key in ("input", "output")},
-        **asdict(found.network.cost(found.task)),
+        **found.network.cost(found.task).told(),
         "tolerance": TOLERANCE,
         "exports": exports,
         "notes": notes,
@@ -231,7 +231,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     Raises:
         UserError: it is none of these, is a torch module of one's own, or cannot take the task's images.
     """
-    from estimators.trained import FACTS, Trained, built
+    from estimators.trained import FACTS, Trained, built, settled
     from nas.networks import named, own_task, title
     from searchspaces import load_space
 
@@ -256,7 +256,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     if not isinstance(found, Classic | Architecture | Scaled):
         raise UserError(f"{network} is a torch module; only what is made of our layers can be exported")
     task = task or own_task(found)
-    module = _settled(lambda: built(found, task), task)
+    module = settled(lambda: built(found, task), task)
     names = tuple(str(number) for number in range(task.classes))
     grey = (127.5,) * task.channels
     run = folder if _is_file(folder / "study.json") else None
@@ -268,26 +268,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a text form is no path, and too long for one
         return False
-
-
-def _settled(make: Callable[[], nn.Module], task: Task) -> nn.Module:
-    """A module with random weights, the same each time, whose norms have seen one batch of noise.
-
-    Else numbers would grow or vanish from layer to layer, and a comparison would tell nothing.
-    """
-    import torch
-    from torch import nn
-
-    with torch.random.fork_rng([]), torch.no_grad():
-        torch.manual_seed(0)
-        module = make().train()
-        norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d)]
-        for norm in norms:
-            norm.momentum = 1.0
-        module(torch.rand(4, *task.shape) * 2 - 1)
-        for norm in norms:
-            norm.momentum = 0.1
-    return module.eval()
 
 
 def _formats(to: str | Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nas.documents import Document
     from searchspaces import Cost, SearchSpace
     from searchspaces.drawing import Piece
+    from searchspaces.latency import LatencyTable
     from searchspaces.layers import Node
     from searchspaces.task import Shape
 
@@ -72,7 +73,7 @@ def classics_document(part: str = "") -> Document:
                 "family": family,
                 "paper": each.paper,
                 "task": str(each.task),
-                **asdict(each.cost()),
+                **each.cost().told(),
                 "space": None if each.architecture is None else each.architecture.space.name,
             }
             for family, each in found
@@ -80,19 +81,23 @@ def classics_document(part: str = "") -> Document:
     }
 
 
-def cost_document(text: str, task: Task | None = None, space: SearchSpace | None = None) -> Document:
+def cost_document(
+    text: str, task: Task | None = None, space: SearchSpace | None = None, latency: LatencyTable | None = None
+) -> Document:
     """What a network costs, stage by stage.
 
     Args:
         text: what `named` understands; a torch module is counted by tracing.
         task: the images it is for; by default the network's own, or 224 x 224 x 3 and 1000 classes.
         space: of an architecture's text form, where it is no space of ours.
+        latency: a table that has the network's parts.
 
     Raises:
-        UserError: the text is none of these, or the network cannot take the task's images.
+        UserError: the text is none of these, the network cannot take the task's images, or the table is of others.
     """
     found = named(text, space)
     task = task or own_task(found)
+    task = task if latency is None else latency.on(task)
     document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
     if isinstance(found, Classic | Architecture | Scaled):
         try:
@@ -107,12 +112,12 @@ def cost_document(text: str, task: Task | None = None, space: SearchSpace | None
         if isinstance(found, Scaled) and found.scale != Scale():
             document["architecture"] |= {"scale": found.size}
         document["paper"] = found.paper if isinstance(found, Classic) else None
-        return {**document, "counted": "exactly", **asdict(cost), "stages": stages}
+        return {**document, "counted": "exactly", **cost.told(), "stages": stages}
     from searchspaces.modules import traced_cost
 
     cost = traced_cost(found, task)
     # a trace does not tell the peak
-    return {**document, "counted": "by tracing", **asdict(cost), "peak_activation_bytes": None}
+    return {**document, "counted": "by tracing", **cost.told(), "peak_activation_bytes": None}
 
 
 def draw(found: Classic | Architecture | Scaled, task: Task, name: str, path: Path) -> None:
@@ -247,7 +252,7 @@ def _stage(piece: Piece, total: Cost) -> Document:
         "blocks": sum(times for _, _, times in blocks),
         "layers": _layers(piece.node, piece.given),
         "output": list(piece.node.shape(piece.given)),
-        **asdict(cost),
+        **cost.told(),
         "share_of_macs": cost.macs / max(total.macs, 1),
         "share_of_params": cost.params / max(total.params, 1),
         "opened": [_block(node, given, times, total) for node, given, times in blocks],

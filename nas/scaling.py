@@ -338,7 +338,7 @@ def grid_document(plan: Plan, found: Candidates) -> Document:
     space, base = plan.space, plan.space.base.cost()
     published = space.base.larger(PUBLISHED)
     return {
-        "base": {"name": plan.name, "task": str(space.base.task), **asdict(base)},
+        "base": {"name": plan.name, "task": str(space.base.task), **base.told()},
         "target": space.target,
         "step": space.step,
         "band": space.band,
@@ -366,7 +366,7 @@ def _candidate(space: ScalingSpace, architecture: Architecture, macs: int) -> Do
         "formula": factors.formula,
         "ratio": cost.macs / macs,
         "image_size": network.task.image_size,
-        **asdict(cost),
+        **cost.told(),
     }
 
 
@@ -384,7 +384,7 @@ def family_document(found: Family) -> Document:
         "alone": {
             dimension: [
                 {"phi": each.phi, "factor": getattr(each.factors, dimension), "macs_ratio": each.cost.macs / base,
-                 "task": str(each.network.task), **asdict(each.cost)} for each in several
+                 "task": str(each.network.task), **each.cost.told()} for each in several
             ] for dimension, several in found.alone.items()
         },
     }  # fmt: skip
@@ -416,7 +416,7 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
         "formula": each.factors.formula,
         "task": str(each.network.task),
         "image_size": each.network.task.image_size,
-        **asdict(each.cost),
+        **each.cost.told(),
         "ratio": None if before is None else each.cost.macs / before.cost.macs,
         **({} if folder is None else {"file": str(folder / "family" / f"phi{each.phi:g}.json")}),
     }

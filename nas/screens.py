@@ -24,6 +24,7 @@ COST_NAMES: Final = {
     "params": "parameters",
     "activations": "activations",
     "peak_activation_bytes": "peak activation memory",
+    "latency_ms": "latency",
 }
 
 
@@ -49,11 +50,13 @@ def facts(*pairs: tuple[str, RenderableType]) -> Table:
 def cost_text(name: str, value: float | None) -> str:
     """One cost with its unit.
 
-    >>> cost_text("macs", 385_814_752), cost_text("peak_activation_bytes", 9633792)
-    ('386M', '9.63MB')
+    >>> cost_text("macs", 385_814_752), cost_text("peak_activation_bytes", 9633792), cost_text("latency_ms", 8.412)
+    ('386M', '9.63MB', '8.41ms')
     """
     if value is None:
         return "not known"
+    if name == "latency_ms":
+        return f"{value:.3g}ms" if value < 100 else f"{value:.0f}ms"
     return f"{human(value)}B" if name.endswith("_bytes") else human(value)
 
 
@@ -66,7 +69,8 @@ def show_space(document: Document, console: Console) -> None:
     console.print(_alike(document["decisions"]) if wide else by_stage)
     costs = table("cost", "smallest>", "largest>")
     for name, title in COST_NAMES.items():
-        costs.add_row(title, *(cost_text(name, document[end][name]) for end in ("smallest", "largest")))
+        if name in document["smallest"]:
+            costs.add_row(title, *(cost_text(name, document[end][name]) for end in ("smallest", "largest")))
     console.print(costs)
     console.print(facts(*space_facts(document)))
     if document["references"]:
@@ -270,7 +274,7 @@ def _totals(document: Document, console: Console, *more: tuple[str, RenderableTy
         facts(
             ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
             ("on", f"{document['task']}  (height x width x channels : classes)"),
-            *((title, _exact(name, document[name])) for name, title in COST_NAMES.items()),
+            *((title, _exact(name, document[name])) for name, title in COST_NAMES.items() if name in document),
             ("how", how if traced else Text("exact, from the layers themselves")),
             *more,
         )
@@ -279,16 +283,19 @@ def _totals(document: Document, console: Console, *more: tuple[str, RenderableTy
     console.print(Text(MACS_NOTE, style=FAINT))
 
 
-def _exact(name: str, value: int | None) -> str:
+def _exact(name: str, value: float | None) -> str:
     if value is None:
         return "not told by a trace"
+    if name == "latency_ms":
+        return f"{value:g} ms  (as the latency table predicts it)"
     return f"{value:,}" + (f"  ({cost_text(name, value)})" if value >= 1000 else "")
 
 
 def show_preflight(study: Document, space: Document, console: Console) -> None:
     """What is about to happen, before anything is trained."""
     rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
-    rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters"))
+    timed = f", {_range(space, 'latency_ms')}" if "latency_ms" in space["smallest"] else ""
+    rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters{timed}"))
     if space["fits"] is not None:
         rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
         rows.append(("fits", _fits(space["fits"])))
@@ -309,7 +316,7 @@ def show_preflight(study: Document, space: Document, console: Console) -> None:
 
 
 def _range(space: Document, name: str) -> str:
-    return f"{human(space['smallest'][name])} to {human(space['largest'][name])}"
+    return f"{cost_text(name, space['smallest'][name])} to {cost_text(name, space['largest'][name])}"
 
 
 def how(study: Document) -> list[tuple[str, RenderableType]]:
@@ -393,11 +400,13 @@ def _pareto(document: Document) -> Table:
     """Networks that no other beats in accuracy and a cost, cheapest first."""
     against = "" if document["against"] == "macs" else f" in {COST_NAMES[document['against']]}"
     title = f"The best at their cost{against}"
-    made = table("trial>", "accuracy>", "MACs>", "parameters>", "peak memory>", "took>", title=title)
+    timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
+    made = table("trial>", "accuracy>", *timed, "MACs>", "parameters>", "peak memory>", "took>", title=title)
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
             percent(one["accuracy"]),
+            *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
             human(one["macs"]),
             human(one["params"]),
             cost_text("peak_activation_bytes", one["peak_activation_bytes"]),
@@ -444,7 +453,7 @@ def show_trial(document: Document, console: Console) -> None:
         rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
     if document["seconds"] is not None:
         rows.append(("took", duration(document["seconds"])))
-    rows += [(title, _exact(name, document[name])) for name, title in COST_NAMES.items()]
+    rows += [(title, _exact(name, document[name])) for name, title in COST_NAMES.items() if name in document]
     rows.append(("architecture", _words(document)))
     rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     console.print(facts(*rows))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from searchspaces.cost import Cost
+from searchspaces.latency import network_cost
 from searchspaces.layers import Node
 from searchspaces.scaling import Scaled
 from searchspaces.space import Architecture
@@ -50,7 +51,7 @@ class Classic:
     def cost(self, task: Task | None = None) -> Cost:
         """What it costs on one image, of its own task by default."""
         task = task or self.task
-        return self.tree(task).cost(task.shape)
+        return network_cost(self.tree(task), task)
 
     def build(self, task: Task | None = None, drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
         """A fresh torch module from images (batch, channels, height, width) to logits (batch, classes).

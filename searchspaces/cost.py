@@ -8,15 +8,19 @@ count nothing, as in the papers' tables.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from searchspaces.errors import UserError, nearest
 
-COSTS: Final = ("macs", "params", "activations", "peak_activation_bytes")
-ADDITIVE_COSTS: Final = ("macs", "params", "activations")
+COSTS: Final = ("macs", "params", "activations", "peak_activation_bytes", "latency_ms")
+"""Names of costs; `latency_ms` only where a latency table tells it."""
+ADDITIVE_COSTS: Final = ("macs", "params", "activations", "latency_ms")
 """Costs of a chain that are the sums of its parts' costs; the peak is their largest."""
+WHOLES: Final = {"latency_ms": 1000}
+"""Costs that are counted in a finer unit than they are told in, and how many of it make one: whole microseconds."""
 
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 
@@ -31,15 +35,19 @@ class Cost:
         activations: numbers put out by convolutions (`acts` in pycls; Radosavovic 2020, arXiv:2003.13678, sec. 3.1).
         peak_activation_bytes: most bytes of feature maps alive at once in float32, at inference, layers run in the
             order they are written, each map freed after its last use; norms, activations, dropout and sums in place.
+        latency_us: what a latency table says it takes on a device; None where there is none, or not all is in it.
 
     >>> Cost(10, 2, 4, 64) + Cost(1, 1, 1, 128)
-    Cost(macs=11, params=3, activations=5, peak_activation_bytes=128)
+    Cost(macs=11, params=3, activations=5, peak_activation_bytes=128, latency_us=None)
+    >>> Cost(latency_us=8400).latency_ms
+    8.4
     """
 
     macs: int = 0
     params: int = 0
     activations: int = 0
     peak_activation_bytes: int = 0
+    latency_us: int | None = None
 
     def __add__(self, other: Cost) -> Cost:
         """The cost of one network after the other."""
@@ -48,7 +56,29 @@ class Cost:
             self.params + other.params,
             self.activations + other.activations,
             max(self.peak_activation_bytes, other.peak_activation_bytes),
+            None if self.latency_us is None or other.latency_us is None else self.latency_us + other.latency_us,
         )
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds; None where they are not known."""
+        return None if self.latency_us is None else self.latency_us / WHOLES["latency_ms"]
+
+    def whole(self, name: str) -> int:
+        """A cost in `COSTS` as the whole number that is summed and compared; of one that is known."""
+        value: int | None = self.latency_us if name == "latency_ms" else getattr(self, name)
+        assert value is not None, f"{name} is not known"
+        return value
+
+    @staticmethod
+    def of(wholes: Mapping[str, int]) -> Cost:
+        """The cost of these `whole` numbers, by name."""
+        return Cost(**{"latency_us" if name == "latency_ms" else name: value for name, value in wholes.items()})
+
+    def told(self) -> dict[str, int | float]:
+        """What is known, by name: for files and JSON."""
+        known = {name: getattr(self, name) for name in COSTS}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 def human(number: float) -> str:
@@ -63,6 +93,15 @@ def human(number: float) -> str:
         if float(f"{number:.3g}") >= size:
             return f"{float(f'{number / size:.3g}'):g}{unit}"
     return f"{number:.3g}"
+
+
+def said(name: str, whole: int) -> str:
+    """A cost for a person, in the unit of its name.
+
+    >>> said("macs", 385_814_752), said("latency_ms", 8_412), said("latency_ms", 100_400)
+    ('386M', '8.41', '100')
+    """
+    return human(whole / WHOLES.get(name, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +120,19 @@ class Bound:
     lower: Decimal = Decimal(0)
     percent: bool = False
 
+    @property
+    def most(self) -> int:
+        """The most that the cost's `whole` number may be."""
+        return int((self.upper * WHOLES.get(self.cost, 1)).to_integral_value(ROUND_FLOOR))
+
+    @property
+    def least(self) -> int:
+        """The least that it may be."""
+        return int((self.lower * WHOLES.get(self.cost, 1)).to_integral_value(ROUND_CEILING))
+
     def __str__(self) -> str:
-        ends = [f"{_plain(end)}{'%' if self.percent else ''}" for end in (self.lower, self.upper)]
+        plain = _plain if self.cost not in WHOLES else lambda end: f"{end.normalize():f}"
+        ends = [f"{plain(end)}{'%' if self.percent else ''}" for end in (self.lower, self.upper)]
         return f"{self.cost}={'..'.join(ends) if self.lower else ends[1]}"
 
 
@@ -106,9 +156,12 @@ class Budget:
 
     @staticmethod
     def parse(text: str) -> Budget:
-        """Read `400M`, `360M..400M`, `60%` (of the space's largest) or `macs=400M,params=5.3M`.
+        """Read `400M`, `360M..400M`, `60%` (of the space's largest), `macs=400M,params=5.3M` or `8ms`.
 
-        A bare number bounds the MACs. Units: K, M, G (or B), T.
+        A bare number bounds the MACs, one in `ms` the latency. Units: K, M, G (or B), T.
+
+        >>> str(Budget.parse("400M,5..8ms"))
+        'macs=400M,latency_ms=5..8'
 
         Raises:
             UserError: if a part has another form, a bound is not positive or a cost is bounded twice.
@@ -116,12 +169,15 @@ class Budget:
         bounds: dict[str, Bound] = {}
         for part in text.split(","):
             name, equals, limits = part.strip().rpartition("=")
-            name = name.strip().replace("-", "_") if equals else "macs"
+            in_ms = limits.rstrip().endswith("ms")
+            name = name.strip().replace("-", "_") if equals else "latency_ms" if in_ms else "macs"
             if name not in COSTS:
                 raise UserError(f"budget: unknown cost {name!r}{nearest(name, COSTS)}")
             if name in bounds:
                 raise UserError(f"budget: {name} is bounded twice in {text!r}")
-            ends = [_number(end, text) for end in limits.split("..")]
+            if in_ms and name == "latency_ms":
+                limits = limits.replace("ms", "")
+            ends = [_number(end, text, bare=name in WHOLES) for end in limits.split("..")]
             if len(ends) > 2 or len({percent for _, percent in ends}) > 1:
                 raise UserError(f"budget: {part.strip()!r} does not look like '360M..400M'")
             values = [value for value, _ in ends]
@@ -140,32 +196,38 @@ class Budget:
         """The same budget with percents turned into numbers, rounded down.
 
         Args:
-            largest: each cost's largest value in the space.
+            largest: each cost's largest value in the space, as a `whole` number.
         """
+
+        def number(bound: Bound, percent: Decimal) -> Decimal:
+            return Decimal(int(percent * largest[bound.cost] / 100)) / WHOLES.get(bound.cost, 1)
+
         bounds = (
-            Bound(
-                bound.cost,
-                Decimal(int(bound.upper * largest[bound.cost] / 100)),
-                Decimal(int(bound.lower * largest[bound.cost] / 100)),
-            )
-            if bound.percent
-            else bound
-            for bound in self.bounds
+            Bound(each.cost, number(each, each.upper), number(each, each.lower)) if each.percent else each
+            for each in self.bounds
         )
         return Budget(tuple(bounds))
 
     def admits(self, cost: Cost) -> bool:
         """Whether every bounded cost lies within its bounds; both ends belong to the budget."""
         assert not self.in_percent, "a budget in percent must be resolved against a space first"
-        return all(bound.lower <= getattr(cost, bound.cost) <= bound.upper for bound in self.bounds)
+        return all(bound.least <= cost.whole(bound.cost) <= bound.most for bound in self.bounds)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.bounds))
 
 
-def _number(text: str, whole: str) -> tuple[Decimal, bool]:
-    """A positive number with its unit, and whether it is a percentage."""
+def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
+    """A positive number with its unit, and whether it is a percentage.
+
+    Args:
+        text: the number.
+        whole: the budget that it is in.
+        bare: whether its unit is in the name of the cost already.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGBT]?|%)\s*", text, re.IGNORECASE)
+    if bare and (not match or match[2] not in ("", "%")):
+        raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number of milliseconds such as 8, 7.5 or 60%")
     if not match:
         raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number such as 400M, 5.3M, 1.2G or 60%")
     percent = match[2] == "%"

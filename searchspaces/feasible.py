@@ -22,9 +22,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from searchspaces.cost import ADDITIVE_COSTS, COSTS, Bound, Budget, Cost, human
+from searchspaces.cost import ADDITIVE_COSTS, WHOLES, Bound, Budget, Cost, human, said
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Value
+from searchspaces.latency import refuse_unknown
 from searchspaces.layers import Node
 from searchspaces.space import Architecture, Move, SearchSpace, Space, State
 from searchspaces.stage import Scale
@@ -91,18 +92,21 @@ class Feasible:
     def __init__(self, space: SearchSpace, budget: Budget, task: Task) -> None:
         self.space, self.task = space, task
         self.name = space.name
+        refuse_unknown((bound.cost for bound in budget.bounds), space, task)
+        if task.latency is not None:
+            task.latency.refuse_gaps(space)
         self._graph: _Automaton | _Listed | _Drawn
         if isinstance(space, Space):
             self._graph = _Automaton(space, task)
         else:
             self._graph = _Listed(space, task) if space.size <= LISTED else _Drawn(space, task)
-        extremes = {name: self._graph.extremes(name) for name in COSTS}
-        self.smallest = Cost(**{name: low for name, (low, _) in extremes.items()})
-        self.largest = Cost(**{name: high for name, (_, high) in extremes.items()})
+        extremes = {name: self._graph.extremes(name) for name in task.costs}
+        self.smallest = Cost.of({name: low for name, (low, _) in extremes.items()})
+        self.largest = Cost.of({name: high for name, (_, high) in extremes.items()})
         self.budget = budget.resolved({name: high for name, (_, high) in extremes.items()})
         for bound in self.budget.bounds:
             low, high = extremes[bound.cost]
-            if bound.upper < low or bound.lower > high:
+            if bound.most < low or bound.least > high:
                 raise UserError(
                     f"budget {budget}: no architecture of {space.name} fits on {task}; {self._said_extremes(bound)}"
                 )
@@ -118,11 +122,12 @@ class Feasible:
 
     def _said_extremes(self, *bounds: Bound) -> str:
         """From where to where the bounded costs go in the whole space."""
-        said = []
+        told = []
         for bound in bounds or self.budget.bounds:
-            low, high = getattr(self.smallest, bound.cost), getattr(self.largest, bound.cost)
-            said.append(f"its {bound.cost} go from {human(low)} ({low:,}) to {human(high)} ({high:,})")
-        return "; ".join(said) + ("" if self.exact else f", as far as {DRAWS} draws tell")
+            name, ends = bound.cost, [cost.whole(bound.cost) for cost in (self.smallest, self.largest)]
+            low, high = (said(name, end) if name in WHOLES else f"{human(end)} ({end:,})" for end in ends)
+            told.append(f"its {name} go from {low} to {high}")
+        return "; ".join(told) + ("" if self.exact else f", as far as {DRAWS} draws tell")
 
     @property
     def exact(self) -> bool:
@@ -180,7 +185,7 @@ class Feasible:
         found = self.space.architecture(choices)
         cost = found.cost(self.task)
         if not self.budget.admits(cost):
-            bounded = ", ".join(f"{b.cost} {human(getattr(cost, b.cost))}" for b in self.budget.bounds)
+            bounded = ", ".join(f"{b.cost} {said(b.cost, cost.whole(b.cost))}" for b in self.budget.bounds)
             raise UserError(f"{found.words()} does not fit {self.budget}: it has {bounded}")
         return found
 
@@ -307,7 +312,7 @@ class _Listed:
 
     def extremes(self, name: str) -> tuple[int, int]:
         """The smallest and the largest cost."""
-        known = [getattr(cost, name) for cost in self._costs.values()]
+        known = [cost.whole(name) for cost in self._costs.values()]
         return min(known), max(known)
 
     def fitting(self, budget: Budget) -> tuple[Architecture, ...]:
@@ -351,7 +356,7 @@ class _Drawn:
 
     def extremes(self, name: str) -> tuple[int, int]:
         """The smallest and the largest cost among all that is known."""
-        known = [getattr(cost, name) for cost in (*self._costs, *(cost for _, cost in self._members))]
+        known = [cost.whole(name) for cost in (*self._costs, *(cost for _, cost in self._members))]
         return min(known), max(known)
 
     def fitting(self, budget: Budget) -> bool:
@@ -404,7 +409,7 @@ class _Automaton:
 
     def __init__(self, space: Space, task: Task) -> None:
         self.space, self.task = space, task
-        self.start = State(task.shape)
+        self.start, self.nothing = State(task.shape), task.nothing
         self.layers: list[dict[State, list[Move]]] = []
         states = {self.start}
         for layer in range(len(space.layers)):
@@ -433,7 +438,7 @@ class _Automaton:
                 after = table[0]
                 here = {}
                 for state, several in moves.items():
-                    costs = [(getattr(move.cost, name), *after[move.state]) for move in several]
+                    costs = [(move.cost.whole(name), *after[move.state]) for move in several]
                     if peak:
                         here[state] = min(max(c, low) for c, low, _ in costs), max(max(c, high) for c, _, high in costs)
                     else:
@@ -460,25 +465,24 @@ class _Automaton:
             return floor.total, floor.total
         ceil = _Ways(self, bound, bins, up=True, counts_only=True)
         # within the upper end, less what is below the lower one
-        below = Bound(bound.cost, bound.lower - 1)
-        low, high = ceil.within(bound.upper), floor.within(bound.upper)
-        slack = floor.within(bound.upper) >> 36 if floor.rough else 0  # far more than what floats lose in sums
-        if bound.lower > 0:
-            low, high = low - floor.within(below.upper), high - ceil.within(below.upper)
+        low, high = ceil.within(bound.most), floor.within(bound.most)
+        slack = floor.within(bound.most) >> 36 if floor.rough else 0  # far more than what floats lose in sums
+        if bound.least > 0:
+            low, high = low - floor.within(bound.least - 1), high - ceil.within(bound.least - 1)
         return max(0, low - slack), high + slack
 
     def completable(self, prefix: Mapping[str, Value], budget: Budget, searched: int) -> bool:
         """Whether some network that begins with these choices lies within a budget; False after `searched` states."""
         layer, state, spent, here = self._decided(prefix)
         search = self._searches.setdefault(budget, _Search(self, budget, searched))
-        return search.completable(layer, state, [getattr(spent, bound.cost) for bound in budget.bounds], here)
+        return search.completable(layer, state, [spent.whole(bound.cost) for bound in budget.bounds], here)
 
     def _decided(self, prefix: Mapping[str, Value]) -> tuple[int, State, Cost, Choices]:
         """How far a prefix decides wholly: the layer and state after that, the cost until there, and the rest of it."""
         given: list[list[tuple[str, Value]]] = [[] for _ in self.layers]
         for pair in prefix.items():
             given[self._layer_of[pair[0]]].append(pair)
-        state, spent = self.start, Cost()
+        state, spent = self.start, self.nothing
         for layer, pairs in enumerate(given):
             here = tuple(pairs)
             key = (layer, state, here)
@@ -499,8 +503,8 @@ class _Search:
         self._graph, self._searched = graph, searched
         self._names = [bound.cost for bound in budget.bounds]
         self._additive = np.array([name in ADDITIVE_COSTS for name in self._names])
-        self._lower = np.array([float(bound.lower) for bound in budget.bounds])
-        self._upper = np.array([float(bound.upper) for bound in budget.bounds])
+        self._lower = np.array([float(bound.least) for bound in budget.bounds])
+        self._upper = np.array([float(bound.most) for bound in budget.bounds])
         self._ways_on: dict[tuple[int, State, Choices], tuple[list[State], Any, Any, Any]] = {}
 
     def completable(self, layer: int, state: State, spent: Sequence[int], here: Choices) -> bool:
@@ -546,7 +550,7 @@ class _Search:
                 if all(fixed.get(name, value) == value for name, value in move.choices)
             ]
             tables = [self._graph.to_go(name)[layer + 1] for name in self._names]
-            costs = np.array([[getattr(move.cost, name) for name in self._names] for move in moves], float)
+            costs = np.array([[move.cost.whole(name) for name in self._names] for move in moves], float)
             ends = np.array([[table[move.state] for table in tables] for move in moves], float)  # (moves, bounds, 2)
             self._ways_on[key] = [move.state for move in moves], costs, ends[..., 0], ends[..., 1]
         return self._ways_on[key]
@@ -567,16 +571,16 @@ class _Ways:
     def __init__(self, graph: _Automaton, bound: Bound, bins: int, up: bool, counts_only: bool = False) -> None:
         self.graph, self.bound = graph, bound
         layers, name = graph.layers, bound.cost
-        costs = {getattr(move.cost, name) for moves in layers for several in moves.values() for move in several}
+        costs = {move.cost.whole(name) for moves in layers for several in moves.values() for move in several}
         unit = reduce(gcd, costs, 0) or 1
-        upper = min(int(bound.upper), graph.extremes(name)[1])
+        upper = min(bound.most, graph.extremes(name)[1])
         per_bin = -(-upper // (unit * (bins - 1)))
         self.bin = unit * per_bin  # cost of one bin
         self.exact = per_bin == 1
         self.last = upper // self.bin
         steps = len(layers)
         # rounding down loses less than a bin at each move
-        lower = int(bound.lower)
+        lower = bound.least
         self.first = -(-lower // self.bin) if self.exact else max(0, lower // self.bin - steps)
         bits = graph.space.size.bit_length()
         self.rough = counts_only and not self.exact and 64 <= bits < 1000
@@ -602,7 +606,7 @@ class _Ways:
         for state, several in self.graph.layers[layer].items():
             merged: dict[tuple[int, int], int] = {}
             for move in several:
-                key = (self._binned(getattr(move.cost, name)), after[move.state])
+                key = (self._binned(move.cost.whole(name)), after[move.state])
                 merged[key] = merged.get(key, 0) + 1
             signature = tuple(sorted(merged.items()))
             if signature not in known:
@@ -666,7 +670,7 @@ class _Ways:
             after, width = self._index[layer + 1], self._weights[layer + 1].shape[1]
             here = {}
             for state, moves in states.items():
-                costs = [self._binned(getattr(move.cost, self.bound.cost)) for move in moves]
+                costs = [self._binned(move.cost.whole(self.bound.cost)) for move in moves]
                 starts = [after[move.state] * width for move in moves]
                 here[state] = moves, np.array(costs, np.int64), np.array(starts, np.int64)
             found.append(here)

@@ -220,7 +220,7 @@ class Linear(Node):
     """A fully connected layer on a flat vector.
 
     >>> Linear(1000).cost((1280,))
-    Cost(macs=1280000, params=1281000, activations=0, peak_activation_bytes=9120)
+    Cost(macs=1280000, params=1281000, activations=0, peak_activation_bytes=9120, latency_us=None)
     """
 
     width: int

@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -197,6 +197,11 @@ class State:
     block: int = 0
 
 
+_BlockKey = tuple[int, bool, Shape, Choices, Choices, Choices]
+"""Of a block: its stage, whether it is the first there, the shape it is given; what is chosen for the stage, the block
+and the space."""
+
+
 class Space:
     """Architectures that are chains of stages.
 
@@ -252,6 +257,7 @@ class Space:
         self.grammar = Grammar((*self._shared, *(decision for _, decision, _, _ in placed)), self._matters)
         self._group = {name: index for index, part in enumerate(self._parts, 1) for name in _names(part)}
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
+        self._blocks: dict[tuple[Task, Scale], dict[_BlockKey, tuple[Cost, Shape]]] = {}
         self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
         _ = self.references  # a reference that is no member is a mistake to be told at once
@@ -342,6 +348,7 @@ class Space:
         shared, *parts = architecture.parts
         shape = task.shape
         macs = params = activations = peak = 0
+        latency = None if task.latency is None else task.latency.base_us
         for index, chosen in enumerate(parts):
             if self._parts[index].each:  # too many sets of choices to remember: its blocks are remembered instead
                 cost, shape = self._stage_cost(index, chosen, shared, shape, task, scale)
@@ -356,43 +363,53 @@ class Space:
             activations += cost.activations
             if cost.peak_activation_bytes > peak:
                 peak = cost.peak_activation_bytes
-        return Cost(macs, params, activations, peak)
+            if latency is not None:
+                latency = None if cost.latency_us is None else latency + cost.latency_us
+        return Cost(macs, params, activations, peak, latency)
 
     def _stage_cost(
         self, index: int, chosen: Choices, shared: Choices, shape: Shape, task: Task, scale: Scale
     ) -> tuple[Cost, Shape]:
-        walk = self._walks.setdefault((task, scale), {})
+        known = self._blocks.setdefault((task, scale), {})
         once, blocks = self._parts[index].plan(chosen, scale)
         macs = params = activations = peak = 0
+        latency = task.nothing.latency_us
         for block, local in enumerate(blocks):
             key = (index, block == 0, shape, once, local, shared)
-            found = walk.get(key)
+            found = known.get(key)
             if found is None:
-                found = walk[key] = self._block_cost(*key, task, scale)
+                found = known[key] = self._block_cost(key, task, scale)
             cost, shape = found
             macs += cost.macs
             params += cost.params
             activations += cost.activations
             if cost.peak_activation_bytes > peak:
                 peak = cost.peak_activation_bytes
-        return Cost(macs, params, activations, peak), shape
+            if latency is not None:
+                latency = None if cost.latency_us is None else latency + cost.latency_us
+        return Cost(macs, params, activations, peak, latency), shape
 
-    def _block_cost(
-        self,
-        index: int,
-        first: bool,
-        shape: Shape,
-        once: Choices,
-        local: Choices,
-        shared: Choices,
-        task: Task,
-        scale: Scale,
-    ) -> tuple[Cost, Shape]:
+    def _block_cost(self, key: _BlockKey, task: Task, scale: Scale) -> tuple[Cost, Shape]:
+        node, shape = self._block(key, task, scale), key[2]
+        cost = node.cost(shape)
+        if task.latency is not None:
+            cost = replace(cost, latency_us=task.latency.part_us(node, shape))
+        return cost, node.shape(shape)
+
+    def _block(self, key: _BlockKey, task: Task, scale: Scale) -> Node:
+        index, first, shape, once, local, shared = key
         part = self._parts[index]
         own = {**part.fixed, **dict(once), **dict(local)}
         stride = self.strides(task, scale)[index] if first else 1
-        node = part.block(own, shared, shape[0], stride, task.classes, scale)
-        return node.cost(shape), node.shape(shape)
+        return part.block(own, shared, shape[0], stride, task.classes, scale)
+
+    def blocks(self, task: Task) -> list[tuple[Node, Shape]]:
+        """Every different block that some network of the space has, with the shape that it is given."""
+        states = {State(task.shape)}
+        for layer in range(len(self.layers)):
+            states = {move.state for state in states for move in self.moves(layer, state, task)}
+        known = self._blocks.get((task, Scale()), {})
+        return list(dict.fromkeys((self._block(key, task, Scale()), key[2]) for key in known))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, each equally likely."""
@@ -478,11 +495,22 @@ class Space:
         return found
 
     def moves(self, layer: int, state: State, task: Task) -> list[Move]:
-        """All ways on from a state; costs are those of the blocks that become known with the move."""
+        """All ways on from a state; costs are those of the blocks that become known with the move.
+
+        What a whole network takes besides its blocks, where latency is a cost, comes with the first move.
+        """
+        found = self._moves(layer, state, task)
+        if layer > 0 or task.latency is None:
+            return found
+        base = Cost(latency_us=task.latency.base_us)
+        return [Move(move.choices, base + move.cost, move.state) for move in found]
+
+    def _moves(self, layer: int, state: State, task: Task) -> list[Move]:
         index, block = self.layers[layer]
+        nothing = task.nothing
         if index == 0:
             every = (self._shared_choices(i) for i in range(self._sizes[0]))
-            return [Move(chosen, Cost(), State(state.shape, chosen)) for chosen in every]
+            return [Move(chosen, nothing, State(state.shape, chosen)) for chosen in every]
         part = self._parts[index - 1]
         if not part.each:
             found = []
@@ -494,15 +522,19 @@ class Space:
             starts = []
             for chosen, depth, _ in part.groups:
                 begun = State(state.shape, state.shared, (*chosen, ("", depth)))
-                starts.append(Move(chosen, Cost(), begun if depth else State(state.shape, state.shared)))
+                starts.append(Move(chosen, nothing, begun if depth else State(state.shape, state.shared)))
             return starts
         if not state.stage:  # all its blocks are there already
-            return [Move((), Cost(), state)]
+            return [Move((), nothing, state)]
         chosen, depth = state.stage[:-1], int(state.stage[-1][1])
         once = tuple(pair for pair in local_names((chosen,))[0] if pair[0] != "depth")
         found = []
         for local in part.options[chosen]:
-            cost, shape = self._block_cost(index - 1, block == 0, state.shape, once, local, state.shared, task, Scale())
+            key = (index - 1, block == 0, state.shape, once, local, state.shared)
+            known = self._blocks.setdefault((task, Scale()), {})
+            if key not in known:
+                known[key] = self._block_cost(key, task, Scale())
+            cost, shape = known[key]
             then = (
                 State(shape, state.shared, state.stage, block + 1) if block + 1 < depth else State(shape, state.shared)
             )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from searchspaces.cost import COSTS, Cost
 from searchspaces.errors import UserError
+
+if TYPE_CHECKING:
+    from searchspaces.latency import LatencyTable
 
 Shape = tuple[int, ...]
 """Channels, height and width of a feature map, or the number of features of a flat vector; without the batch."""
@@ -33,6 +38,7 @@ class Task:
         image_size: side of the image in pixels.
         channels: 3 for colour, 1 for grey.
         classes: size of the last layer.
+        latency: what parts of networks take on a device, where that is a cost too; no part of the text form.
 
     Raises:
         UserError: if one of them is below 1.
@@ -46,6 +52,7 @@ class Task:
     image_size: int = 224
     channels: int = 3
     classes: int = 1000
+    latency: LatencyTable | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("image_size", "channels", "classes"):
@@ -72,6 +79,16 @@ class Task:
     def shape(self) -> Shape:
         """Channels, height, width of one image."""
         return (self.channels, self.image_size, self.image_size)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Names of the costs that are known on it: latency only where a table tells."""
+        return tuple(name for name in COSTS if name != "latency_ms" or self.latency is not None)
+
+    @property
+    def nothing(self) -> Cost:
+        """What no layer at all costs."""
+        return Cost(latency_us=None if self.latency is None else 0)
 
     def enlarged(self, factor: float) -> Task:
         """The same task on images of `enlarged` side."""

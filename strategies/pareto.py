@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import COSTS, Architecture, Task, UserError, nearest
+from searchspaces.latency import refuse_unknown
 from strategies.evolution import read_seeds
 from strategies.novelty import sample_new
 
@@ -73,6 +74,7 @@ class ParetoEvolution:
         for name in objectives:
             if name not in allowed:
                 raise UserError(f"unknown objective {name!r}{nearest(name, allowed)}")
+        refuse_unknown(objectives, space, getattr(space, "task", Task()))
         if len(set(objectives)) < max(2, len(objectives)):
             raise UserError(f"objectives must be two or more different ones, got {', '.join(objectives)}")
         if population is None:
@@ -138,7 +140,7 @@ class ParetoEvolution:
         if outcome.accuracy is None:
             return
         cost = outcome.cost or architecture.cost(getattr(self._space, "task", Task()))
-        told = {"accuracy": outcome.accuracy, **{name: -float(getattr(cost, name)) for name in COSTS}}
+        told = {"accuracy": outcome.accuracy, **{name: -float(value) for name, value in cost.told().items()}}
         members = [*self._alive, _Member(architecture, tuple(told[name] for name in self._objectives))]
         order = crowded_order(np.array([member.values for member in members]))
         self._alive = [members[int(index)] for index in order[: self._population]]

@@ -305,6 +305,7 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
         "content of the space": manifest.space["fingerprint"],
         "task": manifest.task,
         "budget": manifest.budget,
+        "latency table": manifest.latency,
         "objectives": dict(manifest.objectives),
         "estimator": described.pop("name", manifest.estimator["name"]),
     }

@@ -2,7 +2,7 @@
 
 A trial is written in one transaction when it starts (RUNNING, with its decisions as parameters) and is over with the
 one that changes its state, so a process may die between any two lines. The attributes of a trial: `architecture` (its
-text form), the four costs, `seed`, `told` (see `Trial`), `driver` where there may be several, and after its end
+text form), its costs, `seed`, `told` (see `Trial`), `driver` where there may be several, and after its end
 `outcome` (what else there is to know of it). Its value is its accuracy, to be maximized; its intermediate values are
 the learning curve.
 
@@ -14,12 +14,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import Cost, UserError, nearest
+from searchspaces import COSTS, Cost, UserError, nearest
+from searchspaces.cost import WHOLES
 from studies.drivers import Drivers
 from studies.rows import DIALECTS, Rows
 from studies.trial import Trial
@@ -173,7 +174,7 @@ class Ledger:
 
         attributes = {
             "architecture": trial.architecture.to_json(),
-            **_numbers(trial.cost),
+            **trial.cost.told(),
             "seed": seed,
             "told": trial.told,
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
@@ -417,10 +418,6 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {decision.name: CategoricalDistribution(decision.options) for decision in space.decisions}
 
 
-def _numbers(cost: Cost) -> dict[str, int]:
-    return {each.name: getattr(cost, each.name) for each in fields(cost)}
-
-
 def _states() -> dict[State, TrialState]:
     from optuna.trial import TrialState
 
@@ -437,7 +434,8 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     attributes = frozen.user_attrs
     state = next(ours for ours, theirs in _states().items() if theirs == frozen.state)
     architecture = space.architecture(frozen.params)
-    cost = Cost(**{each.name: int(attributes[each.name]) for each in fields(Cost)})
+    known = {name: attributes[name] for name in COSTS if name in attributes or name != "latency_ms"}
+    cost = Cost.of({name: round(value * WHOLES.get(name, 1)) for name, value in known.items()})
     confirms = None if "confirms" not in attributes else int(attributes["confirms"])
     told, driver = int(attributes["told"]), attributes.get("driver")
     trial = Trial(

@@ -64,6 +64,7 @@ class Manifest:
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
         wave: proposals that are made on the same knowledge, however their trials end; None is each on what is known.
         checkpoints: where trials keep their training while it lasts, if not in the run folder; a run may say otherwise.
+        latency: the fingerprint of the latency table in the run folder; None where latency is no cost.
         objectives: what is made large or small.
         created: local time.
         versions: of the libraries it began with.
@@ -84,6 +85,7 @@ class Manifest:
     ledger: str
     wave: int | None = None
     checkpoints: str | None = None
+    latency: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
     versions: Mapping[str, str] = field(default_factory=_versions)
@@ -162,6 +164,7 @@ class Manifest:
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
         for name in ("task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "ledger", "objectives"):
             yield name, _shown(getattr(self, name))
+        yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
         yield "strategy", _shown(self.strategy["name"])
         for key, value in self.strategy["settings"].items():
             yield f"strategy setting {key}", _shown(value)
@@ -215,12 +218,13 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "ledger": (str,),
     "wave": (int, type(None)),
     "checkpoints": (str, type(None)),
+    "latency": (str, type(None)),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("wave", "checkpoints")  # not in the manifests of the first studies
+_NEWER: Final = ("wave", "checkpoints", "latency")  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "settings"),

@@ -26,8 +26,10 @@ AXES: Final = {
     "params": "parameters",
     "activations": "activations (numbers put out by convolutions)",
     "peak_activation_bytes": "peak activation memory (bytes, one image, float32)",
+    "latency_ms": "latency (ms, as a latency table predicts it)",
 }
 """Titles of the horizontal axis, by cost."""
+_UNITS: Final = {"latency_ms": " ms"}
 
 _FRONT, _OVER, _CLASSIC = "#d64545", "rgba(214, 69, 69, 0.08)", "#2f855a"
 _SHADES: Final = [[0.0, "#c3dafe"], [0.5, "#5a8dee"], [1.0, "#1a3e8c"]]  # early trials to late ones
@@ -63,8 +65,8 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     """The figure, for a notebook; `pareto_html` makes a page of it."""
     from plotly.subplots import make_subplots
 
-    if x not in AXES:
-        raise UserError(f"unknown cost {x!r}{nearest(x, AXES)}")
+    if x not in study.task.costs:
+        raise UserError(f"unknown cost {x!r}{nearest(x, study.task.costs)}")
     complete = [trial for trial in study.trials if trial.state == "complete"]
     bound = next((each for each in study.budget.bounds if each.cost == x), None) if study.budget else None
     left, right = _range(study, x, bound)
@@ -185,7 +187,7 @@ def _draw_trials(figure: go.Figure, study: Study, complete: Sequence[Trial], x: 
     )  # fmt: skip
     figure.add_annotation(
         x=_cost(best.cost, x), y=best.accuracy, showarrow=False, yshift=20, row=1, col=1,
-        text=f"<b>{best.accuracy:.1%}</b> at {human(_cost(best.cost, x))}, trial {best.number}",
+        text=f"<b>{best.accuracy:.1%}</b> at {human(_cost(best.cost, x))}{_UNITS.get(x, '')}, trial {best.number}",
         font={"color": _FRONT, "size": 13}, bgcolor="rgba(255,255,255,0.8)",
     )  # fmt: skip
 
@@ -282,6 +284,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
 def _bounds(budget: Budget) -> str:
     """As a person says it: `360M to 400M MACs and 5.3M parameters`."""
     words = {"macs": "MACs", "params": "parameters", "peak_activation_bytes": "bytes of activations"}
+    words["latency_ms"] = "ms"
     said = []
     for bound in budget.bounds:
         ends = [human(float(each)) for each in (bound.lower, bound.upper) if each]
@@ -297,5 +300,7 @@ def _hover(trial: Trial) -> str:
     elif trial.reason:
         head += f"  {html.escape(trial.reason[:100])}"
     cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
+    if trial.cost.latency_ms is not None:
+        cost += f", {human(trial.cost.latency_ms)} ms"
     words = [html.escape(part.strip()) for part in trial.architecture.words().split("|")]
     return "<br>".join([head, cost, *words])

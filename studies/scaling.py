@@ -50,7 +50,7 @@ class Member:
 
     def document(self) -> dict[str, Any]:
         """Its text form, with what it is in the family and what it costs."""
-        said = {"phi": self.phi, "factors": asdict(self.factors), "costs": asdict(self.cost)}
+        said = {"phi": self.phi, "factors": asdict(self.factors), "costs": self.cost.told()}
         return {**json.loads(self.network.to_json()), **said}
 
 

@@ -21,7 +21,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from searchspaces import COSTS, Budget, Task, UserError, load_space, nearest
+from searchspaces.latency import LatencyTable
 from strategies import Exhausted, Outcome, settings_of
 from studies.checkpoints import Checkpoints, check_place, whole_place
 from studies.drivers import key_of
@@ -72,6 +73,8 @@ PLANNED: Final = 200
 """Trials that a strategy is told to expect where only time limits them."""
 LOOK_S: Final = 1.0
 """Seconds after which a driver looks again for trials that another one left behind."""
+LATENCY: Final = "latency.json"
+"""The latency table in a run folder."""
 CONFIRMATIONS: Final = 3
 """Fresh trainings of each network that is confirmed."""
 
@@ -119,13 +122,14 @@ class Study:
         manifest: Manifest,
         space: SearchSpace,
         feasible: SearchSpace,
+        task: Task,
         ledger: Ledger | Memory,
         strategy: Callable[[], Strategy],
         estimator: Callable[[], Estimator],
         checkpoints: Checkpoints,
     ) -> None:
         self.folder, self.manifest, self.space, self.feasible = folder, manifest, space, feasible
-        self.task = Task.parse(manifest.task)
+        self.task = task
         self.budget = None if manifest.budget is None else Budget.parse(manifest.budget)
         self._ledger, self._strategy, self._estimator = ledger, strategy, estimator
         self._checkpoints = checkpoints
@@ -163,7 +167,7 @@ class Study:
         Args:
             folder: where it is kept; None keeps it in memory.
             space: a name, `file.py:object`, or a space; the whole of it, not the part that fits.
-            task: the deployment task, on which costs are counted.
+            task: the deployment task, on which costs are counted; with a latency table, which is kept in the folder.
             budget: what may be trained; None is everything.
             strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a
                 strategy to which nothing was told (it is copied, never changed).
@@ -251,14 +255,15 @@ class Study:
             ledger=without_password(ledger),
             wave=wave,
             checkpoints=None if checkpoints is None else whole_place(checkpoints),
+            latency=None if task.latency is None else task.latency.fingerprint,
         )
         if there is None:
-            opened = _begin(place, manifest, ledger)
+            opened = _begin(place, manifest, ledger, task)
         else:
             there.refuse_changes(manifest, str(place))
             manifest, opened = there, Ledger.open(ledger, cast(Path, place), there.study)
         kept = Checkpoints.of(place, manifest, checkpoints)
-        return cls(place, manifest, whole, feasible, opened, make, lambda: found, kept)
+        return cls(place, manifest, whole, feasible, task, opened, make, lambda: found, kept)
 
     @classmethod
     def open(
@@ -296,7 +301,7 @@ class Study:
         elif "of" in manifest.space and load_space(space).name != manifest.space["name"]:
             space = space_again(manifest.space, load_space(space))
         origin, whole = space_from(space)
-        task = Task.parse(manifest.task)
+        task = _task_of(manifest, place)
         feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
         now = manifest_of(whole, origin, fingerprint(whole))
         manifest.refuse_changes(replace(manifest, space=now), str(place))
@@ -333,7 +338,7 @@ class Study:
             spec = spec.replace(":***@", "@")
         opened = Ledger.open(spec, place, manifest.study)
         kept = Checkpoints.of(place, manifest, checkpoints)
-        return cls(place, manifest, whole, feasible, opened, make_strategy_again, make_estimator_again, kept)
+        return cls(place, manifest, whole, feasible, task, opened, make_strategy_again, make_estimator_again, kept)
 
     def close(self) -> None:
         """Give files and connections back."""
@@ -368,8 +373,8 @@ class Study:
         Raises:
             UserError: there is no such cost.
         """
-        if x not in COSTS:
-            raise UserError(f"unknown cost {x!r}{nearest(x, COSTS)}")
+        if x not in self.task.costs:
+            raise UserError(f"unknown cost {x!r}{nearest(x, self.task.costs)}")
         complete = self._complete()
         return [complete[index] for index in front([(getattr(each.cost, x), _accuracy(each)) for each in complete])]
 
@@ -595,7 +600,7 @@ class Study:
         found = {
             "trial": best.number,
             "accuracy": best.accuracy,
-            "costs": asdict(best.cost),
+            "costs": best.cost.told(),
             "task": self.manifest.task,
         }
         for each in self.confirmed:
@@ -611,14 +616,14 @@ class Study:
         return text.getvalue()
 
     def _columns(self) -> list[str]:
-        fixed = ["number", "state", "accuracy", *COSTS, "seconds", "started", "ended", "confirms", "reason"]
+        fixed = ["number", "state", "accuracy", *self.task.costs, "seconds", "started", "ended", "confirms", "reason"]
         return [*fixed, "hypervolume", "words"] + [decision.name for decision in self.space.decisions]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for trial, dominated in zip(self._trials, self.hypervolumes(), strict=True):
             yield {
                 **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
-                **asdict(trial.cost),
+                **trial.cost.told(),
                 **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
                 "hypervolume": dominated,
                 "words": trial.architecture.words(),
@@ -939,7 +944,21 @@ def _manifest_of(place: Path | None) -> Manifest | None:
     return None
 
 
-def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger | Memory:
+def _task_of(manifest: Manifest, place: Path) -> Task:
+    """The task of a run folder, with the latency table that lies there."""
+    task = Task.parse(manifest.task)
+    if manifest.latency is None:
+        return task
+    table = LatencyTable.read(place / LATENCY)
+    if table.fingerprint != manifest.latency:
+        raise UserError(
+            f"{place / LATENCY} is not the latency table that the study began with: it is "
+            f"#{table.fingerprint[:8]}, and was #{manifest.latency[:8]}"
+        )
+    return table.on(task)
+
+
+def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task) -> Ledger | Memory:
     """Make the folder beside its place, and move it there when it is complete."""
     if place is None:
         return Memory()
@@ -955,6 +974,8 @@ def _begin(place: Path | None, manifest: Manifest, spec: str) -> Ledger | Memory
         remove_parts(place)
         part.mkdir(parents=True)
         manifest.write(part)
+        if task.latency is not None:
+            write_whole(part / LATENCY, task.latency.text())
         ledger = Memory() if spec == "memory" else Ledger.create(spec, part, manifest.study, about)
         if spec in FILES:
             ledger.close()

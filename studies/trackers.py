@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -116,7 +116,7 @@ class Trackers:
     def _end(self, trial: Trial) -> None:
         """The last result has the costs, and the accuracy that counts."""
         shown, epochs = self._shown.pop(trial.number), len(trial.reports)
-        result: dict[str, Any] = {**asdict(trial.cost), "seconds": trial.seconds or 0.0, "training_iteration": epochs}
+        result: dict[str, Any] = {**trial.cost.told(), "seconds": trial.seconds or 0.0, "training_iteration": epochs}
         if trial.accuracy is not None:
             result |= {"accuracy": trial.accuracy, "epoch": epochs}
         result = {name: value for name, value in result.items() if value is not None}
