@@ -3,9 +3,10 @@
     python -m benchmarks.fair_comparison --shared FOLDER --out fair
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs;
-scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band; trains all of them with the code
-of `nas train`, three seeds each; and prints the accuracy on the test part, which nothing was chosen on. It goes on
-where it stopped, and `docs/comparison.md` has what came out.
+scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band; draws three networks of the space
+at random, which tell what the search adds to it; trains all of them with the code of `nas train`, three seeds each; and
+prints the accuracy on the test part, which nothing was chosen on. It goes on where it stopped, and `docs/comparison.md`
+has what came out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from estimators.trained import Network
 from estimators.training import train
 from nas import Architecture, Study, Task, classic
 from nas.api import search
-from searchspaces import Scale, Scaled
+from searchspaces import Budget, Scale, Scaled, load_space
 
 BAND = 0.03
 SEEDS = (0, 1, 2)
@@ -51,11 +53,14 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.data:
         data = load_data(str(given.shared / f"{name}.npz"))
-        networks: dict[str, Network] = {each: scaled_to(each, data.task, DATA[name]) for each in CLASSICS}
-        networks = {"found": found(data, name, given), **networks}
+        networks: dict[str, Sequence[Network]] = {"found": [found(data, name, given)] * len(SEEDS)}
+        networks |= {each: [scaled_to(each, data.task, DATA[name])] * len(SEEDS) for each in CLASSICS}
+        networks["three random ones of the space"] = random_ones(data.task, name, given)
         print(f"\n{name}, {data.task}, {DATA[name] / 1e6:g}M MACs within {BAND:.0%}", flush=True)
-        accuracies = {each: [accuracy(network, each, data, name, s, given) for s in SEEDS]
-                      for each, network in networks.items()}  # fmt: skip
+        accuracies = {
+            each: [accuracy(network, each, data, name, seed, given) for seed, network in zip(SEEDS, them, strict=True)]
+            for each, them in networks.items()
+        }
         print(table(networks, accuracies, data.task), flush=True)
 
 
@@ -65,7 +70,7 @@ def found(data: ImageData, name: str, given: argparse.Namespace) -> Architecture
     began = time.process_time()
     study: Study = search(
         given.space,
-        f"{(1 - BAND) * DATA[name] / 1e6:g}M..{(1 + BAND) * DATA[name] / 1e6:g}M",
+        budget(name),
         str(given.shared / f"{name}.npz"),
         task=data.task,
         trials=given.trials,
@@ -79,6 +84,17 @@ def found(data: ImageData, name: str, given: argparse.Namespace) -> Architecture
         flush=True,
     )
     return best
+
+
+def budget(name: str) -> str:
+    """The band around a number of MACs, as a person types it."""
+    return f"{(1 - BAND) * DATA[name] / 1e6:g}M..{(1 + BAND) * DATA[name] / 1e6:g}M"
+
+
+def random_ones(task: Task, name: str, given: argparse.Namespace) -> list[Network]:
+    """Networks of the space that fit, one a seed: what the space is worth without a search."""
+    feasible, rng = load_space(given.space).under(Budget.parse(budget(name)), task), np.random.default_rng(1)
+    return [feasible.sample(rng) for _ in SEEDS]
 
 
 def scaled_to(name: str, task: Task, macs: float) -> Scaled:
@@ -107,7 +123,7 @@ def accuracy(network: Network, what: str, data: ImageData, name: str, seed: int,
     fraction = min(1.0, given.images / len(data.labels))
     recipe = make_recipe("sgd", epochs=given.epochs, data_fraction=fraction, **RECIPE)
     began = time.process_time()
-    trained = train(network, data, recipe, given.out / f"{name}-{what}-{seed}", seed=seed)
+    trained = train(network, data, recipe, given.out / f"{name}-{what.replace(' ', '-')}-{seed}", seed=seed)
     facts = trained.facts
     print(
         f"{name} {what} seed {seed}: test {facts['test_accuracy']:.4f}, validation {facts['val_accuracy']:.4f}, "
@@ -117,17 +133,18 @@ def accuracy(network: Network, what: str, data: ImageData, name: str, seed: int,
     return float(facts["test_accuracy"])
 
 
-def table(networks: dict[str, Network], accuracies: dict[str, list[float]], task: Task) -> str:
+def table(networks: dict[str, Sequence[Network]], accuracies: dict[str, list[float]], task: Task) -> str:
     """The result, as Markdown; the standard error is that of the mean over the seeds."""
     rows = ["| network | MACs | parameters | test accuracy | seeds |", "|---|---|---|---|---|"]
-    for name, network in sorted(networks.items(), key=lambda pair: -statistics.mean(accuracies[pair[0]])):
-        cost, several = network.cost(task), accuracies[name]
+    for name, them in sorted(networks.items(), key=lambda pair: -statistics.mean(accuracies[pair[0]])):
+        costs, network, several = [each.cost(task) for each in them], them[0], accuracies[name]
+        macs, params = (statistics.mean(getattr(each, what) for each in costs) for what in ("macs", "params"))
         factors = (
             f" x width {network.scale.width:g}, depth {network.scale.depth:g}" if isinstance(network, Scaled) else ""
         )
         error = statistics.stdev(several) / math.sqrt(len(several))
         rows.append(
-            f"| {name}{factors} | {cost.macs / 1e6:.2f}M | {cost.params / 1e3:.0f}K "
+            f"| {name}{factors} | {macs / 1e6:.2f}M | {params / 1e3:.0f}K "
             f"| {100 * statistics.mean(several):.2f} ± {100 * error:.2f} % "
             f"| {' '.join(f'{100 * each:.2f}' for each in several)} |"
         )
