@@ -12,6 +12,7 @@ Two runtimes. ONNX Runtime is the one to choose on a CPU, and the default there:
 convolutions as deployed networks do, where torch, run layer by layer, takes for small maps mostly its own overhead. On
 a GPU torch is timed, by CUDA's own events. Files for ONNX Runtime are written by torch's older exporter, that traces:
 the same graph after the runtime's own optimizations, in 0.05 s a part where the new one takes more than one.
+What it cannot write, the new one does.
 
 Left out: ONNX Runtime on a GPU, 8 bits, energy, and devices that are not this machine: a table in the same form,
 measured elsewhere, is as good.
@@ -20,13 +21,15 @@ measured elsewhere, is as good.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -201,7 +204,7 @@ def _is_known(times: Sequence[float], rule: Rule) -> bool:
     if len(times) < rule.runs:
         return False
     ordered, reach = sorted(times), 1.96 * math.sqrt(len(times)) / 2
-    low, high = (ordered[int(len(times) / 2 + side * reach)] for side in (-1, 1))
+    low, high = (ordered[min(int(len(times) / 2 + side * reach), len(times) - 1)] for side in (-1, 1))
     return high - low <= 2 * rule.within * statistics.median(ordered)
 
 
@@ -297,24 +300,36 @@ def _onnx_runner(content: bytes, example: Any, how: How) -> Runner:
 
 
 def _onnx(module: nn.Module, example: Any) -> bytes:
-    import logging
-    import warnings
-
+    """ONNX by the exporter that traces, or by the new one what that does not know, such as channels shuffled."""
     import torch
 
-    file = io.BytesIO()
+    with _quietly():
+        try:
+            file = io.BytesIO()
+            torch.onnx.export(module, (example,), file, dynamo=False)  # type: ignore[arg-type]
+            return file.getvalue()
+        except Exception:  # what torch raises has no common kind
+            try:
+                program = torch.onnx.export(module, (example,), dynamo=True, verbose=False)
+                assert program is not None
+                content: bytes = program.model_proto.SerializeToString()
+                return content
+            except Exception as error:
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                raise UserError(f"it cannot be written as ONNX ({reason[0]}); give --runtime torch") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Exporters warn of being old, log what is not installed, and print whole graphs that they cannot write."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of being the older exporter
-            torch.onnx.export(module, (example,), file, dynamo=False)  # type: ignore[arg-type]
-    except Exception as error:  # what torch raises has no common kind
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"it cannot be written as ONNX ({reason[0]}); give --runtime torch") from error
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
-    return file.getvalue()
 
 
 def network_runner(network: Node, task: Task, how: How) -> Runner:

@@ -1,0 +1,113 @@
+"""`nas measure`, and what its tables are for, from end to end. Nothing here depends on how fast the machine is."""
+
+import json
+
+import pytest
+
+from estimators import latency
+from estimators.latency import Rule
+
+SPACE = """
+from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
+space = Space(
+    "tiny",
+    stem=Stage(conv_stem, width=8),
+    stages=[Stage(mbconv, width=choice(8, 16), depth=choice(1, 2), kernel=choice(3, 5), expansion=choice(1, 2))],
+    head=Stage(conv_head, width=16),
+)
+"""
+TASK = "8x8x1:10"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Medians of a few runs: what is measured is of no interest here."""
+    whole = latency.measured
+    quick = Rule(within=1.0, runs=1, turn_s=0, most_s=0.001)
+    monkeypatch.setattr(latency, "measured", lambda runners, rule, *more: whole(runners, quick, *more))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text(SPACE)
+    return f"{path}:space"
+
+
+def test_networks_are_measured_in_one_table(nas_cli, tmp_path):
+    (tmp_path / "net.py").write_text("from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n")
+    given = ["shufflenet_g3_wd4", "mobilenetv3_small_100", f"{tmp_path}/net.py:net", "--task", "32x32x3:10"]
+    document = nas_cli("measure", *given, "--runtime", "torch", "--batch", "2", "--json").json()
+    assert [one["name"] for one in document["networks"]][:2] == given[:2]
+    assert document["networks"][2]["params"] == 30_730  # 3072 * 10 + 10
+    assert all(0 < one["p10_ms"] <= one["latency_ms"] <= one["p90_ms"] for one in document["networks"])
+    assert (document["how"]["runtime"], document["how"]["batch"]) == ("torch", 2)
+    said = nas_cli("measure", given[0], "--task", "32x32x3:10", "--quiet")
+    assert said.code == 0
+    assert "onnxruntime on cpu, 1 thread, batch 1" in said.out
+
+
+def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
+    table = str(tmp_path / "latency.json")
+    make = ["measure", "--space", tiny, "--task", TASK, "--out", table, "--check", "4", "--runtime", "torch"]
+    made = nas_cli(*make, "--json").json()
+    assert made["check"]["fitted_on"] == made["check"]["checked_on"] == 4
+    before = (tmp_path / "latency.json").read_text()
+    assert nas_cli(*make, "--json").json() == made  # there was nothing to do
+    assert (tmp_path / "latency.json").read_text() == before
+    said = nas_cli(*make)
+    assert "this table" in said.out
+    assert "MACs alone" in said.out
+
+    space = nas_cli("space", tiny, "--task", TASK, "--latency", table, "--budget", "latency_ms=70%", "--json").json()
+    assert 0 < space["smallest"]["latency_ms"] < space["largest"]["latency_ms"]
+    upper = float(space["budget"].removeprefix("latency_ms="))
+    assert upper == pytest.approx(0.7 * space["largest"]["latency_ms"], abs=0.001)
+
+    run = tmp_path / "runs" / "a"
+    search = ["search", "--space", tiny, "--task", TASK, "--latency", table, "--budget", f"{upper}ms", "--trials", "2",
+              "--strategy", "pareto", "--objectives", "accuracy,latency_ms", "--set", "estimator.epochs=1",
+              "--out", str(tmp_path / "runs"), "--name", "a"]  # fmt: skip
+    found = nas_cli(*search, "--json").json()
+    assert found["against"] == "latency_ms"
+    assert all(one["latency_ms"] <= upper for one in found["pareto"])
+    (tmp_path / "latency.json").unlink()
+    again = nas_cli("resume", str(run), "--space", tiny, "--trials", "3", "--json").json()
+    assert again["trials"]["complete"] == 3
+    assert nas_cli("cost", str(run), "--space", tiny, "--json").json()["latency_ms"] == again["best"]["latency_ms"]
+    assert "ms" in nas_cli("show", str(run), "--space", tiny).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["measure"], "say networks to be measured, or --space SPACE --out FILE.json"),
+        (["measure", "resnet18", "--out", "t.json"], "say networks to be measured, or"),
+        (["measure", "--out", "t.json"], "add --space SPACE"),
+        (["measure", "resnet19"], "did you mean 'resnet18'"),
+        (["measure", "--space", "nasnet", "--out", "t.json"], "no chain of stages"),
+        (["measure", "resnet18", "--threads", "0"], "threads must be from 1"),
+        (["measure", "--space", "mbconv", "--out", "there.json"], "is not a latency table"),
+        (["search", "--budget", "8ms"], "nas measure --space mbconv --task 224x224x3:1000 --out latency.json"),
+        (["space", "mbconv", "--latency", "none.json"], "cannot read the latency table 'none.json'"),
+        (["search", "--budget", "8ms", "--latency", "there.json"], "'there.json' is not a latency table"),
+    ],
+)
+def test_a_mistake_is_one_line(nas_cli, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.json").write_text(json.dumps({"format": 1}))
+    said = nas_cli(*arguments)
+    assert said.code == 2
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "t.json").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_measured_otherwise_is_another_table(nas_cli, tmp_path, tiny):
+    table = str(tmp_path / "latency.json")
+    make = ["measure", "--space", tiny, "--task", TASK, "--out", table, "--check", "4", "--runtime", "torch"]
+    assert nas_cli(*make, "--quiet").code == 0
+    said = nas_cli(*make, "--batch", "2")
+    assert said.code == 2
+    assert "begun with batch 1, and this asks for 2" in said.err
