@@ -118,6 +118,8 @@ def show_networks(document: Document, console: Console) -> None:
         rows.append(("not counted", f"{share:.0%} of the runs: the system gave the core to somebody else meanwhile"))
     if not all(one["stable"] for one in document["networks"]):
         rows.append(("?", Text("not known to 1%: the machine is busy, or the network slow", style="yellow")))
+    if not all(one["runs"] for one in document["networks"]):
+        rows.append(("0 runs", Text("not one was undisturbed, so the disturbed ones count", style="yellow")))
     console.print(facts(*rows))
 
 

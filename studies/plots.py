@@ -85,6 +85,8 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     _draw_budget(figure, bound, right)
     _dress(figure, study, complete, (left, right))
     figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=len(heights), col=1)
+    if x in _UNITS:
+        figure.update_xaxes(tickformat="~g")  # a prefix before the unit would be a second one
     if rows:
         names = [state for state, _ in others] + ["references"] * bool(references)
         figure.update_yaxes(
@@ -141,7 +143,8 @@ def _draw_budget(figure: go.Figure, bound: Bound | None, right: float) -> None:
         figure.add_vrect(x0=min(edge, far), x1=max(edge, far), fillcolor=_OVER, line_width=0, **everywhere)
         figure.add_vline(x=edge, line={"color": _FRONT, "width": 1.5, "dash": "dash"}, **everywhere)
         figure.add_annotation(
-            x=edge, y=1, xref="x", yref="y domain", text=f"{word} the budget of {human(edge)}", textangle=90 * side,
+            x=edge, y=1, xref="x", yref="y domain", textangle=90 * side,
+            text=f"{word} the budget of {human(edge)}{_UNITS.get(bound.cost, '')}",
             showarrow=False, xanchor="left" if side == 1 else "right", yanchor="top", xshift=4 * side, yshift=-8,
             font={"color": _FRONT, "size": 13}, row=1, col=1,
         )  # fmt: skip

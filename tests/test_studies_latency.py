@@ -8,6 +8,7 @@ import pytest
 from latency_stand_ins import made_up
 from studies_stand_ins import SPACE, TASK, Known, begin, story
 
+import nas
 from searchspaces import Budget, UserError
 from strategies import make_strategy
 from studies import Study
@@ -57,7 +58,8 @@ def test_the_front_and_the_plot_are_drawn_against_latency(whole, tmp_path):
     front = whole.pareto("latency_ms")
     assert [trial.cost.latency_us for trial in front] == sorted(trial.cost.latency_us for trial in front)
     page = whole.plot(tmp_path / "p.html", "latency_ms").read_text()
-    assert "latency (ms, as a latency table predicts it)" in page
+    for text in ("latency (ms, as a latency table predicts it)", "over the budget of 0.45 ms", '"tickformat":"~g"'):
+        assert text in page
 
 
 def test_a_study_without_a_table_has_no_such_cost(tmp_path):
@@ -104,6 +106,17 @@ def test_an_objective_in_milliseconds_needs_a_table():
     with pytest.raises(UserError, match="nas measure --space small --task 32x32x3:10"):
         make_strategy("pareto", SPACE.under(Budget.parse("400K"), TASK), 10, **settings)
     make_strategy("pareto", SPACE.under(Budget.parse("400K"), TIMED), 10, **settings)
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_the_python_api_takes_a_table_or_its_file(tmp_path, as_file):
+    (tmp_path / "t.json").write_text(TABLE.text())
+    study = nas.search(
+        space=SPACE, budget="0.45ms", task=str(TASK), latency=tmp_path / "t.json" if as_file else TABLE,
+        strategy="random", estimator=Known(), trials=3, name="a", out=tmp_path,
+    )  # fmt: skip
+    assert study.task == TIMED
+    assert all(trial.cost.latency_ms <= 0.45 for trial in study.trials)
 
 
 def test_a_space_that_has_seen_a_table_travels_to_other_processes():
