@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from searchspaces import Budget, Task, UserError, nearest
+from searchspaces import Bound, Budget, Task, UserError, nearest
+from searchspaces.latency import refuse_unknown
 from strategies.novelty import sample_new
 
 if TYPE_CHECKING:
@@ -37,18 +38,18 @@ _FITTED: Final = 256  # uniform draws that the first policy is fitted to
 _EMBEDDING: Final = 32  # numbers that a choice is read as
 
 
-def mnasnet_reward(accuracy: float, macs: float, target: float, alpha: float = -0.07, beta: float = -0.07) -> float:
-    """Accuracy times (macs / target) ** w, where w is `alpha` up to the target and `beta` above.
+def mnasnet_reward(accuracy: float, cost: float, target: float, alpha: float = -0.07, beta: float = -0.07) -> float:
+    """Accuracy times (cost / target) ** w, where w is `alpha` up to the target and `beta` above.
 
-    Tan et al. 2019, arXiv:1807.11626, eq. 2 and 3, with MACs in place of latency. Their soft form has -0.07 twice:
-    twice the MACs pay off from 5 % more accuracy (relative). Their hard form has 0 and -1.
+    Tan et al. 2019, arXiv:1807.11626, eq. 2 and 3; the cost is latency as there, or MACs in its place. Their soft form
+    has -0.07 twice: twice the cost pays off from 5 % more accuracy (relative). Their hard form has 0 and -1.
 
     >>> round(mnasnet_reward(0.75, 400e6, 200e6), 4)  # 0.75 * 2 ** -0.07
     0.7145
     >>> mnasnet_reward(0.75, 100e6, 200e6, alpha=0, beta=-1), mnasnet_reward(0.75, 400e6, 200e6, alpha=0, beta=-1)
     (0.75, 0.375)
     """
-    return float(accuracy * (macs / target) ** (alpha if macs <= target else beta))
+    return float(accuracy * (cost / target) ** (alpha if cost <= target else beta))
 
 
 @final
@@ -94,7 +95,8 @@ class RLController:
         hidden: units of the LSTM (100 in Zoph et al. 2018).
         seed: of the first weights; the same for every study, since the studies' own seeds draw the proposals.
         reward: `accuracy`, or `mnasnet`: see `mnasnet_reward`.
-        target: of `mnasnet`, in MACs, as a number or as in `400M`; by default the upper bound of the space's budget.
+        target: of `mnasnet`, in MACs, as a number or as in `400M`, or in milliseconds, as in `8ms`, where a latency
+            table tells them; by default the upper bound of the space's budget, of its latency rather than its MACs.
         alpha: exponent of `mnasnet` up to the target.
         beta: exponent of `mnasnet` above the target.
         repeat: propose what the policy draws, tried or not. A study promises to train nothing twice: this is asking for
@@ -164,7 +166,9 @@ class RLController:
             "repeat": repeat,
         }
         if reward == "mnasnet":
-            self._settings |= {"target": _target(space, target), "alpha": alpha, "beta": beta}
+            self._target = _target(space, target)
+            aim = self._target.most if self._target.cost == "macs" else f"{self._target.upper.normalize():f}ms"
+            self._settings |= {"target": aim, "alpha": alpha, "beta": beta}
         elif target is not None:
             raise UserError(f"target is for reward=mnasnet, not for reward={reward}")
         self._space = space
@@ -237,7 +241,8 @@ class RLController:
         if self._settings["reward"] == "accuracy":
             return accuracy
         cost = outcome.cost or architecture.cost(getattr(self._space, "task", Task()))
-        return mnasnet_reward(accuracy, cost.macs, *(self._settings[key] for key in ("target", "alpha", "beta")))
+        paid, target = cost.whole(self._target.cost), self._target.most
+        return mnasnet_reward(accuracy, paid, target, self._settings["alpha"], self._settings["beta"])
 
     def _started(self, architecture: Architecture) -> _Trial:
         """The architecture as the policy would write it now."""
@@ -534,15 +539,18 @@ def _shares(space: SearchSpace, rng: np.random.Generator) -> npt.NDArray[np.floa
     return np.concatenate(shares)
 
 
-def _target(space: SearchSpace, given: int | str | None) -> int:
-    """In MACs."""
+def _target(space: SearchSpace, given: int | str | None) -> Bound:
+    """What `mnasnet` aims at: so many MACs, or milliseconds."""
     if given is None:
-        bounds = getattr(getattr(space, "budget", None), "bounds", ())
-        uppers = [int(bound.upper) for bound in bounds if bound.cost == "macs"]
-        if not uppers:
-            raise UserError("reward=mnasnet needs a target, as in target=400M: the space has no budget in MACs")
-        return uppers[0]
-    bound, *others = Budget.parse(f"macs={given}").bounds
-    if others or bound.percent or bound.lower:
-        raise UserError(f"target is a number of MACs, as in 400M, got {given!r}")
-    return int(bound.upper)
+        bounds = {bound.cost: bound for bound in getattr(getattr(space, "budget", None), "bounds", ())}
+        found = bounds.get("latency_ms") or bounds.get("macs")
+        if found is None:
+            raise UserError(
+                "reward=mnasnet needs a target, as in target=400M or target=8ms: the space has no budget in either"
+            )
+        return Bound(found.cost, found.upper)
+    bound, *others = Budget.parse(str(given)).bounds
+    if others or bound.percent or bound.lower or bound.cost not in ("macs", "latency_ms"):
+        raise UserError(f"target is a number of MACs or milliseconds, as in 400M or 8ms, got {given!r}")
+    refuse_unknown([bound.cost], space, getattr(space, "task", Task()))
+    return bound

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from latency_stand_ins import made_up
 
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv, per_block
 from strategies import STRATEGIES, Exhausted, Outcome, make_strategy, settings_of
@@ -264,6 +265,26 @@ def test_a_space_with_a_single_network_is_tried_once() -> None:
         propose(strategy, 0, 1)
 
 
+def test_mnasnet_aims_at_milliseconds_where_a_table_tells_them() -> None:
+    task = made_up(PAIR, TASK).on(TASK)
+    costs = sorted(member.cost(task).latency_ms for member in PAIR.enumerate())
+    feasible = PAIR.under(Budget.parse(f"100%,{costs[-1]}ms"), task)
+    bounded, given = (RLController(feasible, batch=4, reward="mnasnet", target=aim) for aim in (None, f"{costs[2]}ms"))
+    assert bounded.settings["target"] == f"{costs[-1]}ms"
+    assert settings_of(make_strategy("rl", feasible, 9, **given.settings)) == given.settings
+    by_hand = RLController(feasible, batch=4)
+    rng = np.random.default_rng(0)
+    for member in [feasible.sample(rng) for _ in range(4)]:
+        cost = member.cost(task)
+        given.tell(member, Outcome("complete", 0.5, cost))
+        by_hand.tell(member, Outcome("complete", 0.5 * (cost.latency_ms / costs[2]) ** -0.07))
+    probe = feasible.sample(rng)
+    assert given.log_probability(probe) == pytest.approx(by_hand.log_probability(probe))
+    assert given.log_probability(probe) != RLController(feasible).log_probability(probe)
+    with pytest.raises(UserError, match="latency_ms needs a latency table"):
+        RLController(PAIR, reward="mnasnet", target="8ms")
+
+
 @pytest.mark.parametrize(("trials", "batch"), [(1, 5), (50, 5), (200, 10), (1000, 50), (20000, 50)])
 def test_the_batch_follows_from_the_number_of_trials(trials: int, batch: int) -> None:
     assert settings_of(make_strategy("rl", PAIR, trials))["batch"] == batch
@@ -280,9 +301,12 @@ def test_settings_of_mnasnet_make_the_same_controller_again() -> None:
     [
         ({"algorithm": "pppo"}, "unknown algorithm 'pppo'; did you mean 'ppo'"),
         ({"reward": "mnas"}, "unknown reward 'mnas'; did you mean 'mnasnet'"),
-        ({"reward": "mnasnet"}, "needs a target, as in target=400M: the space has no budget in MACs"),
-        ({"reward": "mnasnet", "target": "60%"}, "target is a number of MACs, as in 400M, got '60%'"),
-        ({"reward": "mnasnet", "target": "1M,params=2M"}, "target is a number of MACs"),
+        ({"reward": "mnasnet"}, "needs a target, as in target=400M or target=8ms: the space has no budget in either"),
+        (
+            {"reward": "mnasnet", "target": "60%"},
+            "MACs or milliseconds, as in 400M or 8ms, got '60%'",
+        ),
+        ({"reward": "mnasnet", "target": "1M,params=2M"}, "target is a number of MACs or milliseconds"),
         ({"target": "400M"}, "target is for reward=mnasnet"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
