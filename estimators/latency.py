@@ -178,12 +178,13 @@ def measured(runners: Sequence[Runner], rule: Rule, on_turn: Callable[[float], N
     Args:
         runners: what is timed.
         rule: when a median is known.
-        on_turn: called after each round with the share of runners whose median is known.
+        on_turn: called after each round with the share of runners whose median is known, or was: a median may turn out
+            not to be known after all.
     """
     times: list[list[float]] = [[] for _ in runners]  # of runs that count
     others: list[list[float]] = [[] for _ in runners]
     typical = [min(run(3))[0] for run in runners]  # memory is allocated, kernels are chosen
-    began, looks = time.perf_counter(), 1
+    began, looks, reached = time.perf_counter(), 1, 0.0
     while True:
         for index, run in enumerate(runners):
             if rule.turn_s:
@@ -195,7 +196,8 @@ def measured(runners: Sequence[Runner], rule: Rule, on_turn: Callable[[float], N
             continue
         looks += 1  # at medians, which takes a while
         known = [_is_known(own, rule) for own in times]
-        on_turn(sum(known) / len(known))
+        reached = max(reached, sum(known) / len(known))
+        on_turn(reached)
         if late or all(known):
             return [_latency(*each) for each in zip(times, others, known, strict=True)]
 
