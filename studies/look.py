@@ -70,7 +70,9 @@ def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: 
 
 def beside(figure: go.Figure, name: str) -> str:
     """A second figure, smaller, for the place below the first one."""
-    style = "flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px"  # as wide as the first one
+    style = (
+        "flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px; overflow: hidden"  # as wide as the first one
+    )
     return f'<div style="{style}">{_element(figure, name, "360px", library=False)}</div>'
 
 

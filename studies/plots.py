@@ -103,11 +103,12 @@ def hypervolume_figure(study: Study) -> go.Figure:
     reached = study.hypervolumes()
     figure = go.Figure(
         go.Scatter(
-            x=[trial.number for trial in study.trials], y=reached, mode="lines", line={"shape": "hv", "color": _FRONT},
-            name="hypervolume", hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
+            x=[trial.number for trial in study.trials], y=reached, mode="lines+markers", name="hypervolume",
+            line={"shape": "hv", "color": _FRONT}, marker={"size": 5},
+            hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
         )
     )  # fmt: skip
-    words = {"macs": "MACs", "params": "parameters", **{name: name for name in ("accuracy", "activations")}}
+    words = {"macs": "MACs", "params": "parameters", "latency_ms": "latency"}
     about = " · ".join(words.get(name, name.replace("_", " ")) for name in study.objectives)
     figure.update_layout(layout(heading("Hypervolume", about)), showlegend=False)
     figure.update_xaxes(title={"text": "trial", "font": {"size": 14}}, gridcolor=GRID, zeroline=False)
