@@ -590,7 +590,7 @@ def scale_network(
 @app.command()
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Run folders, such as runs/first.", show_default=False)
+        list[str], typer.Argument(metavar="RUN", help="Run folders, such as runs/first.", show_default=False)
     ],
     trials: Annotated[
         int | None, typer.Option(metavar="N", help="Compare after so many; by default as many as the shortest has.")
@@ -790,7 +790,7 @@ def measure(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NETWORK...",
+            metavar="NETWORK",
             help="Classics' names, text forms (JSON or files), run folders (their best), file.py:object.",
             show_default=False,
         ),
@@ -1078,7 +1078,7 @@ def evaluate(
 @app.command()
 def predict(
     trained: Trained,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.", show_default=False)],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.", show_default=False)],
     top: Annotated[int, typer.Option(metavar="K", help="Classes told of each image.")] = 5,
     weights: Weights = "best",
     space: SpaceAgain = None,
