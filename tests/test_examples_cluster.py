@@ -112,7 +112,8 @@ def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_p
     stand_in(tmp_path / "bin", "scontrol", "printf 'a\\nb\\nc\\n'")
     stand_in(tmp_path / "bin", "srun", "sleep 0.1")
     stand_in(tmp_path / "bin", "ray", "exit 0")
-    nas = "trap 'echo interrupted >> \"$SAID\"; exit 130' INT; kill -USR1 $PPID; sleep 20 & wait"
+    nodes_are_there = 'until [ "$(grep -c ^srun "$SAID")" = 3 ]; do sleep 0.05; done'  # they start in the background
+    nas = f"trap 'echo interrupted >> \"$SAID\"; exit 130' INT; {nodes_are_there}; kill -USR1 $PPID; sleep 20 & wait"
     stand_in(tmp_path / "bin", "nas", nas)
     stand_in(tmp_path / "bin", "python", f'exec {sys.executable} "$@"')
     said = tmp_path / "said"
