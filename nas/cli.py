@@ -41,6 +41,8 @@ BUDGET_HELP: Final = (
     "(with --latency)."
 )
 
+LATENCY_HELP: Final = "Latency table of nas measure: latency_ms is then a cost, as in --budget 8ms."
+
 DATA_HELP: Final = (
     "Images: digits, a folder with one subfolder a class, an .npz file, or a data set of the Hugging Face hub."
 )
@@ -59,7 +61,7 @@ LatencyFile = Annotated[
     typer.Option(
         "--latency",
         metavar="FILE.json",
-        help="Latency table of nas measure: latency_ms is then a cost, as in --budget 8ms.",
+        help=LATENCY_HELP,
         show_default=False,
     ),
 ]
@@ -151,7 +153,7 @@ def search(
         str | None,
         typer.Option(
             metavar="FILE.json",
-            help="Latency table of nas measure: latency_ms is then a cost, as in --budget 8ms.",
+            help=LATENCY_HELP,
             show_default=False,
             rich_help_panel=WHAT,
         ),

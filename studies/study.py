@@ -404,13 +404,12 @@ class Study:
 
     def _limit(self, cost: str) -> float:
         """The most of a cost that there can be; among the trials, where neither a budget nor the space says it."""
-        bound = (
-            next((float(each.upper) for each in self.budget.bounds if each.cost == cost), None) if self.budget else None
-        )
+        for bound in self.budget.bounds if self.budget else ():
+            if bound.cost == cost:
+                return float(bound.upper)
         largest = getattr(self.feasible, "largest", None)
-        if bound is None and largest is not None:
-            bound = float(getattr(largest, cost))
-        return bound or max((float(getattr(trial.cost, cost)) for trial in self._trials), default=0.0) or 1.0
+        known = [trial.cost for trial in self._trials] if largest is None else [largest]
+        return max((float(getattr(each, cost)) for each in known), default=0.0) or 1.0
 
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial: what became of it, its costs, and each decision (empty where it has no effect).
