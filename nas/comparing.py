@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from rich.text import Text
 
-from nas.screens import FAINT, facts, table
+from nas.screens import FAINT, Bar, facts, table
 from nas.wording import duration
 from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space
 from strategies import STRATEGIES
@@ -334,7 +334,7 @@ def show_bench(document: Document, console: Console) -> None:
     console.print(facts(*rows, *((name, Text(path)) for name, path in document["files"].items())))
 
 
-class BenchProgress:
+class BenchProgress(Bar):
     """Tells on a console which strategy and seed begin; a live bar on a terminal, some lines elsewhere.
 
     Args:
@@ -343,21 +343,9 @@ class BenchProgress:
     """
 
     def __init__(self, runs: int, console: Console, quiet: bool = False) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._runs, self._console, self._begun, self._quiet = runs, console, 0, quiet
-        columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
-        self._live = Progress(*columns, console=console, transient=True) if console.is_terminal and not quiet else None
+        super().__init__(console, quiet)
+        self._runs, self._begun = runs, 0
         self._bar = self._live.add_task("", total=runs) if self._live else None
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def __call__(self, strategy: str, seed: int) -> None:
         """A run begins."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from nas.screens import FAINT, facts, table
+from nas.screens import FAINT, Bar, facts, table
 from nas.wording import human
 from searchspaces import Architecture, Classic, Scaled, Task, UserError
 from searchspaces.layers import ShapeError
@@ -215,25 +215,13 @@ def _ms(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-class MeasureProgress:
+class MeasureProgress(Bar):
     """Tells how far a measurement is: a live bar on a terminal, some lines elsewhere."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console, self._quiet, self._said = console, quiet, ("", -1)
-        columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
-        self._live = Progress(*columns, console=console, transient=True) if console.is_terminal and not quiet else None
+        super().__init__(console, quiet)
+        self._said = ("", -1)
         self._bars: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def __call__(self, step: Step) -> None:
         """It is so far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich import box
 from rich.measure import Measurement
@@ -457,3 +457,28 @@ def show_trial(document: Document, console: Console) -> None:
     rows.append(("architecture", _words(document)))
     rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     console.print(facts(*rows))
+
+
+class Bar:
+    """A live bar where the console is a terminal; what takes its place elsewhere is the caller's.
+
+    Args:
+        console: where to.
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console, self._quiet = console, quiet
+        columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
+        self._live = Progress(*columns, console=console, transient=True) if console.is_terminal and not quiet else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
