@@ -140,6 +140,7 @@ def nas() -> None:
 
 @app.command()
 def search(
+    context: typer.Context,
     budget: Annotated[str, typer.Option(metavar="BUDGET", help=BUDGET_HELP, show_default=False, rich_help_panel=WHAT)],
     space: Annotated[
         str, typer.Option(metavar="SPACE", help="A name from 'nas spaces', or file.py:object.", rich_help_panel=WHAT)
@@ -254,10 +255,12 @@ def search(
     Before anything is trained it says what the space holds and how much of it
     fits. Ctrl-C ends cleanly; the same command goes on.
     """
-    from nas.api import begin, checked_name, planned, run_name
+    from nas.api import checked_name, planned, run_name
     from nas.follow import Follow
     from nas.where import Where
     from nas.wording import parse_duration
+    from studies import Study
+    from studies.settings import Settings
 
     where = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout)
     engine = where.engine(device)
@@ -266,28 +269,9 @@ def search(
     folder = out / checked_name(run_name(space, budget, data) if name is None else name)
     follow = Follow(tensorboard, mlflow, wandb)
     trackers = follow.trackers(folder, engine)
-    study = begin(
-        space,
-        budget,
-        data,
-        task=task,
-        latency=latency,
-        trials=planned(trials, limit_s),
-        strategy=strategy,
-        estimator=estimator,
-        seed=seed,
-        folder=folder,
-        pruner=pruner,
-        device=device,
-        start_from=start_from or (),
-        objectives=objectives,
-        confirm=confirm,
-        wave=where.wave(deterministic),
-        checkpoints=checkpoints,
-        ledger=ledger,
-        strategy_settings=of_strategy,
-        estimator_settings=of_estimator,
-    )
+    given = {**context.params, "trials": planned(trials, limit_s), "wave": where.wave(deterministic)}
+    given |= {"strategy_settings": of_strategy, "estimator_settings": of_estimator}
+    study = Study.create(folder, Settings.parse(given))
     _run(study, trials, limit_s, quiet, json, engine, where.words() + follow.words(), trackers)
 
 
@@ -458,6 +442,7 @@ def plot(
 
 @app.command("scale")
 def scale_network(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
@@ -548,7 +533,18 @@ def scale_network(
     again goes on.
     """
     from nas.documents import study_document
-    from nas.scaling import begin, family_document, grid_document, made, plan, show_family, show_grid, show_plan, write
+    from nas.scaling import (
+        begin,
+        family_document,
+        grid_document,
+        made,
+        plan,
+        settings_for,
+        show_family,
+        show_grid,
+        show_plan,
+        write,
+    )
     from nas.where import Where
     from nas.wording import parse_duration
     from studies.scaling import candidates
@@ -566,10 +562,8 @@ def scale_network(
     family = None if planned.searches else made(planned)
     if family is None:
         of_strategy, of_estimator = _settings(settings or [])
-        study = begin(
-            planned, found, data, strategy=strategy, estimator=estimator, trials=trials, confirm=confirm, seed=seed,
-            pruner=pruner, device=device, strategy_settings=of_strategy, estimator_settings=of_estimator,
-        )  # fmt: skip
+        given = {**context.params, "strategy_settings": of_strategy, "estimator_settings": of_estimator}
+        study = begin(planned, settings_for(planned, found, given))
         interrupted = _followed(
             study, trials, limit_s, quiet, console, engine, lambda: show_plan(planned, found, study, console)
         )[1]
@@ -1017,7 +1011,7 @@ def train(
     folder = screen.trained_folder(job.title, job.data.name) if out is None else out
     train_it: Any = partial(train_here, device=device)
     if ray is not None:
-        from studies.ray_training import train_on_ray
+        from studies.ray.training import train_on_ray
 
         train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
     console = _console(json)
@@ -1229,7 +1223,7 @@ def _followed(
 
 def _write_curves(found: Comparison, out: Path) -> Path:
     """Write the page of a comparison into a file, or into a folder as compare.html."""
-    from studies.curves import curves_html
+    from studies.pages.comparison import curves_html
 
     return _written(out / "compare.html" if out.is_dir() else out, curves_html(found))
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from nas.wording import duration
 from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space
 from strategies import STRATEGIES
 from studies.contest import LISTED
-from studies.curves import probability
+from studies.pages.comparison import probability
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
     from studies import Study
     from studies.comparison import Comparison, Run
+    from studies.settings import Settings
 
 BOOTSTRAP_SEED: Final = 0
 """Of the resamples: the same runs give the same intervals."""
@@ -226,7 +227,7 @@ def bench_strategies(
     given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm)
     whole, estimator = given.opened()
     best, runs, began, interrupted = best_truth(whole, task, budget, estimator.mean), [], time.monotonic(), False
-    check(whole, task, budget, estimator, strategies, trials, confirm)
+    check(given.settings(), strategies)
     played = _played if jobs == 1 else functools.partial(_played_by, jobs)
     try:
         for run in played(given, [(strategy, seed) for seed in range(seeds) for strategy in strategies], on_begin):
@@ -265,6 +266,20 @@ class _Recorded:
             raise UserError(f"{self.key} is {type(function).__name__}; not a function from an architecture to its key")
         return whole, TableEstimator(self.table, self.unit, self.field, function)
 
+    def settings(self) -> Settings:
+        """Of each study, but for its strategy and its seed."""
+        from studies.settings import Settings
+
+        whole, estimator = self.opened()
+        return Settings(
+            space=whole,
+            task=self.task,
+            budget=self.budget,
+            estimator=estimator,
+            trials=self.trials,
+            confirm=self.confirm,
+        )
+
 
 Plan = Sequence[tuple[str, int]]  # strategies and seeds
 
@@ -273,7 +288,7 @@ def _played(given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None] =
     """Every run, one after the other."""
     from studies.contest import play
 
-    whole, estimator = given.opened()
+    settings, (_, estimator) = given.settings(), given.opened()
 
     def truth(architecture: Architecture) -> float:
         mean = estimator.mean(architecture)
@@ -282,7 +297,7 @@ def _played(given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None] =
 
     for strategy, seed in plan:
         on_begin(strategy, seed)
-        yield play(whole, given.task, given.budget, estimator, strategy, given.trials, seed, truth, given.confirm)
+        yield play(replace(settings, strategy=strategy, seed=seed), truth)
 
 
 def _played_by(jobs: int, given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None]) -> Iterator[Run]:

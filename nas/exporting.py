@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
-from studies.manifest import write_whole
+from searchspaces.files import write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -40,7 +40,7 @@ class Follow:
 
         if self.wandb is None:
             return Trackers(folder, tensorboard=self.tensorboard, mlflow=self.mlflow)
-        from studies.ray_engine import RayEngine
+        from studies.ray.engine import RayEngine
 
         if not isinstance(engine, RayEngine):
             raise UserError("--wandb is for trials on Ray, whose actors do its uploads: add --ray")

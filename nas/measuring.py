@@ -140,8 +140,8 @@ def make_table(
         UserError: the file is something else or of another measurement, cannot be written, or as `estimators.latency`.
     """
     from estimators import latency
+    from searchspaces.files import write_whole
     from searchspaces.latency import LatencyTable
-    from studies.manifest import write_whole
 
     def keep(table: LatencyTable) -> None:
         try:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from nas.api import checked_name, go_on
 from nas.documents import study_document
 from nas.networks import named, title
 from nas.screens import FAINT, facts, how, table
-from nas.wording import MACS_NOTE, human, percent
+from nas.wording import MACS_NOTE, human, parse_duration, percent
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -32,7 +32,9 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from studies.manifest import Manifest, write_whole
+from searchspaces.files import write_whole
+from studies.folder import FAMILY, FAMILY_PLOT
+from studies.manifest import Manifest
 from studies.scaling import (
     DIMENSIONS,
     PUBLISHED,
@@ -45,15 +47,14 @@ from studies.scaling import (
     refuse_nothing,
     told_apart,
 )
-from studies.study import CONFIRMATIONS, Study
+from studies.settings import CONFIRMATIONS, Settings
+from studies.study import Study
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from estimators import Estimator
     from nas.documents import Document
     from searchspaces import SearchSpace
-    from strategies import Strategy
     from studies import Engine, Event
 
 WHOLE_PROXY: Final = {"width": 1.0, "depth": 1.0}
@@ -193,50 +194,49 @@ def _factors(text: str) -> Factors:
     return Factors(depth, width, resolution)
 
 
-def begin(
-    plan: Plan,
-    found: Candidates,
-    data: str = "digits",
-    *,
-    strategy: str | Strategy | Callable[..., Strategy] = "grid",
-    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
-    trials: int | None = None,
-    confirm: int | None = None,
-    seed: int = 0,
-    pruner: str = "none",
-    device: str = "auto",
-    strategy_settings: Mapping[str, Any] | None = None,
-    estimator_settings: Mapping[str, Any] | None = None,
-) -> Study:
-    """The study that finds the factors, begun or found in its folder, not yet run. Arguments as in `scale`.
+def settings_for(plan: Plan, found: Candidates, given: Mapping[str, Any]) -> Settings:
+    """The settings of the study that finds the factors.
+
+    Args:
+        plan: what is to be scaled.
+        found: the candidates.
+        given: settings of a search, by name; None or not given stands for the default. The strategy is then the grid,
+            candidates are trained whole, all of them, and leaders are confirmed where there are enough trials.
 
     Raises:
-        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+        UserError: a setting is wrong.
     """
-    refuse_nothing(plan.space)
-    settings = dict(estimator_settings or {})
-    if estimator == "short-training" and not Manifest.is_in(plan.folder):
-        settings = {**WHOLE_PROXY, **settings}
-    proposals = len(found.networks)
+    settings = {name: value for name, value in given.items() if value is not None}
+    of_estimator = dict(settings.get("estimator_settings") or {})
+    if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
+        of_estimator = {**WHOLE_PROXY, **of_estimator}
+    proposals, trials = len(found.networks), settings.get("trials")
+    confirm = settings.get("confirm")
     if confirm is None:
         confirm = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
         confirm = min(confirm, proposals // CONFIRMATIONS)
-    return Study.create(
-        plan.folder,
-        plan.space,
-        plan.space.base.task,
-        plan.space.budget,
-        strategy,
-        estimator,
-        seed,
-        trials=trials or proposals + CONFIRMATIONS * confirm,
-        data=data,
-        pruner=pruner,
-        confirm=confirm,
-        device=device,
-        strategy_settings=strategy_settings,
-        estimator_settings=settings,
+    return Settings.parse(
+        {
+            "strategy": "grid",
+            **settings,
+            "space": plan.space,
+            "task": plan.space.base.task,
+            "budget": plan.space.budget,
+            "trials": trials or proposals + CONFIRMATIONS * confirm,
+            "confirm": confirm,
+            "estimator_settings": of_estimator,
+        }
     )
+
+
+def begin(plan: Plan, settings: Settings) -> Study:
+    """The study that finds the factors, begun or found in its folder, not yet run.
+
+    Raises:
+        UserError: no factors fit the band, or a setting differs from those of the run that is there.
+    """
+    refuse_nothing(plan.space)
+    return Study.create(plan.folder, settings)
 
 
 def made(plan: Plan, study: Study | None = None) -> Family:
@@ -265,8 +265,8 @@ def scale(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
+    time: float | str | None = None,
     engine: Engine | None = None,
-    limit_s: float | None = None,
     on_event: Callable[[Event], None] | None = None,
     **search: Any,
 ) -> Family:
@@ -286,24 +286,28 @@ def scale(
         task: the deployment task; by default the network's own.
         space: where the network lives, where that is no space of ours.
         name, out: of the run folder.
-        engine, limit_s, on_event: as in `nas.search`.
-        search: `strategy`, `estimator`, `trials`, `confirm`, `seed`, `pruner`, `device`, `strategy_settings` and
-            `estimator_settings`, as in `nas.search`; by default the grid, and candidates trained whole.
+        time, engine, on_event: as in `nas.search`.
+        search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
+            trained whole.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
     """
+    unknown = search.keys() - {each.name for each in fields(Settings)}
+    if unknown:
+        raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     planned = plan(
         what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
         name=name, out=out,
     )  # fmt: skip
     study = None
     if planned.searches:
-        study = begin(planned, candidates(planned.space), data, **search)
-        go_on(study, None, limit_s, engine, on_event)
-    found = made(planned, study)
-    write(found)
-    return found
+        found = candidates(planned.space)
+        study = begin(planned, settings_for(planned, found, {**search, "data": data}))
+        go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
+    family = made(planned, study)
+    write(family)
+    return family
 
 
 def write(found: Family) -> None:
@@ -312,7 +316,7 @@ def write(found: Family) -> None:
     Raises:
         UserError: the folder cannot be written, or is that of another study.
     """
-    from studies.family_plot import family_html
+    from studies.pages.family import family_html
 
     folder = found.plan.folder
     if found.study is None and Manifest.is_in(folder):
@@ -324,8 +328,8 @@ def write(found: Family) -> None:
             text = {**each.document(), "base": found.plan.name}
             text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
             write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
-        write_whole(folder / "family.json", json.dumps(document, indent=2) + "\n")
-        write_whole(folder / "family.html", family_html(document))
+        write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
+        write_whole(folder / FAMILY_PLOT, family_html(document))
     except OSError as error:
         raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
 
@@ -394,7 +398,7 @@ def family_document(found: Family) -> Document:
     if study is not None:
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["data"] = study.manifest.estimator["data"]
+        document["data"] = study.manifest.data
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:
@@ -492,7 +496,7 @@ def show_plan(plan: Plan, found: Candidates, study: Study, console: Console) -> 
     """What is about to happen, before anything is trained."""
     show_grid(grid_document(plan, found), console)
     rows = how(study_document(study))
-    apart = told_apart(plan.space, found.networks, study.manifest.estimator["describe"])
+    apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
     if apart is not None:
         said = f"of the {len(found.networks)} candidates, {apart} differ as the proxy trains them"
         rows.append(("tells apart", Text(said, style="" if apart == len(found.networks) else "bold yellow")))
@@ -537,8 +541,8 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
         said = f"after {trials['ended']} of {trials['planned']} trials; the same command goes on"
         rows.append(("so far", Text(said, style="bold yellow")))
     rows += [
-        ("family", Text(str(folder / "family.json"))),
-        ("plot", Text(str(folder / "family.html"))),
+        ("family", Text(str(folder / FAMILY))),
+        ("plot", Text(str(folder / FAMILY_PLOT))),
         ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
         ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
     ]

@@ -52,7 +52,7 @@ class Where:
                 if value is not None:
                     raise UserError(f"{option} is for trials on Ray: add --ray")
             return None
-        from studies.ray_engine import RayEngine
+        from studies.ray.engine import RayEngine
 
         timeout_s = None if self.timeout is None else parse_duration(self.timeout)
         return RayEngine(self.ray or None, self.workers, self.cpus, self.gpus, timeout_s)

@@ -31,7 +31,7 @@ def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000
 
 def tell(display):
     """A study of two trials, the second of which fails."""
-    display(StudyStarted(ended=0, again=0, trials=3, seconds=None))
+    display(StudyStarted(ended=0, again=0, trials=3, limit_s=None))
     display(TrialStarted(trial(0, state="running")))
     display(TrialReported(0, step=1, accuracy=0.5, stop=False))
     display(TrialEnded(trial(0, 0.975)))

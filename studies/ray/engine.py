@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
 from studies.leftovers import marked, remove_left
-from studies.ray_lookout import head_watched, lookout
+from studies.ray.lookout import head_watched, lookout
 
 if TYPE_CHECKING:
     from estimators import Estimator
