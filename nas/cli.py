@@ -534,7 +534,6 @@ def scale_network(
     """
     from nas.documents import study_document
     from nas.scaling import (
-        begin,
         family_document,
         grid_document,
         made,
@@ -547,6 +546,7 @@ def scale_network(
     )
     from nas.where import Where
     from nas.wording import parse_duration
+    from studies import Study
     from studies.scaling import candidates
 
     engine = Where(ray, workers, cpus_per_trial, gpus_per_trial, trial_timeout).engine(device)
@@ -563,7 +563,7 @@ def scale_network(
     if family is None:
         of_strategy, of_estimator = _settings(settings or [])
         given = {**context.params, "strategy_settings": of_strategy, "estimator_settings": of_estimator}
-        study = begin(planned, settings_for(planned, found, given))
+        study = Study.create(planned.folder, settings_for(planned, found, given))
         interrupted = _followed(
             study, trials, limit_s, quiet, console, engine, lambda: show_plan(planned, found, study, console)
         )[1]
