@@ -9,13 +9,10 @@ Left out: files above 2 GB, which ONNX cannot have, and networks that are not ma
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.quiet import quietly
 from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
 from studies.manifest import write_whole
 
@@ -538,16 +536,3 @@ FORMATS: Final[dict[str, Callable[[Exportable], Made]]] = {
     "torch-export": _torch_export,
     "python": _python,
 }
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Torch's exporters warn of what is their own: deprecated parts of theirs, libraries that are not there."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nas.exporting import Exportable, Made, Pixels, onnx_runner, quietly, random_pixels
+from estimators.quiet import quietly
+from nas.exporting import Exportable, Made, Pixels, onnx_runner, random_pixels
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
