@@ -16,7 +16,7 @@ from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     from nas.documents import Document
-    from nas.exporting import Exportable
+    from nas.formats import Exportable
 
 _USES: Final = {
     "onnx": """
