@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
     from studies import Study
     from studies.comparison import Comparison, Run
+    from studies.settings import Settings
 
 BOOTSTRAP_SEED: Final = 0
 """Seed of the bootstrap resamples: the same runs give the same intervals."""
@@ -160,7 +161,7 @@ def bench_strategies(
     given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm)
     whole, estimator = given.opened()
     best, runs, began, interrupted = best_truth(whole, task, budget, estimator.mean), [], time.monotonic(), False
-    check(whole, task, budget, estimator, strategies, trials, confirm)
+    check(given.settings(), strategies)
     played = _played if jobs == 1 else functools.partial(_played_by, jobs)
     try:
         for run in played(given, [(strategy, seed) for seed in range(seeds) for strategy in strategies], on_begin):
@@ -201,6 +202,20 @@ class _Recorded:
             )
         return whole, TableEstimator(self.table, self.unit, self.field, function)
 
+    def settings(self) -> Settings:
+        """Of each study, but for its strategy and its seed."""
+        from studies.settings import Settings
+
+        whole, estimator = self.opened()
+        return Settings(
+            space=whole,
+            task=self.task,
+            budget=self.budget,
+            estimator=estimator,
+            trials=self.trials,
+            confirm=self.confirm,
+        )
+
 
 def _played(
     given: _Recorded, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None] = lambda *_: None
@@ -208,7 +223,7 @@ def _played(
     """Every run, one after the other."""
     from studies.contest import play
 
-    whole, estimator = given.opened()
+    settings, (_, estimator) = given.settings(), given.opened()
 
     def truth(architecture: Architecture) -> float:
         mean = estimator.mean(architecture)
@@ -217,7 +232,7 @@ def _played(
 
     for strategy, seed in plan:
         on_begin(strategy, seed)
-        yield play(whole, given.task, given.budget, estimator, strategy, given.trials, seed, truth, given.confirm)
+        yield play(replace(settings, strategy=strategy, seed=seed), truth)
 
 
 def _played_by(

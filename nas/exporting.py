@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
-from studies.manifest import write_whole
+from searchspaces.files import write_whole
 
 if TYPE_CHECKING:
     from estimators.data import ImageData

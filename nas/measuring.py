@@ -105,14 +105,11 @@ def measure_space(
             parts that cannot be measured.
     """
     from estimators import latency
+    from searchspaces.files import write_whole
     from searchspaces.latency import LatencyTable
-    from studies.manifest import write_whole
 
     def keep(table: LatencyTable) -> None:
-        try:
-            write_whole(path, table.text())
-        except OSError as error:
-            raise UserError(f"cannot write to {path}: {error.strerror}") from error
+        write_whole(path, table.text())
 
     found = LatencyTable.read(path) if path.exists() else None
     try:

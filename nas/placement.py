@@ -57,7 +57,7 @@ class Placement:
                 if value is not None:
                     raise UserError(f"{option} is for trials on Ray: add --ray")
             return None
-        from studies.ray_engine import RayEngine
+        from studies.ray.engine import RayEngine
 
         timeout_s = None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
         return RayEngine(self.ray or None, self.workers, self.cpus_per_trial, self.gpus_per_trial, timeout_s)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.api import checked_name, go_on
 from nas.networks import named, title
+from nas.parsing import parse_duration
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -25,7 +26,9 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from studies.manifest import Manifest, write_whole
+from searchspaces.files import write_whole
+from studies.folder import FAMILY, FAMILY_PLOT
+from studies.manifest import Manifest
 from studies.scaling import (
     PUBLISHED,
     Candidates,
@@ -36,13 +39,12 @@ from studies.scaling import (
     published_family,
     refuse_nothing,
 )
-from studies.study import CONFIRMATIONS, Study
+from studies.settings import CONFIRMATIONS, Settings
+from studies.study import Study
 
 if TYPE_CHECKING:
-    from estimators import Estimator
     from nas.documents import Document
     from searchspaces import SearchSpace
-    from strategies import Strategy
     from studies import Engine, Event
 
 WHOLE_PROXY: Final = {"width": 1.0, "depth": 1.0}
@@ -52,7 +54,7 @@ CONFIRMED: Final = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScalingPlan:
     """What is to be scaled, and how.
 
     Attributes:
@@ -88,7 +90,7 @@ class Family:
         study: that found the factors; None where they were given.
     """
 
-    plan: Plan
+    plan: ScalingPlan
     members: tuple[Member, ...]
     alone: Mapping[str, tuple[Member, ...]]
     study: Study | None = None
@@ -106,7 +108,7 @@ def plan(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
-) -> Plan:
+) -> ScalingPlan:
     """What `scale` is to do. Arguments as there.
 
     Raises:
@@ -125,7 +127,7 @@ def plan(
         stem = "architecture" if said.lstrip().startswith("{") else Path(said).resolve().name.removesuffix(".json")
         name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{given}").strip("-")
     folder = Path(out) / checked_name(name)
-    return Plan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
+    return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
 
 
 def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
@@ -182,53 +184,52 @@ def _factors(text: str) -> Factors:
     return Factors(depth, width, resolution)
 
 
-def begin(
-    plan: Plan,
-    found: Candidates,
-    data: str = "digits",
-    *,
-    strategy: str | Strategy | Callable[..., Strategy] = "grid",
-    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
-    trials: int | None = None,
-    confirm: int | None = None,
-    seed: int = 0,
-    pruner: str = "none",
-    device: str = "auto",
-    strategy_settings: Mapping[str, Any] | None = None,
-    estimator_settings: Mapping[str, Any] | None = None,
-) -> Study:
-    """The study that finds the factors, begun or found in its folder, not yet run. Arguments as in `scale`.
+def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any]) -> Settings:
+    """The settings of the study that finds the factors.
+
+    Args:
+        plan: what is to be scaled.
+        found: the candidates.
+        given: settings of a search, by name; None or not given stands for the default. The strategy is then the grid,
+            candidates are trained whole, all of them, and leaders are confirmed where there are enough trials.
 
     Raises:
-        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+        UserError: a setting is wrong.
     """
-    refuse_nothing(plan.space)
-    settings = dict(estimator_settings or {})
-    if estimator == "short-training" and not Manifest.is_in(plan.folder):
-        settings = {**WHOLE_PROXY, **settings}
-    proposals = len(found.networks)
+    settings = {name: value for name, value in given.items() if value is not None}
+    of_estimator = dict(settings.get("estimator_settings") or {})
+    if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
+        of_estimator = {**WHOLE_PROXY, **of_estimator}
+    proposals, trials = len(found.networks), settings.get("trials")
+    confirm = settings.get("confirm")
     if confirm is None:
         confirm = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
         confirm = min(confirm, proposals // CONFIRMATIONS)
-    return Study.create(
-        plan.folder,
-        plan.space,
-        plan.space.base.task,
-        plan.space.budget,
-        strategy,
-        estimator,
-        seed,
-        trials=trials or proposals + CONFIRMATIONS * confirm,
-        data=data,
-        pruner=pruner,
-        confirm=confirm,
-        device=device,
-        strategy_settings=strategy_settings,
-        estimator_settings=settings,
+    return Settings.parse(
+        {
+            "strategy": "grid",
+            **settings,
+            "space": plan.space,
+            "task": plan.space.base.task,
+            "budget": plan.space.budget,
+            "trials": trials or proposals + CONFIRMATIONS * confirm,
+            "confirm": confirm,
+            "estimator_settings": of_estimator,
+        }
     )
 
 
-def made(plan: Plan, study: Study | None = None) -> Family:
+def begin(plan: ScalingPlan, settings: Settings) -> Study:
+    """The study that finds the factors, begun or found in its folder, not yet run.
+
+    Raises:
+        UserError: no factors fit the band, or a setting differs from those of the run that is there.
+    """
+    refuse_nothing(plan.space)
+    return Study.create(plan.folder, settings)
+
+
+def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     """The family: by the best factors of a study, or by those of the plan."""
     base = plan.space.base
     if plan.published:
@@ -254,8 +255,8 @@ def scale(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
+    time: float | str | None = None,
     engine: Engine | None = None,
-    limit_s: float | None = None,
     on_event: Callable[[Event], None] | None = None,
     **search: Any,
 ) -> Family:
@@ -275,24 +276,28 @@ def scale(
         task: the deployment task; by default the network's own.
         space: where the network lives, where that is no space of ours.
         name, out: of the run folder.
-        engine, limit_s, on_event: as in `nas.search`.
-        search: `strategy`, `estimator`, `trials`, `confirm`, `seed`, `pruner`, `device`, `strategy_settings` and
-            `estimator_settings`, as in `nas.search`; by default the grid, and candidates trained whole.
+        time, engine, on_event: as in `nas.search`.
+        search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
+            trained whole.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
     """
+    unknown = search.keys() - {each.name for each in fields(Settings)}
+    if unknown:
+        raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     planned = plan(
         what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
         name=name, out=out,
     )  # fmt: skip
     study = None
     if planned.searches:
-        study = begin(planned, candidates(planned.space), data, **search)
-        go_on(study, None, limit_s, engine, on_event)
-    found = made(planned, study)
-    write(found)
-    return found
+        found = candidates(planned.space)
+        study = begin(planned, settings_for(planned, found, {**search, "data": data}))
+        go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
+    family = made(planned, study)
+    write(family)
+    return family
 
 
 def write(found: Family) -> None:
@@ -301,7 +306,7 @@ def write(found: Family) -> None:
     Raises:
         UserError: the folder cannot be written, or is that of another study.
     """
-    from studies.family_plot import family_html
+    from studies.pages.family import family_html
 
     folder = found.plan.folder
     if found.study is None and Manifest.is_in(folder):
@@ -313,8 +318,8 @@ def write(found: Family) -> None:
             text = {**each.document(), "base": found.plan.name}
             text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
             write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
-        write_whole(folder / "family.json", json.dumps(document, indent=2) + "\n")
-        write_whole(folder / "family.html", family_html(document))
+        write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
+        write_whole(folder / FAMILY_PLOT, family_html(document))
     except OSError as error:
         raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
 
@@ -322,7 +327,7 @@ def write(found: Family) -> None:
 # What there is to say.
 
 
-def grid_document(plan: Plan, found: Candidates) -> Document:
+def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
     """What of the grid satisfies the constraint, before anything is trained."""
     space, base = plan.space, plan.space.base.cost()
     published = space.base.larger(PUBLISHED)
@@ -383,7 +388,7 @@ def family_document(found: Family) -> Document:
     if study is not None:
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["data"] = study.manifest.estimator["data"]
+        document["data"] = study.manifest.data
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:

@@ -46,7 +46,7 @@ class Tracking:
 
         if self.wandb is None:
             return Trackers(folder, tensorboard=self.tensorboard, mlflow=self.mlflow)
-        from studies.ray_engine import RayEngine
+        from studies.ray.engine import RayEngine
 
         if not isinstance(engine, RayEngine):
             raise UserError("--wandb is for trials on Ray, whose actors upload to it: add --ray")

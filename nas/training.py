@@ -96,12 +96,12 @@ def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Network, Document,
         "task": manifest.task,
         "budget": manifest.budget,
         "strategy": manifest.strategy["name"],
-        "estimator": dict(manifest.estimator["describe"]),
+        "estimator": dict(manifest.estimator["resolved"]),
         "seed": manifest.seed,
         "created": manifest.created,
         "versions": dict(manifest.versions),
     }
-    source = manifest.estimator["data"]
+    source = manifest.data
     return best.architecture, found, source if isinstance(source, str) else None
 
 

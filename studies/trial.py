@@ -81,13 +81,13 @@ class StudyStarted:
         ended: trials of earlier runs that ended already.
         again: trials that an earlier run left unfinished and that are now run again.
         trials: how many there will be in all; None where only time or the space is the limit.
-        seconds: after which no trial is started; None where there is no such limit.
+        limit_s: seconds after which no trial is started; None where there is no such limit.
     """
 
     ended: int
     again: int
     trials: int | None
-    seconds: float | None
+    limit_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

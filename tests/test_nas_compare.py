@@ -12,6 +12,7 @@ from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from nas.comparing import bench_strategies, compare_runs
 from studies import Study
+from studies.settings import Settings
 
 STAND_INS = str(Path(__file__).with_name("studies_stand_ins.py"))
 SPACE_TEXT = f"{STAND_INS}:SPACE"
@@ -68,6 +69,12 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
     assert "the budget is null there and macs=400K here" in told
 
 
+def recorded_study(table: Path, run: dict[str, Any], **changes: Any) -> Settings:
+    """The settings of a run of a bench."""
+    of = {"strategy": run["strategy"], "seed": run["seed"], "estimator": f"table:{table}"}
+    return Settings(space=SPACE, task=TASK, budget=BUDGET, **of, **changes)
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three trainings of each of the 1,728 networks; the more MACs the better, to 0.0005 sd of the mean."""
@@ -99,7 +106,7 @@ def test_strategies_are_run_on_a_table_and_compared(nas_cli: Any, table: Path, t
     assert results["regret"]["best"] == pytest.approx(best)
     regrets = {each["name"]: each for each in results["regret"]["contestants"]}
     for run in results["runs"]:  # each against a study of its own
-        study = Study.create(None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=30)
+        study = Study.create(None, recorded_study(table, run, trials=30))
         study.run()
         assert run["reached"][-1] == study.best.accuracy
         truth = recorded[study.best.architecture.to_json()]
@@ -148,9 +155,7 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
     ]
     assert all(run["settings"]["confirm"] == 2 for run in one["runs"])
     for run in one["runs"]:  # against a study of its own, whose best is a mean of four
-        study = Study.create(
-            None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=18, confirm=2
-        )
+        study = Study.create(None, recorded_study(table, run, trials=18, confirm=2))
         study.run()
         assert len(study.confirmed) == 2
         assert run["reached"][-1] == study.best.accuracy

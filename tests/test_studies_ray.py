@@ -24,8 +24,8 @@ from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
 from studies import TrialEnded, TrialReported, TrialStarted
-from studies.ray_engine import RayEngine, room, what_died
-from studies.ray_lookout import head_watched
+from studies.ray.engine import RayEngine, room, what_died
+from studies.ray.lookout import head_watched
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
 pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
@@ -34,7 +34,7 @@ pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Ray in this machine, as the engine starts it, for two trials of one core at once."""
-    from studies.ray_engine import connected, settings_of_ray
+    from studies.ray.engine import connected, settings_of_ray
 
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores")
@@ -177,8 +177,8 @@ def test_it_says_which_trial_is_where_and_what_is_in_use(cluster: Any) -> None:
 def test_a_head_that_is_gone_is_told_once(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     import socket
 
-    monkeypatch.setattr("studies.ray_lookout.REFRESH_S", 0.02)
-    monkeypatch.setattr("studies.ray_lookout.HEAD_S", 0.2)
+    monkeypatch.setattr("studies.ray.lookout.REFRESH_S", 0.02)
+    monkeypatch.setattr("studies.ray.lookout.HEAD_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with head_watched(address):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import Bar, console, interrupted, print_json, write_text
+from nas.commands.console import Bar, console, interrupted, print_json
 from nas.commands.tables import FAINT, facts, table
 from nas.wording import duration
 
@@ -75,6 +75,7 @@ def bench_strategies(
     from nas.comparing import ONE_OBJECTIVE, bench_document
     from nas.comparing import bench_strategies as bench
     from searchspaces import UserError
+    from searchspaces.files import write_whole
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {str(out)!r} is a file, not a folder")
@@ -88,7 +89,7 @@ def bench_strategies(
     out.mkdir(parents=True, exist_ok=True)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
     document = bench_document(found, files)
-    write_text(files["results"], as_text.dumps(document, indent=1) + "\n")
+    write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")
     if json:
         print_json(document)
     else:
@@ -99,9 +100,12 @@ def bench_strategies(
 
 def _write_curves(found: Comparison, out: Path) -> Path:
     """Write the page of a comparison into a file, or into a folder as compare.html."""
-    from studies.curves import curves_html
+    from searchspaces.files import write_whole
+    from studies.pages.comparison import curves_html
 
-    return write_text(out / "compare.html" if out.is_dir() else out, curves_html(found))
+    path = out / "compare.html" if out.is_dir() else out
+    write_whole(path, curves_html(found))
+    return path
 
 
 def show_comparison(document: Document, console: Console, pairs: bool = True) -> None:
@@ -138,7 +142,7 @@ def show_comparison(document: Document, console: Console, pairs: bool = True) ->
 
 
 def _probability(value: float) -> str:
-    from studies.curves import probability
+    from studies.pages.comparison import probability
 
     return probability(value)
 

@@ -1,10 +1,9 @@
-"""Where a command prints: the console, one JSON object, one line on standard error, files and a progress bar."""
+"""Where a command prints: the console, one JSON object, one line on standard error, a progress bar."""
 
 from __future__ import annotations
 
 import json as as_text
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
@@ -37,21 +36,6 @@ def interrupted(how_to_resume: str = "") -> typer.Exit:
     """Say that Ctrl-C ended the command and how to resume it; what is given back is to be raised."""
     say(f"interrupted; {how_to_resume}" if how_to_resume else "interrupted")
     return typer.Exit(INTERRUPTED)
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    from searchspaces import UserError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}") from error
-    return path
 
 
 class Bar:

@@ -156,7 +156,7 @@ class SearchDisplay:
         progress = self.progress
         match event:
             case StudyStarted():
-                progress.planned, progress.limit_s, progress.done = event.trials, event.seconds, event.ended
+                progress.planned, progress.limit_s, progress.done = event.trials, event.limit_s, event.ended
                 if not self.quiet:
                     self._preflight()
                 progress.restart()

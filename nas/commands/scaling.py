@@ -122,7 +122,7 @@ def show_preflight(plan: ScalingPlan, found: Candidates, study: Study, console: 
     show_grid(grid_document(plan, found), console)
     document = study_document(study)
     rows = study_facts(document)
-    apart = told_apart(plan.space, found.networks, study.manifest.estimator["describe"])
+    apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
     if apart is not None:
         said = f"{apart} of the {len(found.networks)} candidates are different networks as the proxy trains them"
         rows.append(("distinct", Text(said, style="" if apart == len(found.networks) else WARNING)))

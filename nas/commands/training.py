@@ -74,7 +74,7 @@ def train(
     folder = trained_folder(job.title, job.data.name) if out is None else out
     train_it: Any = partial(train_here, device=device)
     if ray is not None:
-        from studies.ray_training import train_on_ray
+        from studies.ray.training import train_on_ray
 
         train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
     screen = console(json)

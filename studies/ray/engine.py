@@ -35,7 +35,7 @@ from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
-from studies.ray_lookout import head_watched, lookout
+from studies.ray.lookout import head_watched, lookout
 
 if TYPE_CHECKING:
     from estimators import Estimator

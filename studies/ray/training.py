@@ -20,7 +20,7 @@ from estimators.recipe import Recipe
 from estimators.trained import Network, Trained, network_from, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
 from searchspaces import Classic, Scaled, UserError
-from studies.ray_engine import connected, settings_of_ray
+from studies.ray.engine import connected, settings_of_ray
 
 RESTARTS: Final = 3
 """How often the workers are started again when one of them dies."""
