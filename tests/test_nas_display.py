@@ -118,7 +118,9 @@ def test_the_live_screen_shows_everything_within_the_width(width):
 def test_quiet_says_nothing():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True)
-    with SearchDisplay(SearchProgress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True) as display:
+    with SearchDisplay(
+        SearchProgress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True
+    ) as display:
         tell(display)
     assert out.getvalue() == ""
 

@@ -53,7 +53,7 @@ def compare(
 def bench_strategies(
     table: options.RecordedTable,
     space: options.RecordedSpace,
-    budget: options.BudgetOfSpace = None,
+    budget: options.RecordedBudget = None,
     task: options.TaskOfSpace = "224x224x3:1000",
     trials: options.TrialsOfEach = 100,
     seeds: options.Seeds = 10,

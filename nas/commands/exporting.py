@@ -24,7 +24,7 @@ def export(
     int8: options.Int8 = False,
     data: options.CalibrationData = None,
     task: options.RandomTask = None,
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
     """Write a network as files that run without nas, each checked against torch.

@@ -25,7 +25,7 @@ def show(
     trial: options.TrialNumber = None,
     task: options.TaskOfNetwork = None,
     svg: options.Svg = None,
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:

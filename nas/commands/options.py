@@ -424,7 +424,7 @@ TaskOfNetwork = Annotated[
 ]
 SpaceOfNetwork = Annotated[
     str | None,
-    Option("--space", metavar="file.py:object", help="Space of the architecture, if it is your own."),
+    Option("--space", metavar="file.py:object", help="Space of the network; required if it is your own."),
 ]
 LatencyOfNetwork = Annotated[str | None, Option("--latency", metavar="FILE.json", help=_LATENCY)]
 
@@ -473,6 +473,9 @@ Batch = Annotated[int, Option("--batch", metavar="N", help="Images in a batch.")
 RecordedTable = Annotated[
     Path,
     Option("--table", metavar="FILE.json", help="Recorded accuracies, by architecture."),
+]
+RecordedBudget = Annotated[
+    str | None, Option("--budget", metavar="BUDGET", help="Upper bound on a network's costs, as in 'nas search'.")
 ]
 RecordedSpace = Annotated[str, Option("--space", metavar="SPACE", help=_SPACE)]
 TrialsOfEach = Annotated[int, Option("--trials", metavar="N", help="Trials of each run.")]

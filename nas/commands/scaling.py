@@ -39,7 +39,7 @@ def scale(
     step: options.Step = 0.05,
     band: options.Band = "5%",
     task: options.ScaledTask = None,
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     latency: options.Latency = None,
     data: options.Data = "digits",
     trials: options.ScaledTrials = None,

@@ -45,7 +45,7 @@ def train(
     ray: options.TrainOnRay = None,
     gpus: options.Gpus = None,
     workers: options.TrainWorkers = None,
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -112,7 +112,7 @@ def evaluate(
     trained: options.Trained,
     data: options.OtherData = None,
     weights: options.Weights = "best",
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
     """Measure the top-1 accuracy of a trained network, on the test part of its data or on other images.
@@ -132,7 +132,7 @@ def predict(
     images: options.Images,
     top: options.Top = 5,
     weights: options.Weights = "best",
-    space: options.OwnSpace = None,
+    space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
     """Classify images with a trained network.
