@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.documents import axis
-from nas.wording import parse_duration
+from nas.parsing import parse_duration
 from searchspaces import Architecture, Budget, SearchSpace, Task, UserError, load_space
 from searchspaces.latency import LatencyTable
 
@@ -188,16 +188,3 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"[^./\\][^/\\]*", name):
         raise UserError(f"name {name!r} cannot be a folder's: it must not be empty, begin with a dot or have a slash")
     return name
-
-
-def task_of(task: str | Task | None, latency: str | Path | LatencyTable | None = None) -> Task:
-    """The deployment task, with what a latency table tells of it.
-
-    Raises:
-        UserError: the table cannot be read, is not finished or of another task.
-    """
-    found = Task.parse(task) if isinstance(task, str) else task or Task()
-    if latency is None:
-        return found
-    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(latency)
-    return table.on(found)

@@ -1,4 +1,4 @@
-"""What each command has to say, as plain JSON values: `--json` prints them, `nas.screens` draws them.
+"""The results of each command, as plain JSON values: `--json` prints them, the screens of `nas.commands` draw them.
 
 One document, two readers: a number on the screen cannot differ from the number in the JSON.
 """

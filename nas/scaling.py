@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.panel import Panel
-from rich.text import Text
-
 from nas.api import checked_name, go_on
-from nas.documents import study_document
 from nas.networks import named, title
-from nas.screens import FAINT, facts, how, table
-from nas.wording import MACS_NOTE, human, parse_duration, percent
+from nas.parsing import parse_duration
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -36,7 +30,6 @@ from searchspaces.files import write_whole
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.scaling import (
-    DIMENSIONS,
     PUBLISHED,
     Candidates,
     Member,
@@ -45,14 +38,11 @@ from studies.scaling import (
     family,
     published_family,
     refuse_nothing,
-    told_apart,
 )
 from studies.settings import CONFIRMATIONS, Settings
 from studies.study import Study
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from nas.documents import Document
     from searchspaces import SearchSpace
     from studies import Engine, Event
@@ -64,7 +54,7 @@ CONFIRMED: Final = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScalingPlan:
     """What is to be scaled, and how.
 
     Attributes:
@@ -100,7 +90,7 @@ class Family:
         study: that found the factors; None where they were given.
     """
 
-    plan: Plan
+    plan: ScalingPlan
     members: tuple[Member, ...]
     alone: Mapping[str, tuple[Member, ...]]
     study: Study | None = None
@@ -118,7 +108,7 @@ def plan(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
-) -> Plan:
+) -> ScalingPlan:
     """What `scale` is to do. Arguments as there.
 
     Raises:
@@ -137,7 +127,7 @@ def plan(
         stem = "architecture" if said.lstrip().startswith("{") else Path(said).resolve().name.removesuffix(".json")
         name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{given}").strip("-")
     folder = Path(out) / checked_name(name)
-    return Plan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
+    return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
 
 
 def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
@@ -194,7 +184,7 @@ def _factors(text: str) -> Factors:
     return Factors(depth, width, resolution)
 
 
-def settings_for(plan: Plan, found: Candidates, given: Mapping[str, Any]) -> Settings:
+def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any]) -> Settings:
     """The settings of the study that finds the factors.
 
     Args:
@@ -230,7 +220,7 @@ def settings_for(plan: Plan, found: Candidates, given: Mapping[str, Any]) -> Set
     )
 
 
-def made(plan: Plan, study: Study | None = None) -> Family:
+def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     """The family: by the best factors of a study, or by those of the plan."""
     base = plan.space.base
     if plan.published:
@@ -328,7 +318,7 @@ def write(found: Family) -> None:
 # What there is to say.
 
 
-def grid_document(plan: Plan, found: Candidates) -> Document:
+def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
     """What of the grid satisfies the constraint, before anything is trained."""
     space, base = plan.space, plan.space.base.cost()
     published = space.base.larger(PUBLISHED)
@@ -435,152 +425,3 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
         )
     best = study.best.number
     return sorted(rows, key=lambda row: (row["trial"] != best, row["trainings"] == 1, -row["accuracy"], row["trial"]))
-
-
-# What it looks like.
-
-
-def show_grid(document: Document, console: Console) -> None:
-    """What of the grid satisfies the constraint, and what is to be trained."""
-    base, options, published = document["base"], document["options"], document["published"]
-    ends = ", ".join(f"{_WORDS[name]} {several[0]:g} to {several[-1]:g}" for name, several in options.items())
-    band = f"{100 * document['band']:g} %"
-    place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
-    rows: list[tuple[str, RenderableType]] = [
-        ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
-        ("grid", f"{ends}, in steps of {document['step']:g}: {document['triples']:,} triples"),
-        ("formula", f"{len(document['formula'])} have α·β²·γ² within {band} of {document['target']:g}"),
-        (
-            "true MACs",
-            f"{document['true']} have {document['target']:g} times the base's MACs within {band}: "
-            f"{len(document['candidates'])} different networks. {document['both']} triples satisfy both",
-        ),
-        (
-            "rounding",
-            "depths up, widths to multiples of 8, image sizes to even numbers; of factors that make the same network "
-            "the nearest to the formula stand for it",
-        ),
-        (
-            "EfficientNet's",
-            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; truly it is "
-            f"{published['ratio']:.2f} times this base",
-        ),
-    ]
-    console.print(facts(*rows))
-    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
-    made.title = "Candidates, those first whose depth, width and resolution grow alike"
-    for one in document["candidates"]:
-        made.add_row(*_factors_of(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
-                     human(one["macs"]), human(one["params"]))  # fmt: skip
-    console.print(made)
-
-
-_WORDS: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
-_SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
-
-
-def _factors_of(one: Document) -> list[str]:
-    return [f"{one[name]:.4g}" for name in DIMENSIONS]
-
-
-def show_plan(plan: Plan, found: Candidates, study: Study, console: Console) -> None:
-    """What is about to happen, before anything is trained."""
-    show_grid(grid_document(plan, found), console)
-    rows = how(study_document(study))
-    apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
-    if apart is not None:
-        said = f"of the {len(found.networks)} candidates, {apart} differ as the proxy trains them"
-        rows.append(("tells apart", Text(said, style="" if apart == len(found.networks) else "bold yellow")))
-    ended = sum(trial.rank is not None for trial in study.trials)
-    if ended:
-        rows.append(("goes on", f"after {ended} trials"))
-    heading = Text(f"nas scale: {study.folder}", style="bold")
-    console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
-    console.print(Text(MACS_NOTE, style=FAINT))
-    console.print()
-
-
-def show_family(document: Document, folder: Path, console: Console, space: str | None = None) -> None:
-    """The factors, the family, and what to do with it.
-
-    Args:
-        document: as `family_document` has it.
-        folder: where its files are.
-        console: where it is shown.
-        space: as typed, where the base lives in one of a person's own.
-    """
-    if "trained" in document:
-        console.print(_ranking(document["trained"]))
-    console.print(_members(document["members"], "The family"))
-    if "powers" in document:
-        console.print(_members(document["powers"], "Instead, the powers of (1.2, 1.1, 1.15)"))
-    console.print(_alone(document["alone"]))
-    coefficients = document["coefficients"]
-    rows: list[tuple[str, RenderableType]] = []
-    if coefficients["how"] == "published":
-        rows.append(
-            ("factors", "as the authors' code states them for B1 to B7 (tensorflow/tpu, efficientnet_builder.py); they "
-                        "are near, and not, the powers of (1.2, 1.1, 1.15) of the paper's section 4.2")
-        )  # fmt: skip
-    else:
-        said = ", ".join(f"{_WORDS[name]} {coefficients[name]:g}" for name in DIMENSIONS)
-        rows.append(("factors", f"{said}: {coefficients['formula']:.3f} by the formula"))
-    again = ["--space", space] if space else []
-    data = document.get("data") or "digits"
-    trials = document.get("trials")
-    if trials and trials["ended"] < trials["planned"]:
-        said = f"after {trials['ended']} of {trials['planned']} trials; the same command goes on"
-        rows.append(("so far", Text(said, style="bold yellow")))
-    rows += [
-        ("family", Text(str(folder / FAMILY))),
-        ("plot", Text(str(folder / FAMILY_PLOT))),
-        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
-        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
-    ]
-    console.print(facts(*rows))
-
-
-def _ranking(trained: list[Document]) -> Any:
-    made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
-    made.title = f"The best of {len(trained)} candidates, as the proxy tells them"
-    for index, one in enumerate(trained[:8]):
-        error = one["standard_error"]
-        made.add_row(
-            str(one["trial"]), percent(one["accuracy"]), f"± {percent(error)}" if error is not None else "-",
-            *_factors_of(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else "bold green",
-        )  # fmt: skip
-    return made
-
-
-def _members(members: list[Document], said: str) -> Any:
-    """A family; the factor on the image is left to its pixels, so that 80 columns hold it."""
-    known = any("accuracy" in one for one in members)
-    made = table("φ>", "depth>", "width>", "px>", "MACs>", "x before>", "formula>", "parameters>",
-                 *(["acc.>"] if known else []), title=said)  # fmt: skip
-    before = None
-    for one in members:
-        formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
-        made.add_row(
-            f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
-            f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
-            *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
-        )  # fmt: skip
-        before = one
-    return made
-
-
-def _alone(alone: Mapping[str, list[Document]]) -> Any:
-    made = table("φ>", *(column for name in alone for column in (f"{_SHORT[name]}>", "parameters>")),
-                 title="As many MACs by one of the three alone")  # fmt: skip
-    phis = max((several for several in alone.values()), key=len)[1:]
-    for index, one in enumerate(phis, start=1):
-        cells = [several[index] if index < len(several) else None for several in alone.values()]
-        made.add_row(
-            f"{one['phi']:g}",
-            *(
-                text
-                for cell in cells
-                for text in (("-", "-") if cell is None else (f"{cell['factor']:.3g}", human(cell["params"])))
-            ),
-        )
-    return made

@@ -125,7 +125,10 @@ def test_the_default_strategy_is_the_same_everywhere(nas_cli, words, tmp_path):
 
 MISTAKES = {
     "random starts anywhere": ({"strategy": "random", "start_from": "efficientnet_b0"}, "evolution, guided, pareto"),
-    "so does a sampler": ({"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"}, "'optuna:GPSampler' does not take start-from"),
+    "so does a sampler": (
+        {"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"},
+        "'optuna:GPSampler' does not take start-from",
+    ),
     "not in the space": ({"start_from": "efficientnet_b9"}, "did you mean 'efficientnet_b0'?"),
     "not in the budget": ({"start_from": "efficientnet_b0", "budget": "200M"}, "macs=200M"),
     "no such file": ({"start_from": "nowhere.json"}, "cannot read the network nowhere.json"),

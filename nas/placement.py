@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from nas.wording import parse_duration
-from searchspaces.errors import UserError
+from nas.parsing import parse_duration
+from searchspaces import UserError
 
 if TYPE_CHECKING:
     from studies import Engine
@@ -18,31 +18,36 @@ ADDRESS: Final = re.compile(r"auto|[^\s/:]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 """What may follow `--ray`; anything else is the next argument."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The options by which a person says it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The options that say where trials run.
 
     Attributes:
-        ray: the address of a cluster; empty for this machine; None for this process.
-        workers: trials under way at once.
-        cpus, gpus: of one trial.
-        timeout: of one trial, as text.
+        ray: the address of a cluster; empty for Ray on this machine; None for this process.
+        workers: number of parallel trials.
+        cpus_per_trial, gpus_per_trial: resources of one trial.
+        trial_timeout: of one trial, as text.
     """
 
     ray: str | None = None
     workers: int | None = None
-    cpus: float | None = None
-    gpus: float | None = None
-    timeout: str | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    trial_timeout: str | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Placement:
+        """The options among all those of a command, by name."""
+        return cls(ray=given["ray"], **{name: given[name] for name in _OPTIONS})
 
     def engine(self, device: str = "auto") -> Engine | None:
-        """The engine; None for the usual one.
+        """The engine; None for the default one, this process.
 
         Args:
-            device: that trials need. Where they run on Ray it need not be here.
+            device: that trials need. If they run on Ray, this machine need not have it.
 
         Raises:
-            UserError: a number is out of range, an option is of no use without `--ray`, or the device is not here.
+            UserError: a number is out of range, an option needs `--ray`, or this machine does not have the device.
         """
         if self.ray is None:
             from studies.engine import check_device
@@ -54,25 +59,25 @@ class Where:
             return None
         from studies.ray.engine import RayEngine
 
-        timeout_s = None if self.timeout is None else parse_duration(self.timeout)
-        return RayEngine(self.ray or None, self.workers, self.cpus, self.gpus, timeout_s)
+        timeout_s = None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
+        return RayEngine(self.ray or None, self.workers, self.cpus_per_trial, self.gpus_per_trial, timeout_s)
 
     def wave(self, deterministic: bool) -> int | None:
-        """Proposals in a wave, where the order in which trials end is to change nothing.
+        """The number of proposals in a synchronous batch; None if proposals may depend on the order of results.
 
         Raises:
-            UserError: nobody said how many are under way at once.
+            UserError: the number of parallel trials is not given.
         """
         if not deterministic:
             return None
         if self.workers is None:
-            raise UserError("--deterministic proposes in waves of as many as --workers: add --ray --workers N")
+            raise UserError("--deterministic proposes in synchronous batches of --workers: add --ray --workers N")
         return self.workers
 
-    def words(self) -> str:
+    def typed(self) -> str:
         """The same options, to be typed again.
 
-        >>> Where("head:6379", workers=8, gpus=0.5).words()
+        >>> Placement(ray="head:6379", workers=8, gpus_per_trial=0.5).typed()
         ' --ray head:6379 --workers 8 --gpus-per-trial 0.5'
         """
         if self.ray is None:
@@ -83,16 +88,15 @@ class Where:
         return " ".join(["", f"--ray {self.ray}".rstrip(), *given])
 
     def _options(self) -> dict[str, object]:
-        return {
-            "--workers": self.workers,
-            "--cpus-per-trial": self.cpus,
-            "--gpus-per-trial": self.gpus,
-            "--trial-timeout": self.timeout,
-        }
+        return {f"--{name.replace('_', '-')}": getattr(self, name) for name in _OPTIONS}
+
+
+_OPTIONS: Final = ("workers", "cpus_per_trial", "gpus_per_trial", "trial_timeout")
+"""Those that need `--ray`."""
 
 
 def with_address(arguments: Iterable[str]) -> list[str]:
-    """Give `--ray` without an address an empty one, as no parser of options knows options with and without a value.
+    """Give `--ray` without an address an empty one, since parsers of options know no options with optional values.
 
     >>> with_address(["resume", "--ray", "runs/first"]), with_address(["--ray", "auto"])
     (['resume', '--ray=', 'runs/first'], ['--ray=auto'])
