@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
     from searchspaces import SearchSpace
-    from studies.trial import State
+    from strategies.strategy import TrialState as State
 
 FILES: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}
 """Ledgers that lie in the run folder."""
