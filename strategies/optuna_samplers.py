@@ -208,7 +208,7 @@ def _needs_only_settings(kind: Any) -> bool:
 
 
 class _NewThatFits(_ParzenEstimator):
-    """Optuna's estimator, conditioned on architectures that fit and are new (TPESampler draws only from the good one)."""
+    """Optuna's estimator conditioned on architectures that fit and are new; TPE draws only from that of good trials."""
 
     def __init__(self, space: SearchSpace, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
