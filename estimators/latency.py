@@ -21,25 +21,24 @@ measured elsewhere, is as good.
 from __future__ import annotations
 
 import io
-import logging
 import math
 import os
 import platform
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from estimators.quiet import quietly
 from searchspaces import Budget, Task, UserError, nearest
 from searchspaces.latency import LatencyTable, Line, part_name, parts_of, space_parts
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +110,7 @@ class How:
             "device": self.device,
             "threads": self.threads,
             "batch": self.batch,
-            "versions": {library: metadata.version(library) for library in libraries},
+            "versions": versions(*libraries),
             "processor": _processor(self.device),
         }
 
@@ -305,7 +304,7 @@ def _onnx(module: nn.Module, example: Any) -> bytes:
     """ONNX by the exporter that traces, or by the new one what that does not know, such as channels shuffled."""
     import torch
 
-    with _quietly():
+    with quietly():
         try:
             file = io.BytesIO()
             torch.onnx.export(module, (example,), file, dynamo=False)  # type: ignore[arg-type]
@@ -319,19 +318,6 @@ def _onnx(module: nn.Module, example: Any) -> bytes:
             except Exception as error:
                 reason = str(error).strip().splitlines() or [type(error).__name__]
                 raise UserError(f"it cannot be written as ONNX ({reason[0]}); give --runtime torch") from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters warn of being old, log what is not installed, and print whole graphs that they cannot write."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def network_runner(network: Node, task: Task, how: How) -> Runner:

@@ -18,13 +18,11 @@ import copy
 import json
 import math
 import os
-import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +48,7 @@ from estimators.trained import (
 )
 from searchspaces import Classic, Scaled, UserError
 from searchspaces.layers import ShapeError
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     import torch
@@ -199,7 +198,7 @@ class _Training:
             "device": self.device.type,
             "workers": self.group.size,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "versions": _versions(),
+            "versions": versions("python", "nas-toolkit", "numpy", "torch"),
             "curve": [],
             "best_epoch": None,
             "val_accuracy": None,
@@ -472,16 +471,6 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
 def _shown(value: Any) -> str:
     text = value[:8] if isinstance(value, str) and len(value) == 64 else json.dumps(value)
     return text if len(text) < 80 else text[:77] + "..."
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in ("nas-toolkit", "numpy", "torch"):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:

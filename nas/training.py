@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from nas.networks import TRAINED, named, read
 from nas.screens import FAINT, facts, table
 from nas.wording import duration, human, percent, sparkline
 from searchspaces import Architecture, Classic, Scale, Scaled, UserError
+from studies.interrupts import first_interrupt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -270,31 +270,19 @@ class TrainingDisplay:
 
 @contextmanager
 def interruptible(on_moment: Callable[[Moment], None]) -> Iterator[Callable[[Moment], None]]:
-    """Ctrl-C between two steps, where nothing is lost; a second one at once.
+    """Let Ctrl-C end a training between two steps, where nothing is lost; a second one ends it at once.
 
-    Gives what is to be called after each step. In another thread than the main one, nothing changes.
+    Gives what is to be called after each step.
     """
-    asked = False
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+    asked = threading.Event()
 
     def after_step(moment: Moment) -> None:
         on_moment(moment)
-        if asked:
+        if asked.is_set():
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield on_moment
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
+    with first_interrupt(asked.set):
         yield after_step
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def training_document(trained: Trained) -> Document:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
@@ -27,17 +26,7 @@ FILE: Final = "study.json"
 FORMAT: Final = 1
 """Raised when an older `nas` would misread what a newer one writes."""
 
-_LIBRARIES: Final = ("nas-toolkit", "numpy", "optuna", "torch")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+_LIBRARIES: Final = ("python", "nas-toolkit", "numpy", "optuna", "torch")
 
 
 def _now() -> str:
@@ -88,7 +77,7 @@ class Manifest:
     latency: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=lambda: versions(*_LIBRARIES))
     format: int = FORMAT
 
     def __post_init__(self) -> None:

@@ -29,11 +29,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import SPACES, Architecture, UserError, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
+from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
 from studies.ray_lookout import head_watched, lookout
 
@@ -258,6 +258,10 @@ class _Desk:
         self._counted: tuple[float, int] = (-math.inf, 0)
         self._error: BaseException | None = None
         self.interrupted = False
+
+    def interrupt(self) -> None:
+        """End at the next step, so that the ledger is never cut in the middle."""
+        self.interrupted = True
 
     def job(self) -> Job | None:
         """What is to be run next; None if nothing for now."""
@@ -500,7 +504,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
     with (
         tempfile.TemporaryDirectory(prefix=RESULTS, ignore_cleanup_errors=True) as folder,
         marked(Path(folder)),
-        _listening(desk),
+        first_interrupt(desk.interrupt),
     ):
         from ray.tune.execution.placement_groups import PlacementGroupFactory
 
@@ -677,25 +681,6 @@ def _like_this_process() -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = path
-
-
-@contextlib.contextmanager
-def _listening(desk: _Desk) -> Iterator[None]:
-    """The first Ctrl-C ends the study at its next step, so that the ledger is never cut in the middle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        desk.interrupted = True
-        signal.signal(signal.SIGINT, before)  # the second is as rude as ever
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ from estimators.recipe import make_recipe
 from estimators.trained import Trained
 from estimators.training import train
 from nas import exporting
-from nas.exporting import FORMATS, TOLERANCE, Made, export, exportable
+from nas.exporting import TOLERANCE, export, exportable
+from nas.formats import FORMATS, Made
 from nas.networks import network_from_json
 from searchspaces import Scale, Scaled, Task, UserError, classic, layers
 from searchspaces.layers import Act, Chain, Conv, Norm, Step
