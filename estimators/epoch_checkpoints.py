@@ -28,7 +28,7 @@ SHARE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training came.
 
     Attributes:
@@ -43,7 +43,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Kept:
+class EpochCheckpoints:
     """The checkpoint of one training.
 
     Attributes:
@@ -60,7 +60,9 @@ class Kept:
     _since: float = field(default_factory=lambda: time.perf_counter())
     _took: float = 0.0
 
-    def continued(self, begin: Callable[[], Training], epochs: int, batch: int) -> tuple[Training, Progress | None]:
+    def continued(
+        self, begin: Callable[[], Training], epochs: int, batch: int
+    ) -> tuple[Training, TrainingProgress | None]:
         """The training, and how far it came; from its beginning if there is nothing to be relied on.
 
         Args:
@@ -92,7 +94,7 @@ class Kept:
             self.details["checkpoint"] = f"not read: {_line(error)}"
             return None
 
-    def keep(self, training: Training, progress: Progress) -> None:
+    def keep(self, training: Training, progress: TrainingProgress) -> None:
         """Write one, if that is worth its while."""
         began = time.perf_counter()
         if self.place is None or began - self._since < max(self.save_after_s, SHARE * self._took):
@@ -112,7 +114,7 @@ def _of(state: Any) -> Any:
     return state.get("whose") if isinstance(state, dict) else None
 
 
-def _believed(state: Mapping[str, Any], epochs: int, batch: int) -> Progress | None:
+def _believed(state: Mapping[str, Any], epochs: int, batch: int) -> TrainingProgress | None:
     """What was read, if each number in it can be."""
     curve, micro, seconds = (state.get(name) for name in ("curve", "micro", "seconds"))
     if not isinstance(curve, list) or not 0 < len(curve) < epochs:
@@ -123,7 +125,7 @@ def _believed(state: Mapping[str, Any], epochs: int, batch: int) -> Progress | N
         return None
     if not isinstance(seconds, float) or not 0.0 <= seconds < math.inf:
         return None
-    return Progress(tuple(curve), micro, seconds)
+    return TrainingProgress(tuple(curve), micro, seconds)
 
 
 def _line(error: Exception) -> str:

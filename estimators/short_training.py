@@ -21,7 +21,7 @@ import numpy as np
 
 from estimators.augmentation import augmented
 from estimators.data import ImageData, stratified_split
-from estimators.epoch_checkpoints import Kept, Progress
+from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.steps import (
     DEVICES,
@@ -191,7 +191,7 @@ class ShortTraining:
         batch = min(self.batch, len(images))
         steps = len(images) // batch
         whose = self._whose(architecture, context.seed) if context.checkpoint else {}
-        kept = Kept(context.checkpoint, whose, self.save_after_s)
+        kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
         training, done = kept.continued(lambda: self._begin(architecture, context.seed, device), self.epochs, batch)
         model, optimizer, generator = training
         stepper = Stepper(model, device, batch, self.label_smoothing)
@@ -227,7 +227,7 @@ class ShortTraining:
             if not context.report(epoch + 1, accuracy) and epoch + 1 < self.epochs:
                 raise Pruned(tuple(curve), time.perf_counter() - start)
             if epoch + 1 < self.epochs:
-                kept.keep(training, Progress(tuple(curve), stepper.micro, time.perf_counter() - start))
+                kept.keep(training, TrainingProgress(tuple(curve), stepper.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": stepper.micro < batch, **kept.details}
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
 

@@ -14,10 +14,8 @@ The test part is touched once, at the end, by the averaged weights of the epoch 
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -30,8 +28,10 @@ import numpy as np
 
 from estimators import checkpoint
 from estimators.augmentation import augmented, mixed, randaugmented
+from estimators.averaging import WeightAverage
 from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged
+from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
 from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals
 from estimators.trained import (
@@ -47,6 +47,7 @@ from estimators.trained import (
     read_facts,
 )
 from searchspaces import Classic, Scaled, UserError
+from searchspaces.files import write_whole
 from searchspaces.layers import ShapeError
 from searchspaces.versions import versions
 
@@ -106,7 +107,7 @@ def train(
     """
     import torch
 
-    folder, group, where = Path(folder), _Group(), find_device(device)
+    folder, group, where = Path(folder), ProcessGroup(), find_device(device)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
     if where.type == "cuda" and group.size > 1:
@@ -138,7 +139,7 @@ class _Training:
         seed: int,
         device: torch.device,
         found: Mapping[str, Any] | None,
-        group: _Group,
+        group: ProcessGroup,
     ) -> None:
         import torch
 
@@ -163,7 +164,7 @@ class _Training:
         torch.manual_seed(_seed(seed, "weights"))
         model = built(network, data.task, recipe.drop_path).to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = _Average(self.model, recipe.ema)
+        self.average = WeightAverage(self.model, recipe.ema)
         self.optimizer = _optimizer(self.model, recipe)
         share = self.batch // group.size
         self.stepper = Stepper(self.model, device, share, recipe.label_smoothing)
@@ -212,8 +213,12 @@ class _Training:
         if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
             raise UserError(f"{str(self.folder)!r} is no folder of a training: it has no {FACTS}")
         if self.group.rank == 0:
-            _write(self.folder / NETWORK, text + "\n")
-            _write(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot write to {self.folder}: {error.strerror}") from error
+            write_whole(self.folder / NETWORK, text + "\n")
+            write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts
 
     def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> None:
@@ -318,7 +323,7 @@ class _Training:
             "test_accuracy": test,
             "seconds": round(self.seconds, 1),
         }
-        _write(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
+        write_whole(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
         checkpoint.remove(str(self.folder / CHECKPOINT))
 
     def _test(self) -> float:
@@ -362,63 +367,6 @@ class _Training:
     def _scaled(self, images: Tensor) -> Tensor:
         """Pixels in 0 to 255 as the network takes them."""
         return (images.float() - self.colour[:, None, None]) / self.spread[:, None, None]
-
-
-class _Average:
-    """A network whose weights and running statistics follow those of another, slowly."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
-        self._own = list(self.module.state_dict().values())
-
-    def take(self, model: nn.Module, step: int) -> None:
-        """Come nearer after a step, counted from 0; the first ones count for more, as in TensorFlow's average."""
-        import torch
-
-        decay = min(self._decay, (1 + step) / (10 + step))
-        now = list(model.state_dict().values())
-        smooth = [index for index, each in enumerate(now) if each.is_floating_point()]
-        torch._foreach_lerp_([self._own[i] for i in smooth], [now[i] for i in smooth], 1 - decay)
-        for own, theirs in zip(self._own, now, strict=True):
-            if not theirs.is_floating_point():
-                own.copy_(theirs)
-
-
-class _Group:
-    """The processes that train one network: this one alone, or those of torch.distributed."""
-
-    def __init__(self) -> None:
-        import torch.distributed as dist
-
-        self._up = dist.is_available() and dist.is_initialized()
-        self.rank = dist.get_rank() if self._up else 0
-        self.size = dist.get_world_size() if self._up else 1
-
-    def average(self, tensors: list[Tensor]) -> None:
-        """Put the mean over all processes in the place of each tensor."""
-        if self.size == 1 or not tensors:
-            return
-        import torch
-        import torch.distributed as dist
-
-        flat = torch.cat([each.reshape(-1) for each in tensors])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for each, part in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
-            each.copy_(part.view(each.shape))
-
-    def total(self, number: float) -> float:
-        """The sum over all processes."""
-        if self.size == 1:
-            return number
-        import torch
-        import torch.distributed as dist
-
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        held = torch.tensor(number, dtype=torch.float64, device=device)
-        dist.all_reduce(held)
-        return float(held)
 
 
 def _cost(network: Network, task: Task) -> Cost:
@@ -476,18 +424,4 @@ def _shown(value: Any) -> str:
 def _save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
-    _write(path, save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or, whenever the process dies, as it was."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))

@@ -17,7 +17,8 @@ from searchspaces.layers import ShapeError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from estimators.latency import How, Runner, Step
+    from estimators.latency import How, TimedRunner
+    from estimators.latency_table import MeasureStep
     from nas.documents import Document
     from searchspaces import Budget, SearchSpace
     from searchspaces.latency import LatencyTable
@@ -31,7 +32,7 @@ def networks_document(
     how: How,
     task: Task | None = None,
     space: SearchSpace | None = None,
-    on_step: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[MeasureStep], None] = lambda _: None,
 ) -> Document:
     """What whole networks take on this machine, measured in turns.
 
@@ -45,17 +46,18 @@ def networks_document(
     Raises:
         UserError: one of them is no network, cannot take the images or cannot be run so.
     """
-    from estimators.latency import NETWORKS, Step, measured, threads_of
+    from estimators.latency import NETWORKS, measured, threads_of
+    from estimators.latency_table import MeasureStep
 
     total, made = len(networks), []
     with threads_of(how):
         for index, text in enumerate(networks):
-            on_step(Step("networks", index, 2 * total))
+            on_step(MeasureStep("networks", index, 2 * total))
             made.append(_ready(text, how, task, space))
         took = measured(
             [each for each, _ in made],
             NETWORKS,
-            lambda share: on_step(Step("networks", total + int(share * total), 2 * total)),
+            lambda share: on_step(MeasureStep("networks", total + int(share * total), 2 * total)),
         )
     rows = [
         {
@@ -72,7 +74,7 @@ def networks_document(
     return {"how": how.described(), "networks": rows}
 
 
-def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) -> tuple[Runner, Document]:
+def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) -> tuple[TimedRunner, Document]:
     """A network ready to be timed, and what is known of it."""
     from estimators.latency import network_runner, runner
     from nas.networks import named, own_task, title
@@ -131,7 +133,7 @@ def make_table(
     *,
     budget: Budget | None = None,
     networks: int,
-    on_step: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[MeasureStep], None] = lambda _: None,
     **rules: Any,
 ) -> LatencyTable:
     """Measure the latency table of a space into a file, or go on with the one that is there.
@@ -139,7 +141,7 @@ def make_table(
     Raises:
         UserError: the file is something else or of another measurement, cannot be written, or as `estimators.latency`.
     """
-    from estimators import latency
+    from estimators import latency_table
     from searchspaces.latency import LatencyTable
     from studies.manifest import write_whole
 
@@ -151,13 +153,15 @@ def make_table(
 
     found = LatencyTable.read(path) if path.exists() else None
     try:
-        begun = latency.begun(space, task, how, found)
+        begun = latency_table.begun(space, task, how, found)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if found is None:
-        latency.refuse(space, task, budget, networks)
+        latency_table.check_measurable(space, task, budget, networks)
         keep(begun)  # better to learn now that nothing can be written there
-    return latency.make_table(space, begun, how, budget=budget, networks=networks, keep=keep, on_step=on_step, **rules)
+    return latency_table.make_table(
+        space, begun, how, budget=budget, networks=networks, keep=keep, on_step=on_step, **rules
+    )
 
 
 def table_document(made: LatencyTable, path: Path, given: str) -> Document:
@@ -223,7 +227,7 @@ class MeasureProgress(Bar):
         self._said = ("", -1)
         self._bars: dict[str, Any] = {}
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: MeasureStep) -> None:
         """It is so far."""
         if self._live is not None:
             if step.what not in self._bars:

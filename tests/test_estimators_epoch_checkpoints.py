@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data
-from estimators.epoch_checkpoints import SHARE, Kept, Progress
+from estimators.epoch_checkpoints import SHARE, EpochCheckpoints, TrainingProgress
 from estimators.steps import Stepper
 from searchspaces import SPACES, Architecture, Budget, Task
 
@@ -206,10 +206,10 @@ def test_saving_is_worth_its_while(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     model = torch.nn.Linear(2, 2)
     training = model, torch.optim.SGD(model.parameters()), torch.Generator()
-    kept = Kept(str(tmp_path / "a"), {}, save_after_s=10.0)
+    kept = EpochCheckpoints(str(tmp_path / "a"), {}, save_after_s=10.0)
     for _ in range(100):
         clock[0] += 4.0  # an epoch
-        kept.keep(training, Progress((0.5,), 1, 4.0))
+        kept.keep(training, TrainingProgress((0.5,), 1, 4.0))
     assert written[0] == 112.0  # the third epoch is the first that ends 10 seconds after the beginning
     between = np.diff(written) - 3.0
     assert set(between) == {60.0}  # of training: the first multiple of 4 that is 20 times 3
