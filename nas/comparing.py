@@ -18,7 +18,7 @@ from rich.text import Text
 
 from nas.screens import FAINT, Bar, facts, table
 from nas.wording import duration
-from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space
+from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space, own_code
 from strategies import STRATEGIES
 from studies.contest import LISTED
 from studies.curves import probability
@@ -288,9 +288,7 @@ def _played(given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None] =
 def _played_by(jobs: int, given: _Recorded, plan: Plan, on_begin: Callable[[str, int], None]) -> Iterator[Run]:
     """Every run in the same order, from processes that are begun afresh, as on any system."""
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_process, (own_code.sources(),))
     try:
         futures = [pool.submit(_played_alone, given, each) for each in plan]
         for (strategy, seed), future in zip(plan, futures, strict=True):
@@ -302,6 +300,12 @@ def _played_by(jobs: int, given: _Recorded, plan: Plan, on_begin: Callable[[str,
             process.terminate()
         raise
     pool.shutdown()
+
+
+def _begin_process(code: Mapping[str, own_code.Source]) -> None:
+    """Leave Ctrl-C to the process that waits, and know a person's own code, which a space may need to be read."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    own_code.install(code)
 
 
 def _played_alone(given: _Recorded, one: tuple[str, int]) -> Run:
