@@ -102,7 +102,7 @@ def test_a_device_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         assert How(device="cuda").runtime == "torch"
     else:
-        with pytest.raises(UserError, match="device 'cuda' is not there"):
+        with pytest.raises(UserError, match="no device 'cuda' here"):
             How(device="cuda")
 
 

@@ -533,7 +533,7 @@ def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_pa
         pytest.skip("there are GPUs here")
     words = ["search", "--budget", "400M", "--device", "cuda", "--out", tmp_path]
     here = nas_cli(*words, "--name", "here")
-    assert (here.code, here.err) == (2, "nas: device 'cuda' is not there; there are: cpu\n")
+    assert (here.code, here.err) == (2, "nas: no device 'cuda' here; available: cpu\n")
     assert not (tmp_path / "here").exists()
     there = nas_cli(*words, "--name", "there", "--ray", "--quiet")
     assert (there.code, there.err.count("\n")) == (2, 1)
