@@ -11,7 +11,9 @@ Left out: detection and multi-label data, streaming, and data that do not fit in
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import importlib.util
 import os
 import zipfile
 import zlib
@@ -221,11 +223,16 @@ def load_data(spec: str, image_size: int | None = None) -> ImageData:
 
 
 def _digits(image_size: int | None) -> ImageData:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), from 0..16
-    return ImageData.of("digits", images, bunch.target, class_names=list("0123456789"), image_size=image_size)
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    # read as scikit-learn's load_digits does, but without importing scikit-learn, which takes a second
+    file = Path(found.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    with gzip.open(file, "rt", encoding="ascii") as stream:
+        table = np.loadtxt(stream, delimiter=",")  # (1797, 65): 64 pixels in 0..16, and the class
+    images = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = table[:, -1].astype(np.int64)
+    return ImageData.of("digits", images, labels, class_names=list("0123456789"), image_size=image_size)
 
 
 def _npz(name: str, path: Path, image_size: int | None) -> ImageData:
