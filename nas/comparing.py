@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space
+from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space, own_code
 from strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -240,9 +240,7 @@ def _played_by(
 ) -> Iterator[Run]:
     """Every run in the same order, from spawned processes."""
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_process, (own_code.sources(),))
     try:
         futures = [pool.submit(_played_alone, given, each) for each in plan]
         for (strategy, seed), future in zip(plan, futures, strict=True):
@@ -254,6 +252,12 @@ def _played_by(
             process.terminate()
         raise
     pool.shutdown()
+
+
+def _begin_process(code: Mapping[str, own_code.Source]) -> None:
+    """Leave Ctrl-C to the process that waits, and know a person's own code, which a space may need to be read."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    own_code.install(code)
 
 
 def _played_alone(given: _Recorded, one: tuple[str, int]) -> Run:

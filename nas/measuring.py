@@ -11,7 +11,8 @@ from searchspaces import Architecture, Classic, Scaled, Task, UserError
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
-    from estimators.latency import How, Runner, Step
+    from estimators.latency import How, TimedRunner
+    from estimators.latency_table import MeasureStep
     from nas.documents import Document
     from searchspaces import Budget, SearchSpace
     from searchspaces.latency import LatencyTable
@@ -22,7 +23,7 @@ def measure_networks(
     how: How,
     task: Task | None = None,
     space: SearchSpace | None = None,
-    on_step: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[MeasureStep], None] = lambda _: None,
 ) -> Document:
     """Measure the latency of whole networks, in turns; the document has medians and percentiles.
 
@@ -36,17 +37,18 @@ def measure_networks(
     Raises:
         UserError: a text is not a network, or a network cannot take the images or does not run on the runtime.
     """
-    from estimators.latency import NETWORKS, Step, measured, threads_of
+    from estimators.latency import NETWORKS, measured, threads_of
+    from estimators.latency_table import MeasureStep
 
     total, made = len(networks), []
     with threads_of(how):
         for index, text in enumerate(networks):
-            on_step(Step("networks", index, 2 * total))
+            on_step(MeasureStep("networks", index, 2 * total))
             made.append(_ready(text, how, task, space))
         took = measured(
             [each for each, _ in made],
             NETWORKS,
-            lambda share: on_step(Step("networks", total + int(share * total), 2 * total)),
+            lambda share: on_step(MeasureStep("networks", total + int(share * total), 2 * total)),
         )
     rows = [
         {
@@ -63,7 +65,7 @@ def measure_networks(
     return {"how": how.described(), "networks": rows}
 
 
-def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) -> tuple[Runner, Document]:
+def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) -> tuple[TimedRunner, Document]:
     """A network ready to be timed, and its name, task and costs."""
     from estimators.latency import network_runner, runner
     from nas.networks import named, own_task, title
@@ -95,7 +97,7 @@ def measure_space(
     *,
     budget: Budget | None = None,
     networks: int,
-    on_step: Callable[[Step], None] = lambda _: None,
+    on_step: Callable[[MeasureStep], None] = lambda _: None,
     **rules: Any,
 ) -> LatencyTable:
     """Measure the latency table of a space into a file, or resume the table that is there.
@@ -104,7 +106,7 @@ def measure_space(
         UserError: the file is not a latency table, is of another measurement or cannot be written, or the space has
             parts that cannot be measured.
     """
-    from estimators import latency
+    from estimators import latency_table
     from searchspaces.files import write_whole
     from searchspaces.latency import LatencyTable
 
@@ -113,13 +115,15 @@ def measure_space(
 
     found = LatencyTable.read(path) if path.exists() else None
     try:
-        begun = latency.begun(space, task, how, found)
+        begun = latency_table.begun(space, task, how, found)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if found is None:
-        latency.refuse(space, task, budget, networks)
-        keep(begun)  # so that a file that cannot be written is known before anything is measured
-    return latency.make_table(space, begun, how, budget=budget, networks=networks, keep=keep, on_step=on_step, **rules)
+        latency_table.check_measurable(space, task, budget, networks)
+        keep(begun)  # better to learn now that nothing can be written there
+    return latency_table.make_table(
+        space, begun, how, budget=budget, networks=networks, keep=keep, on_step=on_step, **rules
+    )
 
 
 def table_document(made: LatencyTable, path: Path, given: str) -> Document:

@@ -3,13 +3,14 @@
 Nothing here imports torch but `searchspaces.modules`, which is loaded when a network is built.
 """
 
-from searchspaces.catalog import CLASSICS, SPACES, classic, load_object, load_space, space_named, space_of
+from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_named, space_of
 from searchspaces.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
 from searchspaces.feasible import Count, Feasible
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
+from searchspaces.own_code import load_object
 from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Architecture, SearchSpace, Space
 from searchspaces.stage import Scale, Stage, choice, per_block

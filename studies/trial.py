@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from searchspaces import Architecture, Cost
+    from strategies.strategy import TrialState
 
-State = Literal["running", "complete", "pruned", "failed"]
 EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
 
 
@@ -42,7 +42,7 @@ class Trial:
     number: int
     architecture: Architecture
     cost: Cost
-    state: State
+    state: TrialState
     told: int
     accuracy: float | None = None
     reports: tuple[tuple[int, float], ...] = ()

@@ -11,6 +11,7 @@ import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from nas.comparing import bench_strategies, compare_runs
+from searchspaces import load_space
 from studies import Study
 from studies.settings import Settings
 
@@ -138,7 +139,10 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
 
 
 def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, table: Path, tmp_path: Path) -> None:
-    (tmp_path / "key.py").write_text("def key(architecture):\n    return architecture.to_json()\n")
+    (tmp_path / "key.py").write_text(
+        "def key(architecture):\n    import key_parts\n    return key_parts.text(architecture)"
+    )
+    (tmp_path / "key_parts.py").write_text("def text(architecture):\n    return architecture.to_json()\n")
     documents = []
     for jobs in (1, 2):
         said = nas_cli(
@@ -162,6 +166,22 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
     refused = nas_cli("bench-strategies", "--table", table, "--space", SPACE_TEXT, "--trials", 11, "--confirm", 2)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "confirm 2 takes 6 of the trials" in refused.err
+
+
+def test_a_space_with_a_cell_of_a_file_of_ones_own_is_known_to_several_processes(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(
+        "from searchspaces import mbconv\ndef cell(c_in, width, stride):\n    return mbconv(c_in, width, stride)"
+    )
+    (tmp_path / "made.py").write_text(
+        "from searchspaces import Space, Stage, choice, conv_head\nfrom cells import cell\n"
+        "space = Space('made', stages=Stage(cell, width=choice(8, 16)), head=Stage(conv_head, width=16))"
+    )
+    space = load_space(f"{tmp_path / 'made.py'}:space")
+    (tmp_path / "recorded.json").write_text(json.dumps({each.to_json(): 0.5 for each in space.enumerate()}))
+    found = bench_strategies(
+        tmp_path / "recorded.json", space, task=TASK, trials=2, seeds=1, strategies=["random", "evolution"], jobs=2
+    )
+    assert [run.reached.tolist() for run in found.runs] == [[0.5, 0.5]] * 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -177,7 +177,7 @@ def test_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_pat
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     assert re.search(r"trials +20 complete", said.out)
-    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit were tried", said.out)
+    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit have been tried", said.out)
     rows = (tmp_path / "runs" / "run" / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + 20
 

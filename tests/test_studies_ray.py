@@ -287,6 +287,50 @@ class Params:
 '''
 
 
+BESIDE = """
+from searchspaces.layers import Act, Chain, Conv, Norm
+
+class Accuracy(float):
+    pass
+
+def body(width, kernel, stride):
+    return Chain(Conv(width, kernel, stride), Norm(), Act("relu"))
+"""
+ABOVE = """
+from estimators import Estimate
+from searchspaces import Space, Stage, choice, conv_head
+import ray_parts
+
+def cell(c_in, width, stride, *, kernel=3):
+    return ray_parts.body(width, kernel, stride)
+
+space = Space("mine", stages=Stage(cell, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16))
+
+class Late:
+    top = ray_parts.Accuracy(0.5)
+
+    def describe(self):
+        return {"name": "late"}
+
+    def estimate(self, architecture, context):
+        import ray_late
+        assert isinstance(self.top, ray_parts.Accuracy)
+        return Estimate(float(self.top) * ray_late.SHARE[architecture.choices["stage1.kernel"]], 0.1)
+"""
+
+
+def test_modules_beside_a_file_of_ones_own_travel_too_also_those_imported_late(cluster: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "above.py"
+    mine.write_text(ABOVE)
+    (tmp_path / "ray_parts.py").write_text(BESIDE)
+    (tmp_path / "ray_late.py").write_text("SHARE = {3: 0.5, 5: 1.0}")
+    study = begin(space=load_space(f"{mine}:space"), estimator=f"{mine}:Late", budget=None, strategy="grid", trials=4)
+    for file in tmp_path.iterdir():
+        file.unlink()  # as on another machine
+    study.run(engine=one_at_a_time())
+    assert sorted(trial.accuracy for trial in study.trials) == [0.25, 0.25, 0.5, 0.5], story(study)
+
+
 def test_spaces_cells_and_estimators_of_a_file_of_ones_own_travel(cluster: Any, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     mine = tmp_path / "elsewhere" / "mine.py"
@@ -489,7 +533,7 @@ def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_pa
         pytest.skip("there are GPUs here")
     words = ["search", "--budget", "400M", "--device", "cuda", "--out", tmp_path]
     here = nas_cli(*words, "--name", "here")
-    assert (here.code, here.err) == (2, "nas: device 'cuda' is not there; there are: cpu\n")
+    assert (here.code, here.err) == (2, "nas: no device 'cuda' here; available: cpu\n")
     assert not (tmp_path / "here").exists()
     there = nas_cli(*words, "--name", "there", "--ray", "--quiet")
     assert (there.code, there.err.count("\n")) == (2, 1)

@@ -14,7 +14,7 @@ from nas.wording import human
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from estimators.latency import Step
+    from estimators.latency_table import MeasureStep
     from nas.documents import Document
 
 LINES: Final = 20
@@ -139,7 +139,7 @@ class MeasureProgress(Bar):
         self._shown = ("", -1)
         self._bars: dict[str, Any] = {}
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: MeasureStep) -> None:
         """One more step is done."""
         if self._live is not None:
             if step.what not in self._bars:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
     from searchspaces import SearchSpace
-    from studies.trial import State
+    from strategies.strategy import TrialState as State
 
 _PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from searchspaces import SPACES, Architecture, UserError, space_named
+from searchspaces import SPACES, Architecture, UserError, own_code, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
@@ -52,9 +52,6 @@ CONNECT_S: Final = 10.0
 
 RESULTS: Final = "nas-ray-"
 """How Tune's temporary folders of results are called."""
-
-USER_MODULES: Final = "nas_user_"
-"""How the modules of a person's own files are called; no worker could import them."""
 
 QUIET: Final[Mapping[str, str]] = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -142,7 +139,7 @@ class RayEngine:
             if first is None:
                 return
             space = first.architecture.space
-            with _user_modules_by_value(), head_watched(ray.get_runtime_context().gcs_address):
+            with own_files_by_value(), head_watched(ray.get_runtime_context().gcs_address):
                 work = _put(estimator, space)
                 desk = _Desk(
                     [first],
@@ -415,8 +412,11 @@ def _trainable(work: Any) -> type[Any]:
     import ray
     from ray import tune
 
+    code = own_code.sources()
+
     class Worker(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
+            own_code.install(code)  # the work may need it to be read
             self._bench = _Bench(*ray.get(work))
             self.reset_config(config)
 
@@ -684,11 +684,11 @@ def _like_this_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _user_modules_by_value() -> Iterator[None]:
-    """Send what a person's own file defines, instead of the name of a module that no worker has."""
+def own_files_by_value() -> Iterator[None]:
+    """Send what a person's own file defines as it is here, so that no worker has to run the file."""
     import ray.cloudpickle as pickle
 
-    modules = [module for name, module in sys.modules.items() if name.startswith(USER_MODULES)]
+    modules = own_code.modules()
     for module in modules:
         pickle.register_pickle_by_value(module)
     try:

@@ -19,8 +19,8 @@ from estimators.estimator import Diverged
 from estimators.recipe import Recipe
 from estimators.trained import Network, Trained, network_from, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
-from searchspaces import Classic, Scaled, UserError
-from studies.ray.engine import connected, settings_of_ray
+from searchspaces import Classic, Scaled, UserError, own_code
+from studies.ray.engine import connected, own_files_by_value, settings_of_ray
 
 RESTARTS: Final = 3
 """How often the workers are started again when one of them dies."""
@@ -67,8 +67,11 @@ def train_on_ray(
         if there.get(what, 0) < count:
             raise UserError(f"{count} workers need {count} {what}s; Ray has {there.get(what, 0):g}")
         told = Queue(actor_options={"num_cpus": 0})
+        with own_files_by_value():
+            sent = ray.put(network_text(network, data.task) if isinstance(network, Classic) else network)
         given = {
-            "network": network_text(network, data.task) if isinstance(network, Classic) else network,
+            "code": own_code.sources(),
+            "network": sent,
             "data": ray.put(data),
             "recipe": recipe,
             "folder": str(folder),
@@ -127,7 +130,8 @@ def _work(given: dict[str, Any]) -> None:
 
         torch.cuda.set_device(get_device())  # all of a machine's GPUs are in sight of each worker; this one is its own
     first = ray.train.get_context().get_world_rank() == 0
-    told, network = given["told"], given["network"]
+    own_code.install(given["code"])  # the network may need it to be read
+    told, network = given["told"], ray.get(given["network"])
 
     def tell(moment: Moment) -> None:
         if first:
