@@ -28,7 +28,7 @@ from nas import exporting
 from nas.exporting import FORMATS, TOLERANCE, Made, export, exportable
 from nas.networks import network_from_json
 from searchspaces import Scale, Scaled, Task, UserError, classic, layers
-from searchspaces.layers import Act, Chain, Conv, Norm, Step
+from searchspaces.layers import Act, Chain, Conv, GraphStep, Norm
 from searchspaces.modules import _MODULES
 
 SMALL = Scaled(classic("efficientnet_b0").architecture, Scale(0.25, 0.3), Task(32, 1, 10))
@@ -126,11 +126,11 @@ def every_kind_of_layer():
     """A network that has each of them once or more, and every activation."""
     conv = Chain(Conv(8, 3, groups=2), Norm(), Act("silu"))
     steps = (
-        Step(conv, (0,)),
-        Step(Act("relu"), (1, 1)),
-        Step(layers.Identity(), (1, 2), "mean"),
-        Step(conv, (1,)),
-        Step(layers.Identity(), (3, 4), "concat"),
+        GraphStep(conv, (0,)),
+        GraphStep(Act("relu"), (1, 1)),
+        GraphStep(layers.Identity(), (1, 2), "mean"),
+        GraphStep(conv, (1,)),
+        GraphStep(layers.Identity(), (3, 4), "concat"),
     )
     return Chain(
         Conv(8, 3, stride=2, standardized=True, bias=True),
@@ -141,7 +141,7 @@ def every_kind_of_layer():
         layers.Shuffle(2),
         layers.SqueezeExcite(2, gate="hard_sigmoid"),
         layers.Shift(),
-        layers.Sum(layers.Identity(), Chain(conv, layers.Scaled(0.5), layers.Gain())),
+        layers.Sum(layers.Identity(), Chain(conv, layers.Multiply(0.5), layers.Gain())),
         layers.Mean(conv, Chain(conv, layers.DropPath())),
         layers.Concat(layers.Slice(0, 4), layers.Slice(2, 6), layers.Pool("avg", 3, 1), layers.Pool("max", 3, 1)),
         layers.Graph(steps),
