@@ -55,7 +55,7 @@ class Argument:
     def numbers(self) -> tuple[Number, ...] | None:
         """The value, if it is numbers."""
         value = self.value
-        return value if isinstance(value, tuple) and isinstance(value[0], Number) else None  # type: ignore[return-value]
+        return value if isinstance(value, tuple) and isinstance(value[0], Number) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +93,12 @@ class Call:
         return found
 
 
-def call_to(name: str, *arguments: Argument | Call | Literal, home: str = TORCH_LAYERS, **keywords: Literal) -> Call:
-    """A call of a class with positional arguments, then keywords."""
+def call_to(name: str, *arguments: Argument | Call | Literal, **keywords: Literal) -> Call:
+    """A call of a class: `nn.ReLU`, one of `torch_layers`, or one of another module as `my_layers:MyLayer`."""
+    home, _, kind = name.rpartition(":")
     given = [each if isinstance(each, Argument) else Argument(each) for each in arguments]
     given += [Argument(value, keyword) for keyword, value in keywords.items()]
-    return Call(name, tuple(given), home=home)
+    return Call(kind, tuple(given), home=home or TORCH_LAYERS)
 
 
 def call_of(leaf: Node, given: Shape) -> Call:
@@ -181,7 +182,8 @@ def _pool(node: layers.Pool, given: Shape) -> Call:
         size("stride", node.stride),
         size("padding", node.padding_side, keyword="padding", default=0),
     )
-    ceil = {"ceil_mode": True} if node.ceil else {}
+    left_out = all(node.windows(side)[1] for side in given[1:])  # ONNX counts these windows, so ceil is not written
+    ceil = {"ceil_mode": True} if node.ceil and not left_out else {}
     if node.kind == "max":
         return call_to("nn.MaxPool2d", *sizes, **ceil)
     return call_to("nn.AvgPool2d", *sizes, **ceil, count_include_pad=False)

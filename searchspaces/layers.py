@@ -1,7 +1,7 @@
-"""The layers of which networks are made; with `searchspaces.joins`, the one source of shapes, costs and modules.
+"""The layer algebra: a network is a tree of small frozen values, the one source of its shapes, costs and module.
 
-A network is a tree of small frozen values: leaves from here, in joins (`Chain`, `Sum`, `Mean`, `Concat`, `Graph`). Each
-gives its output shape and its cost; `searchspaces.calls` has one line for each leaf about the torch module it is.
+The leaves are here, with their output shapes and costs; `searchspaces.calls` has the torch module of each in one line.
+What joins them (`Chain`, `Sum`, `Mean`, `Concat`, `Graph`) is in `searchspaces.joins`, and can be imported from here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from searchspaces.joins import GraphStep as GraphStep
 from searchspaces.joins import Mean as Mean
 from searchspaces.joins import Sum as Sum
 from searchspaces.joins import leaves as leaves
-from searchspaces.node import Count, Node, OneOf, Pixels, Sides, Within, feature_map, layer
+from searchspaces.node import Count, OneOf, Pixels, Sides, Within, feature_map, layer
+from searchspaces.node import Node as Node
 from searchspaces.node import ShapeError as ShapeError
 from searchspaces.task import Shape, enlarged
 
@@ -116,7 +117,6 @@ class Linear(Node):
         return (self.width,)
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:
-        self.shape(given)
         return given[0] * self.width, self.width * (given[0] + self.bias), 0
 
 
@@ -265,15 +265,19 @@ class Pool(Node):
         """Padding on each side in pixels."""
         return (self.kernel - 1) // 2 if self.padding is None else self.padding
 
+    def windows(self, side: int) -> tuple[int, bool]:
+        """How many windows a side of the image has, and whether torch leaves out the incomplete one of `ceil`.
+
+        It does so for a window that would start in the padding after the image.
+        """
+        free = side + 2 * self.padding_side - self.kernel
+        count = (-(-free // self.stride) if self.ceil else free // self.stride) + 1
+        left_out = self.ceil and (count - 1) * self.stride >= side + self.padding_side
+        return count - left_out, left_out
+
     def _shape(self, given: Shape) -> Shape:
         channels, height, width = feature_map(self, given)
-        sides = []
-        for side in (height, width):
-            free = side + 2 * self.padding_side - self.kernel
-            count = (-(-free // self.stride) if self.ceil else free // self.stride) + 1
-            if self.ceil and (count - 1) * self.stride >= side + self.padding_side:
-                count -= 1  # as in torch, the last window must start inside the image or its left padding
-            sides.append(count)
+        sides = self.windows(height)[0], self.windows(width)[0]
         if min(sides) < 1:
             raise ShapeError(f"{self} does not fit into a feature map of {height}x{width}")
         return (channels, *sides)

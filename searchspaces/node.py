@@ -136,6 +136,7 @@ def _shape(node: Node, given: Shape) -> Shape:
 
 @lru_cache(maxsize=1 << 18)
 def _cost(node: Node, given: Any) -> Cost:
+    node.shape(given)  # refuses what it cannot take
     several = given and isinstance(given[0], tuple)  # a cell with several inputs
     keep: Any = (False,) * len(given) if several else False
     return Cost(*additive_costs(node, given), peak_values(node, given, keep) * FLOAT_BYTES)
@@ -217,12 +218,13 @@ def check_fields(made: Any) -> None:
     Raises:
         UserError: a field has a value that is not allowed.
     """
-    for name, rule in _rules(type(made)):
+    kind: Any = type(made)
+    for name, rule in _rules(kind):
         value = getattr(made, name)
         if not rule.allows(value):
             near = nearest(value, rule.names) if rule.names and isinstance(value, str) else ""
             hint = near if "mean" in near else ""
-            raise UserError(f"{type(made).__name__}: {name} must be {rule.words}, got {value!r}{hint}")
+            raise UserError(f"{kind.__name__}: {name} must be {rule.words}, got {value!r}{hint}")
 
 
 @cache
@@ -268,7 +270,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _or(words: Iterable[str]) -> str:
