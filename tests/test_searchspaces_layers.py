@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -22,9 +22,9 @@ from layer_examples import (
 )
 from test_searchspaces_laws import peak_bytes
 
-from benchmarks.exports import differing_source
+from benchmarks.exports import differences, differing_source
 from searchspaces import Task, UserError
-from searchspaces.calls import CALLS
+from searchspaces.calls import CALLS, call_to
 from searchspaces.drawing import svg
 from searchspaces.layers import (
     ACTIVATIONS,
@@ -34,6 +34,7 @@ from searchspaces.layers import (
     Concat,
     Conv,
     Dropout,
+    Elementwise,
     Graph,
     GraphStep,
     Identity,
@@ -51,6 +52,7 @@ from searchspaces.layers import (
     Zero,
 )
 from searchspaces.modules import build, traced_cost
+from searchspaces.node import Within, layer
 
 TASK = Task(SIDE, CHANNELS, 7)
 CASES = [
@@ -160,12 +162,12 @@ def test_a_field_without_an_example_is_noticed(monkeypatch):
 
 def test_layer_normalisation_is_that_of_convnext():
     """Liu 2022, arXiv:2201.03545: over channels, at each pixel by itself; 2 parameters per channel."""
-    layer = Norm("layer")
-    assert layer.cost((96, 56, 56)).params == 192
+    norm = Norm("layer")
+    assert norm.cost((96, 56, 56)).params == 192
     with torch.random.fork_rng():
         torch.manual_seed(0)
         images = torch.randn(2, *MAP)
-        normed = build(layer, MAP)(images)
+        normed = build(norm, MAP)(images)
     pixel = images[1, :, 2, 3]
     expected = (pixel - pixel.mean()) / (pixel.var(unbiased=False) + 1e-6).sqrt()
     torch.testing.assert_close(normed[1, :, 2, 3], expected)
@@ -207,3 +209,47 @@ def test_stochastic_layers_do_nothing_outside_training():
     for kind in ("Dropout", "DropPath", "Auxiliary", "Identity"):
         for node in EXAMPLES[kind]:
             torch.testing.assert_close(build(node, MAP, drop_path=0.5).eval()(images), images)
+
+
+# A layer from outside, added in the places that CONTRIBUTING.md names.
+
+
+@layer
+class ConstantShift(Elementwise):
+    """The input plus a constant."""
+
+    amount: Annotated[float, Within(low=0)]
+
+
+TORCH_CLASS = """
+from torch import Tensor, nn
+
+def shifted(x: Tensor, amount: float) -> Tensor:
+    return x + amount
+
+class ConstantShift(nn.Module):
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shifted(x, self.amount)
+"""
+
+
+@pytest.mark.parametrize("given", [MAP, FLAT], ids=case_name)
+def test_a_new_layer_is_a_value_a_torch_class_and_a_line_in_a_table(given, monkeypatch, tmp_path):
+    (tmp_path / "my_torch_layers.py").write_text(TORCH_CLASS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(CALLS, ConstantShift, lambda node, given: call_to("my_torch_layers:ConstantShift", node.amount))
+    test_a_layer_builds_costs_what_is_counted_and_has_its_source(ConstantShift(0.5), given)
+    network = Chain(on_map(ConstantShift(0.5), given), Linear(7))
+    assert "constant shift 0.5" in svg(network, TASK)
+    assert all(differences(network, TASK, [name]) for name in ("python", "torchscript", "onnx"))
+    with pytest.raises(UserError, match="ConstantShift: amount must be a number of at least 0, got -1"):
+        ConstantShift(-1)
+
+
+def test_a_layer_without_a_line_in_the_table_says_where_one_is_missing():
+    with pytest.raises(TypeError, match="no torch module is known for ConstantShift: add a line to CALLS"):
+        build(ConstantShift(0.5), MAP)

@@ -63,7 +63,9 @@ def test_pieces_that_come_again_are_written_once():
     task = Task(64, 3, 10)
     text = source(classic("resnet50").network(task), task.shape)
     assert len(text.splitlines()) < 100
-    assert len([line for line in text.splitlines() if line.startswith("def ")]) == 6  # added, conv, body, two kinds, network
+    assert (
+        len([line for line in text.splitlines() if line.startswith("def ")]) == 6
+    )  # added, conv, body, two kinds, network
     assert max(map(len, text.splitlines())) <= 120
 
 
