@@ -19,12 +19,12 @@ from searchspaces import (
     Architecture,
     Budget,
     Scale,
-    Scaled,
     SearchSpace,
     Task,
     UserError,
     classic,
     load_space,
+    scaled_from_json,
 )
 from searchspaces.latency import LatencyTable
 
@@ -282,7 +282,7 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
     if isinstance(given, Architecture):
         return given.to_json()
     if given.lstrip().startswith("{") or given.endswith(".json"):
-        scaled = Scaled.from_json(read(given) if given.endswith(".json") else given, space)
+        scaled = scaled_from_json(read(given) if given.endswith(".json") else given, space)
         if scaled.scale != Scale():
             raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
         return scaled.architecture.to_json()

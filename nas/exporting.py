@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
+from searchspaces import Buildable, Task, UserError, nearest
 from studies.manifest import write_whole
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Exportable:
     """
 
     title: str
-    network: Classic | Architecture | Scaled
+    network: Buildable
     task: Task
     module: nn.Module
     class_names: tuple[str, ...]
@@ -253,7 +253,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
             folder,
         )
     found = named(network, home)
-    if not isinstance(found, Classic | Architecture | Scaled):
+    if not isinstance(found, Buildable):
         raise UserError(f"{network} is a torch module; only what is made of our layers can be exported")
     task = task or own_task(found)
     module = settled(lambda: built(found, task), task)

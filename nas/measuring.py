@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nas.screens import FAINT, Bar, facts, table
 from nas.wording import human
-from searchspaces import Architecture, Classic, Scaled, Task, UserError
+from searchspaces import Buildable, Task, UserError
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) ->
     images = replace(task or own_task(found), latency=None)
     told: Document = {"name": title(text), "task": str(images)}
     try:
-        if isinstance(found, Classic | Architecture | Scaled):
+        if isinstance(found, Buildable):
             cost = found.cost(images)
             made = network_runner(found.network(images), images, how)
         else:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +21,8 @@ from nas.wording import MACS_NOTE, human, percent
 from searchspaces import (
     CLASSICS,
     Architecture,
-    Classic,
+    Buildable,
     Factors,
-    Scale,
     Scaled,
     ScalingSpace,
     Task,
@@ -106,7 +105,7 @@ class Family:
 
 
 def plan(
-    what: str | Architecture | Classic | Scaled,
+    what: str | Buildable,
     *,
     target: float = 2.0,
     phi: str | Iterable[float] = "1..7",
@@ -142,19 +141,15 @@ def plan(
 def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
     """The network of a text or an object, and the images that it is for."""
     found = named(what, home) if isinstance(what, str) else what
-    if isinstance(found, Classic):
-        if found.architecture is None:
-            able = [name for name in CLASSICS if classic(name).architecture is not None]
-            raise UserError(
-                f"{found.name} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
-                f"layers are depth and which width; one that can{nearest(found.name, able)}"
-            )
-        return Scaled(found.architecture, Scale(), task or found.task)
-    if isinstance(found, Architecture):
-        return Scaled(found, Scale(), task or Task())
-    if isinstance(found, Scaled):
-        return replace(found, task=task or found.task)
-    raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
+    if not isinstance(found, Buildable):
+        raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
+    if found.architecture is None:
+        able = [name for name in CLASSICS if classic(name).architecture is not None]
+        raise UserError(
+            f"{found.words()} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
+            f"layers are depth and which width; one that can{nearest(found.words(), able)}"
+        )
+    return Scaled(found.architecture, found.scale, task or found.task or Task())
 
 
 def _phis(text: str) -> tuple[float, ...]:
@@ -225,7 +220,7 @@ def begin(
         plan.folder,
         plan.space,
         plan.space.base.task,
-        plan.space.budget,
+        plan.space.target_budget,
         strategy,
         estimator,
         seed,
@@ -253,7 +248,7 @@ def made(plan: Plan, study: Study | None = None) -> Family:
 
 
 def scale(
-    what: str | Architecture | Classic | Scaled,
+    what: str | Buildable,
     data: str = "digits",
     *,
     target: float = 2.0,
@@ -342,7 +337,7 @@ def grid_document(plan: Plan, found: Candidates) -> Document:
         "target": space.target,
         "step": space.step,
         "band": space.band,
-        "budget": str(space.budget),
+        "budget": str(space.target_budget),
         "options": {decision.name: list(decision.options) for decision in space.decisions},
         "triples": found.triples,
         "formula": [asdict(each) for each in found.formula],

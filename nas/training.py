@@ -21,7 +21,7 @@ from rich.text import Text
 from nas.networks import TRAINED, named, read
 from nas.screens import FAINT, facts, table
 from nas.wording import duration, human, percent, sparkline
-from searchspaces import Architecture, Classic, Scale, Scaled, UserError
+from searchspaces import Buildable, Scale, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from estimators import ImageData
     from estimators.recipe import Recipe
-    from estimators.trained import Network, Trained
+    from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
     from searchspaces import SearchSpace
@@ -51,7 +51,7 @@ class Job:
         title: what the network is called.
     """
 
-    network: Network
+    network: Buildable
     data: ImageData
     found: Document | None
     title: str
@@ -77,19 +77,17 @@ def job(what: str, data: str | None = None, image_size: int | None = None, space
         network, found, own = _of_run(folder, space)
     else:
         network, found, own = named(what, space), _of_file(what), None
-    if not isinstance(network, Classic | Architecture | Scaled):
+    if not isinstance(network, Buildable):
         raise UserError(f"{what} is a torch module; only what is made of our layers can be trained, and opened again")
     source = data or own
     if source is None:
         raise UserError(f"--data is needed: {_title(what)} is no run folder that has its own")
-    if isinstance(network, Scaled) and network.scale == Scale():
-        network = network.architecture
-    if image_size is None and isinstance(network, Scaled):
+    if image_size is None and network.task is not None and network.scale != Scale():
         image_size = network.task.image_size
     return Job(network, load_data(source, image_size), found, _title(what))
 
 
-def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Network, Document, str | None]:
+def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None]:
     """The best network of a run, how it was found, and the data that the run is about."""
     from nas.api import open_study
 
@@ -143,7 +141,7 @@ def plan_document(job: Job, recipe: Recipe, folder: Path, seed: int) -> Document
     cost = job.network.cost(job.data.task)
     return {
         "network": job.title,
-        "words": job.network.name if isinstance(job.network, Classic) else job.network.words(),
+        "words": job.network.words(),
         "task": str(job.data.task),
         "macs": cost.macs,
         "params": cost.params,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from searchspaces import Architecture, UserError, nearest
+from searchspaces import Architecture, UserError, architecture_from_json, nearest
 from strategies.novelty import sample_new
 
 if TYPE_CHECKING:
@@ -152,9 +152,9 @@ def read_seeds(space: SearchSpace, texts: Sequence[str]) -> tuple[Architecture, 
     """
     seeds = []
     for text in texts:
-        seed = space.references.get(text) or getattr(space, "space", space).references.get(text)
+        seed = space.references.get(text) or space.whole.references.get(text)
         if seed is None and not text.lstrip().startswith("{"):
             raise UserError(f"start_from: {text!r} is no member of {space.name}{nearest(text, space.references)}")
-        seed = seed or Architecture.from_json(text, getattr(space, "space", space))
+        seed = seed or architecture_from_json(text, space.whole)
         seeds.append(space.architecture(seed.choices))
     return tuple(seeds)

@@ -195,7 +195,7 @@ class _Columns:
             for index, each in enumerate(self._decisions)
             if len(each.options) > 2 and all(isinstance(option, (int, float)) for option in each.options)
         ]
-        self._task = getattr(space, "task", None)
+        self._task = space.task
         self._rows: dict[Architecture, Matrix] = {}
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:

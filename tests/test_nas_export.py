@@ -26,8 +26,7 @@ from estimators.trained import Trained
 from estimators.training import train
 from nas import exporting
 from nas.exporting import FORMATS, TOLERANCE, Made, export, exportable
-from nas.networks import network_from_json
-from searchspaces import Scale, Scaled, Task, UserError, classic, layers
+from searchspaces import Scale, Scaled, Task, UserError, classic, layers, network_from_json
 from searchspaces.layers import Act, Chain, Conv, Norm, Step
 from searchspaces.modules import _MODULES
 
