@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-    from searchspaces import Architecture, Space
+    from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
 Matrix = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class Guided:
 
     def __init__(
         self,
-        space: Space,
+        space: SearchSpace,
         *,
         trials: int = 200,
         startup: int | None = None,
@@ -186,7 +186,7 @@ class Guided:
 class _Columns:
     """Architectures as numbers: each decision's option, its rank where options are numbers, and costs."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._decisions = space.decisions
         self._offsets = np.cumsum([0, *(len(each.options) + 1 for each in self._decisions)])
