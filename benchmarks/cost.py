@@ -78,7 +78,7 @@ def under_a_band(seconds: float) -> None:
         done += 100
     rate = done / (time.perf_counter() - started)
     hits = sum(feasible.budget.admits(space.sample(rng).cost(TASK)) for _ in range(20_000))
-    drawn = sum(feasible.budget.admits(feasible._draw(rng).cost(TASK)) for _ in range(5_000))
+    drawn = sum(feasible.budget.admits(feasible.contents.draw(rng).cost(TASK)) for _ in range(5_000))
     print(f"mbconv at 360M..400M: {count.low:,} to {count.high:,} architectures ({count.share:.2%} of {count.of:,});")
     print(f"  bracket {(count.high - count.low) / count.high:.3%} wide, counted in {counted:.2f} s")
     print(f"  prepared for sampling in {prepared:.2f} s; then {rate:,.0f} samples a second")

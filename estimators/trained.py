@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchspaces import Architecture, Classic, Scaled, Task, UserError, classic, nearest
+from searchspaces import Scale, Task, UserError, nearest, network_from_json
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from searchspaces import SearchSpace
+    from searchspaces import Buildable, SearchSpace
 
 NETWORK: Final = "network.json"
 FACTS: Final = "training.json"
@@ -35,9 +35,6 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 WEIGHTS: Final = {"best": "best.safetensors", "last": "last.safetensors"}
 FORMAT: Final = 1
 """Raised when an older `nas` would misread what a newer one writes."""
-
-Network = Classic | Architecture | Scaled
-"""What can be trained: a network made of our own layers."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Trained:
     """
 
     folder: Path
-    network: Network
+    network: Buildable
     task: Task
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
@@ -82,7 +79,7 @@ class Trained:
             text = (folder / NETWORK).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {folder / NETWORK}: {error}") from error
-        network, task = network_from(text, space), Task.parse(facts["task"])
+        network, task = network_from_json(text, space), Task.parse(facts["task"])
         mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
         names = tuple(map(str, facts["class_names"]))
         if len(names) != task.classes or len(mean) != task.channels or len(std) != task.channels:
@@ -132,7 +129,7 @@ class Trained:
         return found
 
 
-def built(network: Network, task: Task, drop_path: float = 0.0) -> nn.Module:
+def built(network: Buildable, task: Task, drop_path: float = 0.0) -> nn.Module:
     """The fresh module of a network for a task.
 
     Raises:
@@ -164,27 +161,12 @@ def settled(make: Callable[[], nn.Module], task: Task) -> nn.Module:
     return module.eval()
 
 
-def network_text(network: Network, task: Task) -> str:
-    """The text form of a network trained on a task; a classic is its name."""
-    form = {"classic": network.name} if isinstance(network, Classic) else json.loads(network.to_json())
+def network_text(network: Buildable, task: Task) -> str:
+    """The text form of a network that is trained on a task."""
+    form = json.loads(network.to_json())
+    if network.scale == Scale():
+        form.pop("scale", None)
     return json.dumps({**form, "task": str(task)})
-
-
-def network_from(text: str, space: SearchSpace | None = None) -> Network:
-    """What `network_text` was given, scaled where it says so.
-
-    Raises:
-        UserError: the text is no network's.
-    """
-    try:
-        form = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not a network: {text[:80]!r} ({error})") from error
-    if isinstance(form, dict) and "classic" in form:
-        return replace(classic(str(form["classic"])), task=Task.parse(str(form.get("task", Task()))))
-    if isinstance(form, dict) and "scale" in form:
-        return Scaled.from_json(text, space)
-    return Architecture.from_json(text, space)
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:

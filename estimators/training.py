@@ -40,13 +40,12 @@ from estimators.trained import (
     FORMAT,
     NETWORK,
     WEIGHTS,
-    Network,
     Trained,
     built,
     network_text,
     read_facts,
 )
-from searchspaces import Classic, Scaled, UserError
+from searchspaces import UserError
 from searchspaces.files import write_whole
 from searchspaces.layers import ShapeError
 from searchspaces.versions import versions
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from searchspaces import Cost, Task
+    from searchspaces import Buildable, Cost, Task
 
 __all__ = ["CHECKPOINT_S", "Moment", "Trained", "train"]
 
@@ -78,7 +77,7 @@ class Moment:
 
 
 def train(
-    network: Network,
+    network: Buildable,
     data: ImageData,
     recipe: Recipe,
     folder: str | Path,
@@ -124,8 +123,7 @@ def train(
         finally:
             if where.type == "cuda":
                 torch.cuda.empty_cache()
-    architecture = network.architecture if isinstance(network, Scaled) else network
-    return Trained.open(folder, None if isinstance(architecture, Classic) else architecture.space)
+    return Trained.open(folder, network.architecture.space if network.architecture else None)
 
 
 class _Training:
@@ -133,7 +131,7 @@ class _Training:
 
     def __init__(
         self,
-        network: Network,
+        network: Buildable,
         data: ImageData,
         recipe: Recipe,
         folder: Path,
@@ -177,7 +175,7 @@ class _Training:
         self._go_back()
 
     def _begun(
-        self, network: Network, mean: list[float], std: list[float], found: Mapping[str, Any] | None
+        self, network: Buildable, mean: list[float], std: list[float], found: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         """The record of this training: read from its folder and checked, or new and written there."""
         cost = _cost(network, self.data.task)
@@ -370,7 +368,7 @@ class _Training:
         return (images.float() - self.colour[:, None, None]) / self.spread[:, None, None]
 
 
-def _cost(network: Network, task: Task) -> Cost:
+def _cost(network: Buildable, task: Task) -> Cost:
     try:
         return network.cost(task)
     except ShapeError as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.comparing import compare_runs
     from nas.exporting import export
     from nas.scaling import scale
-    from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, classic
+    from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, architecture_from_json, classic
     from studies import Study
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ _HOMES: Final = {
     "Study": "studies",
     "Task": "searchspaces",
     "UserError": "searchspaces",
+    "architecture_from_json": "searchspaces",
     "classic": "searchspaces",
     "compare_runs": "nas.comparing",
     "export": "nas.exporting",
@@ -48,6 +49,7 @@ __all__ = [
     "Study",
     "Task",
     "UserError",
+    "architecture_from_json",
     "classic",
     "compare_runs",
     "export",

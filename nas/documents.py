@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
 from searchspaces.drawing import pieces
-from searchspaces.feasible import DRAWS
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
@@ -47,9 +46,9 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     Raises:
         UserError: nothing fits; the message has the nearest budget that something meets.
     """
-    bounded = isinstance(space, Feasible) or budget is not None
+    bounded = space.budget is not None or budget is not None
     inside = space if isinstance(space, Feasible) else space.under(budget or Budget.parse("100%"), task)
-    space = inside.space
+    space = inside.whole
     fits = None
     if bounded:
         count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
@@ -57,12 +56,12 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
         fits = {"low": count.low, "high": count.high, "share": share, "draws": count.draws}
     return {
         "space": space.name,
-        "doc": getattr(space, "doc", ""),
+        "doc": space.doc,
         "size": space.size,
         "task": str(task),
         "budget": str(inside.budget) if bounded else None,
         "strides_left_out": strides_left_out(space, task),
-        "draws": 0 if inside.exact else DRAWS,
+        "draws": inside.draws,
         "smallest": inside.smallest.told(),
         "largest": inside.largest.told(),
         "fits": fits,
@@ -99,7 +98,7 @@ def spaces_document() -> Document:
     made = [space_named(name) for name in SPACES]
     return {
         "spaces": [
-            {"name": each.name, "size": each.size, "references": list(each.references), "doc": getattr(each, "doc", "")}
+            {"name": each.name, "size": each.size, "references": list(each.references), "doc": each.doc}
             for each in made
         ]
     }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
-from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
+from searchspaces import Buildable, Task, UserError, nearest
 from searchspaces.files import write_whole
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
             folder,
         )
     found = named(network, home)
-    if not isinstance(found, Classic | Architecture | Scaled):
+    if not isinstance(found, Buildable):
         raise UserError(f"{network} is a torch module; only what is made of our layers can be exported")
     task = task or own_task(found)
     module = settled(lambda: built(found, task), task)

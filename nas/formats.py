@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.quiet import quietly
-from searchspaces import Architecture, Classic, Scaled, Task, UserError
+from searchspaces import Buildable, Task, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Exportable:
     """
 
     title: str
-    network: Classic | Architecture | Scaled
+    network: Buildable
     task: Task
     module: nn.Module
     class_names: tuple[str, ...]

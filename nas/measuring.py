@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searchspaces import Architecture, Classic, Scaled, Task, UserError
+from searchspaces import Buildable, Task, UserError
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) ->
     images = replace(task or own_task(found), latency=None)
     told: Document = {"name": title(text), "task": str(images)}
     try:
-        if isinstance(found, Classic | Architecture | Scaled):
+        if isinstance(found, Buildable):
             cost = found.cost(images)
             made = network_runner(found.network(images), images, how)
         else:

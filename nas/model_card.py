@@ -131,7 +131,7 @@ def _training(found: Exportable) -> str:
 
 def _origin(found: Exportable) -> str:
     facts = found.facts.get("found")
-    paper, scale = getattr(found.network, "paper", None), getattr(found.network, "scale", Scale())
+    paper, scale = found.network.paper, found.network.scale
     told = []
     if isinstance(facts, Mapping) and facts:
         told.append(_table({name: _said(value) for name, value in facts.items() if value is not None}))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import (
     CLASSICS,
-    Architecture,
-    Classic,
+    Buildable,
     Scale,
     Scaled,
-    ScalingSpace,
     Task,
     UserError,
     classic,
     load_object,
     nearest,
+    network_from_json,
 )
 from searchspaces.catalog import FAMILIES
 from searchspaces.drawing import pieces
@@ -36,6 +33,7 @@ from searchspaces.layers import (
     SqueezeExcite,
     leaves,
 )
+from searchspaces.text_forms import at_own_size
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -99,19 +97,19 @@ def cost_document(
     task = task or own_task(found)
     task = task if latency is None else latency.on(task)
     document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
-    if isinstance(found, Classic | Architecture | Scaled):
+    if isinstance(found, Buildable):
         try:
             cost = found.cost(task)
             stages = [_stage(piece, cost) for piece in pieces(found.network(task), task.shape)]
         except ShapeError as error:
             raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
-        architecture = found if isinstance(found, Architecture) else found.architecture
+        architecture, scaled = found.architecture, found.scale != Scale()
         if architecture is not None:
             document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
-            document["words"] = (found if isinstance(found, Scaled) else architecture).words()
-        if isinstance(found, Scaled) and found.scale != Scale():
-            document["architecture"] |= {"scale": found.size}
-        document["paper"] = found.paper if isinstance(found, Classic) else None
+            document["words"] = (found if scaled else architecture).words()
+        if scaled:
+            document["architecture"] |= {"scale": found.scale.told()}
+        document["paper"] = found.paper
         return {**document, "counted": "exactly", **cost.told(), "stages": stages}
     from searchspaces.modules import traced_cost
 
@@ -120,7 +118,7 @@ def cost_document(
     return {**document, "counted": "by tracing", **cost.told(), "peak_activation_bytes": None}
 
 
-def draw(found: Classic | Architecture | Scaled, task: Task, name: str, path: Path) -> None:
+def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
     """Draw a network as an SVG file.
 
     Raises:
@@ -128,7 +126,7 @@ def draw(found: Classic | Architecture | Scaled, task: Task, name: str, path: Pa
     """
     from searchspaces.drawing import svg
 
-    if not isinstance(found, Classic | Architecture | Scaled):
+    if not isinstance(found, Buildable):
         raise UserError(f"{name} is a torch module; only what is made of our layers can be drawn")
     try:
         drawn = svg(found.network(task), task, name)
@@ -150,7 +148,7 @@ def names_network(text: str) -> bool:
 
 
 def named(text: str, space: SearchSpace | None = None) -> Any:
-    """The network that a text means: a `Classic`, an `Architecture`, a `Scaled` one or a torch module.
+    """The network that a text means: a `Buildable` or a torch module.
 
     Args:
         text: a classic's name; a network's text form or a file of it; a run folder, which stands for its best; the
@@ -162,10 +160,10 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
         UserError: the text is none of these.
     """
     if text.lstrip().startswith("{"):
-        return network_from_json(text, space)
+        return at_own_size(network_from_json(text, space))
     if ".py:" in text:
         made = load_object(text)
-        if isinstance(made, Classic | Architecture | Scaled):
+        if isinstance(made, Buildable):
             return made
         from torch import nn
 
@@ -174,51 +172,15 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
             raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
         return module
     if text.endswith(".json"):
-        return network_from_json(read(text), space)
+        return at_own_size(network_from_json(read(text), space))
     if (Path(text) / TRAINED).exists():
-        return network_from_json(read(str(Path(text) / TRAINED)), space)
+        return at_own_size(network_from_json(read(str(Path(text) / TRAINED)), space))
     if text not in CLASSICS and Path(text).is_dir():
         from studies import Study
 
         study = Study.open(text, space=space)
-        return _unfolded(study.best.architecture, study.task)
+        return at_own_size(Scaled(study.best.architecture, Scale(), study.task))
     return classic(text)
-
-
-def network_from_json(text: str, space: SearchSpace | None = None) -> Classic | Architecture | Scaled:
-    """The network of a text form, which may say a `scale` and the `task` that it is for, or name a `classic`.
-
-    Args:
-        text: JSON; keys that say nothing of the network may be in it.
-        space: of an architecture, where it is no space of ours.
-
-    Raises:
-        UserError: it is no network's text form.
-
-    >>> network_from_json('{"classic": "resnet18", "task": "32x32x3:10"}').task
-    Task(image_size=32, channels=3, classes=10)
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not a network: {text[:80]!r} ({type(error).__name__}: {error})") from error
-    if isinstance(found, dict) and "classic" in found:
-        made = classic(str(found["classic"]))
-        return replace(made, task=Task.parse(str(found["task"]))) if "task" in found else made
-    if isinstance(found, dict) and ("scale" in found or "task" in found):
-        scaled = Scaled.from_json(text, space)
-        return scaled if scaled.scale != Scale() else _unfolded(scaled.architecture, scaled.task)
-    architecture = Architecture.from_json(text, space)
-    home = architecture.space
-    return home.scaled(architecture) if isinstance(home, ScalingSpace) else architecture
-
-
-def _unfolded(architecture: Architecture, task: Task) -> Scaled:
-    """An architecture on a task; one of the space `scaling` as what it stands for, on images of its own size."""
-    home = architecture.space
-    if not isinstance(home, ScalingSpace):
-        return Scaled(architecture, Scale(), task)
-    return replace(home.base, task=task).larger(home.factors(architecture))
 
 
 def read(path: str) -> str:
@@ -235,7 +197,7 @@ def read(path: str) -> str:
 
 def own_task(found: Any) -> Task:
     """The images of a classic's published numbers, or those a text form says; 224 x 224 x 3 and 1000 classes else."""
-    return found.task if isinstance(found, Classic | Scaled) else Task()
+    return (found.task if isinstance(found, Buildable) else None) or Task()
 
 
 def title(text: str) -> str:

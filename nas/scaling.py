@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +15,8 @@ from nas.parsing import parse_duration
 from searchspaces import (
     CLASSICS,
     Architecture,
-    Classic,
+    Buildable,
     Factors,
-    Scale,
     Scaled,
     ScalingSpace,
     Task,
@@ -97,7 +96,7 @@ class Family:
 
 
 def plan(
-    what: str | Architecture | Classic | Scaled,
+    what: str | Buildable,
     *,
     target: float = 2.0,
     phi: str | Iterable[float] = "1..7",
@@ -133,19 +132,15 @@ def plan(
 def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
     """The network of a text or an object, and the images that it is for."""
     found = named(what, home) if isinstance(what, str) else what
-    if isinstance(found, Classic):
-        if found.architecture is None:
-            able = [name for name in CLASSICS if classic(name).architecture is not None]
-            raise UserError(
-                f"{found.name} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
-                f"layers are depth and which width; one that can{nearest(found.name, able)}"
-            )
-        return Scaled(found.architecture, Scale(), task or found.task)
-    if isinstance(found, Architecture):
-        return Scaled(found, Scale(), task or Task())
-    if isinstance(found, Scaled):
-        return replace(found, task=task or found.task)
-    raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
+    if not isinstance(found, Buildable):
+        raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
+    if found.architecture is None:
+        able = [name for name in CLASSICS if classic(name).architecture is not None]
+        raise UserError(
+            f"{found.words()} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
+            f"layers are depth and which width; one that can{nearest(found.words(), able)}"
+        )
+    return Scaled(found.architecture, found.scale, task or found.task or Task())
 
 
 def _phis(text: str) -> tuple[float, ...]:
@@ -212,7 +207,7 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
             **settings,
             "space": plan.space,
             "task": plan.space.base.task,
-            "budget": plan.space.budget,
+            "budget": plan.space.target_budget,
             "trials": trials or proposals + CONFIRMATIONS * confirm,
             "confirm": confirm,
             "estimator_settings": of_estimator,
@@ -234,7 +229,7 @@ def made(plan: ScalingPlan, study: Study | None = None) -> Family:
 
 
 def scale(
-    what: str | Architecture | Classic | Scaled,
+    what: str | Buildable,
     data: str = "digits",
     *,
     target: float = 2.0,
@@ -327,7 +322,7 @@ def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
         "target": space.target,
         "step": space.step,
         "band": space.band,
-        "budget": str(space.budget),
+        "budget": str(space.target_budget),
         "options": {decision.name: list(decision.options) for decision in space.decisions},
         "triples": found.triples,
         "formula": [asdict(each) for each in found.formula],

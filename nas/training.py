@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nas.networks import TRAINED, named, read
-from searchspaces import Architecture, Classic, Scale, Scaled, UserError
+from searchspaces import Buildable, Scale, UserError
 from studies.interrupts import first_interrupt
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from estimators import ImageData
     from estimators.recipe import Recipe
-    from estimators.trained import Network, Trained
+    from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
     from searchspaces import SearchSpace
@@ -41,7 +41,7 @@ class TrainingJob:
         title: the network's name.
     """
 
-    network: Network
+    network: Buildable
     data: ImageData
     found: Document | None
     title: str
@@ -69,19 +69,17 @@ def training_job(
         network, found, own = _of_run(folder, space)
     else:
         network, found, own = named(what, space), _of_file(what), None
-    if not isinstance(network, Classic | Architecture | Scaled):
+    if not isinstance(network, Buildable):
         raise UserError(f"{what} is a torch module; only networks made of the layers of searchspaces can be trained")
     source = data or own
     if source is None:
         raise UserError(f"--data is needed: {_title(what)} is not a run folder with images of its own")
-    if isinstance(network, Scaled) and network.scale == Scale():
-        network = network.architecture
-    if image_size is None and isinstance(network, Scaled):
+    if image_size is None and network.task is not None and network.scale != Scale():
         image_size = network.task.image_size
     return TrainingJob(network, load_data(source, image_size), found, _title(what))
 
 
-def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Network, Document, str | None]:
+def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None]:
     """The best network of a run, how it was found, and the data of the run."""
     from nas.api import open_study
 
@@ -135,7 +133,7 @@ def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> 
     cost = job.network.cost(job.data.task)
     return {
         "network": job.title,
-        "words": job.network.name if isinstance(job.network, Classic) else job.network.words(),
+        "words": job.network.words(),
         "task": str(job.data.task),
         "macs": cost.macs,
         "params": cost.params,

@@ -3,18 +3,21 @@
 Nothing here imports torch but `searchspaces.modules`, which is loaded when a network is built.
 """
 
-from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_named, space_of
-from searchspaces.classic import Classic
+from searchspaces.architecture import Architecture, Buildable, SearchSpace
+from searchspaces.budgeted.contents import Count
+from searchspaces.budgeted.feasible import Feasible
+from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_named
+from searchspaces.classics.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
-from searchspaces.feasible import Count, Feasible
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
 from searchspaces.own_code import load_object
 from searchspaces.scaling import Factors, Scaled, ScalingSpace
-from searchspaces.space import Architecture, SearchSpace, Space
-from searchspaces.stage import Scale, Stage, choice, per_block
+from searchspaces.space import Space
+from searchspaces.stage import Scale, Stage, choice, per_block, same_as
 from searchspaces.task import Shape, Task
+from searchspaces.text_forms import architecture_from_json, network_from_json, scaled_from_json, space_of
 
 __all__ = [
     "CLASSICS",
@@ -23,6 +26,7 @@ __all__ = [
     "Architecture",
     "Bound",
     "Budget",
+    "Buildable",
     "Choices",
     "Classic",
     "Cost",
@@ -40,6 +44,7 @@ __all__ = [
     "Task",
     "UserError",
     "Value",
+    "architecture_from_json",
     "choice",
     "classic",
     "conv_head",
@@ -51,7 +56,10 @@ __all__ = [
     "load_space",
     "mbconv",
     "nearest",
+    "network_from_json",
     "per_block",
+    "same_as",
+    "scaled_from_json",
     "space_named",
     "space_of",
 ]

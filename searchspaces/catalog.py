@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.architecture import SearchSpace, checked_space
 from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
+from searchspaces.classics.classic import Classic
 from searchspaces.errors import UserError, nearest
 from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
 from searchspaces.mixed import mixed_space
-from searchspaces.nasnet import NASNetSpace, nasnet_space
+from searchspaces.nasnet import nasnet_space
 from searchspaces.own_code import load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
-from searchspaces.scaling import ScalingSpace, scaling_space
-from searchspaces.space import SearchSpace, Space
+from searchspaces.scaling import scaling_space
 
 SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
     "mbconv": mbconv_space,
@@ -52,52 +51,34 @@ def space_named(name: str) -> SearchSpace:
     """One of our own spaces, by name; never loads a file.
 
     Raises:
-        UserError: if there is none of that name.
+        UserError: there is none of that name.
     """
     if name not in SPACES:
         raise UserError(f"unknown space {name!r}{nearest(name, SPACES)}")
     return SPACES[name]()
 
 
-def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace:
-    """A space that is made of a network, from its `of`; never loads a file.
-
-    Args:
-        name: of the space.
-        of: what the space's own `of` said, as JSON values.
-        home: where the network lives; by default the space of that name among our own.
-
-    Raises:
-        UserError: no space of that name is made of a network, or the network cannot be read.
-    """
-    if name != "scaling":
-        raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
-    return ScalingSpace.from_json(json.dumps(of), home)
-
-
 def load_space(given: str | SearchSpace) -> SearchSpace:
     """A space by name, by `file.py:object`, or as it is.
 
     Raises:
-        UserError: if there is no such space, file or object, or the object is not a space.
+        UserError: there is no such space, file or object, or the object lacks a part of `SearchSpace`.
     """
     if not isinstance(given, str):
-        return given
+        return checked_space(given, "the space")
     if ".py:" not in given:
         return space_named(given)
     found = load_object(given)
     if callable(found) and not isinstance(found, type):
         found = found()
-    if not isinstance(found, Space | NASNetSpace | ScalingSpace):
-        raise UserError(f"{given} is a {type(found).__name__}, not a Space")
-    return found
+    return checked_space(found, given)
 
 
 def classic(name: str) -> Classic:
     """A network of the literature, by timm's name or the paper's.
 
     Raises:
-        UserError: if there is none of that name.
+        UserError: there is none of that name.
     """
     if name not in CLASSICS:
         raise UserError(f"unknown network {name!r}{nearest(name, CLASSICS)}")

@@ -26,7 +26,7 @@ from searchspaces.layers import Chain, GraphStep, Node
 from searchspaces.task import Shape, Task
 
 if TYPE_CHECKING:
-    from searchspaces.space import SearchSpace
+    from searchspaces.architecture import SearchSpace
 
 FORMAT: Final = 1
 """Raised when an older `nas` would misread what a newer one writes."""

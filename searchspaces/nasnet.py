@@ -8,17 +8,17 @@ Beyond the papers, a used state may be an output of its cell too, as it is in th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from searchspaces.architecture import Architecture
+from searchspaces.budgeted.feasible import Feasible, known
 from searchspaces.cost import Budget, Cost
-from searchspaces.feasible import Feasible
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain
-from searchspaces.space import Architecture
 from searchspaces.stage import Scale
 from searchspaces.task import Task
 from searchspaces.wiring import OPERATIONS, Half, Wiring, Wirings, stacked
@@ -127,6 +127,13 @@ class NASNetSpace:
             "reduction": Wirings(pairs, operations, strided),
         }
         self._costs: dict[tuple[Architecture, Task, Scale], Cost] = {}
+
+    of = budget = task = largest = None
+
+    @property
+    def whole(self) -> NASNetSpace:
+        """Itself: it has no budget."""
+        return self
 
     def _cell_decisions(self, cell: str) -> Iterator[Decision]:
         for index in range(self.pairs):
@@ -321,7 +328,7 @@ class NASNetSpace:
         Raises:
             UserError: if nothing was found that fits.
         """
-        return Feasible(self, budget, task)
+        return Feasible(self, budget, task, partial(known, self, extremes=lambda: self.extremes))
 
     def words(self, architecture: Architecture) -> str:
         """One line for a person."""

@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from searchspaces.architecture import Architecture
+from searchspaces.budgeted.feasible import Feasible
 from searchspaces.cost import Bound, Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Decision, Grammar, Value
 from searchspaces.layers import Chain, Node, Resize
 from searchspaces.mbconv import mbconv_space
-from searchspaces.space import Architecture, SearchSpace
 from searchspaces.stage import Scale
 from searchspaces.task import Task, enlarged
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from searchspaces.feasible import Feasible
 
 MOST: Final = 50_000
 """Triples of factors in a space, at most: a step that makes more is too small."""
@@ -85,10 +84,10 @@ class Scaled:
     Raises:
         UserError: a factor is not a number above 0.
 
-    >>> from searchspaces import classic
+    >>> from searchspaces import classic, network_from_json
     >>> b0 = classic("efficientnet_b0").architecture
     >>> b2 = Scaled(b0, Scale(width=1.1, depth=1.2), Task(260))
-    >>> b2.cost().params, Scaled.from_json(b2.to_json()) == b2
+    >>> b2.cost().params, network_from_json(b2.to_json()) == b2
     (9109994, True)
     """
 
@@ -101,6 +100,10 @@ class Scaled:
             number = isinstance(factor, int | float) and not isinstance(factor, bool)
             if not number or not 0 < factor < math.inf:
                 raise UserError(f"scale: {name} must be a number above 0, got {factor!r}")
+
+    @property
+    def paper(self) -> None:
+        """It was not published."""
 
     def network(self, task: Task | None = None) -> Node:
         """The tree of layers, for its own task by default."""
@@ -132,32 +135,9 @@ class Scaled:
 
     def to_json(self) -> str:
         """Its text form: the architecture's, and `scale` and `task`."""
-        return json.dumps({**json.loads(self.architecture.to_json()), "scale": self.size, "task": str(self.task)})
-
-    @property
-    def size(self) -> dict[str, float]:
-        """The factors by name; that on the image only where there is one."""
-        return {name: value for name, value in asdict(self.scale).items() if name != "resolution" or value != 1}
-
-    @staticmethod
-    def from_json(text: str, space: SearchSpace | None = None) -> Scaled:
-        """Read what `to_json` wrote; without `scale` nothing is scaled, without `task` it is the usual one.
-
-        Args:
-            text: the text form; more keys may be in it.
-            space: where the architecture lives; by default the space of that name among our own.
-
-        Raises:
-            UserError: the text is no architecture, or what it says of the size cannot be.
-        """
-        architecture = Architecture.from_json(text, space)
-        read: dict[str, Any] = json.loads(text)
-        size, task = read.get("scale", {}), read.get("task", str(Task()))
-        if not isinstance(size, dict) or not size.keys() <= {"width", "depth", "resolution"}:
-            raise UserError(f"scale: {json.dumps(size)[:80]} does not look like " + '{"width": 1.1, "depth": 1.2}')
-        if not isinstance(task, str):
-            raise UserError(f"task: {task!r} does not look like '224x224x3:1000'")
-        return Scaled(architecture, Scale(**size), Task.parse(task))
+        return json.dumps(
+            {**json.loads(self.architecture.to_json()), "scale": self.scale.told(), "task": str(self.task)}
+        )
 
     def words(self) -> str:
         """One line for a person."""
@@ -178,7 +158,7 @@ class ScalingSpace:
         target: how much more compute is meant; it bounds the factors, and says which of several that are one network
             an architecture has.
         step: between the options of each factor.
-        band: share of the target by which true MACs may differ from it, in `budget`.
+        band: share of the target by which true MACs may differ from it, in `target_budget`.
 
     Raises:
         UserError: a setting is out of range.
@@ -232,32 +212,24 @@ class ScalingSpace:
         """How many architectures it holds: different networks on the deployment task."""
         return math.prod(map(len, self._different))
 
+    budget = task = largest = None
+
     @property
-    def budget(self) -> Budget:
+    def whole(self) -> ScalingSpace:
+        """Itself: it has no budget."""
+        return self
+
+    @property
+    def target_budget(self) -> Budget:
         """True MACs within the band around the target."""
         low, high = (self.target * side * self.base.cost().macs for side in (1 - self.band, 1 + self.band))
         return Budget((Bound("macs", Decimal(math.floor(high)), Decimal(math.ceil(low))),))
 
     @property
     def of(self) -> dict[str, Any]:
-        """What it is made of, as JSON values; `from_json` reads it."""
+        """The base and the settings, as JSON values; `searchspaces.text_forms.space_of` reads them."""
         settings = {"target": self.target, "step": self.step, "band": self.band}
         return {**json.loads(self.base.to_json()), **settings}
-
-    @staticmethod
-    def from_json(text: str, home: SearchSpace | None = None) -> ScalingSpace:
-        """The space whose `of` a text is.
-
-        Args:
-            text: JSON.
-            home: where the network lives; by default the space of that name among our own.
-
-        Raises:
-            UserError: it is no network, or a setting is out of range.
-        """
-        base = Scaled.from_json(text, home)
-        read = json.loads(text)
-        return ScalingSpace(base, **{name: read[name] for name in ("target", "step", "band") if name in read})
 
     @cached_property
     def references(self) -> dict[str, Architecture]:
@@ -380,8 +352,6 @@ class ScalingSpace:
         Raises:
             UserError: if nothing fits; the message has the space's smallest cost.
         """
-        from searchspaces.feasible import Feasible
-
         return Feasible(self, budget, task)
 
     def __contains__(self, architecture: object) -> bool:

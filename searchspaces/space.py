@@ -6,200 +6,34 @@
 
 A stage repeats one cell; a cell is a function `cell(c_in, width, stride, **params) -> Node`. Anything may be
 open: `choice(...)` decides once for the stage, `per_block(...)` for each block by itself; the cell itself may be open.
+`same_as("stem.width")` takes the value of another decision.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from searchspaces.architecture import Architecture
+from searchspaces.budgeted.automaton import ChainState, Move
+from searchspaces.budgeted.chain import Chains
+from searchspaces.budgeted.feasible import Feasible
 from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain, Node
-from searchspaces.stage import Choice, Part, Scale, Stage, cell_params, local_names
+from searchspaces.stage import Choice, Known, Part, SameAs, Scale, Stage, cell_params
 from searchspaces.task import Shape, Task
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from searchspaces.feasible import Feasible
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A space and one full set of choices: a value with a text form, from which the network follows.
-
-    Attributes:
-        space: where it lives.
-        parts: the choices that matter, grouped as the space groups them.
-    """
-
-    space: SearchSpace
-    parts: tuple[Choices, ...]
-
-    @property
-    def choices(self) -> dict[str, Value]:
-        """Decision to chosen option; only decisions that have an effect."""
-        return dict(itertools.chain.from_iterable(self.parts))
-
-    def network(self, task: Task, scale: Scale = Scale()) -> Node:
-        """The tree of layers for a task."""
-        return self.space.network(self, task, scale)
-
-    def cost(self, task: Task, scale: Scale = Scale()) -> Cost:
-        """What the network costs on one image of the task; remembered piece by piece, without torch."""
-        return self.space.cost(self, task, scale)
-
-    def build(self, task: Task, scale: Scale = Scale(), drop_path: float = 0.0) -> nn.Module:
-        """A fresh torch module from images (batch, channels, height, width) to logits (batch, classes).
-
-        Args:
-            task: images and classes.
-            scale: factors on width and depth.
-            drop_path: rate of stochastic depth at the last block, rising linearly from 0.
-        """
-        from searchspaces.modules import build
-
-        return build(self.network(task, scale), task.shape, drop_path)
-
-    def to_json(self) -> str:
-        """Its text form, which `from_json` reads."""
-        of = getattr(self.space, "of", None)  # the network that the space is made of
-        return json.dumps({"space": self.space.name, **({"of": of} if of else {}), "choices": self.choices})
-
-    @staticmethod
-    def from_json(text: str, space: SearchSpace | None = None) -> Architecture:
-        """Read what `to_json` wrote.
-
-        Args:
-            text: the text form.
-            space: where it lives; by default the space of that name among our own (a text never loads a file). Where
-                the text says that its space is made `of` a network, where that network lives.
-
-        Raises:
-            UserError: if the text is not an architecture, or not one of that space.
-        """
-        try:
-            read = json.loads(text)
-            name, choices, of = read["space"], read["choices"], read.get("of")
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"not an architecture: {text[:80]!r} ({type(error).__name__}: {error})") from error
-        if not isinstance(name, str) or not isinstance(choices, dict):
-            raise UserError(f"not an architecture: {text[:80]!r}; it needs a space's name and choices")
-        if space is None or (of is not None and space.name != name):
-            from searchspaces.catalog import space_named, space_of
-
-            space = space_named(name) if of is None else space_of(name, of, space)
-        if space.name != name:
-            raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
-        return space.architecture(choices)
-
-    def words(self) -> str:
-        """One line for a person, such as `act=silu | stage2 d2 w24 k3 e6 se0.25`."""
-        return self.space.words(self)
-
-    def __repr__(self) -> str:
-        return f"Architecture({self.space.name}: {self.words()})"
-
-
-class SearchSpace(Protocol):
-    """What strategies, studies and the command line know of a space."""
-
-    @property
-    def name(self) -> str:
-        """What people type."""
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """All decisions, in order."""
-
-    @property
-    def size(self) -> int:
-        """How many architectures it holds."""
-
-    @property
-    def references(self) -> dict[str, Architecture]:
-        """Classic networks that are members, by name."""
-
-    def architecture(self, choices: Mapping[str, Value]) -> Architecture:
-        """The architecture of a set of choices; those without effect are dropped. Raises UserError if one is wrong."""
-
-    def network(self, architecture: Architecture, task: Task, scale: Scale = ...) -> Node:
-        """The tree of layers."""
-
-    def cost(self, architecture: Architecture, task: Task, scale: Scale = ...) -> Cost:
-        """What it costs on one image."""
-
-    def words(self, architecture: Architecture) -> str:
-        """One line for a person."""
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """One architecture, each equally likely."""
-
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """A different architecture, one decision away."""
-
-    def next_decision(self, prefix: Mapping[str, Value]) -> Decision | None:
-        """The first decision still open after a prefix of choices, with the options that can be completed."""
-
-    def encode(self, architecture: Architecture) -> npt.NDArray[np.int16]:
-        """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
-
-    def decode(self, vector: npt.NDArray[np.int16]) -> Architecture:
-        """What `encode` was given."""
-
-    def enumerate(self) -> Iterator[Architecture]:
-        """All of it; mind the size."""
-
-    def under(self, budget: Budget, task: Task = ...) -> Feasible:
-        """The part of the space that fits a budget on a task. Raises UserError if nothing does."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the space is, as JSON: two spaces with equal descriptions hold the same architectures."""
-
-    def __contains__(self, architecture: object) -> bool: ...
-
-    def __hash__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One way on from a state of a chain: what is chosen, what it costs, and where it leads."""
-
-    choices: Choices
-    cost: Cost
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that the rest of a chain needs to know of what came before.
-
-    Attributes:
-        shape: of the feature map here.
-        shared: choices made for the whole space.
-        stage: choices of the stage whose blocks are being chosen; empty between stages.
-        block: how many of that stage's blocks are there already.
-    """
-
-    shape: Shape
-    shared: Choices = ()
-    stage: Choices = ()
-    block: int = 0
-
-
 _BlockKey = tuple[int, bool, Shape, Choices, Choices, Choices]
-"""Of a block: its stage, whether it is the first there, the shape it is given; what is chosen for the stage, the block
-and the space."""
+"""Of a block: the index of its stage, whether it is the first there, the shape it is given, and the choices for the
+stage, the block and the space."""
 
 
 class Space:
@@ -236,11 +70,14 @@ class Space:
         self._declared_references = {key: tuple(value.items()) for key, value in (references or {}).items()}
         sections = {"stem": _stages(stem), "stage": _stages(stages), "head": _stages(head)}
         fixed = {key: value for key, value in shared.items() if not isinstance(value, Choice)}
-        self._parts = [
-            Part(stage, stage.name or _label(section, index), section == "stage", fixed)
-            for section, several in sections.items()
-            for index, stage in enumerate(several)
-        ]
+        known = {key: Known(value.options, key) for key, value in shared.items() if isinstance(value, Choice)}
+        known |= {key: Known((value,)) for key, value in fixed.items()}
+        self._parts: list[Part] = []
+        for section, several in sections.items():
+            for index, stage in enumerate(several):
+                part = Part(stage, stage.name or _label(section, index), section == "stage", fixed, known)
+                self._parts.append(part)
+                known = part.known
         self._declared = (name, tuple(sections.items()), smallest_map, tuple(shared.items()))
         labels = [part.label for part in self._parts]
         if len(set(labels)) != len(labels):
@@ -249,24 +86,39 @@ class Space:
             open_to = (part for part in self._parts if key not in part.stage.fields)
             if not any(key in cell_params(cell) for part in open_to for cell in part.stage.cells):
                 raise UserError(f"space {name}: no cell takes {key!r}, or every stage sets it for itself")
-            if isinstance(value, Choice) and value.per_block:
+            if isinstance(value, SameAs) or (isinstance(value, Choice) and value.per_block):
                 raise UserError(f"space {name}: {key} is shared by the whole space: use choice(...)")
         self._shared = [Decision(key, value.options) for key, value in shared.items() if isinstance(value, Choice)]
         placed = [(part, *found) for part in self._parts for found in part.decisions()]
         self._places = {decision.name: (part, key, block) for part, decision, key, block in placed}
         self.grammar = Grammar((*self._shared, *(decision for _, decision, _, _ in placed)), self._matters)
+        self._ties = any(part.tied for part in self._parts)
+        self._needed = [
+            {each.name for each in self._shared}.union(*(part.tied.values() for part in self._parts[index:]))
+            for index in range(len(self._parts) + 1)
+        ]
+        self._taken = [
+            frozenset().union(*map(cell_params, part.stage.cells)) - part.stage.fields.keys() for part in self._parts
+        ]
         self._group = {name: index for index, part in enumerate(self._parts, 1) for name in _names(part)}
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
         self._blocks: dict[tuple[Task, Scale], dict[_BlockKey, tuple[Cost, Shape]]] = {}
         self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
-        _ = self.references  # a reference that is no member is a mistake to be told at once
+        _ = self.references  # refuse a reference that is not a member at once
 
     def _matters(self, name: str, taken: Mapping[str, Value]) -> bool:
         if name not in self._places:
             return True  # shared by the whole space
         part, key, block = self._places[name]
         return part.matters(key, block, taken)
+
+    of = budget = task = largest = None
+
+    @property
+    def whole(self) -> Space:
+        """Itself: it has no budget."""
+        return self
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -292,7 +144,14 @@ class Space:
         return {
             "name": self.name,
             "decisions": {decision.name: list(decision.options) for decision in self.decisions},
-            "fixed": {part.label: {**part.fixed, "stride": part.stage.stride} for part in self._parts},
+            "fixed": {
+                part.label: {
+                    **part.fixed,
+                    **{key: {"same_as": name} for key, name in part.tied.items()},
+                    "stride": part.stage.stride,
+                }
+                for part in self._parts
+            },
             "smallest_map": self.smallest_map,
         }
 
@@ -335,12 +194,19 @@ class Space:
         """The tree of layers: a chain of one labelled chain for each stage that is there."""
         shared, *parts = architecture.parts
         shape, stages = task.shape, []
-        for part, chosen, stride in zip(self._parts, parts, self.strides(task, scale), strict=True):
-            blocks = part.blocks(chosen, shared, shape[0], stride, task.classes, scale)
+        strides = self.strides(task, scale)
+        for index, (part, chosen) in enumerate(zip(self._parts, parts, strict=True)):
+            blocks, shape = part.blocks(chosen, shared, shape, strides[index], task.classes, scale)
             if blocks:
                 stages.append(Chain(*blocks, label=part.label))
-                shape = stages[-1].shape(shape)
+            shared = self._carried(shared, chosen, index + 1)
         return Chain(*stages)
+
+    def _carried(self, shared: Choices, chosen: Choices, after: int) -> Choices:
+        """The choices for the whole space, and those that stages from `after` on are tied to."""
+        if not self._ties:
+            return shared
+        return tuple(pair for pair in (*shared, *chosen) if pair[0] in self._needed[after])
 
     def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:
         """What it costs on one image of the task."""
@@ -358,6 +224,8 @@ class Space:
                 if found is None:
                     found = walk[key] = self._stage_cost(index, chosen, shared, shape, task, scale)
                 cost, shape = found
+            if self._ties:
+                shared = self._carried(shared, chosen, index + 1)
             macs += cost.macs
             params += cost.params
             activations += cost.activations
@@ -370,24 +238,41 @@ class Space:
     def _stage_cost(
         self, index: int, chosen: Choices, shared: Choices, shape: Shape, task: Task, scale: Scale
     ) -> tuple[Cost, Shape]:
-        known = self._blocks.setdefault((task, scale), {})
-        once, blocks = self._parts[index].plan(chosen, scale)
+        once, blocks = self._parts[index].plan(chosen, shared, scale)
+        shared = self._around(index, shared)
         macs = params = activations = peak = 0
         latency = task.nothing.latency_us
-        for block, local in enumerate(blocks):
-            key = (index, block == 0, shape, once, local, shared)
-            found = known.get(key)
-            if found is None:
-                found = known[key] = self._block_cost(key, task, scale)
-            cost, shape = found
-            macs += cost.macs
-            params += cost.params
-            activations += cost.activations
+        block = 0
+        while block < len(blocks):
+            given, local = shape, blocks[block]
+            cost, shape = self._known_block((index, block == 0, given, once, local, shared), task, scale)
+            times = 1
+            if block > 0 and shape == given:  # equal blocks that follow one another cost the same
+                while block + times < len(blocks) and blocks[block + times] == local:
+                    times += 1
+            block += times
+            macs += times * cost.macs
+            params += times * cost.params
+            activations += times * cost.activations
             if cost.peak_activation_bytes > peak:
                 peak = cost.peak_activation_bytes
             if latency is not None:
-                latency = None if cost.latency_us is None else latency + cost.latency_us
+                latency = None if cost.latency_us is None else latency + times * cost.latency_us
         return Cost(macs, params, activations, peak, latency), shape
+
+    def _around(self, index: int, shared: Choices) -> Choices:
+        """Those of the choices for the whole space that a cell of a stage takes."""
+        taken = self._taken[index]
+        return tuple(pair for pair in shared if pair[0] in taken)
+
+    def _known_block(self, key: _BlockKey, task: Task, scale: Scale) -> tuple[Cost, Shape]:
+        known = self._blocks.get((task, scale))
+        if known is None:
+            known = self._blocks[task, scale] = {}
+        found = known.get(key)
+        if found is None:
+            found = known[key] = self._block_cost(key, task, scale)
+        return found
 
     def _block_cost(self, key: _BlockKey, task: Task, scale: Scale) -> tuple[Cost, Shape]:
         node, shape = self._block(key, task, scale), key[2]
@@ -405,7 +290,7 @@ class Space:
 
     def blocks(self, task: Task) -> list[tuple[Node, Shape]]:
         """Every different block that some network of the space has, with the shape that it is given."""
-        states = {State(task.shape)}
+        states = {ChainState(task.shape)}
         for layer in range(len(self.layers)):
             states = {move.state for state in states for move in self.moves(layer, state, task)}
         known = self._blocks.get((task, Scale()), {})
@@ -469,9 +354,7 @@ class Space:
         Raises:
             UserError: if nothing fits; the message has the space's smallest cost.
         """
-        from searchspaces.feasible import Feasible
-
-        return Feasible(self, budget, task)
+        return Feasible(self, budget, task, partial(Chains, self))
 
     def words(self, architecture: Architecture) -> str:
         """One line for a person."""
@@ -482,8 +365,8 @@ class Space:
                 said.append(f"{part.label} {' '.join(_brief(name, value) for name, value in chosen)}")
         return " | ".join(said)
 
-    # The chain as an automaton: what `Feasible` counts and samples. A layer is a stage, or, where blocks decide for
-    # themselves, the stage's own decisions followed by one layer for each block.
+    # The chain as an automaton, which `searchspaces.budgeted` counts and samples. A layer is a stage or, where blocks
+    # decide for themselves, the stage's own decisions followed by one layer for each block.
 
     @cached_property
     def layers(self) -> list[tuple[int, int | None]]:
@@ -494,10 +377,10 @@ class Space:
             found += [(index, block) for block in range(part.stage.max_depth if part.each else 0)]
         return found
 
-    def moves(self, layer: int, state: State, task: Task) -> list[Move]:
+    def moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
         """All ways on from a state; costs are those of the blocks that become known with the move.
 
-        What a whole network takes besides its blocks, where latency is a cost, comes with the first move.
+        The latency of a whole network besides its blocks comes with the first move.
         """
         found = self._moves(layer, state, task)
         if layer > 0 or task.latency is None:
@@ -505,39 +388,40 @@ class Space:
         base = Cost(latency_us=task.latency.base_us)
         return [Move(move.choices, base + move.cost, move.state) for move in found]
 
-    def _moves(self, layer: int, state: State, task: Task) -> list[Move]:
+    def _moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
         index, block = self.layers[layer]
-        nothing = task.nothing
+        shape, shared, nothing = state.shape, state.shared, task.nothing
         if index == 0:
             every = (self._shared_choices(i) for i in range(self._sizes[0]))
-            return [Move(chosen, nothing, State(state.shape, chosen)) for chosen in every]
-        part = self._parts[index - 1]
+            return [Move(chosen, nothing, ChainState(shape, chosen)) for chosen in every]
+        part, index = self._parts[index - 1], index - 1
         if not part.each:
             found = []
             for chosen, _, _ in part.groups:
-                cost, shape = self._stage_cost(index - 1, chosen, state.shared, state.shape, task, Scale())
-                found.append(Move(chosen, cost, State(shape, state.shared)))
+                cost, after = self._stage_cost(index, chosen, shared, shape, task, Scale())
+                found.append(Move(chosen, cost, ChainState(after, self._carried(shared, chosen, index + 1))))
             return found
         if block is None:
             starts = []
             for chosen, depth, _ in part.groups:
-                begun = State(state.shape, state.shared, (*chosen, ("", depth)))
-                starts.append(Move(chosen, nothing, begun if depth else State(state.shape, state.shared)))
+                if depth:
+                    begun = ChainState(shape, self._carried(shared, chosen, index), (*chosen, ("", depth)))
+                else:
+                    begun = ChainState(shape, self._carried(shared, chosen, index + 1))
+                starts.append(Move(chosen, nothing, begun))
             return starts
         if not state.stage:  # all its blocks are there already
             return [Move((), nothing, state)]
         chosen, depth = state.stage[:-1], int(state.stage[-1][1])
-        once = tuple(pair for pair in local_names((chosen,))[0] if pair[0] != "depth")
+        once, _ = part.once_of(chosen, shared)
+        around, last = self._around(index, shared), block + 1 == depth
         found = []
         for local in part.options[chosen]:
-            key = (index - 1, block == 0, state.shape, once, local, state.shared)
-            known = self._blocks.setdefault((task, Scale()), {})
-            if key not in known:
-                known[key] = self._block_cost(key, task, Scale())
-            cost, shape = known[key]
-            then = (
-                State(shape, state.shared, state.stage, block + 1) if block + 1 < depth else State(shape, state.shared)
-            )
+            cost, after = self._known_block((index, block == 0, shape, once, local, around), task, Scale())
+            if last:
+                then = ChainState(after, self._carried(shared, (), index + 1))
+            else:
+                then = ChainState(after, shared, state.stage, block + 1)
             found.append(Move(part.named(local, block), cost, then))
         return found
 

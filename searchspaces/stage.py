@@ -14,6 +14,7 @@ from typing import Any, Final
 from searchspaces.errors import UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.layers import Node
+from searchspaces.task import Shape
 
 Cell = Callable[..., Node]
 """`cell(c_in, width, stride, **params)`; one that takes `classes` is given the task's."""
@@ -43,6 +44,23 @@ def per_block(*options: Any) -> Choice:
     return Choice(options, per_block=True)
 
 
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """A value that follows another decision: made by `same_as`."""
+
+    name: str
+
+
+def same_as(name: str) -> Any:
+    """The value of another decision, such as `same_as("stem.width")`: no decision of its own.
+
+    Args:
+        name: a decision of an earlier stage or of the whole space, or an earlier one of the same stage. It must be
+            decided once and always have an effect. The name of a fixed value gives that value.
+    """
+    return SameAs(name)
+
+
 def multiple_of_8(channels: float, least: float = 0.9) -> int:
     """The nearest multiple of 8 that keeps at least a share `least` of the channels (Howard 2019, arXiv:1905.02244).
 
@@ -70,6 +88,11 @@ class Scale:
     width: float = 1.0
     depth: float = 1.0
     resolution: float = 1.0
+
+    def told(self) -> dict[str, float]:
+        """The factors by name, for files and JSON; that on the image only where it is not 1."""
+        factors = {"width": self.width, "depth": self.depth, "resolution": self.resolution}
+        return {name: value for name, value in factors.items() if name != "resolution" or value != 1}
 
     def unscaled(self, image_size: int) -> int:
         """The side of the image that the network was made for."""
@@ -109,6 +132,8 @@ class Stage:
         name: str = "",
         **params: Any,
     ) -> None:
+        if isinstance(cell, SameAs):
+            raise UserError(f"stage {name}: its cell cannot be the same as another; declare a choice of cells")
         self.cells: tuple[Cell, ...] = cell.options if isinstance(cell, Choice) else (cell,)
         self.stride, self.name = stride, name
         self.fields: dict[str, Any] = {"depth": depth, "cell": cell, "width": width, **params}
@@ -125,7 +150,7 @@ class Stage:
                 raise UserError(f"{where}: no cell takes {key!r}{nearest(key, known)}")
         for key in ("depth", "width"):
             low = 0 if key == "depth" else 1
-            for option in _options(self.fields[key]):
+            for option in () if isinstance(self.fields[key], SameAs) else _options(self.fields[key]):
                 if not isinstance(option, int) or option < low:
                     raise UserError(f"{where}: {key} must be a whole number of at least {low}, got {option!r}")
             if isinstance(self.fields[key], Choice) and self.fields[key].per_block:
@@ -133,6 +158,10 @@ class Stage:
         if 0 in _options(self.fields["depth"]) and self.stride != 1:
             raise UserError(f"{where}: with depth 0 among the options, stride must be 1, got {self.stride}")
         cell = self.fields["cell"]
+        if isinstance(self.fields["depth"], SameAs) and any(
+            isinstance(value, Choice) and value.per_block for value in self.fields.values()
+        ):
+            raise UserError(f"{where}: with decisions per block, its depth cannot be the same as another")
         if isinstance(cell, Choice) and cell.per_block:
             for key, value in self.fields.items():
                 once = isinstance(value, Choice) and not value.per_block and key not in ("depth", "width")
@@ -172,19 +201,92 @@ def _block(cell: Cell, c_in: int, width: int, stride: int, params: tuple[tuple[s
     return cell(c_in, width, stride, **dict(params))
 
 
-class Part:
-    """One stage bound to its place in a space: which of its decisions matter, and the blocks that follow from them."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a later value can be tied to.
 
-    def __init__(self, stage: Stage, label: str, repeats: bool, shared: Mapping[str, Any]) -> None:
+    Attributes:
+        options: of the decision; one value where it is fixed.
+        root: the full name of the decision; empty where the value is fixed.
+        wrong: why nothing can be tied to it; empty where something can.
+    """
+
+    options: tuple[Any, ...]
+    root: str = ""
+    wrong: str = ""
+
+
+class Part:
+    """One stage at its place in a space: which of its decisions have an effect, and the blocks that follow from them.
+
+    Args:
+        stage: as declared.
+        label: its name in decisions.
+        repeats: whether scaling in depth repeats its blocks.
+        shared: fixed parameters of the whole space.
+        known: for each decision that the stage may be tied to, its options; for each fixed value, that value alone.
+            Values of the stage that are tied to a tied value are tied to the decision behind it.
+
+    Raises:
+        UserError: a value is tied to a name that is not known.
+    """
+
+    def __init__(
+        self, stage: Stage, label: str, repeats: bool, shared: Mapping[str, Any], known: Mapping[str, Known]
+    ) -> None:
         self.stage, self.label, self.repeats = stage, label, repeats
         self.shared = shared
         self.cell_named = {cell.__name__: cell for cell in stage.cells}
         fields = {**stage.fields, "cell": _by_name(stage.fields["cell"])}
-        self.fixed = {key: value for key, value in fields.items() if not isinstance(value, Choice)}
+        self.known = dict(known)
+        self.tied: dict[str, str] = {}
+        for key, value in fields.items():
+            if isinstance(value, SameAs):
+                fields[key] = self._tie(key, value.name)
+            elif key != "cell":
+                self._declare(key, value)
+        self.fixed = {key: value for key, value in fields.items() if not isinstance(value, Choice | SameAs)}
         opened = {key: value for key, value in fields.items() if isinstance(value, Choice)}
         self.once = {key: value.options for key, value in opened.items() if not value.per_block}
         self.each = {key: value.options for key, value in opened.items() if value.per_block}
         self._named: dict[tuple[Choices, int], Choices] = {}
+        self._plans: dict[Choices, tuple[Choices, int]] = {}
+
+    def _declare(self, key: str, value: Any) -> None:
+        """Make a value of this stage known to those that are tied to it."""
+        wrong, name = "", f"{self.label}.{key}"
+        if isinstance(value, Choice) and value.per_block:
+            wrong = "is decided for each block"
+        elif key != "depth" and 0 in _options(self.stage.fields["depth"]):
+            wrong = "has no effect where its stage is left out"
+        elif key not in ("depth", "width") and not all(key in cell_params(cell) for cell in self.stage.cells):
+            wrong = "has no effect with some of its cells"
+        self.known[name] = Known(_options(value), name if isinstance(value, Choice) else "", wrong)
+
+    def _tie(self, key: str, name: str) -> Any:
+        """The fixed value behind a name, or the tie to a decision.
+
+        Raises:
+            UserError: there is no such name before this one, or nothing can be tied to it.
+        """
+        where = f"{self.label}.{key}"
+        if name not in self.known:
+            known = nearest(name, self.known)
+            raise UserError(f"{where} cannot be the same as {name!r}: no such decision before it{known}")
+        target = self.known[name]
+        if target.wrong:
+            raise UserError(f"{where} cannot be the same as {name!r}, which {target.wrong}")
+        least = 1 if key in ("depth", "width") else None
+        for option in target.options if least else ():
+            if not isinstance(option, int) or option < 1:
+                raise UserError(
+                    f"{where} cannot be the same as {name!r}, which can be {option!r}: at least 1 is needed"
+                )
+        self.known[where] = target
+        if not target.root:
+            return target.options[0]
+        self.tied[key] = target.root
+        return SameAs(target.root)
 
     def decisions(self) -> Iterator[tuple[Decision, str, int | None]]:
         """Each decision with its key and its block (None: the whole stage)."""
@@ -281,38 +383,58 @@ class Part:
         """The block (-1: the whole stage) and the key of each full name."""
         return {decision.name: (-1 if block is None else block, key) for decision, key, block in self.decisions()}
 
-    def plan(self, part: Choices, scale: Scale) -> tuple[Choices, list[Choices]]:
-        """What is chosen once, depth aside, and what each block chooses, in order, under local names.
+    def plan(self, part: Choices, shared: Choices, scale: Scale) -> tuple[Choices, list[Choices]]:
+        """What is chosen or tied once, depth aside, and what each block chooses, in order, under local names.
 
         A stage scaled to be deeper than declared has more of its last block.
         """
-        once: list[tuple[str, Value]] = []
-        each: list[list[tuple[str, Value]]] = []
-        depth = self.fixed.get("depth")
-        for name, value in part:
-            block, key = self._places[name]
-            if key == "depth":
-                depth = value
-            elif block < 0:
-                once.append((key, value))
-            else:
-                if block == len(each):
-                    each.append([])
-                each[block].append((key, value))
-        assert isinstance(depth, int)
-        blocks: list[Choices] = list(map(tuple, each)) or [()] * depth
+        once, depth = self.once_of(part, shared)
+        blocks: list[Choices] = [()] * depth
+        if self.each:
+            each: list[list[tuple[str, Value]]] = []
+            for name, value in part:
+                block, key = self._places[name]
+                if block >= 0:
+                    if block == len(each):
+                        each.append([])
+                    each[block].append((key, value))
+            blocks = list(map(tuple, each)) or blocks
         count = scale.blocks(depth) if self.repeats else depth
-        return tuple(once), blocks[:count] + blocks[-1:] * (count - depth)
+        return once, blocks[:count] + blocks[-1:] * (count - depth)
 
-    def blocks(self, part: Choices, shared: Choices, c_in: int, stride: int, classes: int, scale: Scale) -> list[Node]:
-        """The blocks of the stage."""
-        once, each = self.plan(part, scale)
+    def once_of(self, part: Choices, shared: Choices) -> tuple[Choices, int]:
+        """What is chosen or tied once, under local names without the depth, and the depth.
+
+        Args:
+            part: choices of the stage.
+            shared: choices for the whole space, and those of earlier stages that this one is tied to.
+        """
+        found = self._plans.get(part)
+        if found is None:
+            local = {key: value for name, value in part for block, key in (self._places[name],) if block < 0}
+            depth = local.pop("depth", self.fixed.get("depth", 0))  # 0: the depth is tied
+            found = tuple(local.items()), int(depth)
+            if not self.each:  # otherwise there are too many to be remembered
+                self._plans[part] = found
+        if not self.tied:
+            return found
+        once, depth = found
+        values = {**dict(shared), **dict(part)}
+        tied = {key: values[name] for key, name in self.tied.items()}
+        return (*once, *((key, tied[key]) for key in tied if key != "depth")), int(tied.get("depth", depth))
+
+    def blocks(
+        self, part: Choices, shared: Choices, given: Shape, stride: int, classes: int, scale: Scale
+    ) -> tuple[list[Node], Shape]:
+        """The blocks of the stage on a shape, and the shape after them."""
+        once, each = self.plan(part, shared, scale)
         nodes = []
         for index, local in enumerate(each):
             own = {**self.fixed, **dict(once), **dict(local)}
-            nodes.append(self.block(own, shared, c_in, stride if index == 0 else 1, classes, scale))
-            c_in = scale.channels(own["width"])
-        return nodes
+            node = self.block(own, shared, given[0], stride if index == 0 else 1, classes, scale)
+            nodes.append(node)
+            given = node.shape(given)
+        return nodes, given
 
     def block(
         self, own: Mapping[str, Any], shared: Choices, c_in: int, stride: int, classes: int, scale: Scale

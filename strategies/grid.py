@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, final
 
-from searchspaces import Feasible, UserError
+from searchspaces import UserError
 from strategies.strategy import Exhausted
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Grid:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        whole = space.space if isinstance(space, Feasible) else space
+        whole = space.whole
         if whole.size > LARGEST:
             raise UserError(
                 f"grid search tries every architecture, and {whole.name} has {whole.size:,}; at most {LARGEST:,} are "

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-    from searchspaces import Architecture, Space
+    from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
 Matrix = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class Guided:
 
     def __init__(
         self,
-        space: Space,
+        space: SearchSpace,
         *,
         trials: int = 200,
         startup: int | None = None,
@@ -184,7 +184,7 @@ class Guided:
 class _Columns:
     """Features of architectures: one-hot options, the rank of numeric options, and log costs."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._decisions = space.decisions
         self._offsets = np.cumsum([0, *(len(each.options) + 1 for each in self._decisions)])
@@ -193,7 +193,7 @@ class _Columns:
             for index, each in enumerate(self._decisions)
             if len(each.options) > 2 and all(isinstance(option, (int, float)) for option in each.options)
         ]
-        self._task = getattr(space, "task", None)
+        self._task = space.task
         self._rows: dict[Architecture, Matrix] = {}
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:

@@ -75,7 +75,7 @@ class ParetoEvolution:
         for name in objectives:
             if name not in allowed:
                 raise UserError(f"unknown objective {name!r}{nearest(name, allowed)}")
-        refuse_unknown(objectives, space, getattr(space, "task", Task()))
+        refuse_unknown(objectives, space, space.task or Task())
         if len(set(objectives)) < max(2, len(objectives)):
             raise UserError(f"objectives must be two or more different ones, got {', '.join(objectives)}")
         if population is None:
@@ -138,7 +138,7 @@ class ParetoEvolution:
         self._running.discard(architecture)
         if outcome.accuracy is None:
             return
-        cost = outcome.cost or architecture.cost(getattr(self._space, "task", Task()))
+        cost = outcome.cost or architecture.cost(self._space.task or Task())
         told = {"accuracy": outcome.accuracy, **{name: -float(value) for name, value in cost.told().items()}}
         members = [*self._alive, _Member(architecture, tuple(told[name] for name in self._objectives))]
         order = crowded_order(np.array([member.values for member in members]))

@@ -233,7 +233,7 @@ class RLController:
     def _reward(self, architecture: Architecture, accuracy: float, outcome: Outcome) -> float:
         if self._settings["reward"] == "accuracy":
             return accuracy
-        cost = outcome.cost or architecture.cost(getattr(self._space, "task", Task()))
+        cost = outcome.cost or architecture.cost(self._space.task or Task())
         paid, target = cost.whole(self._target.cost), self._target.most
         return mnasnet_reward(accuracy, paid, target, self._settings["alpha"], self._settings["beta"])
 
@@ -289,7 +289,7 @@ class RLController:
 def _target(space: SearchSpace, given: int | str | None) -> Bound:
     """The target of the `mnasnet` reward, in MACs or milliseconds."""
     if given is None:
-        bounds = {bound.cost: bound for bound in getattr(getattr(space, "budget", None), "bounds", ())}
+        bounds = {bound.cost: bound for bound in (space.budget.bounds if space.budget else ())}
         found = bounds.get("latency_ms") or bounds.get("macs")
         if found is None:
             raise UserError(
@@ -299,5 +299,5 @@ def _target(space: SearchSpace, given: int | str | None) -> Bound:
     bound, *others = Budget.parse(str(given)).bounds
     if others or bound.percent or bound.lower or bound.cost not in ("macs", "latency_ms"):
         raise UserError(f"target is a number of MACs or milliseconds, as in 400M or 8ms, got {given!r}")
-    refuse_unknown([bound.cost], space, getattr(space, "task", Task()))
+    refuse_unknown([bound.cost], space, space.task or Task())
     return bound

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from searchspaces import Architecture, UserError, nearest
+from searchspaces import UserError, architecture_from_json, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from searchspaces import SearchSpace
+    from searchspaces import Architecture, SearchSpace
 
 
 def default_population(trials: int) -> int:
@@ -48,10 +48,9 @@ class StartFrom:
 
 
 def _read(space: SearchSpace, text: str) -> Architecture:
-    whole = getattr(space, "space", space)  # without the budget
-    found = space.references.get(text) or whole.references.get(text)
+    found = space.references.get(text) or space.whole.references.get(text)
     if found is None:
         if not text.lstrip().startswith("{"):
             raise UserError(f"start_from: {text!r} is no member of {space.name}{nearest(text, space.references)}")
-        found = Architecture.from_json(text, whole)
+        found = architecture_from_json(text, space.whole)
     return space.architecture(found.choices)

@@ -187,9 +187,7 @@ def _from_format_1(read: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprint(space: SearchSpace) -> str:
     """A hash of what a space holds, the same in every process: sha256 in hex."""
-    describe = getattr(space, "describe", None)
-    described = describe() if describe else {each.name: each.options for each in space.decisions}
-    return hashlib.sha256(json.dumps(described, sort_keys=True, default=_plain).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(space.describe(), sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {

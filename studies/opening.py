@@ -15,7 +15,17 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from searchspaces import CLASSICS, Architecture, Budget, Scale, Scaled, Task, UserError, classic, load_space
+from searchspaces import (
+    CLASSICS,
+    Architecture,
+    Budget,
+    Scale,
+    Task,
+    UserError,
+    classic,
+    load_space,
+    scaled_from_json,
+)
 from searchspaces.files import read_text, write_whole
 from searchspaces.latency import LatencyTable
 from strategies import STRATEGIES, settings_of
@@ -92,7 +102,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         study=place.resolve().name if place else "memory",
         space=manifest_of(whole, space_origin, fingerprint(whole)),
         task=str(settings.task),
-        budget=None if settings.budget is None else str(getattr(feasible, "budget", settings.budget)),
+        budget=None if settings.budget is None else str(feasible.budget),
         strategy=strategy_kept,
         estimator=estimator_kept,
         data=data,
@@ -234,7 +244,7 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
         return given.to_json()
     if given.lstrip().startswith("{") or given.endswith(".json"):
         text = read_text(Path(given), "the network") if given.endswith(".json") else given
-        scaled = Scaled.from_json(text, space)
+        scaled = scaled_from_json(text, space)
         if scaled.scale != Scale():
             raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
         return scaled.architecture.to_json()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import ShortTraining, make_estimator
-from searchspaces import SPACES, Feasible, ScalingSpace, UserError, load_object, load_space, space_named, space_of
+from searchspaces import SPACES, ScalingSpace, UserError, load_object, load_space, space_named, space_of
 from strategies import make_strategy
 
 if TYPE_CHECKING:
@@ -29,18 +29,13 @@ MEMORY: Final = "an object"
 
 def under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
     """The part of a space that fits; the space itself where there is no budget."""
-    under: Callable[[Budget, Task], SearchSpace] | None = getattr(space, "under", None)
-    if budget is None:
-        return space
-    if under is None:
-        raise UserError(f"space {space.name} knows no budgets: it has no under(budget, task)")
-    return under(budget, task)
+    return space if budget is None else space.under(budget, task)
 
 
 def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
     """Where a space comes from, for the manifest, and the space."""
     space = load_space(given)
-    if isinstance(space, Feasible):
+    if space.budget is not None:
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
     home = space.base.architecture.space if isinstance(space, ScalingSpace) else space
     if home.name in SPACES and home == space_named(home.name):
@@ -60,8 +55,8 @@ def space_again(kept: Mapping[str, Any], home: SearchSpace | None = None) -> Sea
 
 def manifest_of(space: SearchSpace, origin: str, fingerprint: str) -> dict[str, Any]:
     """What a manifest keeps of a space."""
-    of = getattr(space, "of", None)
-    return {"name": space.name, "origin": origin, "fingerprint": fingerprint, **({"of": of} if of else {})}
+    of = {"of": space.of} if space.of else {}
+    return {"name": space.name, "origin": origin, "fingerprint": fingerprint, **of}
 
 
 def strategy_from(

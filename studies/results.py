@@ -121,8 +121,7 @@ def _limit(cost: str, trials: Sequence[Trial], budget: Budget | None, space: Sea
     for bound in budget.bounds if budget else ():
         if bound.cost == cost:
             return float(bound.upper)
-    largest = getattr(space, "largest", None)
-    known = [trial.cost for trial in trials] if largest is None else [largest]
+    known = [trial.cost for trial in trials] if space.largest is None else [space.largest]
     return max((float(getattr(each, cost)) for each in known), default=0.0) or 1.0
 
 

@@ -128,7 +128,7 @@ class Candidates:
 
 def candidates(space: ScalingSpace) -> Candidates:
     """Count and list what a scaling space has within its band."""
-    budget, task = space.budget, space.base.task
+    budget, task = space.target_budget, space.base.task
     fits = {each: budget.admits(each.cost(task)) for each in space.enumerate()}
     triples = list(space.triples())
     formula = [each for each in triples if abs(each.formula / space.target - 1) <= space.band]
@@ -150,7 +150,7 @@ def refuse_nothing(space: ScalingSpace) -> None:
     """
     task, base = space.base.task, space.base.cost().macs
     near = min(space.enumerate(), key=lambda each: abs(each.cost(task).macs - space.target * base))
-    if not space.budget.admits(near.cost(task)):
+    if not space.target_budget.admits(near.cost(task)):
         raise UserError(
             f"no factors in steps of {space.step:g} give {space.target:g} times the base's MACs within "
             f"{100 * space.band:g} %; the nearest ({space.words(near)}) give {near.cost(task).macs / base:.2f} times: "

@@ -28,8 +28,7 @@ from estimators.training import train
 from nas import exporting
 from nas.exporting import TOLERANCE, export, exportable
 from nas.formats import FORMATS, Made
-from nas.networks import network_from_json
-from searchspaces import Scale, Scaled, Task, UserError, classic
+from searchspaces import Scale, Scaled, Task, UserError, classic, network_from_json
 
 SMALL = Scaled(classic("efficientnet_b0").architecture, Scale(0.25, 0.3), Task(32, 1, 10))
 DIGITS = load_data("digits", 16)

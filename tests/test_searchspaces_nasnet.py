@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searchspaces import Budget, Task, space_named
-from searchspaces import feasible as feasible_spaces
+from searchspaces.budgeted import feasible as feasible_spaces
 from searchspaces.errors import UserError
 from searchspaces.nasnet import NASNetSpace
 from searchspaces.wiring import OPERATIONS, Wiring, Wirings

@@ -12,7 +12,7 @@ import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin, noise, small_space, story
 
 from estimators import Diverged, Estimate
-from searchspaces import Architecture, Budget, Space, Stage, choice, conv_head, mbconv
+from searchspaces import Architecture, Budget, Space, Stage, architecture_from_json, choice, conv_head, mbconv
 from strategies import STRATEGIES, RandomSearch
 from studies import (
     Event,
@@ -312,7 +312,7 @@ def test_optuna_reads_the_ledger(tmp_path: Any) -> None:
         assert their.value == our.accuracy
         assert their.params == our.architecture.choices
         assert their.user_attrs["macs"] == our.cost.macs
-        assert Architecture.from_json(their.user_attrs["architecture"], SPACE) == our.architecture
+        assert architecture_from_json(their.user_attrs["architecture"], SPACE) == our.architecture
         assert tuple(their.intermediate_values.items()) == our.reports
     assert len(theirs.trials_dataframe()) == 12
     assert optuna.visualization.plot_optimization_history(theirs).data

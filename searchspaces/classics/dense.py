@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.layers import Act, Chain, Concat, Conv, Flatten, GlobalPool, Identity, Linear, Node, Norm, Pool
 from searchspaces.task import Task
 

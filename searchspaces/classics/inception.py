@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.inception import auxiliary_head, conv, inception_space, pooled_head
 from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Multiply, Node, Norm, Pool, Sum
 from searchspaces.space import Space

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.layers import (
     Act,
     Chain,

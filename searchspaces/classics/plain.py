@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.layers import (
     Act,
     Chain,

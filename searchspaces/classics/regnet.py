@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.layers import Act, Chain, Conv, DropPath, Node, Norm, SqueezeExcite, Sum
 from searchspaces.mbconv import conv_norm_act, conv_stem
 from searchspaces.resnet import residual_head, shortcut_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from searchspaces.classic import Classic
+from searchspaces.classics.classic import Classic
 from searchspaces.layers import Node
 from searchspaces.nasnet import AMOEBANET_A, PNASNET_5, NASNetSpace, nasnet_space
 from searchspaces.task import Task

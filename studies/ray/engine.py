@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from searchspaces import SPACES, Architecture, UserError, own_code, space_named
+from searchspaces import SPACES, UserError, architecture_from_json, own_code, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
@@ -378,7 +378,7 @@ class _Bench:
     def begin(self, number: int, architecture: str, seed: int, checkpoint: str | None) -> None:
         """Start to estimate."""
         self.goes_on, self._waits = True, False
-        self._jobs.put(Job(number, Architecture.from_json(architecture, self._space), seed, checkpoint))
+        self._jobs.put(Job(number, architecture_from_json(architecture, self._space), seed, checkpoint))
 
     def next(self) -> dict[str, Any]:
         """What happens next in the trial, in the form of Tune's results; the answer to a report is given first."""

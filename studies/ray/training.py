@@ -17,9 +17,9 @@ from typing import Any, Final
 from estimators import ImageData
 from estimators.estimator import Diverged
 from estimators.recipe import Recipe
-from estimators.trained import Network, Trained, network_from, network_text
+from estimators.trained import Trained, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
-from searchspaces import Classic, Scaled, UserError, own_code
+from searchspaces import Buildable, UserError, network_from_json, own_code
 from studies.ray.engine import connected, own_files_by_value, settings_of_ray
 
 RESTARTS: Final = 3
@@ -27,7 +27,7 @@ RESTARTS: Final = 3
 
 
 def train_on_ray(
-    network: Network,
+    network: Buildable,
     data: ImageData,
     recipe: Recipe,
     folder: str | Path,
@@ -68,7 +68,8 @@ def train_on_ray(
             raise UserError(f"{count} workers need {count} {what}s; Ray has {there.get(what, 0):g}")
         told = Queue(actor_options={"num_cpus": 0})
         with own_files_by_value():
-            sent = ray.put(network_text(network, data.task) if isinstance(network, Classic) else network)
+            home = network.architecture.space if network.architecture else None
+            sent = ray.put((network_text(network, data.task), home))
         given = {
             "code": own_code.sources(),
             "network": sent,
@@ -108,8 +109,7 @@ def train_on_ray(
                 told.shutdown(force=True)  # workers that are left fail with it, and started again none begins
             if failed:
                 raise UserError(f"the workers died {RESTARTS + 1} times: {str(failed[0]).strip().splitlines()[0]}")
-    architecture = network.architecture if isinstance(network, Scaled) else network
-    return Trained.open(folder, None if isinstance(architecture, Classic) else architecture.space)
+    return Trained.open(folder, network.architecture.space if network.architecture else None)
 
 
 def _fit(trainer: Any, failed: list[BaseException]) -> None:
@@ -131,7 +131,7 @@ def _work(given: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())  # all of a machine's GPUs are in sight of each worker; this one is its own
     first = ray.train.get_context().get_world_rank() == 0
     own_code.install(given["code"])  # the network may need it to be read
-    told, network = given["told"], ray.get(given["network"])
+    told, (text, space) = given["told"], ray.get(given["network"])
 
     def tell(moment: Moment) -> None:
         if first:
@@ -143,7 +143,7 @@ def _work(given: dict[str, Any]) -> None:
         return  # whom it would be told to has gone
     try:
         train(
-            network_from(network) if isinstance(network, str) else network,
+            network_from_json(text, space),
             ray.get(given["data"]),
             given["recipe"],
             given["folder"],

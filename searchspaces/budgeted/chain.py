@@ -1,0 +1,187 @@
+"""The contents of a space of chains: counted, and sampled exactly uniformly.
+
+A chain of stages is an automaton: its states are the shapes of feature maps with the choices that later stages depend
+on, and additive costs add up along its moves. `budgeted.ways` counts networks by dynamic programming over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Final, Protocol
+
+import numpy as np
+
+from searchspaces.architecture import Architecture
+from searchspaces.budgeted.automaton import ChainState, Move
+from searchspaces.budgeted.completion import Completion
+from searchspaces.budgeted.contents import Count, resolved
+from searchspaces.budgeted.ways import Ways
+from searchspaces.cost import ADDITIVE_COSTS, Bound, Budget, Cost
+from searchspaces.grammar import Choices, Value
+from searchspaces.task import Task
+
+SAMPLE_BINS: Final = 1 << 13
+COUNT_BINS: Final = 1 << 18
+"""Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two."""
+TRIES: Final = 10_000
+"""Draws without a hit after which sampling gives up."""
+
+
+class ChainSpace(Protocol):
+    """What is asked of a space of chains."""
+
+    @property
+    def layers(self) -> list[tuple[int, int | None]]:
+        """One entry for each layer of the automaton."""
+
+    @property
+    def size(self) -> int:
+        """The number of architectures."""
+
+    def moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
+        """All ways on from a state."""
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """One of all architectures, each equally likely."""
+
+    def grouped(self, canonical: Choices) -> Architecture:
+        """The architecture of choices that are in order and have an effect."""
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """All members."""
+
+
+class Chains:
+    """A space of chains under a budget on a task: layers of states, and the moves between them."""
+
+    draws = 0
+    tries = TRIES
+
+    def __init__(self, space: ChainSpace, budget: Budget, task: Task) -> None:
+        self.space, self.task, self.size = space, task, space.size
+        self.start = ChainState(task.shape)
+        self.layers: list[dict[ChainState, list[Move]]] = []
+        states = {self.start}
+        for layer in range(len(space.layers)):
+            moves = {state: space.moves(layer, state, task) for state in states}
+            self.layers.append(moves)
+            states = {move.state for several in moves.values() for move in several}
+        self.ends = states
+        self._layer_of = {
+            name: layer
+            for layer, moves in enumerate(self.layers)
+            for several in moves.values()
+            for move in several
+            for name, _ in move.choices
+        }
+        self._moves_of: dict[tuple[int, ChainState, Choices], Move | None] = {}
+        self._within: dict[frozenset[tuple[str, Value]], bool] = {}
+        self._to_go: dict[str, list[dict[ChainState, tuple[int, int]]]] = {}
+        self._ways: dict[Bound, Ways] = {}
+        self.budget = resolved(self, budget, task)
+        self._completion = Completion(self, self.budget)
+
+    def to_go(self, name: str) -> list[dict[ChainState, tuple[int, int]]]:
+        """For each layer and state, the smallest and the largest cost from there to the end."""
+        if name not in self._to_go:
+            peak = name not in ADDITIVE_COSTS
+            table: list[dict[ChainState, tuple[int, int]]] = [dict.fromkeys(self.ends, (0, 0))]
+            for moves in reversed(self.layers):
+                after = table[0]
+                here = {}
+                for state, several in moves.items():
+                    costs = [(move.cost.whole(name), *after[move.state]) for move in several]
+                    if peak:
+                        here[state] = min(max(c, low) for c, low, _ in costs), max(max(c, high) for c, _, high in costs)
+                    else:
+                        here[state] = min(c + low for c, low, _ in costs), max(c + high for c, _, high in costs)
+                table.insert(0, here)
+            self._to_go[name] = table
+        return self._to_go[name]
+
+    def extremes(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest cost of a whole network."""
+        return self.to_go(name)[0][self.start]
+
+    def fits(self) -> bool:
+        """Assumed; sampling gives up where a band is too narrow."""
+        return True
+
+    @cached_property
+    def _bound(self) -> Bound | None:
+        """The additive bound that leaves least: it is sampled by dynamic programming, the others by rejection."""
+        additive = [bound for bound in self.budget.bounds if bound.cost in ADDITIVE_COSTS]
+        if len(additive) <= 1:
+            return additive[0] if additive else None
+        return min(additive, key=lambda bound: self._sampled(bound).total)
+
+    def _sampled(self, bound: Bound) -> Ways:
+        """The table that a bound is sampled with."""
+        if bound not in self._ways:
+            self._ways[bound] = Ways(self, bound, SAMPLE_BINS, up=False)
+        return self._ways[bound]
+
+    def count(self, bins: int | None = None) -> Count:
+        """The number of architectures that fit.
+
+        Exact where the budget has one additive bound and bins can be of one. With one additive bound otherwise a
+        bracket, the narrower the more bins. With several bounds, or a bound on the peak, only an upper end (low is 0).
+        """
+        bins = bins or COUNT_BINS * max(1, len(self.layers) // 6)  # each layer rounds once
+        if self._bound is None:
+            return Count(0, self.size, self.size)
+        low, high = self._counted(self._bound, bins)
+        return Count(low if len(self.budget.bounds) == 1 else 0, high, self.size)
+
+    def _counted(self, bound: Bound, bins: int) -> tuple[int, int]:
+        """At least and at most how many networks lie within a bound."""
+        floor = Ways(self, bound, bins, up=False, counts_only=True)
+        if floor.exact:
+            return floor.total, floor.total
+        ceil = Ways(self, bound, bins, up=True, counts_only=True)
+        # within the upper end, less what is below the lower one
+        low, high = ceil.within(bound.most), floor.within(bound.most)
+        slack = floor.within(bound.most) >> 36 if floor.rough else 0  # far more than what floats lose in sums
+        if bound.least > 0:
+            low, high = low - floor.within(bound.least - 1), high - ceil.within(bound.least - 1)
+        return max(0, low - slack), high + slack
+
+    def draw(self, rng: np.random.Generator) -> Architecture:
+        """One of those whose binned cost lies within a bound, a slight superset, each equally likely."""
+        if self._bound is None:
+            return self.space.sample(rng)
+        return self.space.grouped(self._sampled(self._bound).draw(rng))
+
+    def completable(self, prefix: Mapping[str, Value]) -> bool:
+        """Whether some network that begins with these choices fits; False where a bounded search finds none."""
+        key = frozenset(prefix.items())
+        if key not in self._within:
+            if len(self._within) > 1 << 16:
+                self._within.clear()
+            layer, state, spent, here = self._decided(prefix)
+            paid = [spent.whole(bound.cost) for bound in self.budget.bounds]
+            self._within[key] = self._completion.possible(layer, state, paid, here)
+        return self._within[key]
+
+    def _decided(self, prefix: Mapping[str, Value]) -> tuple[int, ChainState, Cost, Choices]:
+        """How far a prefix decides whole layers: the layer and state after them, their cost, and the other choices."""
+        given: list[list[tuple[str, Value]]] = [[] for _ in self.layers]
+        for pair in prefix.items():
+            given[self._layer_of[pair[0]]].append(pair)
+        state, spent = self.start, self.task.nothing
+        for layer, pairs in enumerate(given):
+            here = tuple(pairs)
+            key = (layer, state, here)
+            if key not in self._moves_of:
+                decided = [move for move in self.layers[layer][state] if dict(move.choices) == dict(here)]
+                self._moves_of[key] = decided[0] if decided else None
+            move = self._moves_of[key]
+            if move is None:
+                return layer, state, spent, here
+            state, spent = move.state, spent + move.cost
+        return len(self.layers), state, spent, ()
+
+    def members(self) -> Iterator[Architecture]:
+        """The architectures that fit, found by going through the whole space."""
+        return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))

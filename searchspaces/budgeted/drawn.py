@@ -1,0 +1,101 @@
+"""The contents of a large space that is no chain of stages: what some draws from it show.
+
+It is sampled by rejection. Counts are estimates, and the smallest and largest costs are those that were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from math import ceil, floor, sqrt
+from typing import Final
+
+import numpy as np
+
+from searchspaces.architecture import Architecture, SearchSpace
+from searchspaces.budgeted.contents import Count, resolved
+from searchspaces.cost import Budget, Cost
+from searchspaces.grammar import Value
+from searchspaces.task import Task
+
+DRAWS: Final = 400
+"""Draws from which costs and counts are estimated."""
+TRIES: Final = 2_500
+"""Draws without a hit after which sampling gives up."""
+
+
+class Drawn:
+    """Draws from a space with their costs on a task.
+
+    Args:
+        space: what is drawn from.
+        budget: may be in percent.
+        task: what costs are counted on.
+        extremes: members that are taken for the cheapest and the most expensive, besides the references.
+    """
+
+    draws = DRAWS
+    tries = TRIES
+
+    def __init__(self, space: SearchSpace, budget: Budget, task: Task, extremes: tuple[Architecture, ...] = ()) -> None:
+        self.space, self.task = space, task
+        self._costs, self._known = _drawn(space, task, extremes)
+        self.budget = resolved(self, budget, task)
+        self._completions: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}
+
+    def extremes(self, name: str) -> tuple[int, int]:
+        """The smallest and the largest value of a cost among all known architectures."""
+        known = [cost.whole(name) for cost in (*self._costs, *self._known)]
+        return min(known), max(known)
+
+    def fits(self) -> bool | None:
+        """True where a known architecture fits; otherwise None."""
+        return any(map(self.budget.admits, (*self._costs, *self._known))) or None
+
+    def count(self, bins: int | None = None) -> Count:
+        """An estimate of how many fit: Wilson's interval (1927) of their share, at 95 %."""
+        hits, draws, z = sum(map(self.budget.admits, self._costs)), len(self._costs), 1.96
+        middle = (hits + z * z / 2) / (draws + z * z)
+        half = z / (draws + z * z) * sqrt(hits * (draws - hits) / draws + z * z / 4)
+        low = floor(max(0.0, middle - half) * self.space.size) if hits else 1
+        high = ceil(min(1.0, middle + half) * self.space.size) if hits < draws else self.space.size
+        return Count(low, high, self.space.size, draws)
+
+    def draw(self, rng: np.random.Generator) -> Architecture:
+        """One of the whole space, each equally likely."""
+        return self.space.sample(rng)
+
+    def completable(self, prefix: Mapping[str, Value], tries: int = 8) -> bool:
+        """Whether a completion that fits is found near the known one of all choices but the last."""
+        key = frozenset(prefix.items())
+        if key not in self._completions:
+            before = frozenset(list(prefix.items())[:-1])
+            near = self._completions.get(before, {})
+            rng = np.random.default_rng(0)
+            for attempt in range(tries):
+                taken = self._completed({**near, **prefix} if attempt == 0 else prefix, rng)
+                if self.budget.admits(self.space.architecture(taken).cost(self.task)):
+                    if len(self._completions) > 1 << 16:
+                        self._completions.clear()
+                    self._completions[key] = taken
+                    break
+        return key in self._completions
+
+    def _completed(self, prefix: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
+        """The given choices, and random ones for the decisions that are open besides."""
+        taken = dict(prefix)
+        while (decision := self.space.next_decision(taken)) is not None:
+            taken[decision.name] = decision.options[rng.integers(len(decision.options))]
+        return taken
+
+    def members(self) -> Iterator[Architecture]:
+        """The architectures that fit, found by going through the whole space."""
+        return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))
+
+
+@lru_cache(maxsize=16)
+def _drawn(space: SearchSpace, task: Task, extremes: tuple[Architecture, ...]) -> tuple[list[Cost], list[Cost]]:
+    """Costs of draws, the same in every process, and of members that are known by name or as extremes."""
+    rng = np.random.default_rng(0)
+    known = [each.cost(task) for each in (*space.references.values(), *extremes)]
+    return [space.sample(rng).cost(task) for _ in range(DRAWS)], known

@@ -1,0 +1,140 @@
+"""Reading networks from their text forms, which are JSON: of an architecture, scaled or not, and of a classic network.
+
+    {"space": "mbconv", "choices": {...}}                                    an architecture
+    {"space": "scaling", "of": {...}, "choices": {...}}                      one of a space made of a network
+    {"space": "mbconv", "choices": {...}, "task": "32x32x3:10"}              for certain images and classes
+    {"space": "mbconv", "choices": {...}, "scale": {"width": 1.1}, ...}      and scaled
+    {"classic": "resnet18", "task": "32x32x3:10"}                            a classic network
+
+Other keys are ignored, so that a file can say more about its network. A text never loads a person's file: an
+architecture of a space that is not among our own needs that space. `to_json` of each kind of network writes its form.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from searchspaces.architecture import Architecture
+from searchspaces.catalog import classic, space_named
+from searchspaces.errors import UserError
+from searchspaces.scaling import Scaled, ScalingSpace
+from searchspaces.stage import Scale
+from searchspaces.task import Task
+
+if TYPE_CHECKING:
+    from searchspaces.architecture import Buildable, SearchSpace
+
+
+def network_from_json(text: str, space: SearchSpace | None = None) -> Buildable:
+    """The network of a text form, for the task and at the size in it.
+
+    Args:
+        text: the text form.
+        space: of its architecture; by default the space of that name among our own.
+
+    Raises:
+        UserError: the text is not the form of a network.
+
+    >>> network_from_json('{"classic": "resnet18", "task": "32x32x3:10"}').task
+    Task(image_size=32, channels=3, classes=10)
+    """
+    form = _form(text, "a network")
+    if "classic" in form:
+        found = classic(str(form["classic"]))
+        return replace(found, task=_task(form["task"])) if "task" in form else found
+    if "scale" in form or "task" in form:
+        return scaled_from_json(text, space)
+    return architecture_from_json(text, space)
+
+
+def architecture_from_json(text: str, space: SearchSpace | None = None) -> Architecture:
+    """The architecture of a text form, without the task and the scale in it.
+
+    Args:
+        text: the text form.
+        space: that it is a member of; by default the space of that name among our own. Where the text has an `of`, the
+            space of the network there.
+
+    Raises:
+        UserError: the text is not the form of an architecture, or not of one in that space.
+    """
+    form = _form(text, "an architecture")
+    name, choices, of = form.get("space"), form.get("choices"), form.get("of")
+    if not isinstance(name, str) or not isinstance(choices, dict):
+        raise UserError(f"not an architecture: {text[:80]!r}; it needs a space's name and choices")
+    if space is None or (of is not None and space.name != name):
+        space = space_named(name) if of is None else space_of(name, of, space)
+    if space.name != name:
+        raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
+    return space.architecture(choices)
+
+
+def scaled_from_json(text: str, space: SearchSpace | None = None) -> Scaled:
+    """The scaled architecture of a text form; without `scale` not scaled, without `task` for the default task.
+
+    Args:
+        text: the text form.
+        space: as in `architecture_from_json`.
+
+    Raises:
+        UserError: the text is not the form of an architecture, or its scale or task is malformed.
+    """
+    architecture, form = architecture_from_json(text, space), _form(text, "an architecture")
+    size = form.get("scale", {})
+    if not isinstance(size, dict) or not size.keys() <= {"width", "depth", "resolution"}:
+        raise UserError(f"scale: {json.dumps(size)[:80]} does not look like " + '{"width": 1.1, "depth": 1.2}')
+    return Scaled(architecture, Scale(**size), _task(form.get("task", str(Task()))))
+
+
+def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace:
+    """A space that is made of a network, from its `of`.
+
+    Args:
+        name: of the space.
+        of: the `of` of the space, as JSON values.
+        home: the space of the network; by default the space of that name among our own.
+
+    Raises:
+        UserError: no space of that name is made of a network, or the network or a setting is malformed.
+    """
+    if name != "scaling":
+        raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
+    text = json.dumps(of)
+    base, form = scaled_from_json(text, home), _form(text, "an architecture")
+    return ScalingSpace(base, **{name: form[name] for name in ("target", "step", "band") if name in form})
+
+
+def at_own_size(network: Buildable, task: Task | None = None) -> Buildable:
+    """A network as it is built for images of its own size.
+
+    An architecture of the space `scaling` resizes the images of any task. At its own size it becomes the scaled network
+    that it stands for, on a task of enlarged images. Any other network stays as it is.
+
+    Args:
+        network: the network.
+        task: before scaling; by default the network's own, or that of the base of its space.
+    """
+    home = None if network.architecture is None else network.architecture.space
+    if not isinstance(home, ScalingSpace) or network.scale != Scale():
+        return network
+    base = replace(home.base, task=task or network.task or home.base.task)
+    assert network.architecture is not None
+    return base.larger(home.factors(network.architecture))
+
+
+def _form(text: str, what: str) -> dict[str, Any]:
+    try:
+        form = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not {what}: {text[:80]!r} ({error})") from error
+    if not isinstance(form, dict):
+        raise UserError(f"not {what}: {text[:80]!r}; it needs a space's name and choices")
+    return form
+
+
+def _task(text: Any) -> Task:
+    if not isinstance(text, str):
+        raise UserError(f"task: {text!r} does not look like '224x224x3:1000'")
+    return Task.parse(text)
