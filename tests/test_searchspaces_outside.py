@@ -264,8 +264,9 @@ def test_a_tied_value_is_no_decision_and_counts_no_architectures():
 def test_a_tied_value_is_that_of_the_decision_it_is_tied_to():
     for member in itertools.islice(TIED.enumerate(), 0, None, 7):
         chosen, network = member.choices, member.network(SMALL)
-        _, first, second, third, head = network.children()
-        assert first.shape((8, 16, 16))[0] == third.shape((8, 8, 8))[0] == chosen["stem.width"]
+        shapes = [node.shape(given) for node, given in network.steps(SMALL.shape)]
+        _, first, second, _, head = network.children()
+        assert shapes[1][0] == shapes[3][0] == chosen["stem.width"]
         assert len(first.children()) == len(second.children()) == chosen["stage1.depth"]
         assert f"kernel={chosen['stage1.kernel']}" in repr(second.children()[0])
         assert f"Conv(width={chosen['stage2.width']}," in repr(head)
