@@ -21,7 +21,8 @@ import numpy as np
 from estimators import Estimate, ShortTraining, TrialContext, load_data
 from searchspaces import Architecture, Budget, Task, space_named
 from studies import Study
-from studies.ray_engine import RayEngine
+from studies.ray.engine import RayEngine
+from studies.settings import Settings
 
 TASK = Task()
 GOAL = 0.1
@@ -80,7 +81,16 @@ def measure(trials: int, sweeps: int, device: str) -> list[dict[str, Any]]:
     drawn = {space.sample(rng): None for _ in range(trials // sweeps)}
     networks = sorted(drawn, key=lambda each: each.cost(TASK).params) * sweeps
     study = Study.create(
-        None, space, TASK, Budget.parse("100%"), InTurn(networks), Watched(device), trials=len(networks), replicas=True
+        None,
+        Settings(
+            space=space,
+            task=TASK,
+            budget=Budget.parse("100%"),
+            strategy=InTurn(networks),
+            estimator=Watched(device),
+            trials=len(networks),
+            replicas=True,
+        ),
     )
     study.run(engine=RayEngine(workers=1))
     failed = [trial.reason for trial in study.trials if trial.state != "complete"]

@@ -30,7 +30,7 @@ PATIENCE_S = 300.0
 def drive(folder: Path, address: str, trials: int, epochs: int) -> None:
     """Begin the study or go on with it; one line of JSON for each event."""
     import nas
-    from studies.ray_engine import RayEngine
+    from studies.ray.engine import RayEngine
 
     engine = RayEngine(address)
 

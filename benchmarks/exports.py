@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nas import exporting
-from nas.exporting import FORMATS, Exportable
+from nas.formats import FORMATS, Exportable, torch_predictor
 from searchspaces import CLASSICS, SPACES, Task, UserError, classic, space_named
 from searchspaces.layers import Node, ShapeError
 from searchspaces.modules import build
@@ -79,7 +79,7 @@ def differing_source(node: Node, task: Task, text: str | None = None) -> str | N
 def differences(node: Node, task: Task, formats: Sequence[str]) -> str:
     """What each format's logits are away from torch's, of the largest, and the size of its files."""
     found = Exportable("x", Whole(node), task, settled(node, task), names(task), grey(task), grey(task))
-    reference = exporting.torch_runner(found.from_pixels())
+    reference = torch_predictor(found.from_pixels())
     told = []
     for name in formats:
         made = FORMATS[name](found)

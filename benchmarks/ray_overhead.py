@@ -23,7 +23,8 @@ import numpy as np
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Study, TrialEnded
-from studies.ray_engine import RayEngine, connected, settings_of_ray
+from studies.ray.engine import RayEngine, connected, settings_of_ray
+from studies.settings import Settings
 
 TASK = Task(image_size=32, channels=3, classes=10)
 SPACE = Space(
@@ -81,7 +82,15 @@ def gain_without_ray(products: int) -> float:
 def engine_seconds(trials: int, products: int, workers: int) -> tuple[float, float]:
     """Wall-clock and training seconds of each trial but the first of each worker, which waits for its process."""
     study = Study.create(
-        None, SPACE, TASK, Budget.parse("1.5M"), "random", Busy(products), trials=trials + workers, strategy_settings={}
+        None,
+        Settings(
+            space=SPACE,
+            task=TASK,
+            budget=Budget.parse("1.5M"),
+            strategy="random",
+            estimator=Busy(products),
+            trials=trials + workers,
+        ),
     )
     ends: list[float] = []
 

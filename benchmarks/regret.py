@@ -62,7 +62,7 @@ from searchspaces import (
     per_block,
 )
 from strategies import Outcome, Strategy, make_strategy
-from studies.study import CONFIRMATIONS
+from studies.settings import CONFIRMATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {

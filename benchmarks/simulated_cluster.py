@@ -36,7 +36,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -45,11 +44,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from postgresql_server import programs, server
 
-from benchmarks.thinking import BUDGET, FEASIBLE, SPACE, TASK, MadeUp, history, write
+from benchmarks.thinking import FEASIBLE, MadeUp, history, settings, write
 from estimators import Estimator
 from strategies import make_strategy
 from studies import Ending, Job, Study
 from studies.engine import Report
+from studies.settings import Settings
 
 STRATEGIES = ("evolution", "rl", "tpe", "guided")
 LEDGERS = ("memory", "journal", "sqlite", "postgresql")
@@ -146,7 +146,7 @@ def ledgers(names: list[str], known: int) -> Iterator[dict[str, tuple[Path, str]
         for name in names:
             url = stack.enter_context(server(durable=True)) if name == "postgresql" else name
             folder = Path(there) / name / STUDY
-            study = Study.create(folder, SPACE, TASK, BUDGET, "random", MadeUp(), trials=10**6, ledger=url)
+            study = Study.create(folder, settings("random", 10**6, url))
             with study._at_work():
                 write(study, past if name != "memory" else [])
             study.close()
@@ -187,12 +187,8 @@ def measure(
         copied = Path(there) / STUDY
         if ledger == "postgresql":
             url = database(url, number)
-        settings: dict[str, Any] = {"trials": known + trials + AHEAD, "ledger": url}
-        study = (
-            Study.create(copied, SPACE, TASK, BUDGET, strategy, MadeUp(), **settings)
-            if (ledger != "postgresql")
-            else _opened(folder, copied, strategy, settings)
-        )
+        ours = settings(strategy, known + trials + AHEAD, url)
+        study = Study.create(copied, ours) if (ledger != "postgresql") else _opened(folder, copied, ours)
         if ledger in ("sqlite", "journal"):
             study.close()
             for file in ("ledger.db", "ledger.log"):
@@ -207,15 +203,15 @@ def measure(
     return [each + served / (trials + AHEAD) for each in engine.costs]
 
 
-def _opened(folder: Path, copied: Path, strategy: str, settings: dict[str, Any]) -> Study:
+def _opened(folder: Path, copied: Path, strategy: str, ours: Settings) -> Study:
     """The study in a copied database, with another strategy: its manifest is written anew."""
     copied.mkdir()
     manifest = json.loads((folder / "study.json").read_text())
-    made = make_strategy(strategy, FEASIBLE, settings["trials"])
-    manifest |= {"trials": settings["trials"], "ledger": "postgresql://elsewhere"}
-    manifest["strategy"] |= {"name": strategy, "settings": dict(made.settings)}
+    made = make_strategy(strategy, FEASIBLE, ours.trials or 0)
+    manifest |= {"trials": ours.trials, "ledger": "postgresql://elsewhere"}
+    manifest["strategy"] |= {"name": strategy, "resolved": dict(made.settings)}
     (copied / "study.json").write_text(json.dumps(manifest))
-    return Study.open(copied, estimator=MadeUp(), ledger=settings["ledger"])
+    return Study.open(copied, estimator=MadeUp(), ledger=ours.ledger)
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Task, load_space
 from strategies import STRATEGIES, Outcome, make_strategy
 from studies import Event, Study, Trial, TrialEnded
+from studies.settings import Settings
 
 SPACE, TASK, BUDGET = load_space("mbconv"), Task(), Budget.parse("400M")
 FEASIBLE = SPACE.under(BUDGET, TASK)
@@ -118,7 +119,7 @@ def in_study(name: str, trials: int, past: Sequence[Trial], timed: int, ledger: 
 
     with tempfile.TemporaryDirectory() as there:
         folder = None if ledger is None else Path(there) / NAME
-        study = Study.create(folder, SPACE, TASK, BUDGET, name, MadeUp(), trials=trials)
+        study = Study.create(folder, settings(name, trials))
         if ledger is None:
             write(study, past)
         else:
@@ -133,17 +134,23 @@ def in_study(name: str, trials: int, past: Sequence[Trial], timed: int, ledger: 
 NAME = "thinking"  # of the folder, and so of the study in its ledger
 
 
+def settings(strategy: str, trials: int, ledger: str = "sqlite") -> Settings:
+    return Settings(
+        space=SPACE, task=TASK, budget=BUDGET, strategy=strategy, estimator=MadeUp(), trials=trials, ledger=ledger
+    )
+
+
 def write(study: Study, past: Sequence[Trial]) -> None:
     """Put a history into an empty ledger."""
     for trial in past:
         running = replace(trial, state="running", accuracy=None, reports=(), seconds=None, rank=None, ended=None)
-        study._ledger.started(running, study.seed_of(trial.number), SPACE)
-        study._ledger.ended(trial, 0, {})
+        study.record.ledger.started(running, study.seed_of(trial.number), SPACE)
+        study.record.ledger.ended(trial, 0, {})
 
 
 def written(past: Sequence[Trial], folder: Path) -> Path:
     """An SQLite ledger with a history in it."""
-    study = Study.create(folder / NAME, SPACE, TASK, BUDGET, "random", MadeUp(), trials=len(past) + 1)
+    study = Study.create(folder / NAME, settings("random", len(past) + 1))
     write(study, past)
     study.close()
     return folder / NAME / "ledger.db"

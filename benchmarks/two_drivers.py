@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from postgresql_server import server
 
-from nas.api import begin
+from searchspaces import Budget
 from studies import Study, Trial
+from studies.settings import Settings
 
 
 @dataclass
@@ -82,16 +83,18 @@ def main() -> None:
     moment = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as there, found(given.url) as url:
         folder = Path(there) / f"two-drivers-{os.getpid()}"
-        settings = {"epochs": given.epochs, "data_fraction": given.share}
-        begin("mbconv", "400M", "digits", folder=folder, trials=given.trials, seed=given.seed, device="cpu",
-              ledger=url, estimator_settings=settings).close()  # fmt: skip
+        settings = Settings(
+            budget=Budget.parse("400M"), trials=given.trials, seed=given.seed, device="cpu", ledger=url,
+            estimator_settings={"epochs": given.epochs, "data_fraction": given.share},
+        )  # fmt: skip
+        Study.create(folder, settings).close()
         study = Study.open(folder, device="cpu", ledger=url)
         at = {name: moment.randint(given.trials // 12, given.trials // 4) for name in ("A", "B")}
         drivers = [resume(name, folder, url, given) for name in at]
         began = time.monotonic()
         while any(not each.how for each in drivers):
             time.sleep(0.5)
-            study._load()
+            study.record.load()
             for each in [each for each in drivers if not each.how]:
                 ended = sum(each.is_of(trial) and trial.state != "running" for trial in study.trials)
                 if each.process.poll() is not None:
@@ -101,10 +104,10 @@ def main() -> None:
                     os.killpg(each.process.pid, signal.SIGKILL)
                     each.process.wait()
                     each.how, each.over = "SIGKILL", time.monotonic()
-                    study._load()
+                    study.record.load()
                     each.left = [n for n, t in enumerate(study.trials) if t.state == "running" and each.is_of(t)]
                     drivers.append(resume(each.name + "'", folder, url, given))
-        study._load()
+        study.record.load()
         trials = study.trials
         study.close()
         logs = {each.name: (folder.parent / f"{each.name}.log").read_text() for each in drivers}

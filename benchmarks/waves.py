@@ -23,6 +23,7 @@ from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget
 from studies import Ending, Job, Study
 from studies.engine import Report, run_job
+from studies.settings import Settings
 
 WIDTHS = (2, 4, 8, 16, 64)
 SPREADS = (0.0, 0.25, 0.5, 1.0)
@@ -80,8 +81,11 @@ def idle(width: int, spread: float, trials: int, waves: bool) -> float:
     lengths = np.random.default_rng(0).lognormal(-(sigma**2) / 2, sigma, trials)  # of mean 1
     engine = Simulated(width, lambda number: float(lengths[number]))
     study = Study.create(
-        None, SPACE, TASK, Budget.parse("1.5M"), "random", Quick(), trials=trials, wave=width if waves else None,
-        replicas=True,
+        None,
+        Settings(
+            space=SPACE, task=TASK, budget=Budget.parse("1.5M"), strategy="random", estimator=Quick(), trials=trials,
+            wave=width if waves else None, replicas=True,
+        ),
     )  # fmt: skip
     study.run(engine=engine)
     until = max(engine.starts.values())

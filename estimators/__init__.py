@@ -1,4 +1,4 @@
-"""How good is this one? Estimators, and the images that they train on. Importing this imports no torch."""
+"""Estimators of an architecture's accuracy, and the images they train on. Importing this loads no torch."""
 
 from estimators.catalog import ESTIMATORS, make_estimator
 from estimators.data import ImageData, load_data

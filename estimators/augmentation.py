@@ -1,7 +1,7 @@
-"""Images altered at random before a network sees them, so that it learns what does not matter.
+"""Data augmentation on tensors.
 
-Crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552); RandAugment; mixup and CutMix. All of it on
-tensors, on the device where they lie, and drawn from one generator on the CPU, so that it is alike on all devices.
+Random crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. Operations
+run on the device of the images; the randomness comes from one generator on the CPU, so it is the same on all devices.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: bool, cutout: float) -> Tensor:
-    """Crop, mirror and cut a hole, each image its own way; the shape stays.
+    """Crop, mirror and cut a hole at random, independently for each image; the shape does not change.
 
     Args:
-        images: float (batch, channels, height, width), normalised: the zeros of padding and hole are the mean colour.
+        images: float (batch, channels, height, width), normalized: the zeros of padding and hole are the mean colour.
         generator: on the CPU; the only randomness.
         crop, cutout: shares of the side; see `ShortTraining`.
     """
@@ -52,29 +52,29 @@ OPERATIONS: Final = (
     "identity", "auto_contrast", "equalize", "rotate", "solarize", "color", "posterize", "contrast", "brightness",
     "sharpness", "shear_x", "shear_y", "translate_x", "translate_y",
 )  # fmt: skip
-"""What RandAugment chooses from: its paper's 14, table 1 of arXiv:1909.13719."""
+"""The 14 operations of RandAugment (arXiv:1909.13719, table 1)."""
 
 STRONGEST: Final = 10
-"""The magnitude at which an operation is as strong as AutoAugment ever makes it (arXiv:1805.09501, table 6)."""
+"""The magnitude of AutoAugment's strongest operations (arXiv:1805.09501, table 6)."""
 
 
 def randaugmented(
     images: Tensor, generator: torch.Generator, operations: int, magnitude: float, fill: Tensor
 ) -> Tensor:
-    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719): a few operations, drawn for each image, all equally strong.
+    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719): random operations for each image, all of one magnitude.
 
-    Two departures: operations run on tensors, many images at a time, and warps interpolate instead of taking the
-    nearest pixel. Colour does nothing to images that are not of three channels.
+    Two departures: operations run on tensors, on many images at a time, and warps interpolate bilinearly instead of
+    taking the nearest pixel. The colour operation only changes images with three channels.
 
     Args:
         images: uint8 (batch, channels, side, side).
         generator: on the CPU; the only randomness.
-        operations: one after the other, on each image (N in the paper).
-        magnitude: from 0; `STRONGEST` is AutoAugment's strongest, and more is allowed (M in the paper).
-        fill: (channels,), the colour of what a warp leaves empty.
+        operations: number of operations on each image, in sequence (N in the paper).
+        magnitude: at least 0; `STRONGEST` is AutoAugment's maximum, and larger values are allowed (M in the paper).
+        fill: (channels,), the colour of pixels that a warp leaves empty.
 
     Returns:
-        float (batch, channels, side, side), still whole numbers in 0 to 255.
+        float (batch, channels, side, side), whole numbers in 0 to 255.
     """
     import torch
 
@@ -87,12 +87,12 @@ def randaugmented(
 
 
 def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
-    """One operation on each image, those of a kind together.
+    """Apply one operation to each image, batched by operation.
 
     Args:
         pixels: float (batch, channels, side, side) in 0 to 255.
-        kinds: (batch,) on the CPU, positions in `OPERATIONS`.
-        signs: (batch,) on the CPU, 1 or -1: which way an operation goes that has two.
+        kinds: (batch,) on the CPU, indices into `OPERATIONS`.
+        signs: (batch,) on the CPU, 1 or -1: the direction of operations that have one.
         magnitude, fill: as in `randaugmented`.
     """
     import torch
@@ -129,18 +129,19 @@ def mixed(
 ) -> tuple[Tensor, Tensor]:
     """Mix each image of a batch with another: blended (mixup) or one pasted into the other (CutMix).
 
-    Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899, algorithm A1. Where both are on, each
-    batch is mixed in one of the two ways, at even odds; the proportion is drawn once a batch, as in both papers' code.
+    Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899, algorithm A1. If both are on, each batch is
+    mixed by one of the two with equal probability. The proportion is drawn once per batch, as in the code of both
+    papers.
 
     Args:
         images: float (batch, channels, side, side).
         labels: int64 (batch,).
         generator: on the CPU; the only randomness.
-        mixup, cutmix: alpha of the Beta distribution that the proportion is drawn from; 0 is off.
-        share: of the batches that are mixed at all, in [0, 1].
+        mixup, cutmix: alpha of the Beta distribution of the proportion; 0 is off.
+        share: share of the batches that are mixed, in [0, 1].
 
     Returns:
-        Images, and what they are: the labels, or probabilities (batch, classes) where the batch was mixed.
+        Images and targets: the labels, or probabilities (batch, classes) if the batch was mixed.
     """
     import torch
 
@@ -158,7 +159,7 @@ def mixed(
         )
         images = images.clone()
         images[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
-        keep = 1 - (bottom - top) * (right - left) / side**2  # what the border left of it
+        keep = 1 - (bottom - top) * (right - left) / side**2  # without the part beyond the border
     else:
         images = keep * images + (1 - keep) * images[partner]
     exact = torch.nn.functional.one_hot(labels, classes).float()  # (batch, classes)
@@ -166,7 +167,7 @@ def mixed(
 
 
 def _auto_contrast(pixels: Tensor) -> Tensor:
-    """Each channel stretched to the whole range; one of a single value stays."""
+    """Stretch each channel to the whole range; a constant channel does not change."""
     import torch
 
     low, high = pixels.amin((2, 3), keepdim=True), pixels.amax((2, 3), keepdim=True)
@@ -174,7 +175,7 @@ def _auto_contrast(pixels: Tensor) -> Tensor:
 
 
 def _equalize(pixels: Tensor) -> Tensor:
-    """Each channel's histogram made flat, to the last value as Pillow does it."""
+    """Equalize each channel's histogram, exactly as Pillow does."""
     import torch
 
     count, channels, height, width = pixels.shape
@@ -188,7 +189,7 @@ def _equalize(pixels: Tensor) -> Tensor:
 
 
 def _without(operation: str, pixels: Tensor) -> Tensor:
-    """The images without any of what an operation makes more or less of."""
+    """The degenerate image that an enhancement interpolates from: black, smooth, grey or of constant colour."""
     import torch
 
     channels = pixels.shape[1]
@@ -211,7 +212,7 @@ def _without(operation: str, pixels: Tensor) -> Tensor:
 
 
 def _matrices(operation: str, strength: Tensor) -> Tensor:
-    """Where each pixel comes from, (batch, 2, 3), in units of half a side; at 1, AutoAugment's strongest."""
+    """Affine matrices (batch, 2, 3) from output to input, in units of half a side; strength 1 is AutoAugment's."""
     import torch
 
     matrices = torch.eye(2, 3, device=strength.device).repeat(len(strength), 1, 1)

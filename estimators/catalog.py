@@ -1,4 +1,4 @@
-"""The estimators by the names that people type."""
+"""The estimators by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
     "short-training": ShortTraining,
     "table": TableEstimator,
 }
-"""Each takes its subject first (the data; the file), then settings by name."""
+"""Each takes the data or its file first, then its settings by name."""
 
 
 def make_estimator(name: str, data: str | ImageData = "digits", device: str = "auto", **settings: Any) -> Estimator:
@@ -25,12 +25,12 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
 
     Args:
         name: a name in `ESTIMATORS`, or `table:FILE.json`.
-        data: what `load_data` understands, or images; a table needs none and does not read it.
+        data: images, or a text for `load_data`; a table does not read it.
         device: `auto`, `cpu`, `cuda` or `mps`, for estimators that train.
-        settings: the estimator's own, by name.
+        settings: of the estimator, by name.
 
     Raises:
-        UserError: if the name or a setting is unknown (the nearest is named), or a value is not allowed.
+        UserError: the name or a setting is unknown (the message has the nearest one), or a value is not allowed.
     """
     kind, _, subject = name.partition(":")
     if kind not in ESTIMATORS or (subject and kind != "table"):

@@ -1,7 +1,7 @@
-"""Tensors and JSON in one file that is written whole or not at all: how a training that is cut goes on.
+"""Checkpoints: tensors and JSON in one file that is written whole or not at all.
 
-The file is safetensors, whose metadata hold the JSON; reading one never runs code. It lies at a local path or at any
-URL that fsspec knows. Left out: optimizers other than torch's own, and training that is spread over several modules.
+The file is in the safetensors format, with the JSON in its metadata; reading one never runs code. It is at a local path
+or at a URL of fsspec. Left out: optimizers other than torch's own, and trainings of several modules.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _MODEL, _OPTIMIZER, _GENERATOR, _GLOBAL = "model.", "optimizer.", "generator.", 
 
 
 def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and state; a kill at any moment leaves the file of before or the new one, never a part of it.
+    """Write tensors and state; if the process is killed, the file is either the old one or the new one.
 
     Args:
-        place: a local path or a URL of fsspec. Missing folders are made.
+        place: a local path or a URL of fsspec. Missing folders are created.
         tensors: by name; they may share memory, and are copied to the CPU.
-        state: plain JSON values; NaN and infinity are kept.
+        state: plain JSON values; NaN and infinity are allowed.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: the file cannot be written.
     """
     from safetensors.torch import save as packed
 
@@ -47,9 +47,9 @@ def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
                 with new.open("wb") as stream:
                     stream.write(data)
                     stream.flush()
-                    os.fsync(stream.fileno())  # the name must not outlive a crash of the machine that the bytes do not
+                    os.fsync(stream.fileno())  # a crash of the machine must not leave the name without the bytes
                 new.replace(target)
-            except BaseException:  # a part would keep a full disk full
+            except BaseException:  # frees a full disk
                 new.unlink(missing_ok=True)
                 raise
         else:
@@ -63,10 +63,10 @@ def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
 
 def load(place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The tensors, on the CPU, and the state of a file; None where there is none.
+    """The tensors, on the CPU, and the state of a file; None if there is no file.
 
     Raises:
-        UserError: there is one, and it cannot be read or is damaged.
+        UserError: the file cannot be read or is damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as unpacked
@@ -87,15 +87,15 @@ def load(place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return tensors, json.loads(header["__metadata__"][_STATE])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"the checkpoint {place} is damaged or none of ours; remove it to begin again ({error})"
+            f"the checkpoint {place} is damaged or not a checkpoint; remove it to start again ({error})"
         ) from error
 
 
 def remove(place: str) -> None:
-    """Remove a file and what a kill may have left beside it; fine if there is none.
+    """Remove a checkpoint, if there is one, and partial files of killed processes.
 
     Raises:
-        UserError: it is there and cannot be removed.
+        UserError: a file cannot be removed.
     """
     try:
         if is_local(place):
@@ -115,13 +115,13 @@ def remove(place: str) -> None:
 def training_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, **generators: torch.Generator
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that the next step depends on, as `save` takes it: weights and buffers, the optimizer, the randomness.
+    """Everything the next step depends on, for `save`: weights and buffers, the optimizer, the random state.
 
     Args:
-        model: its training continues on the same kind of device.
-        optimizer: SGD, AdamW or another of torch whose state is tensors and plain values.
-        generators: by name. Torch's global ones, of the CPU and of the model's device, are always kept too: dropout
-            draws from them.
+        model: must continue on the same kind of device.
+        optimizer: SGD, AdamW or another of torch's, with a state of tensors and plain values.
+        generators: by name. Torch's global generators of the CPU and of the model's device are always included, since
+            dropout draws from them.
     """
     import torch
 
@@ -147,12 +147,12 @@ def restore(
     state: Mapping[str, Any],
     **generators: torch.Generator,
 ) -> None:
-    """Put back what `training_state` gave, into a model, an optimizer and generators made the same way.
+    """Restore a `training_state` into a model, an optimizer and generators that were made in the same way.
 
-    Other names among the tensors and in the state are left alone.
+    Other tensors and other keys of the state are ignored.
 
     Raises:
-        UserError: it is the state of another network, optimizer or set of generators.
+        UserError: the state belongs to another network, optimizer or set of generators.
     """
     try:
         model.load_state_dict(under(tensors, _MODEL))
@@ -175,21 +175,21 @@ def restore(
                 put(tensors[_GLOBAL + kind])
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the checkpoint is of another training than this one: {first}") from error
+        raise UserError(f"the checkpoint belongs to another training: {first}") from error
 
 
 def _like(fresh: Any, old: Any) -> Any:
-    """An option of an optimizer as it was saved; JSON makes lists of tuples."""
+    """An option of an optimizer as it was saved; JSON turns tuples into lists."""
     return tuple(old) if isinstance(fresh, tuple) else old
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
+    """The tensors whose names have a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _globals(model: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """How to get and put torch's own generators, by the kind of device."""
+    """Getter and setter of torch's global generators, by the kind of device."""
     import torch
 
     device = next((each.device for each in model.parameters()), torch.device("cpu"))
@@ -205,7 +205,7 @@ def _globals(model: nn.Module) -> dict[str, tuple[Any, Any]]:
 
 
 def is_local(place: str) -> bool:
-    """Whether it is a path of this machine's own file system."""
+    """Whether a place is a path in the local file system."""
     return "://" not in place or place.startswith("file://")
 
 
@@ -221,10 +221,10 @@ def remote(place: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
-        raise UserError(f"no checkpoint can be kept at {place}: {error}") from error
+        raise UserError(f"no checkpoint can be written to {place}: {error}") from error
     return files, str(path)
 
 
 def _plain(name: str) -> str:
-    """A name in which no character is a wildcard of a glob."""
+    """A name with the wildcards of globs escaped."""
     return "".join(f"[{each}]" if each in "*?[" else each for each in name)

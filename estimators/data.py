@@ -1,17 +1,19 @@
-"""Images to tell apart: read once, made square, and kept as one uint8 array that all trials share.
+"""Image classification data: read once, cropped square, and held as one uint8 array that all trials share.
 
-Sources: `digits` (scikit-learn's bundled 8x8 digits), a folder with one subfolder per class, an `.npz` of uint8
-arrays, and `hub:NAME`, an image-classification set of the Hugging Face hub (extra `hub`).
+Sources: `digits` (scikit-learn's bundled 8x8 digits), a folder with one subfolder per class, an `.npz` of uint8 arrays,
+and `hub:NAME`, a data set of the Hugging Face hub (extra `hub`).
 
-Nothing read here can run code: arrays are read without pickle, images through Pillow, hub sets through `datasets` 4
-or newer, which has no loading scripts.
+Nothing read here can run code: arrays are read without pickle, images by Pillow, and hub data sets by `datasets` 4 or
+newer, which does not run loading scripts.
 
-Left out: detection and multi-label sets, streaming, and sets that do not fit into memory at the proxy's image size.
+Left out: detection and multi-label data, streaming, and data that do not fit into memory at the proxy's image size.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import importlib.util
 import os
 import zipfile
 import zlib
@@ -30,12 +32,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_IMAGE_SIZE: Final = 32
-"""Side in pixels at which files (a folder, the hub) are decoded unless told otherwise."""
+"""Default side in pixels of images decoded from files (a folder, the hub)."""
 
 TEST_FRACTION: Final = 0.15
-"""Share of the images kept apart as the test part where the source has none."""
+"""Share of the images held out as test images if the source has none."""
 
-_TEST_SEED: Final = 20_231  # not the study's seed: no study may ever train on another one's test part
+_TEST_SEED: Final = 20_231  # not the study's seed: no study may train on the test images of another
 _JUNK: Final = {"thumbs.db", "desktop.ini"}
 _NUMBER_WORDS: Final = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
 _KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
@@ -43,18 +45,18 @@ _KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels", "c
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImageData:
-    """Square images with labels, their test part kept apart.
+    """Square images with labels, and held-out test images.
 
-    Made by `load_data` or `ImageData.of`, which check what they are given.
+    Made by `load_data` or `ImageData.of`, which check their input.
 
     Attributes:
-        name: where the images come from, as a person typed it.
-        images: uint8 (images, height, width, channels); what a search may see.
+        name: source of the images, as a person typed it.
+        images: uint8 (images, height, width, channels), for training and validation.
         labels: int64 (images,), in [0, classes).
-        test_images, test_labels: the same for the test part, which no search touches.
+        test_images, test_labels: the test images, which no search uses, and their labels.
         class_names: one name per class.
-        test_part: `own` where the source came with a test part, else `held out 15 %, stratified`.
-        mirror: whether a mirrored image is still one of its class; see `mirrors`.
+        test_part: `own` if the source has test images, else `held out 15 %, stratified`.
+        mirror: whether mirroring an image keeps its class; see `mirrors`.
         fingerprint: sha256 over all arrays and class names.
     """
 
@@ -79,17 +81,17 @@ class ImageData:
         class_names: Sequence[str] | None = None,
         image_size: int | None = None,
     ) -> ImageData:
-        """Check arrays, make the images square, and keep a test part apart where there is none.
+        """Check arrays, crop the images square, and hold out test images if there are none.
 
         Args:
-            name: what to call the data in messages and manifests.
+            name: of the data, for messages and manifests.
             images, test_images: uint8 (images, height, width) or (images, height, width, channels).
             labels, test_labels: whole numbers (images,), from 0.
-            class_names: one per class; without them classes are called by their number.
-            image_size: side in pixels; without it the shorter side of the images.
+            class_names: one per class; by default the number of the class.
+            image_size: side in pixels; by default the shorter side of the images.
 
         Raises:
-            UserError: if the arrays do not fit together; the message says which and why.
+            UserError: the arrays do not fit together; the message says which and why.
         """
         if image_size is not None and image_size < 1:
             raise UserError(f"image size must be at least 1 pixel, got {image_size}")
@@ -134,18 +136,18 @@ class ImageData:
         return cls(name, *squared, names, test_part, mirror, _fingerprint(names, squared))
 
     def resized(self, image_size: int) -> ImageData:
-        """The same images at another side, in pixels; the test part stays the same images."""
+        """The same images at another side, in pixels; the test images stay the same."""
         images, test_images = _squared(self.images, image_size), _squared(self.test_images, image_size)
         fingerprint = _fingerprint(self.class_names, (images, self.labels, test_images, self.test_labels))
         return replace(self, images=images, test_images=test_images, fingerprint=fingerprint)
 
     @property
     def task(self) -> Task:
-        """The proxy task: what a network trained on these images takes and gives."""
+        """The proxy task: image size, channels and classes."""
         return Task(self.images.shape[1], self.images.shape[3], len(self.class_names))
 
     def describe(self) -> dict[str, Any]:
-        """What the data are, as plain JSON values: wherever they lie, so that they may be moved."""
+        """Description as plain JSON values, without the folder, so that the data may be moved."""
         return {
             "name": self.name if self.name.startswith("hub:") else Path(self.name).name,
             "task": str(self.task),
@@ -157,10 +159,10 @@ class ImageData:
 
 
 def mirrors(class_names: Iterable[str]) -> bool:
-    """Whether an image mirrored left to right is still one of its class, judged by the names of the classes.
+    """Whether mirroring an image left to right keeps its class, judged by the class names.
 
-    No where the classes are characters, numbers or sides, since those change their meaning in a mirror. Where it is
-    decided by default, classes without names count as not to be mirrored: nobody knows what they are.
+    It does not if the classes are characters, numbers or sides. By default, images of classes without names are not
+    mirrored.
 
     >>> mirrors(["cat", "dog"]), mirrors(["0", "1"]), mirrors(["a", "b"]), mirrors(["turn left", "turn right"])
     (True, False, False, False)
@@ -174,13 +176,13 @@ def mirrors(class_names: Iterable[str]) -> bool:
 def stratified_split(
     labels: NDArray[np.int64], fraction: float, seed: int, least: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split positions in two so that each class is split alike: `(rest, part)`, both ascending.
+    """A stratified split of the indices of images: `(rest, part)`, both ascending.
 
     Args:
         labels: (images,) from 0.
-        fraction: share of each class that goes to `part`, in [0, 1], rounded to the nearest image.
-        seed: the only randomness.
-        least: images of each class that go to `part` whatever the fraction, as far as there are that many.
+        fraction: share of each class in `part`, in [0, 1], rounded to the nearest image.
+        seed: of the random choice.
+        least: minimum number of images of each class in `part`, if the class has that many.
     """
     rng = np.random.default_rng(seed)
     part = np.zeros(len(labels), dtype=bool)
@@ -191,18 +193,18 @@ def stratified_split(
 
 
 def load_data(spec: str, image_size: int | None = None) -> ImageData:
-    """Read images by what a person types.
+    """Read images from the source that a person names.
 
     Args:
         spec: `digits`; a folder with one subfolder per class (or such folders under `train` and `test`); a file
             `.npz` with uint8 `train_images` (N, H, W[, C]), `train_labels` (N,) and perhaps `test_images`,
             `test_labels`, `class_names`; or `hub:NAME[:CONFIG]`, a set of the Hugging Face hub or a local folder
             that `datasets` reads.
-        image_size: side in pixels that every image is brought to: shorter side resized, centre cropped. Without it
-            digits and arrays keep their size and files are decoded at 32 pixels.
+        image_size: side of the images in pixels, by resizing the shorter side and a centre crop. By default digits and
+            arrays keep their size, and files are decoded at 32 pixels.
 
     Raises:
-        UserError: if there is no such data, or it cannot be used; the message names the file, array or class.
+        UserError: there is no such data, or they cannot be used; the message has the file, array or class.
     """
     if spec == "digits":
         return _digits(image_size)
@@ -221,11 +223,16 @@ def load_data(spec: str, image_size: int | None = None) -> ImageData:
 
 
 def _digits(image_size: int | None) -> ImageData:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), from 0..16
-    return ImageData.of("digits", images, bunch.target, class_names=list("0123456789"), image_size=image_size)
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    # read as scikit-learn's load_digits does, but without importing scikit-learn, which takes a second
+    file = Path(found.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    with gzip.open(file, "rt", encoding="ascii") as stream:
+        table = np.loadtxt(stream, delimiter=",")  # (1797, 65): 64 pixels in 0..16, and the class
+    images = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = table[:, -1].astype(np.int64)
+    return ImageData.of("digits", images, labels, class_names=list("0123456789"), image_size=image_size)
 
 
 def _npz(name: str, path: Path, image_size: int | None) -> ImageData:
@@ -287,20 +294,20 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def read_images(files: Sequence[str | Path], image_size: int, channels: int) -> NDArray[np.uint8]:
-    """Image files as uint8 (files, size, size, channels): cut square, upright, grey or in colour as is needed.
+    """Image files as uint8 (files, size, size, channels): upright, centre-cropped, in grey or colour as required.
 
     Raises:
-        UserError: one cannot be read as an image; the message has its name.
+        UserError: a file cannot be read as an image; the message has its name.
     """
     decoded = (_decoded_file(Path(file), image_size) for file in files)
     return recoloured(_stacked(decoded, len(files), image_size)[0], channels)
 
 
 def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Images (..., channels) with another number of channels: grey made of three, or three of grey.
+    """Convert images (..., channels) from grey to three channels, or from three to grey.
 
     Raises:
-        UserError: there is no way from the one number to the other.
+        UserError: the numbers of channels are others.
 
     >>> recoloured(np.array([[[10, 20, 30]]], dtype=np.uint8), 1)  # 0.299, 0.587 and 0.114 of them
     array([[[18]]], dtype=uint8)
@@ -313,7 +320,7 @@ def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if have == 3 and channels == 1:
         grey: NDArray[np.float64] = images @ np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow has it
         return (grey + 0.5).astype(np.uint8)[..., None]
-    raise UserError(f"images of {have} channels cannot be made images of {channels}")
+    raise UserError(f"images with {have} channels cannot be converted to {channels} channels")
 
 
 def _decoded_file(file: Path, image_size: int) -> tuple[NDArray[np.uint8], bool]:
@@ -322,7 +329,7 @@ def _decoded_file(file: Path, image_size: int) -> tuple[NDArray[np.uint8], bool]
 
     try:
         with Image.open(file) as image:
-            image.draft(None, (2 * image_size, 2 * image_size))  # JPEG: decode no more pixels than are of use
+            image.draft(None, (2 * image_size, 2 * image_size))  # JPEG: decode no more pixels than needed
             return _decoded(image, image_size)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"{str(file)!r} cannot be read as an image: {_first_line(error)}") from error
@@ -353,7 +360,7 @@ def _decoded_folder(
 def _stacked(
     decoded: Iterable[tuple[NDArray[np.uint8], bool]], count: int, image_size: int
 ) -> tuple[NDArray[np.uint8], bool]:
-    """Collect decoded images into one array (count, size, size, 3), and whether all of them are grey."""
+    """One array (count, size, size, 3) of decoded images, and whether all of them are grey."""
     images = np.empty((count, image_size, image_size, 3), dtype=np.uint8)
     all_grey = True
     for index, (pixels, grey) in enumerate(decoded):
@@ -363,7 +370,7 @@ def _stacked(
 
 
 def _decoded(image: Image.Image, image_size: int) -> tuple[NDArray[np.uint8], bool]:
-    """One image as uint8 (size, size, 3), upright, on white where it is transparent, and whether it is grey."""
+    """One image as uint8 (size, size, 3), upright, transparency on white, and whether it is grey."""
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)
@@ -389,7 +396,7 @@ def _hub(spec: str, image_size: int) -> ImageData:
     name, _, config = spec.removeprefix("hub:").partition(":")
     try:
         splits = datasets.load_dataset(name, config or None)
-    except Exception as error:  # the library raises a dozen kinds: no such set, no network, no configuration, bad file
+    except Exception as error:  # the library raises many types: no such data set, no network, a bad file
         raise UserError(f"data {spec!r} could not be loaded from the hub: {_first_line(error)}") from error
     if "train" not in splits:
         raise UserError(f"data {spec!r} has no split 'train'; it has: {', '.join(splits)}")
@@ -397,7 +404,7 @@ def _hub(spec: str, image_size: int) -> ImageData:
     image_column, label_column = _columns(spec, train.features)
     held = next((splits[key] for key in ("test", "validation", "valid") if key in splits), None)
     if held is not None and (label_column not in held.features or -1 in held.unique(label_column)):
-        held = None  # a test part without labels is of no use
+        held = None  # test images without labels are useless
 
     feature = train.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
@@ -429,19 +436,19 @@ def _hub(spec: str, image_size: int) -> ImageData:
 
 
 def _columns(spec: str, features: Any) -> tuple[str, str]:
-    """The names of the image column and of the label column: by type, then by the names that are in use."""
+    """Names of the image and the label column: by type, then by the usual names."""
     import datasets
 
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     labels += [key for key in ("label", "labels") if key in features and key not in labels]
     if not images or not labels:
-        raise UserError(f"data {spec!r} is no image classification set: its columns are {', '.join(features)}")
+        raise UserError(f"data {spec!r} is not an image classification set: its columns are {', '.join(features)}")
     return images[0], "label" if "label" in labels else labels[0]
 
 
 def _fingerprint(names: tuple[str, ...], arrays: Iterable[NDArray[Any]]) -> str:
-    """sha256 over class names and arrays, which are made read-only."""
+    """sha256 of class names and arrays; the arrays become read-only."""
     digest = hashlib.sha256(repr(names).encode())
     for array in arrays:
         array.setflags(write=False)

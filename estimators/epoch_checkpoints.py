@@ -1,7 +1,7 @@
-"""The checkpoints of a short training: when one is worth its while, and whether one that is found may be gone on from.
+"""Checkpoints of a short training between epochs: when to write one, and whether to continue from one.
 
-Nothing that goes wrong with a checkpoint fails the training: what cannot be read is none, what cannot be written is
-noted. Left out: more than one checkpoint of a training, and writing it while the training goes on.
+A failing checkpoint never fails the training: an unreadable one is ignored, a failed write is noted in the estimate.
+Left out: several checkpoints of one training, and asynchronous writing.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Training = tuple[nn.Module, torch.optim.Optimizer, torch.Generator]
-    """A model, its optimizer, and what order and augmentation are drawn from."""
+    """A model, its optimizer, and the generator of the order of images and of the augmentation."""
 
 SHARE: Final = 20
-"""Training takes at least so many times as long as writing its checkpoints."""
+"""Minimum ratio of the time spent on training to the time spent on writing checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a training came.
+class TrainingProgress:
+    """The progress of a training at a checkpoint.
 
     Attributes:
-        curve: accuracy in [0, 1] after each epoch until then.
-        micro: images that pass through the network at a time.
-        seconds: wall-clock time until then.
+        curve: accuracy in [0, 1] after each epoch so far.
+        micro: images per forward pass.
+        seconds: wall-clock time so far.
     """
 
     curve: tuple[float, ...]
@@ -43,14 +43,14 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Kept:
+class EpochCheckpoints:
     """The checkpoint of one training.
 
     Attributes:
-        place: path or URL; None keeps nothing.
-        whose: what makes the training this one, plain JSON values.
-        save_after_s: seconds of training between two checkpoints, at least.
-        details: what there is to say of it in the estimate.
+        place: path or URL of the file; None keeps no checkpoint.
+        whose: identifies the training, as plain JSON values.
+        save_after_s: minimum seconds of training between two checkpoints.
+        details: what happened to the checkpoint, for the estimate.
     """
 
     place: str | None
@@ -60,19 +60,21 @@ class Kept:
     _since: float = field(default_factory=lambda: time.perf_counter())
     _took: float = 0.0
 
-    def continued(self, begin: Callable[[], Training], epochs: int, batch: int) -> tuple[Training, Progress | None]:
-        """The training, and how far it came; from its beginning if there is nothing to be relied on.
+    def continued(
+        self, begin: Callable[[], Training], epochs: int, batch: int
+    ) -> tuple[Training, TrainingProgress | None]:
+        """The training as its checkpoint left it, or its beginning if there is no valid checkpoint.
 
         Args:
-            begin: makes its beginning.
-            epochs, batch: of the whole training; what is outside of them is not believed.
+            begin: makes the beginning of the training.
+            epochs, batch: of the whole training; they bound the values of a valid checkpoint.
         """
         training = begin()
         found = self._found()
         if found is None:
             return training, None
         tensors, state = found
-        progress = _believed(state, epochs, batch) if _of(state) == json.loads(json.dumps(self.whose)) else None
+        progress = _validated(state, epochs, batch) if _of(state) == json.loads(json.dumps(self.whose)) else None
         if progress is not None:
             model, optimizer, generator = training
             try:
@@ -88,12 +90,12 @@ class Kept:
             return None
         try:
             return load(self.place)
-        except Exception as error:  # a storage may raise what it likes; a training can always begin again
+        except Exception as error:  # storage backends raise errors of any type; the training can always restart
             self.details["checkpoint"] = f"not read: {_line(error)}"
             return None
 
-    def keep(self, training: Training, progress: Progress) -> None:
-        """Write one, if that is worth its while."""
+    def keep(self, training: Training, progress: TrainingProgress) -> None:
+        """Write a checkpoint, if enough time was spent on training since the last one."""
         began = time.perf_counter()
         if self.place is None or began - self._since < max(self.save_after_s, SHARE * self._took):
             return
@@ -101,7 +103,7 @@ class Kept:
         tensors, state = training_state(model, optimizer, batches=generator)
         try:
             save(self.place, tensors, {**state, **asdict(progress), "whose": dict(self.whose)})
-        except Exception as error:  # a full disk, a storage that is not reached: the training is worth more
+        except Exception as error:  # such as a full disk: no reason to lose the training
             self.details["checkpoint"] = f"not written: {_line(error)}"
             self.place = None
         self._since = time.perf_counter()
@@ -112,8 +114,8 @@ def _of(state: Any) -> Any:
     return state.get("whose") if isinstance(state, dict) else None
 
 
-def _believed(state: Mapping[str, Any], epochs: int, batch: int) -> Progress | None:
-    """What was read, if each number in it can be."""
+def _validated(state: Mapping[str, Any], epochs: int, batch: int) -> TrainingProgress | None:
+    """The progress in a checkpoint, if all its values are valid."""
     curve, micro, seconds = (state.get(name) for name in ("curve", "micro", "seconds"))
     if not isinstance(curve, list) or not 0 < len(curve) < epochs:
         return None
@@ -123,7 +125,7 @@ def _believed(state: Mapping[str, Any], epochs: int, batch: int) -> Progress | N
         return None
     if not isinstance(seconds, float) or not 0.0 <= seconds < math.inf:
         return None
-    return Progress(tuple(curve), micro, seconds)
+    return TrainingProgress(tuple(curve), micro, seconds)
 
 
 def _line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""What an estimator is: it is given an architecture and says how good it is.
+"""The interface of an estimator: it estimates the accuracy of an architecture.
 
-An estimator owns no files and no queue. It reports its learning curve as it grows through the context it is given,
-which answers whether to go on; everything else about a trial (its number, its ledger, its engine) is not its business.
+An estimator owns no files and no queue. It reports its learning curve through the context of the trial, which answers
+whether to continue. It knows nothing else of the trial: not its number, its ledger or its engine.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def _go_on(step: int, accuracy: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How good an architecture is.
+    """The estimate of an architecture.
 
     Attributes:
-        accuracy: share of the validation images that are told right, in [0, 1].
-        seconds: wall-clock time that the estimate took.
+        accuracy: top-1 accuracy on the validation images, in [0, 1].
+        seconds: wall-clock time of the estimate.
         curve: accuracy after each epoch, in [0, 1]; its last value is `accuracy`.
-        details: anything else worth keeping, as plain JSON values.
+        details: anything else worth recording, as plain JSON values.
     """
 
     accuracy: float
@@ -41,15 +41,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class TrialContext:
-    """What an estimator may know of the trial that it works for.
+    """What an estimator knows of the trial.
 
     Attributes:
         seed: the only source of randomness of the estimate; at least 0.
-        device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
-        report: called with a step (1 after the first epoch) and the accuracy in [0, 1]; False means stop.
-        checkpoint: a path or a URL where its training state may be kept, as one file, and is found again if the trial
-            was cut; the study removes it when the trial ends. Such a trial reports again from its first step. None:
-            nowhere.
+        device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves the choice to the estimator.
+        report: takes a step (1 after the first epoch) and the accuracy in [0, 1]; returns False to stop the trial.
+        checkpoint: path or URL of a file for the state of the training. If the trial is interrupted, the file is there
+            when it runs again, and the trial reports again from its first step. The study removes the file when the
+            trial ends. None: no checkpoint is kept.
     """
 
     seed: int
@@ -59,7 +59,7 @@ class TrialContext:
 
 
 class Pruned(Exception):  # noqa: N818 - an outcome, not an error
-    """The trial was told to stop before its end.
+    """The trial was stopped before its end.
 
     Attributes:
         curve: accuracy in [0, 1] after each epoch up to the stop; never empty.
@@ -81,22 +81,22 @@ class Pruned(Exception):  # noqa: N818 - an outcome, not an error
 
 
 class Diverged(Exception):  # noqa: N818
-    """The loss or the logits are no longer finite; the message says after how many epochs."""
+    """The loss or the logits are not finite; the message has the epoch."""
 
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Says how good an architecture is, and what it means by that."""
+    """Estimates the accuracy of an architecture, and describes how."""
 
     def describe(self) -> dict[str, Any]:
-        """Name, settings and data as plain JSON values; estimates are comparable only where these are equal."""
+        """Name, settings and data as plain JSON values; only estimates with equal descriptions are comparable."""
         ...
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        """Estimate one architecture; a function of the architecture and `context.seed` alone, on a CPU.
+        """Estimate one architecture. On a CPU, a function of the architecture and `context.seed` alone.
 
         Raises:
-            Pruned: `context.report` said stop.
-            Diverged: training left the finite numbers.
+            Pruned: `context.report` returned False.
+            Diverged: the loss or the logits are not finite.
         """
         ...

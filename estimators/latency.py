@@ -1,79 +1,70 @@
-"""How long networks and their parts take on this machine: what a latency table is made of.
+"""Timing networks and parts of networks on this machine.
 
-Runs are timed one by one; one in which the system gave the core to somebody else (an involuntary context switch, as
-the kernel counts them) tells of that and not of the network, and does not count. Several networks take turns (round
-robin), so that what else happens on the machine happens to all of them. A turn of a whole network begins with a run
-that does not count, as it finds another network's numbers in the cache; a turn of a part is one run that does, as in a
-network too the weights of a block wait while all others run. Turns go on until the median of each is known: until the
-distribution-free 95% interval of its median (order statistics) is no wider than `within` to each side of it, after at
-least so many runs, or until there was time enough; then what there is counts, and it is said.
+Runs are timed one by one. A run in which the system took the core away (an involuntary context switch, as the kernel
+counts them) does not count. Several networks take turns (round robin), so that other load on the machine affects all of
+them alike. A turn of a whole network begins with a run that does not count, since the cache then holds another
+network's weights. A turn of a part is a single run, which counts: in a network, too, other blocks run before a block's
+weights are used again. Turns continue until the median of each network is known, that is, until its distribution-free
+95% confidence interval (order statistics) is no wider than `within` on either side, after a minimum number of runs; or
+until the time is up, in which case the result is marked as not stable.
 
-Two runtimes. ONNX Runtime is the one to choose on a CPU, and the default there: it fuses norms and activations into
-convolutions as deployed networks do, where torch, run layer by layer, takes for small maps mostly its own overhead. On
-a GPU torch is timed, by CUDA's own events. Files for ONNX Runtime are written by torch's older exporter, that traces:
-the same graph after the runtime's own optimizations, in 0.05 s a part where the new one takes more than one.
-What it cannot write, the new one does.
+There are two runtimes. ONNX Runtime is the default on a CPU: like deployed networks, it fuses norms and activations
+into convolutions, whereas torch, layer by layer, mostly measures its own overhead on small feature maps. On a GPU,
+torch is timed with CUDA events. ONNX files are written by torch's older, tracing exporter: the graph is the same after
+the runtime's optimizations, and a part takes 0.05 s instead of more than 1 s. The new exporter writes what the older
+one cannot.
 
-Left out: ONNX Runtime on a GPU, 8 bits, energy, and devices that are not this machine: a table in the same form,
-measured elsewhere, is as good.
+Left out: ONNX Runtime on a GPU, 8-bit inference, energy, and other devices; a latency table measured elsewhere can be
+used instead.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import math
 import os
 import platform
 import statistics
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchspaces import Budget, Task, UserError, nearest
-from searchspaces.latency import LatencyTable, Line, part_name, parts_of, space_parts
+from estimators.quiet import quietly
+from searchspaces import UserError, nearest
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from searchspaces import Architecture, SearchSpace
+    from searchspaces import Task
     from searchspaces.layers import Node
     from searchspaces.task import Shape
 
 RUNTIMES: Final = ("onnxruntime", "torch")
 DEVICES: Final = ("cpu", "cuda")
-GROUP: Final = 16
-"""Parts that take turns with each other; what an interruption loses at most."""
-CHECKED: Final = 20
-"""Networks that the line is fitted on, and as many others that it is checked on."""
-FEWEST: Final = 4
-"""Networks of a space, at least, for a line to be fitted and checked."""
 
-Runner = Callable[[int], list[tuple[float, bool]]]
-"""Runs so many times, one after the other; gives the microseconds of each run, and whether it ran undisturbed."""
+TimedRunner = Callable[[int], list[tuple[float, bool]]]
+"""Runs a number of times in a row; returns the microseconds of each run and whether it was undisturbed."""
 
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How something is run when it is timed.
+    """How networks are run when they are timed.
 
     Attributes:
-        runtime: `onnxruntime` or `torch`; by default the first on a CPU where it is installed.
+        runtime: `onnxruntime` or `torch`; by default `onnxruntime` on a CPU if it is installed.
         device: `cpu` or `cuda`.
-        threads: of the runtime; 1 unless told otherwise, as a phone's cores and a loaded server's give, and as is least
-            noisy.
-        batch: images at a time.
+        threads: of the runtime; 1 by default, which is the least noisy and close to a phone or a loaded server.
+        batch: images in a batch.
 
     Raises:
-        UserError: one of them is not to be had here.
+        UserError: a value is unknown, out of range or not available on this machine.
     """
 
     runtime: str = ""
@@ -84,14 +75,14 @@ class How:
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UserError(f"unknown device {self.device!r} to measure on{nearest(self.device, DEVICES)}")
-        there = all(find_spec(each) for each in ("onnx", "onnxruntime"))
+        installed = all(find_spec(each) for each in ("onnx", "onnxruntime"))
         if not self.runtime:
-            object.__setattr__(self, "runtime", "onnxruntime" if there and self.device == "cpu" else "torch")
+            object.__setattr__(self, "runtime", "onnxruntime" if installed and self.device == "cpu" else "torch")
         if self.runtime not in RUNTIMES:
             raise UserError(f"unknown runtime {self.runtime!r}{nearest(self.runtime, RUNTIMES)}")
         if self.runtime == "onnxruntime" and self.device != "cpu":
-            raise UserError(f"onnxruntime is measured on the CPU only; on {self.device} give --runtime torch")
-        if self.runtime == "onnxruntime" and not there:
+            raise UserError(f"onnxruntime is timed on the CPU only; on {self.device} give --runtime torch")
+        if self.runtime == "onnxruntime" and not installed:
             raise UserError("onnxruntime is not installed: pip install 'nas-toolkit[onnx]', or give --runtime torch")
         cores = os.cpu_count() or 1
         if not 1 <= self.threads <= cores:
@@ -104,27 +95,27 @@ class How:
             find_device("cuda")
 
     def described(self) -> dict[str, Any]:
-        """All that two measurements must have in common to be of one table."""
+        """What two measurements must have in common to belong to one table."""
         libraries = ("onnxruntime", "torch") if self.runtime == "onnxruntime" else ("torch",)
         return {
             "runtime": self.runtime,
             "device": self.device,
             "threads": self.threads,
             "batch": self.batch,
-            "versions": {library: metadata.version(library) for library in libraries},
+            "versions": versions(*libraries),
             "processor": _processor(self.device),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """When a median is known.
+class StoppingRule:
+    """When a median counts as known.
 
     Attributes:
-        within: half the width of its 95% interval, as a share of it.
-        runs: that count, at least.
-        turn_s: how long a turn takes; 0 is one run.
-        most_s: seconds for each network, after which it is left as it is.
+        within: half the width of its 95% confidence interval, relative to the median.
+        runs: minimum number of runs that count.
+        turn_s: seconds of a turn; 0 is a single run.
+        most_s: time limit for each network, in seconds.
     """
 
     within: float
@@ -133,21 +124,21 @@ class Rule:
     most_s: float
 
 
-NETWORKS: Final = Rule(within=0.01, runs=50, turn_s=0.02, most_s=10.0)
+NETWORKS: Final = StoppingRule(within=0.01, runs=50, turn_s=0.02, most_s=10.0)
 """For whole networks."""
-PARTS: Final = Rule(within=0.02, runs=50, turn_s=0, most_s=1.0)
-"""For parts, of which a network has many: their errors cancel each other."""
+PARTS: Final = StoppingRule(within=0.02, runs=50, turn_s=0, most_s=1.0)
+"""For parts: a network has many, and their errors average out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What something took.
+    """The latency of a network or part.
 
     Attributes:
-        median_us, low_us, high_us: microseconds: the median, the 10th and the 90th percentile of the runs.
-        runs: that counted.
-        disturbed: runs that did not.
-        stable: whether the median is known as well as the rule asks for.
+        median_us, low_us, high_us: the median, the 10th and the 90th percentile of the runs, in microseconds.
+        runs: runs that counted.
+        disturbed: runs that did not count.
+        stable: whether the median is known as precisely as the stopping rule asks for.
     """
 
     median_us: float
@@ -158,32 +149,20 @@ class Latency:
     stable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far the making of a table is.
-
-    Attributes:
-        what: `parts` or `networks`.
-        done, total: of them.
-    """
-
-    what: str
-    done: int
-    total: int
-
-
-def measured(runners: Sequence[Runner], rule: Rule, on_turn: Callable[[float], None] = lambda _: None) -> list[Latency]:
-    """Let runners take turns until the median of each is known.
+def measured(
+    runners: Sequence[TimedRunner], rule: StoppingRule, on_turn: Callable[[float], None] = lambda _: None
+) -> list[Latency]:
+    """Time runners in turns until the median of each is known.
 
     Args:
-        runners: what is timed.
+        runners: one for each network or part.
         rule: when a median is known.
-        on_turn: called after each round with the share of runners whose median is known, or was: a median may turn out
-            not to be known after all.
+        on_turn: called after each round with the largest share of runners so far whose median was known; more runs may
+            widen an interval again.
     """
-    times: list[list[float]] = [[] for _ in runners]  # of runs that count
+    times: list[list[float]] = [[] for _ in runners]  # of undisturbed runs
     others: list[list[float]] = [[] for _ in runners]
-    typical = [min(run(3))[0] for run in runners]  # memory is allocated, kernels are chosen
+    typical = [min(run(3))[0] for run in runners]  # warm-up: allocates memory and selects kernels
     began, looks, reached = time.perf_counter(), 1, 0.0
     while True:
         for index, run in enumerate(runners):
@@ -194,7 +173,7 @@ def measured(runners: Sequence[Runner], rule: Rule, on_turn: Callable[[float], N
         late = time.perf_counter() - began > rule.most_s * len(runners)
         if not late and min(map(len, times)) < looks * rule.runs:
             continue
-        looks += 1  # at medians, which takes a while
+        looks += 1  # sorting for the medians takes a while
         known = [_is_known(own, rule) for own in times]
         reached = max(reached, sum(known) / len(known))
         on_turn(reached)
@@ -202,7 +181,7 @@ def measured(runners: Sequence[Runner], rule: Rule, on_turn: Callable[[float], N
             return [_latency(*each) for each in zip(times, others, known, strict=True)]
 
 
-def _is_known(times: Sequence[float], rule: Rule) -> bool:
+def _is_known(times: Sequence[float], rule: StoppingRule) -> bool:
     if len(times) < rule.runs:
         return False
     ordered, reach = sorted(times), 1.96 * math.sqrt(len(times)) / 2
@@ -217,7 +196,7 @@ def _latency(times: Sequence[float], others: Sequence[float], stable: bool) -> L
 
 @contextmanager
 def threads_of(how: How) -> Iterator[None]:
-    """Let torch have as many threads as are measured with, and then what it had."""
+    """Set torch's number of threads while measuring, and restore it."""
     import torch
 
     before = torch.get_num_threads()
@@ -228,11 +207,11 @@ def threads_of(how: How) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def runner(module: nn.Module, given: Shape, how: How) -> Runner:
-    """Makes a module ready to be timed, in evaluation mode, on inputs of one shape.
+def runner(module: nn.Module, given: Shape, how: How) -> TimedRunner:
+    """A runner for a module in evaluation mode, on inputs of one shape.
 
     Raises:
-        UserError: ONNX cannot hold it.
+        UserError: the module cannot be exported to ONNX.
     """
     import torch
 
@@ -262,7 +241,7 @@ def _timed(run: Callable[[], object], runs: int) -> list[tuple[float, bool]]:
 
 
 def _taken_away() -> int:
-    """How often the system has taken a core away from this process; where it does not tell, never."""
+    """Involuntary context switches of this process so far; 0 if the system does not count them."""
     with suppress(ImportError):
         import resource
 
@@ -270,8 +249,8 @@ def _taken_away() -> int:
     return 0
 
 
-def _cuda_runner(module: nn.Module, example: Any) -> Runner:
-    """Timed by the device itself, as calls return before the work is done."""
+def _cuda_runner(module: nn.Module, example: Any) -> TimedRunner:
+    """Timed by the device, since calls return before the kernels have run."""
     import torch
 
     def run(runs: int) -> list[tuple[float, bool]]:
@@ -290,7 +269,7 @@ def _cuda_runner(module: nn.Module, example: Any) -> Runner:
     return run
 
 
-def _onnx_runner(content: bytes, example: Any, how: How) -> Runner:
+def _onnx_runner(content: bytes, example: Any, how: How) -> TimedRunner:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -302,15 +281,15 @@ def _onnx_runner(content: bytes, example: Any, how: How) -> Runner:
 
 
 def _onnx(module: nn.Module, example: Any) -> bytes:
-    """ONNX by the exporter that traces, or by the new one what that does not know, such as channels shuffled."""
+    """The module as ONNX, by the tracing exporter, or by the new one if the first fails, as on a channel shuffle."""
     import torch
 
-    with _quietly():
+    with quietly():
         try:
             file = io.BytesIO()
             torch.onnx.export(module, (example,), file, dynamo=False)  # type: ignore[arg-type]
             return file.getvalue()
-        except Exception:  # what torch raises has no common kind
+        except Exception:  # torch's errors have no common type
             try:
                 program = torch.onnx.export(module, (example,), dynamo=True, verbose=False)
                 assert program is not None
@@ -318,24 +297,11 @@ def _onnx(module: nn.Module, example: Any) -> bytes:
                 return content
             except Exception as error:
                 reason = str(error).strip().splitlines() or [type(error).__name__]
-                raise UserError(f"it cannot be written as ONNX ({reason[0]}); give --runtime torch") from error
+                raise UserError(f"it cannot be exported to ONNX ({reason[0]}); give --runtime torch") from error
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters warn of being old, log what is not installed, and print whole graphs that they cannot write."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def network_runner(network: Node, task: Task, how: How) -> Runner:
-    """A whole network with random weights, whose numbers neither grow nor vanish: numbers too small are slow ones."""
+def network_runner(network: Node, task: Task, how: How) -> TimedRunner:
+    """A runner for a whole network with random weights and normalized activations; denormal numbers would be slow."""
     from estimators.trained import settled
     from searchspaces.modules import build
 
@@ -343,195 +309,8 @@ def network_runner(network: Node, task: Task, how: How) -> Runner:
     return runner(settled(lambda: build(network, bare.shape), bare), task.shape, how)
 
 
-def _part_runner(node: Node, given: Shape, how: How) -> Runner:
-    import torch
-
-    from searchspaces.modules import build
-
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        return runner(build(node, given), given, how)
-
-
-def _nothing_runner(how: How) -> Runner:
-    from torch import nn
-
-    return runner(nn.Identity(), (1,), how)
-
-
-def begun(space: SearchSpace, task: Task, how: How, found: LatencyTable | None) -> LatencyTable:
-    """The table to go on with: the one that was found in a file, if it is of the same, or an empty one.
-
-    Raises:
-        UserError: the one that was found is of something else.
-    """
-    now = LatencyTable(space.name, task, how.described())
-    if found is None:
-        return now
-    before, after = ({"space": each.space, "task": str(each.task), **each.how} for each in (found, now))
-    for name, value in after.items():
-        if before.get(name) != value:
-            raise UserError(
-                f"it was begun with {name} {_said(before.get(name))}, and this asks for {_said(value)}: give another "
-                "--out, or ask for the same"
-            )
-    return found
-
-
-def refuse(space: SearchSpace, task: Task, budget: Budget | None, networks: int) -> None:
-    """Refuse what no table can be made of, before anything is measured.
-
-    Raises:
-        UserError: the space is no chain, holds too few networks, or nothing fits the budget.
-    """
-    space_parts(space, task)
-    _drawn(space if budget is None else space.under(budget, task), networks)
-
-
-def make_table(
-    space: SearchSpace,
-    begun: LatencyTable,
-    how: How,
-    *,
-    budget: Budget | None = None,
-    networks: int = CHECKED,
-    keep: Callable[[LatencyTable], None] = lambda _: None,
-    on_step: Callable[[Step], None] = lambda _: None,
-    parts_rule: Rule = PARTS,
-    networks_rule: Rule = NETWORKS,
-) -> LatencyTable:
-    """Measure what a table lacks: parts, in an order that tells nothing of their place; then whole networks.
-
-    Args:
-        space: a chain of stages.
-        begun: what there is already, of the same space, task and kind of measurement.
-        how: as `begun` says.
-        budget: what of the space the networks are drawn from; the whole of it by default.
-        networks: that the line is fitted on, and others that it is checked on.
-        keep: called with each table that is more than the one before, to be written.
-        on_step: called as it goes on.
-        parts_rule, networks_rule: how well medians are to be known.
-
-    Raises:
-        UserError: the space is no chain, holds too few networks, or nothing fits the budget.
-    """
-    table, task = begun, begun.task
-    parts = space_parts(space, task)
-    asked = {"networks": networks, "budget": None if budget is None else str(budget)}
-    drawn = _drawn(space if budget is None else space.under(budget, task), networks)
-    todo = [name for name in parts if name not in table.parts]
-    todo = [todo[int(index)] for index in np.random.default_rng(0).permutation(len(todo))]
-    with threads_of(how):
-        for start in range(0, len(todo), GROUP):
-            on_step(Step("parts", len(parts) - len(todo) + start, len(parts)))
-            names = todo[start : start + GROUP]
-            ready = [_nothing_runner(how), *(_part_runner(*parts[name], how) for name in names)]
-            nothing, *took = (each.median_us for each in measured(ready, parts_rule))
-            overhead = nothing if table.overhead_us is None else table.overhead_us
-            more = dict(zip(names, took, strict=True))
-            table = replace(table, overhead_us=overhead, parts={**table.parts, **more}, line=None, check=None)
-            keep(table)
-        on_step(Step("parts", len(parts), len(parts)))
-        if table.line is None or table.check is None or any(table.check.get(key) != asked[key] for key in asked):
-            table = _checked(table, drawn, asked, how, networks_rule, on_step)
-            keep(table)
-    return table
-
-
-def _drawn(space: SearchSpace, networks: int) -> list[Architecture]:
-    """Different networks, always the same: those to fit on, then those to check on."""
-    if networks < FEWEST // 2:
-        raise UserError(f"check must be at least {FEWEST // 2} networks, got {networks}")
-    rng = np.random.default_rng(0)
-    found: dict[Architecture, None] = {}
-    for _ in range(100 * networks):
-        if len(found) < 2 * networks:
-            found[space.sample(rng)] = None
-    if len(found) < FEWEST:
-        raise UserError(
-            f"{space.name} has {len(found)} networks that may be drawn, too few for a table to be checked on; measure "
-            "them whole: nas measure NETWORK"
-        )
-    return list(found)
-
-
-def _checked(
-    table: LatencyTable,
-    drawn: Sequence[Architecture],
-    asked: Mapping[str, Any],
-    how: How,
-    rule: Rule,
-    on_step: Callable[[Step], None],
-) -> LatencyTable:
-    """The table with its line, and how well it does on networks that the line was not fitted on."""
-    task, total = table.task, len(drawn)
-    trees = [each.network(task) for each in drawn]
-    runners = []
-    for index, tree in enumerate(trees):
-        on_step(Step("networks", index, 2 * total))
-        runners.append(network_runner(tree, task, how))
-    took = measured(runners, rule, lambda share: on_step(Step("networks", total + int(share * total), 2 * total)))
-    whole = np.array([each.median_us for each in took])
-    sums = np.array([_sum_us(table, tree) for tree in trees])
-    macs = np.array([each.cost(task).macs for each in drawn], float)
-    half = total // 2
-    line, by_macs = _fitted(sums[:half], whole[:half]), _fitted(macs[:half], whole[:half])
-    check = {
-        **asked,
-        "fitted_on": half,
-        "checked_on": total - half,
-        "stable": sum(each.stable for each in took),
-        "table": agreement(np.array([line(each) for each in sums[half:]]), whole[half:]),
-        "macs": agreement(np.array([by_macs(each) for each in macs[half:]]), whole[half:]),
-        "measured_us": whole.tolist(),
-        "sums_us": np.round(sums, 3).tolist(),
-        "of_macs": macs.astype(int).tolist(),
-    }
-    return replace(table, line=line, check=check)
-
-
-def _sum_us(table: LatencyTable, network: Node) -> float:
-    return sum(
-        table.alone_us(table.parts[part_name(node, given)]) for node, given in parts_of(network, table.task.shape)
-    )
-
-
-def _fitted(sums: Any, whole: Any) -> Line:
-    """Least squares; through the origin where the intercept would be negative, or the slope not positive.
-
-    Raises:
-        UserError: the parts take no longer than nothing does.
-    """
-    if not (sums > 0).any():
-        raise UserError("the parts of this space take no longer than running nothing: there is nothing to add up")
-    spread = float(((sums - sums.mean()) ** 2).sum())
-    slope = float(((sums - sums.mean()) * (whole - whole.mean())).sum()) / spread if spread else 0.0
-    intercept = float(whole.mean() - slope * sums.mean())
-    if slope > 0 and intercept >= 0:
-        return Line(intercept, slope)
-    return Line(0.0, float((sums * whole).sum() / (sums * sums).sum()))
-
-
-def agreement(predicted: Any, whole: Any) -> dict[str, float | None]:
-    """How well predictions and measurements of the same networks go together.
-
-    Returns:
-        Spearman's and Kendall's rank correlation (None where all are the same), and the mean absolute error in percent.
-
-    >>> agreement(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 25.0]))
-    {'spearman': 1.0, 'kendall': 1.0, 'error_percent': 89.3}
-    """
-    from scipy import stats
-
-    found: dict[str, float | None] = {"spearman": None, "kendall": None}
-    if len(set(predicted.tolist())) > 1 and len(set(whole.tolist())) > 1:
-        found["spearman"] = round(float(stats.spearmanr(predicted, whole).statistic), 4)
-        found["kendall"] = round(float(stats.kendalltau(predicted, whole).statistic), 4)
-    return {**found, "error_percent": round(float(100 * (np.abs(predicted - whole) / whole).mean()), 1)}
-
-
 def _processor(device: str) -> str:
-    """What it is called that runs."""
+    """Model name of the processor or GPU."""
     if device == "cuda":
         import torch
 
@@ -540,9 +319,3 @@ def _processor(device: str) -> str:
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _said(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return str(value)

@@ -1,4 +1,4 @@
-"""How a network is trained in full: every setting, its default from the literature, and where that comes from.
+"""Recipes of full training: every setting, its default and the source of the default.
 
     sgd     He et al. 2016, arXiv:1512.03385, sec. 4.2: batch 128, rate 0.1, momentum 0.9; Nesterov's, and weight decay
             5e-4, after Zagoruyko & Komodakis 2016, arXiv:1605.07146, sec. 3.
@@ -45,19 +45,19 @@ class Recipe:
         label_smoothing: probability mass spread over all classes, in [0, 1).
         randaugment_operations: RandAugment's operations on each image; 0 is off.
         randaugment_magnitude: their strength; 10 is AutoAugment's strongest.
-        mixup, cutmix: alpha of the Beta distribution that proportions are drawn from; 0 is off.
-        mix: share of the batches that are mixed at all, in one of these ways.
-        ema: decay of the averaged weights, in [0, 1). It begins small: after t steps it is at most (1 + t) / (10 + t).
-        drop_path: rate of stochastic depth at the last block that has it, rising linearly from the first; in [0, 1).
-        crop: images are padded by this share of their side and cropped at random; 0 is off.
-        mirror: mirror half of the images left to right; None does so where `ImageData.mirror` allows it.
-        cutout: side of the hole cut at random, as a share of the image's side; 0 is off.
+        mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
+        mix: share of the batches that are mixed, by either method.
+        ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
+        drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
+        crop: random crops after padding by this share of the side; 0 is off.
+        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
+        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
-        val_fraction: share of the used images to validate on, stratified, in (0, 0.5].
-        split_seed: the only randomness of which images are used and which validate.
+        val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
+        split_seed: seed of the choice of the used images and of the validation images.
 
     Raises:
-        UserError: if a setting is outside what is said here.
+        UserError: a setting is out of range.
     """
 
     optimizer: str = "sgd"
@@ -98,14 +98,14 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
     "sgd": {},
     "adamw": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.8},
 }
-"""The recipes by the names that people type: where they differ from `Recipe`'s own defaults."""
+"""The recipes by name, as differences from the defaults of `Recipe`."""
 
 
 def make_recipe(name: str = "sgd", **settings: Any) -> Recipe:
-    """A recipe by its name, with settings of one's own.
+    """A recipe by its name, with some settings changed.
 
     Raises:
-        UserError: the name or a setting is unknown (the nearest is named), or a value is out of range.
+        UserError: the name or a setting is unknown (the message has the nearest one), or a value is out of range.
 
     >>> make_recipe("adamw", epochs=30).lr
     0.001

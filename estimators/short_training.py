@@ -4,9 +4,9 @@ The recipe is the usual one for small convolutional networks: SGD with Nesterov 
 to zero (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), label smoothing (Szegedy et al. 2016,
 arXiv:1512.00567, sec. 7), weight decay on convolution and linear weights only (He et al. 2019, arXiv:1812.01187,
 sec. 3.1), random crops and mirroring, and cutout (DeVries & Taylor 2017, arXiv:1708.04552). The proxy may shrink the
-candidate, its images, and the data: `docs/proxy.md` says what that does to the ranking and how the defaults came about.
+candidate, the images and the data set. `docs/proxy.md` measures the effect on the ranking and explains the defaults.
 
-Left out: averaging of weights, mixup and learned augmentation, which pay in long trainings only.
+Left out: weight averaging, mixup and learned augmentation, which only pay off in long trainings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from estimators.augmentation import augmented
 from estimators.data import ImageData, stratified_split
-from estimators.epoch_checkpoints import Kept, Progress
+from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.steps import (
     DEVICES,
@@ -45,19 +45,19 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace, Task
 
 ENOUGH_IMAGES: Final = 4000
-"""Images used at most where `data_fraction` is left open."""
+"""Maximum number of images by default, if `data_fraction` is None."""
 ENOUGH_MACS: Final = 8e6
-"""MACs on the proxy's images up to which candidates are not shrunken; such a trial takes up to a minute of a core."""
+"""MACs on the proxy's images up to which candidates are not shrunken; a trial then takes up to a minute of a core."""
 SHRUNKEN: Final = ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (0.25, 0.5))
-"""Factors on width and depth, from none to most."""
+"""Factors on width and depth, from no shrinking to the most."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ShortTraining:
-    """A few epochs of training on shrunken candidates and data.
+    """A few epochs of training, on shrunken candidates and a part of the data.
 
-    Deterministic given the architecture and the seed on a CPU, whatever the global generators and torch's number of
-    threads are; the caller's are left as they were. Memory is given back whether the trial ends well or not.
+    On a CPU, the estimate is a function of the architecture and the seed, independent of global generators and of
+    torch's number of threads, both of which are restored. Memory is released however the trial ends.
 
     Attributes:
         data: the images; only their search part is touched.
@@ -67,25 +67,23 @@ class ShortTraining:
         warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
-        image_size: side in pixels of the images trained on; None leaves them as they are.
-        width, depth: what the candidate's widths and depths are multiplied by. A study that is told neither asks
-            `suited`.
+        image_size: side of the training images in pixels; None keeps the size of the data.
+        width, depth: factors on the candidate's widths and depths. A study that sets neither uses `suited`.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000.
-        val_fraction: share of the used images to validate on, stratified, in (0, 0.5].
-        split_seed: the only randomness of which images are used and which validate.
-        crop: images are padded by this share of their side and cropped at random; 0 is off.
-        mirror: mirror half of the images left to right; None does so where `ImageData.mirror` allows it.
-        cutout: side of the hole cut at random, as a share of the image's side; 0 is off.
-        threads: cores that one training uses on a CPU. It changes the order of sums and with it the last digits of the
-            result, so it is part of what the estimator is; 1 is the same in every engine, and does not stall beside
-            other work.
-        device: one of `DEVICES`, used where the trial's context says `auto`; it must be where trials run, which need
-            not be here. Not part of what the estimator is.
-        save_after_s: a checkpoint is written after an epoch, but the last, once so many seconds were trained since the
-            one before, and at least 20 times what writing that one took. Not part of what the estimator is.
+        val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
+        split_seed: seed of the choice of the used images and of the validation images.
+        crop: random crops after padding by this share of the side; 0 is off.
+        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
+        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
+        threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
+            is part of the description. 1 gives the same result in every engine and does not stall beside other work.
+        device: one of `DEVICES`, used if the trial's context says `auto`. It must be available where trials run. Not
+            part of the description.
+        save_after_s: minimum seconds of training between two checkpoints, which are written after epochs; at least 20
+            times the time that writing one takes. Not part of the description.
 
     Raises:
-        UserError: if a setting is outside what is said here.
+        UserError: a setting is out of range.
     """
 
     data: ImageData
@@ -120,7 +118,7 @@ class ShortTraining:
             object.__setattr__(self, "mirror", self.data.mirror)
 
     def describe(self) -> dict[str, Any]:
-        """Settings, defaults resolved, and data, as plain JSON values."""
+        """The settings with defaults resolved, and the data, as plain JSON values."""
         apart = ("data", "device", "save_after_s")
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
         train, val = self.split()
@@ -128,13 +126,13 @@ class ShortTraining:
         return {"name": "short-training", **settings, **counts, "data": self.data.describe()}
 
     def suited(self, space: SearchSpace) -> dict[str, float]:
-        """The width and depth that suit a space: the least shrinking with which half of its networks are cheap enough.
+        """The width and depth for a space: the least shrinking that makes half of its networks cheap enough.
 
-        Networks of a few million MACs, shrunken to a quarter of their width, would all have the fewest channels there
-        are and look alike; those of hundreds of millions cannot be trained whole in a minute.
+        Networks of a few million MACs, shrunken to a quarter of their width, would all have the minimum number of
+        channels and look alike; networks of hundreds of millions of MACs cannot be trained whole in a minute.
 
         Args:
-            space: what fits the budget.
+            space: the space under its budget.
         """
         rng = np.random.default_rng(0)
         drawn = [space.sample(rng) for _ in range(20)]
@@ -144,7 +142,7 @@ class ShortTraining:
         return {"width": width, "depth": depth}
 
     def split(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Positions in `data.images` to train on and to validate on; a function of the settings alone."""
+        """Indices into `data.images` of the training and the validation images; a function of the settings alone."""
         assert self.data_fraction is not None
         _, used = stratified_split(self.data.labels, self.data_fraction, self.split_seed, least=2)
         train, val = stratified_split(self.data.labels[used], self.val_fraction, self.split_seed, least=1)
@@ -153,18 +151,17 @@ class ShortTraining:
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """Train one architecture and validate it after each epoch.
 
-        A step that runs out of memory is done again in two halves whose gradients are added, and so are all later ones;
-        batch norm then sees half batches. Where the report after the last epoch says stop, there is nothing left to
-        stop: the estimate is given all the same.
+        A step that runs out of memory is repeated in two halves whose gradients are added, and so are all later steps;
+        batch norm then sees half batches. A report after the last epoch cannot stop the trial.
 
-        A training that was cut goes on after the epoch of its last checkpoint, and ends as if it had not been cut, to
-        the last digit on a CPU. A checkpoint of another training, or a damaged one, is as good as none; one that cannot
-        be written is noted in the details and fails nothing.
+        An interrupted training continues after the epoch of its last checkpoint and ends as if it had not been
+        interrupted, to the last digit on a CPU. A damaged checkpoint, or one of another training, is ignored; a failed
+        write is noted in the details.
 
         Raises:
-            Pruned: `context.report` said stop before the last epoch.
-            Diverged: the loss or the logits are no longer finite.
-            UserError: the device is unknown or not there.
+            Pruned: `context.report` returned False before the last epoch.
+            Diverged: the loss or the logits are not finite.
+            UserError: the device is unknown or not available.
         """
         import torch
 
@@ -173,7 +170,7 @@ class ShortTraining:
             try:
                 return self._train(architecture, context, device)
             except BaseException as error:
-                traceback.clear_frames(error.__traceback__)  # they hold the network for as long as the error lives
+                traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
                 raise
             finally:
                 if device.type == "cuda":
@@ -191,7 +188,7 @@ class ShortTraining:
         batch = min(self.batch, len(images))
         steps = len(images) // batch
         whose = self._whose(architecture, context.seed) if context.checkpoint else {}
-        kept = Kept(context.checkpoint, whose, self.save_after_s)
+        kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
         training, done = kept.continued(lambda: self._begin(architecture, context.seed, device), self.epochs, batch)
         model, optimizer, generator = training
         stepper = Stepper(model, device, batch, self.label_smoothing)
@@ -227,24 +224,24 @@ class ShortTraining:
             if not context.report(epoch + 1, accuracy) and epoch + 1 < self.epochs:
                 raise Pruned(tuple(curve), time.perf_counter() - start)
             if epoch + 1 < self.epochs:
-                kept.keep(training, Progress(tuple(curve), stepper.micro, time.perf_counter() - start))
+                kept.keep(training, TrainingProgress(tuple(curve), stepper.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": stepper.micro < batch, **kept.details}
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
 
     def _begin(self, architecture: Architecture, seed: int, device: torch.device) -> Training:
-        """The model with its first weights, its optimizer, and what the order and the augmentation are drawn from."""
+        """The model with its initial weights, its optimizer, and the generator of image order and augmentation."""
         import torch
 
         init_seed, batch_seed = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
-        torch.manual_seed(init_seed)  # weights now, dropout and drop-path later
-        generator = torch.Generator().manual_seed(batch_seed)  # on the CPU: alike on all devices
+        torch.manual_seed(init_seed)  # initial weights, then dropout and drop-path
+        generator = torch.Generator().manual_seed(batch_seed)  # on the CPU: the same on all devices
         model = architecture.build(self.data.task, Scale(self.width, self.depth))
         model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
         return model, optimizer, generator
 
     def _whose(self, architecture: Architecture, seed: int) -> dict[str, Any]:
-        """What makes a training this one and no other."""
+        """Identifies the training in its checkpoint."""
         return {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe()}
 
     def _tensors(self, positions: np.ndarray[Any, Any], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -256,7 +253,7 @@ class ShortTraining:
 
 
 def _macs(architecture: Architecture, task: Task, scale: Scale) -> float:
-    """MACs on one image; infinite where the images are too small for the network, as its trial will say."""
+    """MACs on one image; infinite if the images are too small for the network, whose trial then fails."""
     try:
         return architecture.cost(task, scale).macs
     except ShapeError:
@@ -264,7 +261,7 @@ def _macs(architecture: Architecture, task: Task, scale: Scale) -> float:
 
 
 def _check(settings: ShortTraining) -> None:
-    """Refuse what is out of range."""
+    """Check the settings."""
     ranges: tuple[Range, ...] = (
         ("epochs", 1, math.inf, True, False),
         ("batch", 1, math.inf, True, False),

@@ -1,4 +1,4 @@
-"""What every training is made of: steps that survive running out of memory, rates, devices, borrowed generators."""
+"""Parts of every training: steps that survive running out of memory, learning rates, devices, random state."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Range = tuple[str, float, float, bool, bool]
-"""A setting, its lowest and its highest value, and whether these ends themselves are allowed."""
+"""A setting, its lowest and highest value, and whether each of these is itself allowed."""
 
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
-"""Devices by the names that a person types; `auto` is the first of cuda, mps and cpu that is there."""
+"""Names of devices; `auto` is the first of cuda, mps and cpu that is available."""
 
 
 def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak at a step: up linearly for `warmup * steps` steps, then down a cosine to nearly zero.
+    """Learning rate relative to its peak: a linear warm-up of `warmup * steps` steps, then a cosine to almost zero.
 
     >>> [round(learning_rate(step, 6, 1 / 3), 2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
@@ -35,10 +35,10 @@ def learning_rate(step: int, steps: int, warmup: float) -> float:
 
 
 def find_device(name: str) -> torch.device:
-    """The torch device by its name in `DEVICES`.
+    """The torch device of a name in `DEVICES`.
 
     Raises:
-        UserError: if the name is unknown, or this machine has no such device.
+        UserError: the name is unknown, or this machine has no such device.
     """
     import torch
 
@@ -48,15 +48,15 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = next(each for each, is_there in there.items() if is_there)
     if not there[name]:
-        raise UserError(f"device {name!r} is not there; there are: {', '.join(key for key in there if there[key])}")
+        raise UserError(f"no device {name!r} here; available: {', '.join(key for key in there if there[key])}")
     return torch.device(name)
 
 
 class Stepper:
-    """Forward and backward passes that survive running out of memory once.
+    """Forward and backward passes that survive running out of memory once, by halving the batch.
 
     Attributes:
-        micro: images that pass through the network at a time; the whole batch until memory runs out.
+        micro: images per forward pass; the whole batch until memory runs out.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, batch: int, label_smoothing: float) -> None:
@@ -64,22 +64,22 @@ class Stepper:
         self._batch, self._model, self._device, self._smoothing = batch, model, device, label_smoothing
 
     def step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Add the gradient of the mean loss over the batch; returns that loss."""
+        """Accumulate the gradient of the mean loss over the batch; returns that loss."""
         loss = self._try(self._gradient, inputs, labels)
-        if loss is None:  # out of memory: outside of the handler, whose error held the memory
+        if loss is None:  # out of memory; not in the handler, since its error holds the memory
             self._model.zero_grad(set_to_none=True)
             loss = self._gradient(inputs, labels)
         return loss
 
     def accuracy(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float | None:
-        """Share of uint8 images told right, in [0, 1]; None where a logit is not finite."""
+        """Top-1 accuracy on uint8 images, in [0, 1]; None if a logit is not finite."""
         right = self._try(self._right, scale, images, labels)
         if right is None:
             right = self._right(scale, images, labels)
         return None if right < 0 else right / len(labels)
 
     def _try(self, work: Callable[..., T], *arguments: Any) -> T | None:
-        """Do the work; if memory runs out for the first time, halve the batch and return None."""
+        """Call `work`; if memory runs out for the first time, halve the batch and return None."""
         try:
             return work(*arguments)
         except (RuntimeError, MemoryError) as error:
@@ -106,7 +106,7 @@ class Stepper:
         return total
 
     def _right(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> int:
-        """Images told right; -1 where a logit is not finite."""
+        """Number of correctly classified images; -1 if a logit is not finite."""
         import torch
 
         self._model.eval()
@@ -129,7 +129,7 @@ class Stepper:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own error; the CPU's and Apple's are a RuntimeError known by its words."""
+    """CUDA raises its own error; on the CPU and on MPS it is a RuntimeError, recognized by its text."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -138,7 +138,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups of parameters: the weights of convolutions and linear layers, and the rest, which is not decayed."""
+    """Parameter groups: weights of convolutions and linear layers with weight decay, all others without."""
     import torch
     from torch.nn.modules.conv import _ConvNd
 
@@ -150,7 +150,7 @@ def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def normalisation(images: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that makes uint8 (N, C, H, W) float, with mean 0 and variance 1 per channel of the given images."""
+    """A function that normalizes uint8 (N, C, H, W) images by the mean and deviation of each channel of `images`."""
     pixels = images.float()
     mean = pixels.mean((0, 2, 3), keepdim=True)
     std = pixels.std((0, 2, 3), keepdim=True).clamp(min=1.0)
@@ -159,7 +159,7 @@ def normalisation(images: Tensor) -> Callable[[Tensor], Tensor]:
 
 @contextlib.contextmanager
 def own_globals(device: torch.device, threads: int) -> Iterator[None]:
-    """Give torch's global generators, of the CPU and of the device, and its number of threads back as they were."""
+    """Set torch's number of threads; restore it and the global generators of the CPU and the device afterwards."""
     import torch
 
     mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
@@ -177,16 +177,16 @@ def own_globals(device: torch.device, threads: int) -> Iterator[None]:
 def check_ranges(
     who: str, settings: object, ranges: Collection[Range], whole: Collection[str], left_open: Collection[str] = ()
 ) -> None:
-    """Refuse settings that are out of range.
+    """Check that settings are in range.
 
     Args:
-        who: whose settings they are, for the message.
-        settings: has them as attributes.
-        whole: those that must be whole numbers.
-        left_open: those that may be None.
+        who: owner of the settings, for the message.
+        settings: object with the settings as attributes.
+        whole: settings that must be whole numbers.
+        left_open: settings that may be None.
 
     Raises:
-        UserError: one is; the message says what is allowed.
+        UserError: a setting is out of range; the message has the range.
     """
     for name, low, high, with_low, with_high in ranges:
         value = getattr(settings, name)

@@ -1,7 +1,7 @@
-"""Accuracies that somebody has measured already, read from a file: thousands of trials a second, without training.
+"""Recorded accuracies from a file: thousands of trials a second, without training.
 
-For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), whose networks were each trained
-several times: an estimate is one of the recorded trainings, chosen by the trial's seed, as if trained just now.
+For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), which trained each network several
+times. An estimate is one of the recorded accuracies, chosen by the trial's seed as if it were a new training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
 
 UNITS: Final[Mapping[str, float]] = {"fraction": 1.0, "percent": 100.0}
-"""What an accuracy of all images told right is written as."""
+"""How an accuracy of 1 is written."""
 
 
 class TableEstimator:
@@ -32,13 +32,13 @@ class TableEstimator:
     The file holds one object: key -> list of accuracies (or one number), or key -> object with those under `field`.
 
     Args:
-        path: the JSON file.
-        unit: `fraction` or `percent`, as the file's accuracies are written; checked against all of them.
-        field: the name of the accuracies in entries that are objects.
-        key: gives an architecture's key in the file; its JSON text form unless told otherwise.
+        path: of the JSON file.
+        unit: of the file's accuracies, `fraction` or `percent`; checked against all of them.
+        field: name of the accuracies in entries that are objects.
+        key: maps an architecture to its key in the file; by default to its JSON text form.
 
     Raises:
-        UserError: if the file is not there or not such a table, or its accuracies do not fit the unit.
+        UserError: the file cannot be read, is not such a table, or has accuracies that do not fit the unit.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TableEstimator:
         full = UNITS[self._unit]
         for value in values:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise UserError(f"table {self._name!r}: entry {key!r} holds {value!r}, which is no accuracy")
+                raise UserError(f"table {self._name!r}: entry {key!r} holds {value!r}, which is not an accuracy")
             if not 0 <= value <= full:
                 hint = "; is it 'percent'?" if self._unit == "fraction" and 1 < value <= 100 else ""
                 raise UserError(
@@ -90,7 +90,7 @@ class TableEstimator:
         return tuple(value / full for value in values)
 
     def describe(self) -> dict[str, Any]:
-        """File, its sha256, and how it is read."""
+        """The file, its sha256, and how it is read."""
         return {
             "name": "table",
             "file": Path(self._name).name,
@@ -101,7 +101,7 @@ class TableEstimator:
         }
 
     def mean(self, architecture: Architecture) -> float | None:
-        """The mean of the accuracies recorded for the architecture, in [0, 1]; None where there is no entry."""
+        """Mean of the accuracies recorded for the architecture, in [0, 1]; None if there is no entry."""
         observed = self._observed.get(self._key(architecture))
         return None if observed is None else sum(observed) / len(observed)
 
@@ -109,7 +109,7 @@ class TableEstimator:
         """One of the accuracies recorded for the architecture, chosen by `context.seed`.
 
         Raises:
-            UserError: if the table has no entry for the architecture.
+            UserError: the table has no entry for the architecture.
         """
         start = time.perf_counter()
         key = self._key(architecture)

@@ -1,30 +1,26 @@
-"""Train a network in full: the recipe, averaged weights, and a training that goes on wherever it was cut.
+"""Full training of a network: a recipe, averaged weights, and a training that can be interrupted at any step.
 
-All that is random in a step (which images, how they are altered, what is dropped) follows from the seed and the number
-of the step, never from what was drawn before. So a checkpoint between any two steps is enough to go on to the last bit
-(on a CPU), and only the steps since the last one are lost.
+All randomness of a step (the order of images, augmentation, dropout) follows from the seed and the number of the step,
+never from earlier draws. A checkpoint between any two steps therefore suffices to continue bit for bit (on a CPU), and
+an interruption loses only the steps since the last checkpoint.
 
-Several processes train together where `torch.distributed` is up: each takes its share of a batch, and gradients and
-batch norm's statistics are averaged after each step, so that all of them hold the same network. One departure from
-torch's DistributedDataParallel: gradients travel when all are there, not while they are made; in exchange, one process
-may run out of memory and halve its share without the others knowing.
+If `torch.distributed` is initialized, several processes train together: each takes its share of a batch, and gradients
+and batch norm statistics are averaged after each step, so that all hold the same network. One departure from torch's
+DistributedDataParallel: gradients are exchanged after the backward pass, not during it; in return, a process that runs
+out of memory can halve its share of the batch on its own.
 
-The test part is touched once, at the end, by the averaged weights of the epoch that validated best.
+The test images are used once, at the end, with the averaged weights of the epoch with the best validation accuracy.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-import os
-import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,8 +28,10 @@ import numpy as np
 
 from estimators import checkpoint
 from estimators.augmentation import augmented, mixed, randaugmented
+from estimators.averaging import WeightAverage
 from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged
+from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
 from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals
 from estimators.trained import (
@@ -48,7 +46,9 @@ from estimators.trained import (
     read_facts,
 )
 from searchspaces import UserError
+from searchspaces.files import write_whole
 from searchspaces.layers import ShapeError
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     import torch
@@ -59,16 +59,16 @@ if TYPE_CHECKING:
 __all__ = ["CHECKPOINT_S", "Moment", "Trained", "train"]
 
 CHECKPOINT_S: Final = 300.0
-"""Seconds between two checkpoints within an epoch; there is one after each epoch whatever it takes."""
+"""Seconds between two checkpoints within an epoch; there is always one after each epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a training stands.
+    """The progress of a full training.
 
     Attributes:
-        step, steps: done, and in all.
-        curve: of each epoch that ended: `epoch`, `train_loss`, `val_accuracy` (of the averaged weights) and `seconds`.
+        step, steps: steps done, and steps in total.
+        curve: for each finished epoch: `epoch`, `train_loss`, `val_accuracy` (of the averaged weights) and `seconds`.
     """
 
     step: int
@@ -87,37 +87,38 @@ def train(
     checkpoint_s: float = CHECKPOINT_S,
     on_moment: Callable[[Moment], None] = lambda moment: None,
 ) -> Trained:
-    """Train a network into a folder, or go on with the training that is there; a finished one is only opened.
+    """Train a network into a folder, or continue the training in it; a finished training is only opened.
 
     Args:
-        network: a classic, an architecture or a scaled one.
-        data: images to train and validate on, and a test part.
-        recipe: how.
+        network: a classic, an architecture or a scaled network.
+        data: training, validation and test images.
+        recipe: the settings of the training.
         folder: see `estimators.trained`.
-        seed: all randomness follows from it; at least 0.
+        seed: of all randomness; at least 0.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        found: how the network was found, to be kept, as plain JSON values.
-        checkpoint_s: seconds between two checkpoints within an epoch; 0 is one after each step.
-        on_moment: called after each step that was done. A KeyboardInterrupt that it raises loses no step.
+        found: how the network was found, as plain JSON values, to be recorded.
+        checkpoint_s: seconds between two checkpoints within an epoch; 0 writes one after each step.
+        on_moment: called after each step. A KeyboardInterrupt that it raises loses no step.
 
     Raises:
-        UserError: the folder holds another training, the network cannot take the images, or a batch cannot be shared.
-        Diverged: the loss or the logits are no longer finite.
+        UserError: the folder holds another training, the network cannot take the images, or the batch cannot be divided
+            among the processes.
+        Diverged: the loss or the logits are not finite.
     """
     import torch
 
-    folder, group, where = Path(folder), _Group(), find_device(device)
+    folder, group, where = Path(folder), ProcessGroup(), find_device(device)
     if seed < 0:
         raise UserError(f"seed must be at least 0, got {seed}")
     if where.type == "cuda" and group.size > 1:
-        where = torch.device("cuda", torch.cuda.current_device())  # which Ray chose for this process
+        where = torch.device("cuda", torch.cuda.current_device())  # chosen by Ray for this process
     with own_globals(where, torch.get_num_threads()):
         try:
             training = _Training(network, data, recipe, folder, seed, where, found, group)
             if not training.finished:
                 training.run(checkpoint_s, on_moment)
         except BaseException as error:
-            traceback.clear_frames(error.__traceback__)  # they hold the network for as long as the error lives
+            traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
             raise
         finally:
             if where.type == "cuda":
@@ -126,7 +127,7 @@ def train(
 
 
 class _Training:
-    """One training, ready to go on from where its folder says it is."""
+    """One training, at the step of its checkpoint."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class _Training:
         seed: int,
         device: torch.device,
         found: Mapping[str, Any] | None,
-        group: _Group,
+        group: ProcessGroup,
     ) -> None:
         import torch
 
@@ -146,7 +147,7 @@ class _Training:
         self.train, self.val = _split(data, recipe)
         self.batch = min(recipe.batch, len(self.train))
         if self.batch % group.size:
-            raise UserError(f"a batch of {self.batch} images cannot be shared by {group.size} workers alike")
+            raise UserError(f"a batch of {self.batch} images cannot be divided equally among {group.size} workers")
         self.epoch_steps = len(self.train) // self.batch
         self.steps = recipe.epochs * self.epoch_steps
         self.mirror = data.mirror if recipe.mirror is None else recipe.mirror
@@ -162,13 +163,13 @@ class _Training:
         torch.manual_seed(_seed(seed, "weights"))
         model = built(network, data.task, recipe.drop_path).to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = _Average(self.model, recipe.ema)
+        self.average = WeightAverage(self.model, recipe.ema)
         self.optimizer = _optimizer(self.model, recipe)
         share = self.batch // group.size
         self.stepper = Stepper(self.model, device, share, recipe.label_smoothing)
         self.step = 0  # steps done
         self.curve: list[dict[str, Any]] = []
-        self.loss = torch.zeros((), device=device)  # of the steps of this epoch, summed
+        self.loss = torch.zeros((), device=device)  # sum over the steps of this epoch
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
         self._go_back()
@@ -176,7 +177,7 @@ class _Training:
     def _begun(
         self, network: Buildable, mean: list[float], std: list[float], found: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        """The facts of this training: those of the folder where it was begun before, checked, or new ones, written."""
+        """The record of this training: read from its folder and checked, or new and written there."""
         cost = _cost(network, self.data.task)
         text = network_text(network, self.data.task)
         facts = {
@@ -197,7 +198,7 @@ class _Training:
             "device": self.device.type,
             "workers": self.group.size,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "versions": _versions(),
+            "versions": versions("python", "nas-toolkit", "numpy", "torch"),
             "curve": [],
             "best_epoch": None,
             "val_accuracy": None,
@@ -209,17 +210,21 @@ class _Training:
             _refuse_changes(before, facts, self.folder)
             return before
         if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
-            raise UserError(f"{str(self.folder)!r} is no folder of a training: it has no {FACTS}")
+            raise UserError(f"{str(self.folder)!r} is not the folder of a training: it has no {FACTS}")
         if self.group.rank == 0:
-            _write(self.folder / NETWORK, text + "\n")
-            _write(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot write to {self.folder}: {error.strerror}") from error
+            write_whole(self.folder / NETWORK, text + "\n")
+            write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts
 
     def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> None:
-        """Train from here to the end."""
+        """Train to the end."""
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
         share = self.batch // self.group.size
-        order: tuple[int, np.ndarray[Any, Any]] = (-1, self.train)  # an epoch, and in which order it takes the images
+        order: tuple[int, np.ndarray[Any, Any]] = (-1, self.train)  # an epoch and its order of images
         while self.step < self.steps:
             epoch, at = divmod(self.step, self.epoch_steps)
             if order[0] != epoch:
@@ -242,7 +247,7 @@ class _Training:
         self._finish()
 
     def _step(self, positions: np.ndarray[Any, Any]) -> None:
-        """One step on images at these positions of the data; a function of the weights and the number of the step."""
+        """One step on the images at these indices; a function of the weights and the number of the step."""
         import torch
 
         recipe = self.recipe
@@ -269,7 +274,7 @@ class _Training:
         self.average.take(self.model, self.step)
 
     def _validate(self, epoch: int, seconds: float) -> None:
-        """An epoch is over: its loss, and how well the averaged weights do."""
+        """Record the loss of the epoch and the validation accuracy of the averaged weights."""
         loss = self.group.total(float(self.loss)) / self.epoch_steps / self.group.size
         self.loss.zero_()
         if not math.isfinite(loss):
@@ -281,13 +286,13 @@ class _Training:
             self.best = {name: value.detach().clone() for name, value in self.average.module.state_dict().items()}
 
     def _accuracy(self, images: Any, labels: Any, positions: np.ndarray[Any, Any]) -> float:
-        """Share told right by the averaged weights, in [0, 1]; each process looks at its part."""
+        """Top-1 accuracy of the averaged weights, in [0, 1]; each process evaluates its share of the images."""
         import torch
 
         right = 0
         mine = positions[self.group.rank :: self.group.size]
         judge = Stepper(self.average.module, self.device, max(self.batch, 256), 0.0)
-        for start in range(0, len(mine), 4096):  # so that no more than this lies on the device
+        for start in range(0, len(mine), 4096):  # bounds the memory on the device
             part = mine[start : start + 4096]
             found = judge.accuracy(
                 self._scaled, self._images(images[part]), torch.from_numpy(labels[part]).to(self.device)
@@ -298,14 +303,14 @@ class _Training:
         return self.group.total(right) / len(positions)
 
     def _finish(self) -> None:
-        """Look at the test part, and write what came out."""
+        """Evaluate on the test images, and write the result."""
         test = self._test()
         if self.group.rank == 0:
             self._write_all(test)
-        self.group.total(0)  # all wait until it is written
+        self.group.total(0)  # all processes wait until it is written
 
     def _write_all(self, test: float) -> None:
-        """Write the weights and the facts; then the checkpoint is of no more use."""
+        """Write the weights and the record, and remove the checkpoint."""
         _save_weights(self.folder / WEIGHTS["best"], self.best)
         _save_weights(self.folder / WEIGHTS["last"], self.model.state_dict())
         top = max(self.curve, key=lambda each: each["val_accuracy"])
@@ -317,16 +322,16 @@ class _Training:
             "test_accuracy": test,
             "seconds": round(self.seconds, 1),
         }
-        _write(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
+        write_whole(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
         checkpoint.remove(str(self.folder / CHECKPOINT))
 
     def _test(self) -> float:
-        """Accuracy of the best weights on the test part, in [0, 1]; looked at here and nowhere else."""
+        """Top-1 accuracy of the best weights on the test images, in [0, 1]; they are used nowhere else."""
         self.average.module.load_state_dict(self.best)
         return self._accuracy(self.data.test_images, self.data.test_labels, np.arange(len(self.data.test_labels)))
 
     def _keep(self) -> None:
-        """Write all that the next step depends on."""
+        """Write a checkpoint: everything the next step depends on."""
         if self.group.rank:
             return
         tensors, state = checkpoint.training_state(self.model, self.optimizer)
@@ -336,7 +341,7 @@ class _Training:
         checkpoint.save(str(self.folder / CHECKPOINT), tensors, state)
 
     def _go_back(self) -> None:
-        """Go to where the folder's checkpoint is, if there is one."""
+        """Restore the folder's checkpoint, if there is one."""
         place = str(self.folder / CHECKPOINT)
         held = checkpoint.load(place)
         if held is None:
@@ -350,7 +355,7 @@ class _Training:
             self.step, self.curve, self.seconds = int(state["step"]), list(state["curve"]), float(state["seconds"])
             self.stepper.micro = min(int(state["micro"]), self.stepper.micro)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"the checkpoint {place} is of another training than this one: {error}") from error
+            raise UserError(f"the checkpoint {place} belongs to another training: {error}") from error
 
     def _images(self, images: np.ndarray[Any, Any]) -> Tensor:
         """uint8 (N, H, W, C) as uint8 (N, C, H, W) on the device."""
@@ -359,65 +364,8 @@ class _Training:
         return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
 
     def _scaled(self, images: Tensor) -> Tensor:
-        """Pixels in 0 to 255 as the network takes them."""
+        """Pixels in 0 to 255, normalized for the network."""
         return (images.float() - self.colour[:, None, None]) / self.spread[:, None, None]
-
-
-class _Average:
-    """A network whose weights and running statistics follow those of another, slowly."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
-        self._own = list(self.module.state_dict().values())
-
-    def take(self, model: nn.Module, step: int) -> None:
-        """Come nearer after a step, counted from 0; the first ones count for more, as in TensorFlow's average."""
-        import torch
-
-        decay = min(self._decay, (1 + step) / (10 + step))
-        now = list(model.state_dict().values())
-        smooth = [index for index, each in enumerate(now) if each.is_floating_point()]
-        torch._foreach_lerp_([self._own[i] for i in smooth], [now[i] for i in smooth], 1 - decay)
-        for own, theirs in zip(self._own, now, strict=True):
-            if not theirs.is_floating_point():
-                own.copy_(theirs)
-
-
-class _Group:
-    """The processes that train one network: this one alone, or those of torch.distributed."""
-
-    def __init__(self) -> None:
-        import torch.distributed as dist
-
-        self._up = dist.is_available() and dist.is_initialized()
-        self.rank = dist.get_rank() if self._up else 0
-        self.size = dist.get_world_size() if self._up else 1
-
-    def average(self, tensors: list[Tensor]) -> None:
-        """Put the mean over all processes in the place of each tensor."""
-        if self.size == 1 or not tensors:
-            return
-        import torch
-        import torch.distributed as dist
-
-        flat = torch.cat([each.reshape(-1) for each in tensors])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for each, part in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
-            each.copy_(part.view(each.shape))
-
-    def total(self, number: float) -> float:
-        """The sum over all processes."""
-        if self.size == 1:
-            return number
-        import torch
-        import torch.distributed as dist
-
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        held = torch.tensor(number, dtype=torch.float64, device=device)
-        dist.all_reduce(held)
-        return float(held)
 
 
 def _cost(network: Buildable, task: Task) -> Cost:
@@ -428,7 +376,7 @@ def _cost(network: Buildable, task: Task) -> Cost:
 
 
 def _split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Positions in `data.images` to train on and to validate on."""
+    """Indices into `data.images` of the training and the validation images."""
     _, used = stratified_split(data.labels, recipe.data_fraction, recipe.split_seed, least=2)
     train, val = stratified_split(data.labels[used], recipe.val_fraction, recipe.split_seed, least=1)
     return used[train], used[val]
@@ -444,16 +392,16 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _seed(seed: int, what: str, *numbers: int) -> int:
-    """A seed of its own for everything that is random: 63 bits that follow from what it is for."""
+    """A separate 63-bit seed for each source of randomness, derived from the seed of the training."""
     kind = {"weights": 0, "order": 1, "images": 2, "dropout": 3}[what]
     return int(np.random.SeedSequence((seed, kind, *numbers)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Compare what a training was begun with and what it is to go on with.
+    """Check that a training is continued with the settings that it began with.
 
     Raises:
-        UserError: something differs that must not; the message has its name, its old and its new value.
+        UserError: a setting differs; the message has its name, its old and its new value.
     """
     pairs = [("task", before["task"], now["task"]), ("network", before.get("network"), now["network"])]
     pairs += [("seed", before["seed"], now["seed"]), ("workers", before.get("workers"), now["workers"])]
@@ -463,7 +411,7 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
         if old != new and not (name == "workers" and before["finished"]):
             raise UserError(
                 f"{folder}: {name} was {_shown(old)} when the training began and is {_shown(new)} now; "
-                "give the old value to go on, or another --out to begin anew"
+                "give the old value to continue it, or another --out to start a new one"
             )
 
 
@@ -472,31 +420,7 @@ def _shown(value: Any) -> str:
     return text if len(text) < 80 else text[:77] + "..."
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in ("nas-toolkit", "numpy", "torch"):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
-    _write(path, save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or, whenever the process dies, as it was."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(path, save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}))

@@ -7,25 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.documents import axis
-from nas.networks import read
-from nas.wording import parse_duration
-from searchspaces import (
-    CLASSICS,
-    Architecture,
-    Budget,
-    Scale,
-    SearchSpace,
-    Task,
-    UserError,
-    classic,
-    load_space,
-    scaled_from_json,
-)
+from nas.parsing import parse_duration
+from searchspaces import Architecture, Budget, SearchSpace, Task, UserError, load_space
 from searchspaces.latency import LatencyTable
 
 if TYPE_CHECKING:
@@ -51,7 +38,7 @@ def space(given: str | SearchSpace) -> SearchSpace:
 
 def search(
     space: str | SearchSpace = "mbconv",
-    budget: str | Budget = "400M",
+    budget: str | Budget | None = "400M",
     data: str = "digits",
     *,
     task: str | Task | None = None,
@@ -67,6 +54,7 @@ def search(
     device: str = "auto",
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
+    replicas: bool = False,
     confirm: int = 0,
     wave: int | None = None,
     checkpoints: str | None = None,
@@ -82,7 +70,8 @@ def search(
 
     Args:
         space: where to look.
-        budget: what a network may cost, such as `400M` (MACs), `360M..400M` or `macs=400M,params=5.3M`.
+        budget: what a network may cost, such as `400M` (MACs), `360M..400M` or `macs=400M,params=5.3M`; None is
+            everything.
         data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
         task: the deployment task, on which the budget is counted: 224 x 224 x 3 and 1000 classes unless told otherwise.
         latency: a latency table (`nas measure`) or its file: with it `latency_ms` is a cost like any other, in budgets
@@ -99,11 +88,12 @@ def search(
         start_from: networks to try before all others: classics of the space, architectures, their text form or a file
             of it. For strategies that go on from them: evolution, guided and pareto.
         objectives: for the strategy pareto, such as `accuracy,macs`.
-        confirm: so many leading networks are trained three more times each, as the last of the trials; the best is
-            chosen on the mean.
-        wave: make so many proposals on the same knowledge, so that they do not depend on the order in which trials end.
-        checkpoints: where trials keep their training while it lasts: a folder or a URL that every node reaches, or
-            `none`; by default in the run folder.
+        replicas: allow a network to be trained more than once.
+        confirm: number of leading networks that are each trained three more times, as the last of the trials; the best
+            is chosen by the mean.
+        wave: proposals in a synchronous batch, so that they do not depend on the order in which trials end.
+        checkpoints: where trials keep their training state while they run: a folder or a URL that every node reaches,
+            or `none`; by default in the run folder.
         ledger: where trials are kept: `sqlite` or `journal` in the run folder, or the URL of a database; several
             processes may work on one study where it is PostgreSQL's.
         strategy_settings, estimator_settings: their own, by name.
@@ -113,95 +103,18 @@ def search(
     Raises:
         UserError: an argument is wrong, or a setting differs from those of the run that is there.
     """
+    given = {**locals(), "trials": planned(trials, time)}
+    from studies import Study
     from studies.engine import check_device
+    from studies.settings import Settings
 
     limit_s = parse_duration(time) if isinstance(time, str) else time
     if engine is None:
         check_device(device)
-    study = begin(
-        space,
-        budget,
-        data,
-        task=task,
-        latency=latency,
-        trials=planned(trials, limit_s),
-        strategy=strategy,
-        estimator=estimator,
-        seed=seed,
-        folder=Path(out) / checked_name(name or run_name(space, budget, data)),
-        pruner=pruner,
-        device=device,
-        start_from=start_from,
-        objectives=objectives,
-        confirm=confirm,
-        wave=wave,
-        checkpoints=checkpoints,
-        ledger=ledger,
-        strategy_settings=strategy_settings,
-        estimator_settings=estimator_settings,
-    )
+    folder = Path(out) / checked_name(name or run_name(space, budget, data))
+    study = Study.create(folder, Settings.parse(given))
     go_on(study, trials, limit_s, engine, on_event)
     return study
-
-
-def begin(
-    space: str | SearchSpace,
-    budget: str | Budget,
-    data: str,
-    *,
-    folder: Path,
-    task: str | Task | None = None,
-    latency: str | Path | LatencyTable | None = None,
-    trials: int | None = None,
-    strategy: str | Strategy | Callable[..., Strategy] = "guided",
-    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
-    seed: int = 0,
-    pruner: str = "none",
-    device: str = "auto",
-    start_from: str | Architecture | Sequence[str | Architecture] = (),
-    objectives: str | Sequence[str] | None = None,
-    confirm: int = 0,
-    wave: int | None = None,
-    checkpoints: str | None = None,
-    ledger: str = "sqlite",
-    strategy_settings: Mapping[str, Any] | None = None,
-    estimator_settings: Mapping[str, Any] | None = None,
-) -> Study:
-    """The study of a search, begun or found in its folder, not yet run. Arguments as in `search`.
-
-    Raises:
-        UserError: an argument is wrong, or a setting differs from those of the run that is there.
-    """
-    from studies import Study
-
-    settings = dict(strategy_settings or {})
-    if start_from:
-        _check_takes(strategy, "start_from")
-        whole = load_space(space)
-        several = [start_from] if isinstance(start_from, str | Architecture) else start_from
-        settings["start_from"] = [_start(each, whole) for each in several]
-    if objectives is not None:
-        _check_takes(strategy, "objectives")
-        settings["objectives"] = objectives.split(",") if isinstance(objectives, str) else list(objectives)
-    return Study.create(
-        folder,
-        space,
-        task_of(task, latency),
-        Budget.parse(budget) if isinstance(budget, str) else budget,
-        strategy,
-        estimator,
-        seed,
-        trials=trials,
-        data=data,
-        pruner=pruner,
-        device=device,
-        confirm=confirm,
-        wave=wave,
-        checkpoints=checkpoints,
-        ledger=ledger,
-        strategy_settings=settings,
-        estimator_settings=estimator_settings,
-    )
 
 
 def go_on(
@@ -250,19 +163,19 @@ def open_study(folder: str | Path, **given: Any) -> Study:
     return Study.open(folder, **given)
 
 
-def planned(trials: int | None, limit_s: float | None) -> int | None:
+def planned(trials: int | None, time: float | str | None) -> int | None:
     """Trials that a study plans: as asked; without a number and a time, the default."""
-    return TRIALS if trials is None and limit_s is None else trials
+    return TRIALS if trials is None and time is None else trials
 
 
-def run_name(space: str | SearchSpace, budget: str | Budget, data: str) -> str:
+def run_name(space: str | SearchSpace, budget: str | Budget | None, data: str) -> str:
     """What a run is called when nobody named it: the same search has the same name, and so goes on.
 
     >>> run_name("mbconv", "360M..400M", "photos/pets.npz")
     'mbconv-360M-400M-pets'
     """
     where = space if isinstance(space, str) else space.name
-    parts = (re.sub(r"\.py:", "-", where.rpartition("/")[2]), str(budget), Path(data).stem)
+    parts = (re.sub(r"\.py:", "-", where.rpartition("/")[2]), str(budget or "all"), Path(data).stem)
     return re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(parts)).strip("-")
 
 
@@ -275,48 +188,3 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"[^./\\][^/\\]*", name):
         raise UserError(f"name {name!r} cannot be a folder's: it must not be empty, begin with a dot or have a slash")
     return name
-
-
-def _start(given: str | Architecture, space: SearchSpace) -> str:
-    """A network to start from, as strategies take it: a name among the space's references, or the text form."""
-    if isinstance(given, Architecture):
-        return given.to_json()
-    if given.lstrip().startswith("{") or given.endswith(".json"):
-        scaled = scaled_from_json(read(given) if given.endswith(".json") else given, space)
-        if scaled.scale != Scale():
-            raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
-        return scaled.architecture.to_json()
-    if given not in space.references and given in CLASSICS:
-        member = classic(given).architecture
-        if member is not None and member.space == space:
-            return member.to_json()
-    return given
-
-
-def _check_takes(strategy: object, setting: str) -> None:
-    """Refuse a setting that a strategy of ours does not have, and say which have it.
-
-    Raises:
-        UserError: as said.
-    """
-    from strategies import STRATEGIES
-
-    if not isinstance(strategy, str) or ".py:" in strategy:
-        return  # what is no strategy of ours tells for itself
-    takers = [name for name, make in STRATEGIES.items() if setting in signature(make).parameters]
-    known = strategy in STRATEGIES or strategy.startswith("optuna:")
-    if known and strategy not in takers:
-        raise UserError(f"{setting.replace('_', '-')}: {strategy} cannot; a strategy that can: {', '.join(takers)}")
-
-
-def task_of(task: str | Task | None, latency: str | Path | LatencyTable | None = None) -> Task:
-    """The deployment task, with what a latency table tells of it.
-
-    Raises:
-        UserError: the table cannot be read, is not finished or of another task.
-    """
-    found = Task.parse(task) if isinstance(task, str) else task or Task()
-    if latency is None:
-        return found
-    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(latency)
-    return table.on(found)

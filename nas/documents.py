@@ -1,4 +1,4 @@
-"""What each command has to say, as plain JSON values: `--json` prints them, `nas.screens` draws them.
+"""The results of each command, as plain JSON values: `--json` prints them, the screens of `nas.commands` draw them.
 
 One document, two readers: a number on the screen cannot differ from the number in the JSON.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from searchspaces import SearchSpace
     from searchspaces.drawing import Piece
     from studies import Study, Trial
-    from studies.study import Confirmed
+    from studies.results import Confirmed
 
 Document = dict[str, Any]
 
@@ -121,8 +121,8 @@ def study_document(study: Study) -> Document:
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
-        "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["settings"])},
-        "estimator": dict(manifest.estimator["describe"]),
+        "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["resolved"])},
+        "estimator": dict(manifest.estimator["resolved"]),
         "pruner": manifest.pruner,
         "wave": manifest.wave,
         "seed": manifest.seed,
@@ -146,7 +146,7 @@ def axis(study: Study) -> str:
     """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs, or
     latency where that alone is bounded."""
     bounded = [bound.cost for bound in study.budget.bounds] if study.budget else []
-    if bounded == ["latency_ms"] and not study.manifest.strategy["settings"].get("objectives"):
+    if bounded == ["latency_ms"] and not study.manifest.strategy["resolved"].get("objectives"):
         return "latency_ms"
     return next((name for name in study.objectives if name in COSTS), "macs")
 

@@ -1,43 +1,26 @@
-"""Files of a network that other tools run: ONNX (also in 8 bits), TorchScript, torch.export, and plain Python.
+"""`nas export`: write a network in formats that other tools run, each file checked against torch.
 
-Every file takes pixels as they are read, uint8 (batch, height, width, channels), since how they are scaled is part of
-the network; and gives logits (batch, classes). Nothing is written before it was loaded again and gave the logits of the
-torch module on the same pixels, alone and in a batch.
-
-Left out: files above 2 GB, which ONNX cannot have, and networks that are not made of our own layers.
+Nothing is written before it was loaded again and gave the logits of the torch module on the same pixels, alone and in
+a batch. Left out: networks that are not made of our own layers.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import logging
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Buildable, Task, UserError, nearest
-from studies.manifest import write_whole
+from searchspaces.files import write_whole
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
     from estimators.data import ImageData
     from nas.documents import Document
     from searchspaces import SearchSpace
-
-Pixels = NDArray[np.uint8]
-Logits = NDArray[np.float32]
-Runner = Callable[[Pixels], Logits]
-"""An exported network, loaded again."""
 
 TOLERANCE: Final = 1e-3
 """Logits of an exported network may differ from torch's by this share of the largest: float32 is summed in another
@@ -50,92 +33,6 @@ TEST_IMAGES: Final = 500
 """Test images that classes are compared on, where there are data."""
 
 CARD: Final = "model_card.md"
-
-
-@dataclass(frozen=True, eq=False)
-class Exportable:
-    """A network with weights, and what a user of it needs to know.
-
-    Attributes:
-        title: what a person called it.
-        network: what it is made of.
-        task: the images and classes that it is for.
-        module: in evaluation mode, on the CPU; takes scaled float images (batch, channels, height, width).
-        class_names: by the position of the logit.
-        mean, std: of each channel, of pixels in 0 to 255.
-        facts: training.json; empty where the weights are random.
-        folder: of the trained network or of the run.
-    """
-
-    title: str
-    network: Buildable
-    task: Task
-    module: nn.Module
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    folder: Path | None = None
-
-    @property
-    def trained(self) -> bool:
-        """Whether the weights are of use."""
-        return bool(self.facts)
-
-    def from_pixels(self) -> nn.Module:
-        """The module with the scaling of pixels before it: uint8 (batch, height, width, channels) to logits."""
-        from torch import nn
-
-        mean, std = self.mean, self.std
-
-        class FromPixels(nn.Module):
-            # named so that they are no operation's: `mean` is what ONNX's optimizer calls a mean that it works out
-            pixel_mean: torch.Tensor
-            pixel_std: torch.Tensor
-
-            def __init__(self, network: nn.Module) -> None:
-                super().__init__()
-                self.network = network
-                self.register_buffer("pixel_mean", torch.tensor(mean).view(1, -1, 1, 1))
-                self.register_buffer("pixel_std", torch.tensor(std).view(1, -1, 1, 1))
-
-            def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-                scaled = pixels.permute(0, 3, 1, 2).float()  # (batch, channels, height, width)
-                scaled = (scaled - self.pixel_mean) / self.pixel_std
-                logits: torch.Tensor = self.network(scaled)
-                return logits
-
-        import torch
-
-        return FromPixels(self.module).eval()
-
-    def described(self) -> dict[str, str]:
-        """What is kept inside of every file that can hold words."""
-        from estimators.trained import network_text
-
-        size, channels = self.task.image_size, self.task.channels
-        return {
-            "network": network_text(self.network, self.task),
-            "class_names": json.dumps(self.class_names, ensure_ascii=False),
-            "mean": json.dumps(self.mean),
-            "std": json.dumps(self.std),
-            "weights": "trained" if self.trained else "random",
-            "input": f"pixels: uint8 (batch, {size}, {size}, {channels}), 0 to 255; scaled by mean and std inside",
-            "output": f"logits: float32 (batch, {self.task.classes})",
-        }
-
-
-@dataclass(frozen=True)
-class Made:
-    """One export before it is written.
-
-    Attributes:
-        files: names and bytes; the first is the one to be loaded.
-        load: the export, loaded from those bytes.
-    """
-
-    files: Mapping[str, bytes]
-    load: Callable[[], Runner]
 
 
 def export(
@@ -178,16 +75,16 @@ def export(
     found = exportable(network, Task.parse(task) if isinstance(task, str) else task, space)
     images = _images(found, data, int8)
     folder = folder or (found.folder / "export" if found.folder else Path("exports") / Path(found.title).stem)
-    reference = torch_runner(found.from_pixels())
+    reference = torch_predictor(found.from_pixels())
     notes = [] if found.trained else [RANDOM.format(task=found.task)]
     exports: list[Document] = []
     for name in formats:
         on_step(f"{name}: writing and checking")
         made = FORMATS[name](found)
-        runner = made.load()
-        entry: Document = checked(name, runner, reference, found.task)
+        predictor = made.load()
+        entry: Document = checked(name, predictor, reference, found.task)
         if images is not None:
-            entry |= _compared(runner, reference, images)
+            entry |= _compared(predictor, reference, images)
         entry = {"format": name, "files": _write(folder, made.files), **entry}
         exports.append(entry)
         if name == "onnx" and int8:
@@ -199,7 +96,7 @@ def export(
             exports.append(smaller)
             if images is not None:
                 smaller |= _compared(made.load(), reference, images)
-                entry["test_accuracy"] = _accuracy(runner, images)
+                entry["test_accuracy"] = _accuracy(predictor, images)
                 smaller["test_accuracy"] = _accuracy(made.load(), images)
     document: Document = {
         "name": found.title,
@@ -318,26 +215,7 @@ def _need_onnx() -> None:
             raise UserError(f"ONNX needs {library}; install it with: pip install 'nas-toolkit[onnx]'") from error
 
 
-# what every export is held to
-
-
-def random_pixels(task: Task, count: int) -> Pixels:
-    shape = (count, task.image_size, task.image_size, task.channels)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def torch_runner(module: Callable[[torch.Tensor], torch.Tensor]) -> Runner:
-    import torch
-
-    def run(pixels: Pixels) -> Logits:
-        with torch.inference_mode():
-            logits: Logits = module(torch.from_numpy(np.array(pixels))).numpy()
-        return logits
-
-    return run
-
-
-def checked(name: str, runner: Runner, reference: Runner, task: Task) -> dict[str, float]:
+def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -> dict[str, float]:
     """Compare logits on random pixels.
 
     Raises:
@@ -346,7 +224,7 @@ def checked(name: str, runner: Runner, reference: Runner, task: Task) -> dict[st
     largest = difference = 0.0
     for count in BATCHES:
         pixels = random_pixels(task, count)
-        ours, theirs = reference(pixels), runner(pixels)
+        ours, theirs = reference(pixels), predictor(pixels)
         if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
             raise UserError(f"{name}: logits are not finite or of another shape; nothing was written")
         largest = max(largest, float(np.abs(ours).max()))
@@ -359,21 +237,21 @@ def checked(name: str, runner: Runner, reference: Runner, task: Task) -> dict[st
     return {"max_difference": difference, "largest_logit": largest}
 
 
-def _compared(runner: Runner, reference: Runner, images: ImageData) -> dict[str, int]:
+def _compared(predictor: Predictor, reference: Predictor, images: ImageData) -> dict[str, int]:
     """In how many test images the class is the same as torch's."""
     sample = images.test_images[:TEST_IMAGES]
-    same = classes(runner, sample) == classes(reference, sample)
+    same = classes(predictor, sample) == classes(reference, sample)
     return {"same_class": int(same.sum()), "images": len(sample)}
 
 
-def _accuracy(runner: Runner, images: ImageData) -> float:
+def _accuracy(predictor: Predictor, images: ImageData) -> float:
     """Share of all test images told right, in [0, 1]."""
-    return float((classes(runner, images.test_images) == images.test_labels).mean())
+    return float((classes(predictor, images.test_images) == images.test_labels).mean())
 
 
-def classes(runner: Runner, pixels: Pixels, batch: int = 100) -> NDArray[np.int64]:
+def classes(predictor: Predictor, pixels: Pixels, batch: int = 100) -> NDArray[np.int64]:
     """The likeliest class of each image."""
-    parts = [runner(pixels[start : start + batch]).argmax(1) for start in range(0, len(pixels), batch)]
+    parts = [predictor(pixels[start : start + batch]).argmax(1) for start in range(0, len(pixels), batch)]
     return np.concatenate(parts)
 
 
@@ -389,165 +267,3 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> list[Document]:
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     return written
-
-
-# the formats
-
-
-def _onnx(found: Exportable) -> Made:
-    content = _onnx_bytes(found)
-    return Made({"model.onnx": content}, lambda: onnx_runner(content))
-
-
-def _onnx_bytes(found: Exportable) -> bytes:
-    """ONNX by torch's own exporter; any number of images at a time."""
-    import onnx
-    import torch
-
-    import nas
-
-    example = torch.from_numpy(random_pixels(found.task, 2))
-    with quietly():
-        program = torch.onnx.export(
-            _plainly_pooled(found.from_pixels()),
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            input_names=["pixels"],
-            output_names=["logits"],
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    for value in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del value.metadata_props[:]  # where in which file of this machine each came from
-        value.doc_string = ""
-    model.producer_name, model.producer_version, model.doc_string = "nas", nas.__version__, found.title
-    onnx.helper.set_model_props(model, found.described())
-    try:
-        content: bytes = model.SerializeToString()
-    except ValueError as error:  # protobuf's own limit
-        raise UserError(f"onnx: {found.title} is above 2 GB, more than one ONNX file can hold") from error
-    onnx.checker.check_model(content, full_check=True)
-    return content
-
-
-def onnx_runner(content: bytes) -> Runner:
-    """An ONNX file in ONNX Runtime, on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-    def run(pixels: Pixels) -> Logits:
-        logits: Logits = session.run(["logits"], {"pixels": pixels})[0]
-        return logits
-
-    return run
-
-
-def _plainly_pooled(module: nn.Module) -> nn.Module:
-    """The same with global average pooling written as a mean: torch writes the other as a chain of gathers."""
-    import copy
-
-    from torch import Tensor, nn
-
-    class Mean(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.mean((2, 3), keepdim=True)
-
-    module = copy.deepcopy(module)
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.AdaptiveAvgPool2d):
-                setattr(parent, name, Mean())
-    return module
-
-
-def _torchscript(found: Exportable) -> Made:
-    import torch
-
-    example = torch.from_numpy(random_pixels(found.task, 2))
-    buffer = io.BytesIO()
-    with quietly(), torch.no_grad():
-        traced = torch.jit.trace(found.from_pixels(), example, check_trace=False)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, buffer, _extra_files={"nas.json": json.dumps(found.described())})
-    content = buffer.getvalue()
-
-    def load() -> Runner:
-        with quietly():
-            return torch_runner(torch.jit.load(io.BytesIO(content)))  # type: ignore[no-untyped-call]
-
-    return Made({"model.torchscript.pt": content}, load)
-
-
-def _torch_export(found: Exportable) -> Made:
-    import torch
-
-    example = torch.from_numpy(random_pixels(found.task, 2))
-    buffer = io.BytesIO()
-    with quietly(), torch.no_grad():
-        program = torch.export.export(found.from_pixels(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # files of this machine
-        torch.export.save(program, buffer, extra_files={"nas.json": json.dumps(found.described())})
-    content = buffer.getvalue()
-
-    def load() -> Runner:
-        with quietly():
-            return torch_runner(torch.export.load(io.BytesIO(content)).module())
-
-    return Made({"model.pt2": content}, load)
-
-
-def _python(found: Exportable) -> Made:
-    import safetensors.torch
-
-    import nas
-    from nas.standalone import standalone
-
-    weights = "model.safetensors"
-    text = standalone(
-        found.network.network(found.task),
-        found.task,
-        found.class_names,
-        found.mean,
-        found.std,
-        found.title,
-        weights,
-        nas.__version__,
-    )
-    tensors = {name: each.detach().contiguous().clone() for name, each in found.module.state_dict().items()}
-    files = {"model.py": text.encode(), weights: safetensors.torch.save(tensors, found.described())}
-
-    def load() -> Runner:
-        with tempfile.TemporaryDirectory() as folder:
-            _write(Path(folder), files)
-            defined: dict[str, Any] = {"__name__": "model", "__file__": str(Path(folder) / "model.py")}
-            exec(compile(text, "model.py", "exec"), defined)
-            network = defined["load"]()
-        return torch_runner(lambda pixels: network(defined["scaled"](pixels)))
-
-    return Made(files, load)
-
-
-FORMATS: Final[dict[str, Callable[[Exportable], Made]]] = {
-    "onnx": _onnx,
-    "torchscript": _torchscript,
-    "torch-export": _torch_export,
-    "python": _python,
-}
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Torch's exporters warn of what is their own: deprecated parts of theirs, libraries that are not there."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nas.wording import human, percent
 from searchspaces import Scale
+from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     from nas.documents import Document
-    from nas.exporting import Exportable
+    from nas.formats import Exportable
 
 _USES: Final = {
     "onnx": """
@@ -162,15 +163,7 @@ def _limits(found: Exportable) -> str:
 
 
 def _versions(found: Exportable) -> str:
-    import platform
-    from importlib import metadata
-
-    rows = {"python": platform.python_version()}
-    for library in ("nas-toolkit", "torch", "onnx", "onnxruntime", "onnxscript"):
-        try:
-            rows[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
+    rows = versions("python", "nas-toolkit", "torch", "onnx", "onnxruntime", "onnxscript")
     told = ", ".join(f"{name} {version}" for name, version in rows.items())
     trained = found.facts.get("versions")
     before = ", ".join(f"{_line(k)} {_line(v)}" for k, v in trained.items()) if isinstance(trained, Mapping) else ""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nas.exporting import Exportable, Made, Pixels, onnx_runner, quietly, random_pixels
+from estimators.quiet import quietly
+from nas.formats import Exportable, Made, Pixels, onnx_predictor, random_pixels
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
@@ -61,4 +62,4 @@ def quantised(found: Exportable, content: bytes, images: ImageData | None) -> Ma
     onnx.helper.set_model_props(model, found.described())
     smaller = model.SerializeToString()
     onnx.checker.check_model(smaller)
-    return Made({"model.int8.onnx": smaller}, lambda: onnx_runner(smaller))
+    return Made({"model.int8.onnx": smaller}, lambda: onnx_predictor(smaller))

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.panel import Panel
-from rich.text import Text
-
 from nas.api import checked_name, go_on
-from nas.documents import study_document
 from nas.networks import named, title
-from nas.screens import FAINT, facts, how, table
-from nas.wording import MACS_NOTE, human, percent
+from nas.parsing import parse_duration
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -31,9 +25,10 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from studies.manifest import Manifest, write_whole
+from searchspaces.files import write_whole
+from studies.folder import FAMILY, FAMILY_PLOT
+from studies.manifest import Manifest
 from studies.scaling import (
-    DIMENSIONS,
     PUBLISHED,
     Candidates,
     Member,
@@ -42,17 +37,13 @@ from studies.scaling import (
     family,
     published_family,
     refuse_nothing,
-    told_apart,
 )
-from studies.study import CONFIRMATIONS, Study
+from studies.settings import CONFIRMATIONS, Settings
+from studies.study import Study
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from estimators import Estimator
     from nas.documents import Document
     from searchspaces import SearchSpace
-    from strategies import Strategy
     from studies import Engine, Event
 
 WHOLE_PROXY: Final = {"width": 1.0, "depth": 1.0}
@@ -62,7 +53,7 @@ CONFIRMED: Final = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScalingPlan:
     """What is to be scaled, and how.
 
     Attributes:
@@ -98,7 +89,7 @@ class Family:
         study: that found the factors; None where they were given.
     """
 
-    plan: Plan
+    plan: ScalingPlan
     members: tuple[Member, ...]
     alone: Mapping[str, tuple[Member, ...]]
     study: Study | None = None
@@ -116,7 +107,7 @@ def plan(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
-) -> Plan:
+) -> ScalingPlan:
     """What `scale` is to do. Arguments as there.
 
     Raises:
@@ -135,7 +126,7 @@ def plan(
         stem = "architecture" if said.lstrip().startswith("{") else Path(said).resolve().name.removesuffix(".json")
         name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{given}").strip("-")
     folder = Path(out) / checked_name(name)
-    return Plan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
+    return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
 
 
 def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
@@ -188,53 +179,43 @@ def _factors(text: str) -> Factors:
     return Factors(depth, width, resolution)
 
 
-def begin(
-    plan: Plan,
-    found: Candidates,
-    data: str = "digits",
-    *,
-    strategy: str | Strategy | Callable[..., Strategy] = "grid",
-    estimator: str | Estimator | Callable[..., Estimator] = "short-training",
-    trials: int | None = None,
-    confirm: int | None = None,
-    seed: int = 0,
-    pruner: str = "none",
-    device: str = "auto",
-    strategy_settings: Mapping[str, Any] | None = None,
-    estimator_settings: Mapping[str, Any] | None = None,
-) -> Study:
-    """The study that finds the factors, begun or found in its folder, not yet run. Arguments as in `scale`.
+def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any]) -> Settings:
+    """The settings of the study that finds the factors.
+
+    Args:
+        plan: what is to be scaled.
+        found: the candidates.
+        given: settings of a search, by name; None or not given stands for the default. The strategy is then the grid,
+            candidates are trained whole, all of them, and leaders are confirmed where there are enough trials.
 
     Raises:
-        UserError: an argument is wrong, or a setting differs from those of the run that is there.
+        UserError: no factors fit the band, or a setting is wrong.
     """
     refuse_nothing(plan.space)
-    settings = dict(estimator_settings or {})
-    if estimator == "short-training" and not Manifest.is_in(plan.folder):
-        settings = {**WHOLE_PROXY, **settings}
-    proposals = len(found.networks)
+    settings = {name: value for name, value in given.items() if value is not None}
+    of_estimator = dict(settings.get("estimator_settings") or {})
+    if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
+        of_estimator = {**WHOLE_PROXY, **of_estimator}
+    proposals, trials = len(found.networks), settings.get("trials")
+    confirm = settings.get("confirm")
     if confirm is None:
         confirm = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
         confirm = min(confirm, proposals // CONFIRMATIONS)
-    return Study.create(
-        plan.folder,
-        plan.space,
-        plan.space.base.task,
-        plan.space.target_budget,
-        strategy,
-        estimator,
-        seed,
-        trials=trials or proposals + CONFIRMATIONS * confirm,
-        data=data,
-        pruner=pruner,
-        confirm=confirm,
-        device=device,
-        strategy_settings=strategy_settings,
-        estimator_settings=settings,
+    return Settings.parse(
+        {
+            "strategy": "grid",
+            **settings,
+            "space": plan.space,
+            "task": plan.space.base.task,
+            "budget": plan.space.target_budget,
+            "trials": trials or proposals + CONFIRMATIONS * confirm,
+            "confirm": confirm,
+            "estimator_settings": of_estimator,
+        }
     )
 
 
-def made(plan: Plan, study: Study | None = None) -> Family:
+def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     """The family: by the best factors of a study, or by those of the plan."""
     base = plan.space.base
     if plan.published:
@@ -260,8 +241,8 @@ def scale(
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
+    time: float | str | None = None,
     engine: Engine | None = None,
-    limit_s: float | None = None,
     on_event: Callable[[Event], None] | None = None,
     **search: Any,
 ) -> Family:
@@ -281,24 +262,28 @@ def scale(
         task: the deployment task; by default the network's own.
         space: where the network lives, where that is no space of ours.
         name, out: of the run folder.
-        engine, limit_s, on_event: as in `nas.search`.
-        search: `strategy`, `estimator`, `trials`, `confirm`, `seed`, `pruner`, `device`, `strategy_settings` and
-            `estimator_settings`, as in `nas.search`; by default the grid, and candidates trained whole.
+        time, engine, on_event: as in `nas.search`.
+        search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
+            trained whole.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
     """
+    unknown = search.keys() - {each.name for each in fields(Settings)}
+    if unknown:
+        raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     planned = plan(
         what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
         name=name, out=out,
     )  # fmt: skip
     study = None
     if planned.searches:
-        study = begin(planned, candidates(planned.space), data, **search)
-        go_on(study, None, limit_s, engine, on_event)
-    found = made(planned, study)
-    write(found)
-    return found
+        found = candidates(planned.space)
+        study = Study.create(planned.folder, settings_for(planned, found, {**search, "data": data}))
+        go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
+    family = made(planned, study)
+    write(family)
+    return family
 
 
 def write(found: Family) -> None:
@@ -307,7 +292,7 @@ def write(found: Family) -> None:
     Raises:
         UserError: the folder cannot be written, or is that of another study.
     """
-    from studies.family_plot import family_html
+    from studies.pages.family import family_html
 
     folder = found.plan.folder
     if found.study is None and Manifest.is_in(folder):
@@ -319,8 +304,8 @@ def write(found: Family) -> None:
             text = {**each.document(), "base": found.plan.name}
             text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
             write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
-        write_whole(folder / "family.json", json.dumps(document, indent=2) + "\n")
-        write_whole(folder / "family.html", family_html(document))
+        write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
+        write_whole(folder / FAMILY_PLOT, family_html(document))
     except OSError as error:
         raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
 
@@ -328,7 +313,7 @@ def write(found: Family) -> None:
 # What there is to say.
 
 
-def grid_document(plan: Plan, found: Candidates) -> Document:
+def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
     """What of the grid satisfies the constraint, before anything is trained."""
     space, base = plan.space, plan.space.base.cost()
     published = space.base.larger(PUBLISHED)
@@ -389,7 +374,7 @@ def family_document(found: Family) -> Document:
     if study is not None:
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["data"] = study.manifest.estimator["data"]
+        document["data"] = study.manifest.data
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:
@@ -435,152 +420,3 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
         )
     best = study.best.number
     return sorted(rows, key=lambda row: (row["trial"] != best, row["trainings"] == 1, -row["accuracy"], row["trial"]))
-
-
-# What it looks like.
-
-
-def show_grid(document: Document, console: Console) -> None:
-    """What of the grid satisfies the constraint, and what is to be trained."""
-    base, options, published = document["base"], document["options"], document["published"]
-    ends = ", ".join(f"{_WORDS[name]} {several[0]:g} to {several[-1]:g}" for name, several in options.items())
-    band = f"{100 * document['band']:g} %"
-    place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
-    rows: list[tuple[str, RenderableType]] = [
-        ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
-        ("grid", f"{ends}, in steps of {document['step']:g}: {document['triples']:,} triples"),
-        ("formula", f"{len(document['formula'])} have α·β²·γ² within {band} of {document['target']:g}"),
-        (
-            "true MACs",
-            f"{document['true']} have {document['target']:g} times the base's MACs within {band}: "
-            f"{len(document['candidates'])} different networks. {document['both']} triples satisfy both",
-        ),
-        (
-            "rounding",
-            "depths up, widths to multiples of 8, image sizes to even numbers; of factors that make the same network "
-            "the nearest to the formula stand for it",
-        ),
-        (
-            "EfficientNet's",
-            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; truly it is "
-            f"{published['ratio']:.2f} times this base",
-        ),
-    ]
-    console.print(facts(*rows))
-    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
-    made.title = "Candidates, those first whose depth, width and resolution grow alike"
-    for one in document["candidates"]:
-        made.add_row(*_factors_of(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
-                     human(one["macs"]), human(one["params"]))  # fmt: skip
-    console.print(made)
-
-
-_WORDS: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
-_SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
-
-
-def _factors_of(one: Document) -> list[str]:
-    return [f"{one[name]:.4g}" for name in DIMENSIONS]
-
-
-def show_plan(plan: Plan, found: Candidates, study: Study, console: Console) -> None:
-    """What is about to happen, before anything is trained."""
-    show_grid(grid_document(plan, found), console)
-    rows = how(study_document(study))
-    apart = told_apart(plan.space, found.networks, study.manifest.estimator["describe"])
-    if apart is not None:
-        said = f"of the {len(found.networks)} candidates, {apart} differ as the proxy trains them"
-        rows.append(("tells apart", Text(said, style="" if apart == len(found.networks) else "bold yellow")))
-    ended = sum(trial.rank is not None for trial in study.trials)
-    if ended:
-        rows.append(("goes on", f"after {ended} trials"))
-    heading = Text(f"nas scale: {study.folder}", style="bold")
-    console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
-    console.print(Text(MACS_NOTE, style=FAINT))
-    console.print()
-
-
-def show_family(document: Document, folder: Path, console: Console, space: str | None = None) -> None:
-    """The factors, the family, and what to do with it.
-
-    Args:
-        document: as `family_document` has it.
-        folder: where its files are.
-        console: where it is shown.
-        space: as typed, where the base lives in one of a person's own.
-    """
-    if "trained" in document:
-        console.print(_ranking(document["trained"]))
-    console.print(_members(document["members"], "The family"))
-    if "powers" in document:
-        console.print(_members(document["powers"], "Instead, the powers of (1.2, 1.1, 1.15)"))
-    console.print(_alone(document["alone"]))
-    coefficients = document["coefficients"]
-    rows: list[tuple[str, RenderableType]] = []
-    if coefficients["how"] == "published":
-        rows.append(
-            ("factors", "as the authors' code states them for B1 to B7 (tensorflow/tpu, efficientnet_builder.py); they "
-                        "are near, and not, the powers of (1.2, 1.1, 1.15) of the paper's section 4.2")
-        )  # fmt: skip
-    else:
-        said = ", ".join(f"{_WORDS[name]} {coefficients[name]:g}" for name in DIMENSIONS)
-        rows.append(("factors", f"{said}: {coefficients['formula']:.3f} by the formula"))
-    again = ["--space", space] if space else []
-    data = document.get("data") or "digits"
-    trials = document.get("trials")
-    if trials and trials["ended"] < trials["planned"]:
-        said = f"after {trials['ended']} of {trials['planned']} trials; the same command goes on"
-        rows.append(("so far", Text(said, style="bold yellow")))
-    rows += [
-        ("family", Text(str(folder / "family.json"))),
-        ("plot", Text(str(folder / "family.html"))),
-        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
-        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
-    ]
-    console.print(facts(*rows))
-
-
-def _ranking(trained: list[Document]) -> Any:
-    made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
-    made.title = f"The best of {len(trained)} candidates, as the proxy tells them"
-    for index, one in enumerate(trained[:8]):
-        error = one["standard_error"]
-        made.add_row(
-            str(one["trial"]), percent(one["accuracy"]), f"± {percent(error)}" if error is not None else "-",
-            *_factors_of(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else "bold green",
-        )  # fmt: skip
-    return made
-
-
-def _members(members: list[Document], said: str) -> Any:
-    """A family; the factor on the image is left to its pixels, so that 80 columns hold it."""
-    known = any("accuracy" in one for one in members)
-    made = table("φ>", "depth>", "width>", "px>", "MACs>", "x before>", "formula>", "parameters>",
-                 *(["acc.>"] if known else []), title=said)  # fmt: skip
-    before = None
-    for one in members:
-        formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
-        made.add_row(
-            f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
-            f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
-            *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
-        )  # fmt: skip
-        before = one
-    return made
-
-
-def _alone(alone: Mapping[str, list[Document]]) -> Any:
-    made = table("φ>", *(column for name in alone for column in (f"{_SHORT[name]}>", "parameters>")),
-                 title="As many MACs by one of the three alone")  # fmt: skip
-    phis = max((several for several in alone.values()), key=len)[1:]
-    for index, one in enumerate(phis, start=1):
-        cells = [several[index] if index < len(several) else None for several in alone.values()]
-        made.add_row(
-            f"{one['phi']:g}",
-            *(
-                text
-                for cell in cells
-                for text in (("-", "-") if cell is None else (f"{cell['factor']:.3g}", human(cell["params"])))
-            ),
-        )
-    return made

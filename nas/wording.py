@@ -1,14 +1,10 @@
-"""How numbers read on a screen: shares, durations, learning curves; and what a person types as a duration."""
+"""How numbers are written on a screen: percentages, durations, counts, learning curves."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Final
-
-from searchspaces import UserError
-from searchspaces.cost import human
 
 MACS_NOTE: Final = (
     "1 MAC = 1 multiply + 1 add. 400M MACs is what papers call 400M FLOPs or mult-adds; "
@@ -17,7 +13,6 @@ MACS_NOTE: Final = (
 """Said once on every screen where a budget is explained: four tools print four numbers for one network."""
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: float = 1.0) -> str:
@@ -47,22 +42,15 @@ def duration(seconds: float) -> str:
     raise AssertionError(seconds)
 
 
-def parse_duration(text: str, option: str = "--time") -> float:
-    """Seconds in `90`, `90s`, `30m`, `1h30m` or `2d`.
+def human(number: float) -> str:
+    """A number in three digits with a metric prefix.
 
-    Raises:
-        UserError: the text has another form or is zero.
-
-    >>> parse_duration("1h30m")
-    5400.0
+    >>> human(385_814_752)
+    '386M'
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
-        raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m")
-    seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if seconds <= 0:
-        raise UserError(f"{option}: must be longer than zero, got {text!r}")
-    return seconds
+    from searchspaces.cost import human as written  # loads NumPy, which the help of a command does not need
+
+    return written(number)
 
 
 def percent(share: float) -> str:
@@ -127,6 +115,3 @@ def _count(number: float) -> str:
     if number < 1e9:
         return f"{int(number):,}"
     return f"{number:.3g}".replace("e+", "e")
-
-
-__all__ = ["MACS_NOTE", "about", "count", "duration", "human", "parse_duration", "percent", "share", "sparkline"]

@@ -6,12 +6,13 @@ Nothing here imports torch but `searchspaces.modules`, which is loaded when a ne
 from searchspaces.architecture import Architecture, Buildable, SearchSpace
 from searchspaces.budgeted.contents import Count
 from searchspaces.budgeted.feasible import Feasible
-from searchspaces.catalog import CLASSICS, SPACES, classic, load_object, load_space, space_named
+from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_named
 from searchspaces.classics.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
+from searchspaces.own_code import load_object
 from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Space
 from searchspaces.stage import Scale, Stage, choice, per_block, same_as

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from searchspaces.architecture import SearchSpace, checked_space
 from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
@@ -17,6 +14,7 @@ from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
 from searchspaces.mixed import mixed_space
 from searchspaces.nasnet import nasnet_space
+from searchspaces.own_code import load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.scaling import scaling_space
 
@@ -74,34 +72,6 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
     if callable(found) and not isinstance(found, type):
         found = found()
     return checked_space(found, given)
-
-
-def load_object(given: str) -> Any:
-    """The object that a person named as `file.py:object`. Runs the file: never for text out of a run folder.
-
-    Raises:
-        UserError: the file or the object does not exist, or running the file fails.
-    """
-    file, _, name = given.rpartition(":")
-    path = Path(file).resolve()
-    if not path.is_file():
-        raise UserError(f"no file {file!r} (given as {given!r})")
-    module_name = f"nas_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{file!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and pickling look their module up
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{file} fails: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        public = [each for each in vars(module) if not each.startswith("_")]
-        raise UserError(f"no {name!r} in {file}{nearest(name, public)}")
-    return getattr(module, name)
 
 
 def classic(name: str) -> Classic:

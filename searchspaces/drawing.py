@@ -13,7 +13,7 @@ from html import escape
 from typing import Any, Final
 
 from searchspaces.cost import human
-from searchspaces.layers import Auxiliary, Chain, Concat, Graph, Identity, Mean, Node, Step, Sum
+from searchspaces.layers import Auxiliary, Chain, Concat, Graph, GraphStep, Identity, Mean, Node, Sum
 from searchspaces.task import Shape, Task
 
 GAP: Final = 14
@@ -298,7 +298,7 @@ def _wiring(graph: Graph, given: Any) -> _Box:
     return _Box(width, height, draw)
 
 
-def _joined(step: Step, given: Any) -> _Box:
+def _joined(step: GraphStep, given: Any) -> _Box:
     """A step of a graph, below the sign of how its inputs are joined."""
     if len(step.inputs) == 1 or step.join == "apart":
         return _layout(step.node, given)

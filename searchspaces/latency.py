@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces.cost import Cost
 from searchspaces.errors import UserError
-from searchspaces.layers import Chain, Node, Step
+from searchspaces.layers import Chain, GraphStep, Node
 from searchspaces.task import Shape, Task
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _spelled(value: Any) -> str:
     """A node without its labels and without what is as usual."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_spelled, value))})"
-    if not isinstance(value, Node | Step):
+    if not isinstance(value, Node | GraphStep):
         return repr(value)
     if isinstance(value, Node) and not is_dataclass(value):
         said = list(map(_spelled, value.children()))
@@ -300,4 +300,9 @@ def _spelled(value: Any) -> str:
                 said.append(_spelled(part))
             elif each.compare and part != each.default:
                 said.append(f"{each.name}={_spelled(part)}")
-    return f"{type(value).__name__}({', '.join(said)})"
+    kind = type(value).__name__
+    return f"{_NAMES.get(kind, kind)}({', '.join(said)})"
+
+
+_NAMES: Final = {"GraphStep": "Step", "Multiply": "Scaled"}
+"""Names in tables that differ from those of the classes, which were renamed."""

@@ -23,6 +23,7 @@ from searchspaces.layers import (
     Flatten,
     GlobalPool,
     Graph,
+    GraphStep,
     Identity,
     Linear,
     Node,
@@ -31,7 +32,6 @@ from searchspaces.layers import (
     Pool,
     Slice,
     SqueezeExcite,
-    Step,
     Sum,
 )
 from searchspaces.mbconv import conv_norm_act, conv_stem
@@ -125,20 +125,20 @@ def res2net(
     """
     part = max(1, width // 4 * base // 64)
     first = stride != 1 or c_in != width  # parts feed one another only where the shapes stay (reference code)
-    steps = [Step(Slice(index * part, (index + 1) * part), (0,)) for index in range(scale)]
+    steps = [GraphStep(Slice(index * part, (index + 1) * part), (0,)) for index in range(scale)]
     done: list[int] = []
     for index in range(scale - 1):
         inputs = (index + 1,) if first or not done else (done[-1], index + 1)
-        steps.append(Step(_unit(Conv(part, kernel, stride), act, preact), inputs))
+        steps.append(GraphStep(_unit(Conv(part, kernel, stride), act, preact), inputs))
         done.append(len(steps))
     if first:
-        steps.append(Step(Pool("avg", 3, stride), (scale,)))
+        steps.append(GraphStep(Pool("avg", 3, stride), (scale,)))
         done.append(len(steps))
     else:
         done.append(scale)
     units = [
         _unit(Conv(part * scale), act, preact),
-        Chain(Graph((*steps, Step(Identity(), tuple(done), "concat")))),
+        Chain(Graph((*steps, GraphStep(Identity(), tuple(done), "concat")))),
         _unit(Conv(width), act, preact, last=True),
     ]
     return _block(units, c_in, width, stride, se, shortcut, preact, act)

@@ -29,13 +29,13 @@ from searchspaces.layers import (
     Flatten,
     GlobalPool,
     Graph,
+    GraphStep,
     Identity,
     Linear,
     Node,
     Norm,
     Pool,
     Shift,
-    Step,
 )
 from searchspaces.space import random_below
 from searchspaces.task import Task
@@ -317,15 +317,15 @@ def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = Fal
         raw: for the first cell of a network, which takes the stem's output for both: its channels; else 0.
     """
     inputs = 1 if raw else 2
-    steps = [Step(_conv(width), (0,))]
+    steps = [GraphStep(_conv(width), (0,))]
     if not raw:
-        steps.append(Step(_halved(width, act=True) if larger else _conv(width), (1,)))
+        steps.append(GraphStep(_halved(width, act=True) if larger else _conv(width), (1,)))
     states = [(inputs, width), (0, raw) if raw else (3, width)]  # value in the graph and channels of each state
 
     def valued(node: Node, value: int) -> int:
         if isinstance(node, Identity):
             return value
-        steps.append(Step(node, (value,)))
+        steps.append(GraphStep(node, (value,)))
         return len(steps) - 1 + inputs
 
     for pair in wiring.pairs:
@@ -333,7 +333,7 @@ def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = Fal
         for state, name in pair:
             value, channels = states[state]
             halves.append(valued(operation(name, channels, width, stride if state < 2 else 1), value))
-        steps.append(Step(_IDENTITY, tuple(halves)))
+        steps.append(GraphStep(_IDENTITY, tuple(halves)))
         states.append((len(steps) - 1 + inputs, width))
     ends = []
     for state in wiring.outputs:
@@ -343,7 +343,7 @@ def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = Fal
         elif channels != width:
             value = valued(Chain(Conv(width), Norm(eps=_EPS)), value)
         ends.append(value)
-    steps.append(Step(_IDENTITY, tuple(ends), "concat"))
+    steps.append(GraphStep(_IDENTITY, tuple(ends), "concat"))
     return Graph(tuple(steps), label, inputs)
 
 
@@ -382,16 +382,16 @@ def stacked(
     side = made_for or task.image_size
     dropped = next((lost for lost in range(3) if -(-side // 2 ** (strides - lost)) >= 7), 3)
     stem = Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
-    steps: list[Step] = []
+    steps: list[GraphStep] = []
     values, level, levels = [0], 0, [0]  # outputs so far, and how often each was halved
 
     def add(wiring: Wiring, channels: int, stride: int, before: int | None, label: str) -> None:
         nonlocal level
         if before is None:
-            steps.append(Step(cell(wiring, channels, stride, label, raw=stem_width), (0,)))
+            steps.append(GraphStep(cell(wiring, channels, stride, label, raw=stem_width), (0,)))
         else:
             larger = levels[before] < level
-            steps.append(Step(cell(wiring, channels, stride, label, larger), (values[-1], before), "apart"))
+            steps.append(GraphStep(cell(wiring, channels, stride, label, larger), (values[-1], before), "apart"))
         level += stride - 1
         values.append(len(steps))
         levels.append(level)

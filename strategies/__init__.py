@@ -1,4 +1,4 @@
-"""What should be tried next? Strategies propose architectures and learn from outcomes; `strategy.py` says how."""
+"""Search strategies: they propose the next architecture and learn from outcomes. `strategy.py` has the interface."""
 
 from strategies.catalog import STRATEGIES, make_strategy, settings_of
 from strategies.evolution import RegularizedEvolution

@@ -1,6 +1,6 @@
-"""Everything in a space, one after the other: for spaces that are small enough to be tried whole.
+"""Grid search: every architecture of a space that is small enough, in order.
 
-As EfficientNet's factors were found (Tan & Le 2019, arXiv:1905.11946, sec. 3.3, step 1).
+EfficientNet's scaling coefficients were found this way (Tan & Le 2019, arXiv:1905.11946, sec. 3.3, step 1).
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from strategies.strategy import Outcome
 
 LARGEST: Final = 200_000
-"""Architectures in a space, with what does not fit, that is gone through."""
+"""Largest size of a space, before its budget, that is enumerated."""
 
 
 @final
 class Grid:
-    """In the order in which the space lists what it holds; nothing is drawn.
+    """Propose every architecture in the order in which the space enumerates them; nothing is random.
 
     Args:
-        space: what may be proposed; of one under a budget, what fits.
+        space: what may be proposed; if it has a budget, only what fits.
 
     Raises:
-        UserError: the space is too large to be listed.
+        UserError: the space is too large to enumerate.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         whole = space.whole
         if whole.size > LARGEST:
             raise UserError(
-                f"grid tries everything, and {whole.name} holds {whole.size:,} architectures; it can be at most "
-                f"{LARGEST:,}"
+                f"grid search tries every architecture, and {whole.name} has {whole.size:,}; at most {LARGEST:,} are "
+                "allowed"
             )
         self._space = space
         self._known: set[Architecture] = set()
@@ -54,12 +54,12 @@ class Grid:
         return list(self._space.enumerate())
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """The first that was not told of; raises `Exhausted` when there is none."""
+        """The first architecture that has not been tried; raises `Exhausted` when none is left."""
         for member in self._members:
             if member not in self._known:
                 return member
-        raise Exhausted(f"all {len(self._members)} architectures of {self._space.name} that fit were tried")
+        raise Exhausted(f"all {len(self._members)} architectures of {self._space.name} that fit have been tried")
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Remember that the architecture was tried, whatever became of it."""
+        """Remember that the architecture has been tried, whatever its outcome."""
         self._known.add(architecture)

@@ -1,10 +1,10 @@
-"""Predictor-guided evolution: many mutants are imagined, a cheap calibrated regressor picks the one that is trained.
+"""Predictor-guided evolution: a Gaussian process picks, among many mutants, the one that is trained.
 
-White et al. 2019, *BANANAS*, arXiv:1910.11858 (a predictor, an acquisition function, candidates mutated from the best),
-and Wei et al. 2020, *NPENAS*, arXiv:2003.12857 (evolution whose offspring a predictor screens). One departure: the
-predictor is a Gaussian process and not an ensemble of networks. On the tens to hundreds of noisy observations that a
-study has it is calibrated and takes milliseconds; its noise term tells luck from merit, so that parents and leaders
-are chosen by posterior mean and not by their one observation.
+White et al. 2019, *BANANAS*, arXiv:1910.11858, Algorithm 1 (a predictor, an acquisition function, candidates mutated
+from the best), and Wei et al. 2020, *NPENAS*, arXiv:2003.12857 (a predictor that screens the offspring). Departures:
+the predictor is a Gaussian process instead of an ensemble of networks. On the tens to hundreds of noisy observations of
+a study, it is calibrated and takes milliseconds. It models observation noise, so parents and the incumbent are chosen
+by posterior mean rather than by a single observation. The acquisition function is the expected improvement.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
-from strategies.evolution import read_seeds
 from strategies.novelty import sample_new
+from strategies.start import StartFrom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,38 +31,38 @@ if TYPE_CHECKING:
 Matrix = npt.NDArray[np.float64]
 
 REMEMBERED: Final = 600
-"""Observations that the predictor is fitted to; of more, the best and the latest half. Bounds the time of an ask."""
+"""Observations the predictor is conditioned on; beyond that, the best and the latest half. Bounds an ask's time."""
 
 FITTED: Final = 150
-"""Observations that the settings of the kernel are fitted to, the latest: that is the slow part."""
+"""Latest observations that the kernel's hyperparameters are fitted to, which is the slow part."""
 
 EVALUATIONS: Final = 80
-"""Of the marginal likelihood in one such fit, at most; each takes milliseconds at `FITTED` observations."""
+"""Evaluations of the marginal likelihood in one fit, at most; each takes milliseconds with `FITTED` observations."""
 
-_GROWTH: Final = 1.3  # they are fitted anew each time the observations have grown by this
+_GROWTH: Final = 1.3  # the hyperparameters are refitted when the number of observations has grown by this factor
 
 
 @final
 class Guided:
-    """Fit, imagine, pick.
+    """Fit a predictor, generate candidates, propose the one with the largest expected improvement.
 
-    Each ask fits the predictor to what was told, mutates the best architectures by posterior mean, adds some uniform
-    draws, and proposes the candidate with the largest expected improvement over the best posterior mean. Networks under
-    way count as observed at their posterior mean (the kriging believer of Ginsbourger 2010, *Kriging is well-suited to
-    parallelize optimization*), which keeps asks that run ahead of tells diverse. Pruned trials are left out of the fit,
-    since what they last reported is no full estimate; they are never proposed again.
+    Each ask fits the predictor to the complete trials, mutates the architectures with the best posterior mean, adds
+    uniform draws, and proposes the candidate with the largest expected improvement over the best posterior mean.
+    Running trials count as observed at their posterior mean (the kriging believer of Ginsbourger et al. 2010, *Kriging
+    is well-suited to parallelize optimization*), which keeps asks that run ahead of tells diverse. Pruned trials are
+    not fitted, since their last accuracy is not a full estimate; they are not proposed again.
 
     Args:
         space: what may be proposed.
-        trials: how many the study plans; gives the default of `startup`.
+        trials: planned trials; used only for the default of `startup`.
         startup: uniform draws before the predictor is used; by default a tenth of `trials`, from 5 to 30.
-        candidates: imagined at each ask.
-        parents: best architectures that are mutated.
+        candidates: candidates generated at each ask.
+        parents: number of best architectures that are mutated.
         explore: share of the candidates that are uniform draws.
-        start_from: architectures proposed before anything else, as in `RegularizedEvolution`.
+        start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:
-        UserError: a setting out of range.
+        UserError: a setting is out of range, or an architecture in `start_from` is unknown or does not fit.
     """
 
     def __init__(
@@ -85,36 +85,34 @@ class Guided:
             raise UserError(f"explore is a share in [0, 1], got {explore}")
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
-        self._start_from = (start_from,) if isinstance(start_from, str) else tuple(start_from)
-        self._seeds = read_seeds(space, self._start_from)
+        self._start = StartFrom(space, start_from)
         self._columns = _Columns(space)
         self._running: list[Architecture] = []
         self._known: set[Architecture] = set()
         self._told: list[tuple[Architecture, float]] = []
-        # both follow from what was told: remembered to save time
+        # caches; both follow from the outcomes
         self._kernel: tuple[int, _Kernel] | None = None
         self._fitted: tuple[int, _Predictor] | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """As resolved; the number of trials is in them only through the startup."""
+        """Defaults resolved; the number of trials enters only through the startup."""
         return {
             "startup": self._startup,
             "candidates": self._candidates,
             "parents": self._parents,
             "explore": self._explore,
-            "start_from": list(self._start_from),
+            "start_from": self._start.setting,
         }
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """A seed not yet tried, a uniform draw until `startup` outcomes are known, then the predictor's pick.
+        """An architecture of `start_from`, a uniform draw until `startup` outcomes are known, then the best candidate.
 
         Raises:
-            Exhausted: every architecture of the space was tried.
+            Exhausted: every architecture of the space has been tried.
         """
-        for seed in self._seeds:
-            if seed not in self._known:
-                return seed
+        if (first := self._start.next(self._known)) is not None:
+            return first
         fallback = sample_new(self._space, self._known, rng)
         if len(self._told) < self._startup:
             return fallback
@@ -123,14 +121,14 @@ class Guided:
         believed = predictor.mean(self._columns.of(tried))
         order = np.argsort(-believed, kind="stable")
         best = [tried[int(index)] for index in order[: self._parents]]
-        pool = self._imagine(best, fallback, rng)
+        pool = self._candidate_pool(best, fallback, rng)
         if self._running:
             predictor = predictor.given(self._columns.of(self._running))
         gain = predictor.expected_improvement(self._columns.of(pool), float(believed.max()))
         return pool[int(np.argmax(gain))]
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """A complete trial is an observation; any trial is never proposed again."""
+        """Add a complete trial to the observations; no trial is proposed again."""
         self._known.add(architecture)
         if outcome.state == "running":
             self._running.append(architecture)
@@ -141,13 +139,13 @@ class Guided:
             self._told.append((architecture, outcome.accuracy))
 
     def believed(self, architectures: Sequence[Architecture]) -> Matrix:
-        """Posterior mean of the accuracy of each, in about [0, 1]; shape (architectures,)."""
+        """Posterior mean of each accuracy; shape (architectures,)."""
         return self._predictor().mean(self._columns.of(architectures))
 
-    def _imagine(
+    def _candidate_pool(
         self, best: list[Architecture], fallback: Architecture, rng: np.random.Generator
     ) -> list[Architecture]:
-        """New architectures: mutants, one to three decisions away from the best, and uniform draws."""
+        """New architectures: uniform draws, and the best mutated a geometric number of times (5/3 in the mean)."""
         pool = {fallback: None}
         drawn = round(self._explore * self._candidates)
         for number in range(self._candidates):
@@ -162,7 +160,7 @@ class Guided:
         return list(pool)
 
     def _recent(self) -> list[tuple[Architecture, float]]:
-        """All observations, or of many the best half and the latest half of `REMEMBERED`."""
+        """All observations; of more than `REMEMBERED`, the best and the latest half of that many."""
         if len(self._told) <= REMEMBERED:
             return self._told
         latest, earlier = self._told[-REMEMBERED // 2 :], self._told[: -REMEMBERED // 2]
@@ -184,7 +182,7 @@ class Guided:
 
 
 class _Columns:
-    """Architectures as numbers: each decision's option, its rank where options are numbers, and costs."""
+    """Features of architectures: one-hot options, the rank of numeric options, and log costs."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -199,7 +197,7 @@ class _Columns:
         self._rows: dict[Architecture, Matrix] = {}
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:
-        """One row each: (architectures, columns). A differing decision counts about 1 in squared distance."""
+        """Features (architectures, columns); one differing decision adds about 1 to the squared distance."""
         rows = []
         for architecture in architectures:
             row = self._rows.get(architecture)
@@ -226,7 +224,7 @@ class _Columns:
 
 
 class _Kernel:
-    """A linear trend plus a Matern 5/2, and noise; amplitudes, length and noise fitted by marginal likelihood."""
+    """A linear trend, a Matern 5/2 kernel and white noise, with hyperparameters of maximum marginal likelihood."""
 
     def __init__(self, features: Matrix, accuracies: Matrix) -> None:
         from sklearn.gaussian_process import GaussianProcessRegressor
@@ -239,31 +237,31 @@ class _Kernel:
             + WhiteKernel(0.2, (1e-3, 1e1))
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a setting at its bound is as meant
+            warnings.simplefilter("ignore")  # a hyperparameter at its bound is fine
             fitted = GaussianProcessRegressor(prior, optimizer=_bounded, normalize_y=True).fit(
                 self.scaled(features), accuracies
             )
         self._fitted = fitted.kernel_
 
     def scaled(self, features: Matrix) -> Matrix:
-        """Centred; columns that never varied are left out."""
+        """Centred features, without the columns that never varied."""
         scaled: Matrix = (features - self._centre)[:, self._varies]
         return scaled
 
     def process(self, features: Matrix, accuracies: Matrix) -> GaussianProcessRegressor:
-        """The process with these settings, given observations with scaled features."""
+        """The process with these hyperparameters, conditioned on observations with scaled features."""
         from sklearn.gaussian_process import GaussianProcessRegressor
 
         return GaussianProcessRegressor(self._fitted, optimizer=None, normalize_y=True).fit(features, accuracies)
 
     @property
     def noise(self) -> float:
-        """Variance of an observation's noise, as a share of the observations' variance."""
+        """Noise variance, as a share of the observations' variance."""
         return float(self._fitted.k2.noise_level)
 
 
 def _bounded(objective: Any, start: Matrix, bounds: Matrix) -> tuple[Matrix, float]:
-    """scikit-learn's own way to the largest marginal likelihood, L-BFGS-B, but of bounded length."""
+    """scikit-learn's own optimizer, L-BFGS-B, with a bounded number of evaluations."""
     from scipy.optimize import minimize
 
     found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxfun": EVALUATIONS})
@@ -271,7 +269,7 @@ def _bounded(objective: Any, start: Matrix, bounds: Matrix) -> tuple[Matrix, flo
 
 
 class _Predictor:
-    """A Gaussian process given observations."""
+    """A Gaussian process conditioned on observations."""
 
     def __init__(self, kernel: _Kernel, features: Matrix, accuracies: Matrix) -> None:
         self._kernel, self._features, self._accuracies = kernel, features, accuracies
@@ -283,14 +281,14 @@ class _Predictor:
         return mean
 
     def given(self, features: Matrix) -> _Predictor:
-        """The same predictor, after these rows too were observed, each at its posterior mean."""
+        """The same predictor with these rows added as observations, each at its posterior mean."""
         observed = np.concatenate([self._accuracies, self.mean(features)])
         return _Predictor(self._kernel, np.concatenate([self._features, features]), observed)
 
     def expected_improvement(self, features: Matrix, best: float) -> Matrix:
-        """Of the noiseless accuracy over `best` (Jones 1998, eq. 15); shape (rows,)."""
+        """Expected improvement of the noiseless accuracy over `best` (Jones et al. 1998, eq. 15); shape (rows,)."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a variance rounded below zero is set to zero
+            warnings.simplefilter("ignore", UserWarning)  # a variance rounded below zero is clipped
             mean, deviation = self._process.predict(self._kernel.scaled(features), return_std=True)
         noise = self._kernel.noise * self._process._y_train_std**2
         deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-18))

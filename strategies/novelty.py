@@ -1,7 +1,7 @@
-"""Proposals that are in the space and were not made before: drawn, mutated towards, or nearest to a wish.
+"""Proposals that are in the space and were not made before: uniform draws, or the nearest to a desired one.
 
-A space answers which options are still open after a prefix of choices (`next_decision`), under a budget too. So these
-searches end: they walk prefixes that can be completed, and never guess and reject for ever.
+A space, with or without a budget, says which options are still open after a prefix of choices (`next_decision`). These
+searches walk only prefixes that can be completed, so they terminate; rejection sampling alone might not.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace
 
 DRAWS: Final = 100  # all known with chance (known share) ** 100: below 1e-4 unless more than nine tenths are known
-LISTED: Final = 1000  # how many new members are listed, at most, when draws find none
-EXPANSIONS: Final = 2000  # prefixes looked at in search of the nearest member; 0.1 s or so
+LISTED: Final = 1000  # new members listed, at most, when draws find none
+EXPANSIONS: Final = 2000  # prefixes expanded, at most, in the search for the nearest member; about 0.1 s
 
 
 def sample_new(space: SearchSpace, known: Collection[Architecture], rng: np.random.Generator) -> Architecture:
     """Draw uniformly among the members of `space` that are not in `known`.
 
-    Rejection first; a space that is almost used up is walked through in random order instead, and the draw is among the
-    first 1,000 new members found (all of them, and so uniform, where fewer are left).
+    By rejection at first. A space that is almost exhausted is enumerated in random order instead, and the draw is among
+    the first 1,000 new members found; it is exactly uniform if fewer are left.
 
     Raises:
         Exhausted: every member is known.
@@ -42,23 +42,23 @@ def sample_new(space: SearchSpace, known: Collection[Architecture], rng: np.rand
             if len(new) == LISTED:
                 break
     if not new:
-        raise Exhausted(f"all {len(known)} architectures of {space.name} that fit were tried")
+        raise Exhausted(f"all {len(known)} architectures of {space.name} that fit have been tried")
     return new[int(rng.integers(len(new)))]
 
 
 def nearest_new(
     space: SearchSpace, wish: Mapping[str, Any], known: Collection[Architecture], rng: np.random.Generator
 ) -> Architecture:
-    """The new member that departs from `wish` in the fewest decisions, ties broken at random.
+    """The new member that differs from `wish` in the fewest decisions, ties broken at random.
 
-    A decision that `wish` does not name costs nothing, whatever is chosen. Uniform-cost search over prefixes; after
-    2,000 of them, where the wish lies far from anything new, a uniform draw takes its place.
+    Decisions that `wish` leaves out are free. A uniform-cost search over prefixes; if 2,000 expansions find no new
+    member, it falls back to a uniform draw.
 
     Raises:
         Exhausted: every member is known.
     """
-    # (departures, a random number drawn at the last departure, -depth, a random number, prefix): the prefixes with
-    # equally few departures come in random order, and each is completed before the next is looked at.
+    # (departures, a random number drawn at the last departure, -depth, a random number, prefix): prefixes with equally
+    # many departures come in random order, and each is completed before the next is expanded.
     heap: list[tuple[int, float, int, float, dict[str, Any]]] = [(0, 0.0, 0, 0.0, {})]
     for _ in range(EXPANSIONS):
         if not heap:

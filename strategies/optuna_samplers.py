@@ -1,19 +1,17 @@
 """Any Optuna sampler as a strategy, through one adapter; the only file of this package that imports Optuna.
 
-The sampler sees an Optuna study in memory that holds what was told and nothing else. Each `ask` shows a copy of that
-study to a fresh sampler, seeded from the generator; what the sampler leaves there is thrown away. So `ask` stays pure,
-and telling the same again restores the same state, whatever a sampler keeps in a study.
+The sampler sees an in-memory Optuna study that holds the outcomes and nothing else. Each `ask` gives a copy of that
+study to a fresh sampler, seeded from the generator, and discards what the sampler writes there. So `ask` is pure, and
+replaying the outcomes restores the same state, whatever a sampler keeps in a study.
 
-A sampler knows neither budget nor repetition, and a trial is too dear to teach it. Two ways around, neither of which
-spends
-a trial: the sampler's proposal is replaced by the nearest member that was not tried (every sampler); and TPE, which
-scores candidates drawn from its density of good trials, draws them from that density *given that they fit and are
-new*.
+A sampler knows neither the budget nor what was tried before, and spending trials to teach it would be too expensive.
+Instead, a proposal is replaced by the nearest member that has not been tried (all samplers), and TPE draws its
+candidates from the density of the good trials *conditioned on fitting the budget and being new*.
 
-**Encoding.** Each decision is one categorical parameter whose choices are the indices of its options, and -1 for "has
-no effect here", as in `Space.encode`. So an inactive decision is neither missing (samplers then fall back to
-independent draws) nor filled with a value that had no part in the accuracy. In a proposal, -1 for a decision that is
-active after all stands for any of its options.
+**Encoding.** Each decision is one categorical parameter. Its choices are the indices of the options, and -1 for an
+inactive decision, as in `Space.encode`. An inactive decision is thus neither missing, which would make samplers fall
+back to independent draws, nor filled with a value that had no effect. If a proposal has -1 for a decision that turns
+out to be active, any option may take its place.
 """
 
 from __future__ import annotations
@@ -43,18 +41,18 @@ if TYPE_CHECKING:
     from strategies.strategy import Outcome
 
 _INACTIVE: Final = -1  # as in Space.encode
-_BATCHES: Final = 20  # of candidates that TPE draws, at most, until it has as many as it wants that fit and are new
+_BATCHES: Final = 20  # batches of candidates that TPE draws, at most, until enough of them fit and are new
 
 
 @final
 class OptunaStrategy:
-    """The adapter.
+    """An Optuna sampler behind `ask` and `tell`.
 
     Args:
         space: what may be proposed.
         sampler: makes a sampler from a seed.
-        startup: trials with an accuracy before the sampler is asked; until then proposals are uniform over what fits.
-        settings: what the manifest should record.
+        startup: trials with an accuracy before the sampler is used; until then proposals are uniform over what fits.
+        settings: for the manifest.
     """
 
     def __init__(
@@ -73,23 +71,23 @@ class OptunaStrategy:
         }
         self._known: set[Architecture] = set()
         self._numbers: dict[Architecture, int] = {}  # of running trials, in the inner study
-        self._learned = 0  # trials with an accuracy
+        self._learned = 0  # number of trials with an accuracy
         self._study = _memory_study()
-        self._shape = _memory_study()  # one trial, from which samplers infer what there is to sample; all have the same
+        self._shape = _memory_study()  # one trial, from which samplers infer the search space
         first = {decision.name: 0 for decision in space.decisions}
         self._shape.add_trial(create_trial(params=first, distributions=self._distributions, value=0.0))
         self._bookkeeper = sampler(0)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """As given to the factory, with its defaults."""
+        """The settings of the factory, defaults included."""
         return self._settings
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """The sampler's proposal, or the nearest architecture that fits and was not tried.
+        """The sampler's proposal, or the nearest architecture that fits and has not been tried.
 
         Raises:
-            Exhausted: every architecture of the space was tried.
+            Exhausted: every architecture of the space has been tried.
         """
         if self._learned < self._startup:
             return sample_new(self._space, self._known, rng)
@@ -106,7 +104,7 @@ class OptunaStrategy:
         return nearest_new(self._space, wish, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Write the trial into the inner study; a failed one is kept as such, which samplers ignore."""
+        """Write the trial into the inner study; samplers ignore failed trials."""
         self._known.add(architecture)
         if architecture not in self._numbers:
             self._start(architecture)
@@ -129,7 +127,7 @@ class OptunaStrategy:
         trial = create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions)
         number = self._numbers[architecture] = len(self._study._storage.get_all_trials(0, deepcopy=False))
         self._study.add_trial(trial)
-        if isinstance(self._bookkeeper, BaseGASampler):  # it keeps generations in the study; the copy of an ask is lost
+        if isinstance(self._bookkeeper, BaseGASampler):  # keeps generations in the study, whose copy an ask discards
             started = self._study._storage.get_trial(number)
             generation = self._bookkeeper.get_trial_generation(self._study, started)
             self._bookkeeper.get_parent_population(self._study, generation)
@@ -146,23 +144,23 @@ class OptunaStrategy:
             for name, distribution in self._distributions.items():
                 if name not in proposal:
                     proposal[name] = sampler.sample_independent(study, trial, name, distribution)
-                trial.params[name], trial.distributions[name] = proposal[name], distribution  # some samplers look
+                trial.params[name], trial.distributions[name] = proposal[name], distribution  # some samplers read them
         return proposal
 
 
 def tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivariate: bool = True) -> OptunaStrategy:
-    """The tree-structured Parzen estimator, as in Optuna.
+    """The tree-structured Parzen estimator (TPE) of Optuna.
 
     Bergstra et al. 2011, *Algorithms for Hyper-Parameter Optimization*, sec. 4; Watanabe 2023, arXiv:2304.11127, for
-    the details of Optuna's. One departure: candidates are drawn from the density of the good trials *given that they
-    fit and are new*, so that none is wasted on what cannot be proposed.
+    Optuna's implementation. One departure: candidates are drawn from the density of the good trials *conditioned on
+    fitting the budget and being new*.
 
     Args:
         space: what may be proposed.
         startup: trials with an accuracy before the densities are used; until then proposals are uniform.
-        candidates: drawn from the density of the good trials at each ask; the one with the largest ratio is proposed.
-        multivariate: one joint density over all decisions, rather than one for each, whose proposals are then replaced
-            by the nearest that fit and are new.
+        candidates: draws from the density of the good trials at each ask; the one with the largest ratio is proposed.
+        multivariate: one joint density over all decisions. Otherwise each decision has its own density, and a proposal
+            is replaced by the nearest one that fits and is new.
     """
     if candidates < 1:
         raise UserError(f"candidates must be at least 1, got {candidates}")
@@ -175,14 +173,14 @@ def tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivar
 
 
 def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings: Any) -> OptunaStrategy:
-    """A sampler of `optuna.samplers` by its class name; further settings go to its constructor.
+    """A sampler of `optuna.samplers` by its class name; other settings go to its constructor.
 
     Raises:
-        UserError: no such sampler, or a setting that it does not have or refuses.
+        UserError: there is no such sampler, or it does not have a setting or refuses its value.
     """
-    names = [each for each in optuna.samplers.__all__ if _makes_itself(getattr(optuna.samplers, each))]
+    names = [each for each in optuna.samplers.__all__ if _needs_only_settings(getattr(optuna.samplers, each))]
     if name not in names:
-        raise UserError(f"no sampler {name!r} in Optuna that needs nothing but settings{nearest(name, names)}")
+        raise UserError(f"Optuna has no sampler {name!r} that can be made from settings alone{nearest(name, names)}")
     kind: type[BaseSampler] = getattr(optuna.samplers, name)
     allowed = [each for each in inspect.signature(kind).parameters if each != "seed"]
     for setting in settings:
@@ -200,8 +198,8 @@ def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings:
         raise UserError(f"optuna:{name}: {' '.join(str(error).split())}") from error
 
 
-def _makes_itself(kind: Any) -> bool:
-    """Whether this is a sampler that takes a seed and needs no further argument."""
+def _needs_only_settings(kind: Any) -> bool:
+    """Whether this is a concrete sampler with a seed and no other required argument."""
     if not (inspect.isclass(kind) and issubclass(kind, BaseSampler)) or inspect.isabstract(kind):
         return False
     parameters = inspect.signature(kind).parameters
@@ -210,7 +208,7 @@ def _makes_itself(kind: Any) -> bool:
 
 
 class _NewThatFits(_ParzenEstimator):
-    """Optuna's estimator, sampled given that an architecture fits and is new (TPESampler asks only the good one's)."""
+    """Optuna's estimator conditioned on architectures that fit and are new; TPE draws only from that of good trials."""
 
     def __init__(self, space: SearchSpace, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -218,7 +216,7 @@ class _NewThatFits(_ParzenEstimator):
         self._known = known
 
     def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
-        """`size` candidates, or fewer where they are rare; where there are none, what was drawn first."""
+        """`size` candidates, or fewer if they are rare; the first draws if there are none."""
         decisions = self._space.decisions
         kept: dict[Architecture, np.ndarray] = {}
         first = drawn = super().sample(rng, size)
@@ -237,7 +235,7 @@ class _NewThatFits(_ParzenEstimator):
         return {decision.name: candidates[:, i] for i, decision in enumerate(decisions)}
 
     def _completed(self, row: list[int], rng: np.random.RandomState) -> Architecture | None:
-        """The architecture of indices of options, any option where there is -1; None where it does not fit."""
+        """The architecture of a row of option indices, with any option for -1; None if it does not fit."""
         choices = {
             decision.name: decision.options[rng.randint(len(decision.options)) if index == _INACTIVE else index]
             for decision, index in zip(self._space.decisions, row, strict=True)
@@ -255,7 +253,7 @@ def _condition(sampler: TPESampler, space: SearchSpace, known: set[Architecture]
 
 
 def _memory_study() -> optuna.Study:
-    """An empty study in memory, without the line that Optuna logs about it."""
+    """An empty in-memory study, created without a log message."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -267,7 +265,7 @@ def _memory_study() -> optuna.Study:
 
 
 def _copy(study: optuna.Study) -> optuna.Study:
-    """A study to write in without changing the other; they share the trials, which Optuna never changes in place."""
+    """A copy of a study that shares its trials, which Optuna never changes in place."""
     storage = copy.copy(study._storage)
     assert isinstance(storage, InMemoryStorage)
     info = copy.copy(storage._studies[study._study_id])

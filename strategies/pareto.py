@@ -1,4 +1,4 @@
-"""Multi-objective evolution: the front between accuracy and costs.
+"""Multi-objective evolution: the Pareto front between accuracy and costs.
 
 Deb et al. 2002, *A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II*, IEEE Transactions on Evolutionary
 Computation 6(2), sec. III.
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from searchspaces import COSTS, Architecture, Task, UserError, nearest
 from searchspaces.latency import refuse_unknown
-from strategies.evolution import read_seeds
 from strategies.novelty import sample_new
+from strategies.start import StartFrom, default_population
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,30 +32,31 @@ class _Member(NamedTuple):
 
 @final
 class ParetoEvolution:
-    """Cross two winners of crowded tournaments and mutate the child; whoever is dominated or crowded dies.
+    """Steady-state NSGA-II: binary crowded tournaments, uniform crossover, mutation, non-dominated sorting.
 
-    Departures from NSGA-II: one child at a time joins the population and the worst of them all leaves it (a steady
-    state, which workers that end in any order want), where the paper replaces generations. Constraints need no
-    handling: every child fits. One that was tried before is made anew.
+    Departures from the paper:
 
-    * Crossover is uniform: decision by decision, the choice of either parent with equal chance. A child that does not
-      fit is put together anew from options that can still fit: of either parent where possible, any otherwise.
-    * Mutation changes as many decisions as n flips of a coin with chance 1/n give, n being the number of decisions.
-    * Proposals are random while the trials that were told of as started or with an accuracy are fewer than
-      `population`, and while fewer than two outcomes are known. Failed trials never join; pruned ones do with the
-      accuracy at which they were stopped.
+    * The population is in a steady state: one child joins at a time and the worst member leaves. The paper replaces
+      whole generations, which would make asynchronous workers wait.
+    * There is no constraint handling, since every child fits the budget. A child that was tried before is made again.
+    * Crossover is uniform: each decision is taken from either parent with equal probability. A child that does not fit
+      is assembled again from the options that can still fit, those of a parent where possible.
+    * Mutation flips each of the n decisions with probability 1/n (a binomial number of mutations).
+    * Proposals are random while fewer than `population` trials have started or have an accuracy, and while fewer than
+      two outcomes are known. Failed trials do not join the population. Pruned trials join with the accuracy at which
+      they were stopped.
 
     Args:
-        space: what may be proposed; a budget is its business.
-        trials: how many the study plans; gives the default population, and nothing else.
-        objectives: "accuracy", which is maximized, and names of costs, which are minimized; at least two, in a list or
+        space: what may be proposed; if it has a budget, only what fits.
+        trials: planned trials; used only for the default population.
+        objectives: "accuracy", which is maximized, and names of costs, which are minimized; at least two, as a list or
             as in "accuracy,macs".
         population: members alive at a time. By default a fifth of `trials`, at least 10 and at most 100.
-        crossover: chance that a child has two parents; 0.9 as in the paper.
-        start_from: architectures proposed before anything else, as in `RegularizedEvolution`.
+        crossover: probability that a child has two parents; 0.9 as in the paper.
+        start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:
-        UserError: a setting out of range, or an architecture in `start_from` that is unknown or does not fit.
+        UserError: a setting is out of range, or an architecture in `start_from` is unknown or does not fit.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class ParetoEvolution:
         if len(set(objectives)) < max(2, len(objectives)):
             raise UserError(f"objectives must be two or more different ones, got {', '.join(objectives)}")
         if population is None:
-            population = min(max(trials // 5, 10), 100)
+            population = default_population(trials)
         if population < 2:
             raise UserError(f"population must be at least 2, got {population}")
         if not 0.0 <= crossover <= 1.0:
@@ -87,20 +88,19 @@ class ParetoEvolution:
         self._objectives = tuple(objectives)
         self._population = population
         self._crossover = crossover
-        self._start_from = (start_from,) if isinstance(start_from, str) else tuple(start_from)
-        self._seeds = read_seeds(space, self._start_from)
+        self._start = StartFrom(space, start_from)
         self._alive: list[_Member] = []  # best first
         self._running: set[Architecture] = set()
         self._known: set[Architecture] = set()
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """As resolved; the number of trials is in them only through the population."""
+        """Defaults resolved; the number of trials enters only through the population."""
         return {
             "objectives": list(self._objectives),
             "population": self._population,
             "crossover": self._crossover,
-            "start_from": list(self._start_from),
+            "start_from": self._start.setting,
         }
 
     @property
@@ -109,14 +109,13 @@ class ParetoEvolution:
         return tuple(member.architecture for member in self._alive)
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """A seed not yet tried, or a random architecture while the population fills, or a child.
+        """An architecture of `start_from`, a random one while the population fills, or a child.
 
         Raises:
-            Exhausted: every architecture of the space was tried.
+            Exhausted: every architecture of the space has been tried.
         """
-        for seed in self._seeds:
-            if seed not in self._known:
-                return seed
+        if (first := self._start.next(self._known)) is not None:
+            return first
         if len(self._alive) + len(self._running) < self._population or len(self._alive) < 2:
             return sample_new(self._space, self._known, rng)
         for _ in range(_ATTEMPTS):
@@ -131,7 +130,7 @@ class ParetoEvolution:
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """A trial that ends with an accuracy joins the population; where that is too many, the worst leaves it."""
+        """Add a trial that ended with an accuracy to the population; if it is full, remove the worst member."""
         self._known.add(architecture)
         if outcome.state == "running":
             self._running.add(architecture)
@@ -146,7 +145,7 @@ class ParetoEvolution:
         self._alive = [members[int(index)] for index in order[: self._population]]
 
     def _parent(self, rng: np.random.Generator) -> Architecture:
-        """The winner of a binary tournament; the population is in order, best first."""
+        """The winner of a binary tournament; the population is sorted, best first."""
         return self._alive[int(rng.integers(len(self._alive), size=2).min())].architecture
 
     def _crossed(self, one: Architecture, other: Architecture, rng: np.random.Generator) -> Architecture:
@@ -154,7 +153,7 @@ class ParetoEvolution:
         pairs = [(name, [parent[name] for parent in parents if name in parent]) for name in parents[0] | parents[1]]
         try:
             return self._space.architecture({name: values[int(rng.integers(len(values)))] for name, values in pairs})
-        except UserError:  # it does not fit, or a decision matters that did not in either parent
+        except UserError:  # it does not fit, or needs a decision that neither parent has
             return self._composed(parents, rng) or one
 
     def _composed(self, parents: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Architecture | None:
@@ -162,7 +161,7 @@ class ParetoEvolution:
         while (decision := self._space.next_decision(chosen)) is not None:
             inherited = [parent[decision.name] for parent in parents if parent.get(decision.name) in decision.options]
             among = inherited or decision.options
-            if not among:  # several bounds at once may leave a prefix without a way on that was found
+            if not among:  # with several bounds, no completion of the prefix was found
                 return None
             chosen[decision.name] = among[int(rng.integers(len(among)))]
         return self._space.architecture(chosen)

@@ -1,6 +1,6 @@
-"""Random search, without repetition: the baseline that every other strategy has to beat.
+"""Random search without repetition: the baseline that every other strategy has to beat.
 
-Li and Talwalkar 2019, arXiv:1902.07638, found it hard to beat on the search spaces of their day.
+Li & Talwalkar 2019, *Random Search and Reproducibility for Neural Architecture Search*, arXiv:1902.07638.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @final
 class RandomSearch:
-    """Uniform over what fits and was not tried."""
+    """Uniform draws from the architectures that fit and have not been tried."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -32,9 +32,9 @@ class RandomSearch:
         return {}
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """Draw an architecture that was not told of; raises `Exhausted` when there is none."""
+        """Draw an architecture that has not been tried; raises `Exhausted` when none is left."""
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Remember that the architecture was tried, whatever became of it."""
+        """Remember that the architecture has been tried, whatever its outcome."""
         self._known.add(architecture)

@@ -1,8 +1,7 @@
-"""What a strategy is: it proposes an architecture when asked and learns from the outcomes that it is told.
+"""The interface of a search strategy: `ask` proposes an architecture, `tell` reports the outcome of a trial.
 
-A strategy owns no loop, no files, no threads and no randomness. The generator is given at every `ask`, and `ask`
-leaves no
-trace: a strategy's state is a function of what it was told, in order, so telling the same again restores it.
+A strategy owns no loop, no files, no threads and no randomness. Every `ask` receives the random generator and leaves no
+trace. A strategy's state is therefore a function of the outcomes it was told, in order: replaying them restores it.
 """
 
 from __future__ import annotations
@@ -17,26 +16,26 @@ if TYPE_CHECKING:
 
     from searchspaces import Architecture, Cost
 
-State = Literal["running", "complete", "pruned", "failed"]
-STATES: Final[tuple[str, ...]] = get_args(State)
+TrialState = Literal["running", "complete", "pruned", "failed"]
+STATES: Final[tuple[str, ...]] = get_args(TrialState)
 
 
-class Exhausted(Exception):  # noqa: N818 - it is no error
-    """The space has no architecture left that was not tried: the study is done, early and in order."""
+class Exhausted(Exception):  # noqa: N818 - not an error
+    """Every architecture of the space has been tried: the study ends early, without an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a trial.
+    """The outcome of a trial.
 
     Attributes:
-        state: "running" when it starts; then one of "complete", "pruned" (stopped early, on purpose) and "failed".
-        accuracy: top-1 in [0, 1] on the validation split. A complete trial has one, a pruned one has the last it
-            reported if there was any, the others have none.
-        cost: of the architecture on the deployment task, where it is known.
+        state: "running" when the trial starts, then "complete", "pruned" (stopped early on purpose) or "failed".
+        accuracy: top-1 accuracy in [0, 1] on the validation images. A complete trial has one; a pruned trial has the
+            last one it reported, if any; running and failed trials have none.
+        cost: of the architecture on the deployment task, if known.
     """
 
-    state: State
+    state: TrialState
     accuracy: float | None = None
     cost: Cost | None = None
 
@@ -53,21 +52,24 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """Decides what is tried next."""
+    """Decides which architecture is tried next."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Every setting as resolved, in plain JSON values; the same settings make the same strategy."""
+        """All settings with their defaults resolved, as plain JSON values; equal settings make equal strategies."""
         ...
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """Propose an architecture that is in the space and of which nothing was told yet; changes nothing but `rng`.
+        """Propose an architecture of the space that has not been tried; changes nothing but `rng`.
+
+        A study refuses to train a network twice, unless it runs with `replicas`. A strategy that repeats a proposal on
+        purpose says so in its docstring.
 
         Raises:
-            Exhausted: none is left.
+            Exhausted: every architecture of the space has been tried.
         """
         ...
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Learn that a trial started ("running") or how it ended; ends come in any order, starts may be missing."""
+        """Report that a trial started ("running") or ended. Ends come in any order; a start may be missing."""
         ...

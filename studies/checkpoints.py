@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from estimators.checkpoint import is_local, local_path, remote, remove
 from searchspaces import UserError
+from studies.folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from studies.manifest import Manifest
 
-FOLDER: Final = "checkpoints"
-"""In the run folder."""
 NOWHERE: Final = "none"
 PROBE: Final = ".probe"
 SUFFIX: Final = ".safetensors"
@@ -54,7 +53,7 @@ class Checkpoints:
             return cls(None)
         if given is None:
             assert folder is not None
-            return cls(str(folder.resolve() / FOLDER))
+            return cls(str(folder.resolve() / CHECKPOINTS))
         which = hashlib.sha256(json.dumps([manifest.created, manifest.seed, manifest.space]).encode()).hexdigest()
         return cls(f"{given.rstrip('/')}/{manifest.study}-{which[:8]}")
 
@@ -115,7 +114,7 @@ def check_place(given: str | None) -> None:
     """Refuse what is no place, before anything is made.
 
     Raises:
-        UserError: as said.
+        UserError: it is empty, or a URL of a storage that fsspec does not know.
     """
     if given == "":
         raise UserError("checkpoints: '' is no place; give a folder, a URL or 'none'")

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
+from studies.results import Merit, by_merit, merit
 
 if TYPE_CHECKING:
     from searchspaces import Architecture
@@ -75,14 +76,14 @@ class Run:
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)
-        first: tuple[float, int, int] | None = None  # as `Study.best` orders them
+        first: Merit | None = None
         confirmed: dict[int, list[float]] = {}
         by_number = {trial.number: trial for trial in ended}
         for place, trial in enumerate(ended):
             if trial.state != "complete" or trial.accuracy is None:
                 continue
             if trial.confirms is None:
-                rival = -trial.accuracy, trial.cost.macs, trial.number
+                rival = by_merit(trial)
                 if confirmed or (first is not None and rival > first):
                     continue
                 best = first = rival
@@ -90,7 +91,7 @@ class Run:
                 leader = by_number[trial.confirms]
                 confirmed.setdefault(leader.number, [leader.accuracy or 0.0]).append(trial.accuracy)
                 best = min(
-                    (-sum(several) / len(several), by_number[number].cost.macs, number)
+                    merit(sum(several) / len(several), by_number[number].cost.macs, number)
                     for number, several in confirmed.items()
                 )
             reached[place:] = -best[0]
@@ -289,7 +290,7 @@ def _short(value: Any) -> str:
 
 def _settings(manifest: Manifest) -> dict[str, Any]:
     """What a person may vary between contestants."""
-    told = dict(manifest.strategy["settings"])
+    told = dict(manifest.strategy["resolved"])
     told |= {"pruner": manifest.pruner, "replicas": manifest.replicas, "confirm": manifest.confirm}
     if manifest.strategy["origin"] != "named":
         told["from"] = manifest.strategy["origin"]
@@ -298,7 +299,7 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
 
 def _conditions(manifest: Manifest) -> dict[str, Any]:
     """What must be the same; the name of the data may differ where the images do not."""
-    described = dict(manifest.estimator["describe"])
+    described = dict(manifest.estimator["resolved"])
     data = described.pop("data", None)
     found: dict[str, Any] = {
         "space": manifest.space["name"],

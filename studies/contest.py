@@ -6,6 +6,7 @@ Ledgers are kept in memory, so that a table of recorded accuracies answers thous
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from searchspaces import UserError
@@ -14,8 +15,8 @@ from studies.origins import under
 from studies.study import Study
 
 if TYPE_CHECKING:
-    from estimators import Estimator
     from searchspaces import Architecture, Budget, SearchSpace, Task
+    from studies.settings import Settings
 
 
 LISTED: Final = 1_000_000
@@ -23,79 +24,58 @@ LISTED: Final = 1_000_000
 
 
 def contest(
-    space: str | SearchSpace,
-    task: Task,
-    budget: Budget | None,
-    estimator: str | Estimator,
+    settings: Settings,
     strategies: Iterable[str],
-    trials: int,
     seeds: Iterable[int],
     truth: Callable[[Architecture], float] | None = None,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
-    confirm: int = 0,
 ) -> Iterator[Run]:
     """Run every strategy once for each seed: all of them for one seed before any for the next, so that whatever was
     done when it is cut can be compared.
 
     Args:
-        space, task, budget, estimator: as for `Study.create`.
+        settings: of each study, but for its strategy and its seed.
         strategies: names, or `file.py:object`.
-        trials: of each study.
         seeds: each gives every strategy a study of that seed, and so the same luck in training.
         truth: gives an architecture's true accuracy in [0, 1], where that is known.
         on_begin: told which study begins.
-        confirm: of each study, within its trials.
 
     Raises:
         UserError: as `Study.create` and `Study.run` do, and where all trials fail alike.
     """
     strategies = list(dict.fromkeys(strategies))
-    check(space, task, budget, estimator, strategies, trials, confirm)
+    check(settings, strategies)
     for seed in seeds:
         for strategy in strategies:
             on_begin(strategy, seed)
-            yield play(space, task, budget, estimator, strategy, trials, seed, truth, confirm)
+            yield play(replace(settings, strategy=strategy, seed=seed), truth)
 
 
-def check(
-    space: str | SearchSpace,
-    task: Task,
-    budget: Budget | None,
-    estimator: str | Estimator,
-    strategies: Iterable[str],
-    trials: int,
-    confirm: int = 0,
-) -> None:
-    """Tell of a name or number that is wrong before anything has run; arguments as for `contest`.
+def check(settings: Settings, strategies: Iterable[str]) -> None:
+    """Refuse a name or number that is wrong before anything has run; arguments as for `contest`.
 
     Raises:
         UserError: as `Study.create` does.
     """
     for strategy in strategies:
-        Study.create(None, space, task, budget, strategy, estimator, trials=trials, confirm=confirm)
+        Study.create(None, replace(settings, strategy=strategy))
 
 
-def play(
-    space: str | SearchSpace,
-    task: Task,
-    budget: Budget | None,
-    estimator: str | Estimator,
-    strategy: str,
-    trials: int,
-    seed: int,
-    truth: Callable[[Architecture], float] | None = None,
-    confirm: int = 0,
-) -> Run:
-    """One run of a contest, arguments as there: what it gives does not depend on the runs before it.
+def play(settings: Settings, truth: Callable[[Architecture], float] | None = None) -> Run:
+    """One run of a contest: what it gives does not depend on the runs before it.
+
+    Args:
+        settings: of the study.
+        truth: as for `contest`.
 
     Raises:
         UserError: all trials fail alike.
     """
-    study = Study.create(None, space, task, budget, strategy, estimator, seed, trials=trials, confirm=confirm)
-    ended = study.run()
+    study = Study.create(None, settings)
+    ended, name = study.run(), f"{settings.strategy}, seed {settings.seed}"
     if ended.kind in ("failing", "stuck"):
-        raise UserError(f"{strategy}, seed {seed}: {ended.reason}")
-    return Run.of(study, truth, f"{strategy}, seed {seed}")
+        raise UserError(f"{name}: {ended.reason}")
+    return Run.of(study, truth, name)
 
 
 def best_truth(

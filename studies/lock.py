@@ -7,11 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from searchspaces import UserError
-
-FILE: Final = "lock"
+from studies.folder import LOCK
 
 
 @contextmanager
@@ -22,7 +20,7 @@ def locked(folder: Path) -> Iterator[None]:
         UserError: another process holds it; the message has its id.
     """
     try:
-        handle = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     try:

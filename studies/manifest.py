@@ -8,36 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError
+from searchspaces.files import read_json, write_whole
+from searchspaces.versions import versions
+from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
 
-FILE: Final = "study.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised when an older `nas` would misread what a newer one writes."""
 
-_LIBRARIES: Final = ("nas-toolkit", "numpy", "optuna", "torch")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+_LIBRARIES: Final = ("python", "nas-toolkit", "numpy", "optuna", "torch")
 
 
 def _now() -> str:
@@ -53,9 +41,9 @@ class Manifest:
         space: `name`, `origin` and `fingerprint`, a hash of its decisions and of what is fixed in it.
         task: the deployment task, on which costs are counted.
         budget: with percents resolved; None where everything fits.
-        strategy: `name`, `origin`, the settings as `given` and its resolved `settings`.
-        estimator: `name`, `origin`, the name `given`, the `settings` and the `data` that it is made from again, and how
-            it describes itself.
+        strategy: its `name`, its `origin`, the settings as they were `given`, and what they `resolved` to.
+        estimator: the same of the estimator; what it `resolved` to is how it describes itself.
+        data: where the images were; None for an estimator of a person's own, which loads its own.
         pruner: a name in `PRUNERS`.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
@@ -77,6 +65,7 @@ class Manifest:
     budget: str | None
     strategy: Mapping[str, Any]
     estimator: Mapping[str, Any]
+    data: str | None
     pruner: str
     seed: int
     replicas: bool
@@ -88,7 +77,7 @@ class Manifest:
     latency: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=lambda: versions(*_LIBRARIES))
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -98,7 +87,7 @@ class Manifest:
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether the folder holds a manifest, good or bad."""
-        return (folder / FILE).exists()
+        return (folder / MANIFEST).exists()
 
     @staticmethod
     def read(folder: Path) -> Manifest:
@@ -107,17 +96,12 @@ class Manifest:
         Raises:
             UserError: the folder is no run folder, or its manifest is damaged or of a newer format.
         """
-        path = folder / FILE
+        path = folder / MANIFEST
         if not folder.exists():
             raise UserError(f"no run folder {str(folder)!r}")
         if not path.exists():
-            raise UserError(f"{str(folder)!r} is not a run folder: it has no {FILE}")
-        try:
-            read = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is not a manifest: {error}") from error
+            raise UserError(f"{str(folder)!r} is not a run folder: it has no {MANIFEST}")
+        read = read_json(path, "the manifest")
         found = read.get("format") if isinstance(read, dict) else None
         if not isinstance(found, int) or found < 1:
             raise UserError(f"{path} is not a manifest: it has no format")
@@ -125,6 +109,8 @@ class Manifest:
             raise UserError(
                 f"{path} is of a newer nas (format {found}; this one reads up to {FORMAT}): upgrade nas-toolkit"
             )
+        if found == 1:
+            read = _from_format_1(read)
         for each in fields(Manifest):
             allowed = _KINDS[each.name]
             if each.name not in read and each.name in _NEWER:
@@ -141,7 +127,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, whole or not at all."""
-        write_whole(folder / FILE, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
+        write_whole(folder / MANIFEST, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     def refuse_changes(self, now: Manifest, where: str) -> None:
         """Compare with the manifest that today's settings would give.
@@ -166,41 +152,42 @@ class Manifest:
             yield name, _shown(getattr(self, name))
         yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
         yield "strategy", _shown(self.strategy["name"])
-        for key, value in self.strategy["settings"].items():
+        for key, value in self.strategy["resolved"].items():
             yield f"strategy setting {key}", _shown(value)
-        described = dict(self.estimator["describe"])
-        yield "estimator", _shown(self.estimator["name"])
+        described = dict(self.estimator["resolved"])
+        yield "estimator", _shown(described.pop("name", self.estimator["name"]))
         data = described.pop("data", None)
-        if (
-            isinstance(data, dict) and "fingerprint" in data
-        ):  # the name is what was typed; the same images may lie elsewhere
+        if isinstance(data, dict) and "fingerprint" in data:
+            # the name is what was typed; the same images may lie elsewhere
             yield "data", (data["fingerprint"], f"{data.get('name')!r} (#{str(data['fingerprint'])[:8]})")
         elif data is not None:
             yield "data", _shown(data)
         for key, value in described.items():
-            if key != "name":
-                yield f"estimator setting {key}", _shown(value)
+            yield f"estimator setting {key}", _shown(value)
+
+
+def _from_format_1(read: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1, as format 2 has it; what is damaged in it stays so, to be refused."""
+    strategy, estimator = read.get("strategy"), read.get("estimator")
+    if not isinstance(strategy, dict) or not isinstance(estimator, dict):
+        return read
+    renamed = {"settings": "resolved"}
+    strategy = {renamed.get(key, key): value for key, value in strategy.items()}
+    renamed = {"settings": "given", "describe": "resolved"}
+    made_from = estimator.get("given") or estimator.get("name")  # `table:FILE.json`, of which the name was `table`
+    kept = {renamed.get(key, key): value for key, value in estimator.items() if key not in ("given", "data")}
+    return {
+        **read,
+        "strategy": strategy,
+        "estimator": {**kept, "name": made_from} if "name" in kept else kept,
+        "data": estimator.get("data"),
+        "format": FORMAT,
+    }
 
 
 def fingerprint(space: SearchSpace) -> str:
     """A hash of what a space holds, the same in every process: sha256 in hex."""
-    describe = getattr(space, "describe", None)
-    described = describe() if describe else {each.name: each.options for each in space.decisions}
-    return hashlib.sha256(json.dumps(described, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or, whenever the process dies, as it was."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # processes on two machines may have one number
-    try:
-        with part.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    return hashlib.sha256(json.dumps(space.describe(), sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -210,6 +197,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "budget": (str, type(None)),
     "strategy": (dict,),
     "estimator": (dict,),
+    "data": (str, type(None)),
     "pruner": (str,),
     "seed": (int,),
     "replicas": (bool,),
@@ -227,8 +215,8 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 _NEWER: Final = ("wave", "checkpoints", "latency")  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
-    "strategy": ("name", "origin", "given", "settings"),
-    "estimator": ("name", "origin", "given", "settings", "data", "describe"),
+    "strategy": ("name", "origin", "given", "resolved"),
+    "estimator": ("name", "origin", "given", "resolved"),
 }
 
 

@@ -41,6 +41,16 @@ Optuna's has no promotion of paused trials), the better half goes on after 1, 2,
 below the median of the complete trials at the same epoch, from the second epoch and the sixth trial on."""
 
 
+def check_pruner(name: str) -> None:
+    """Refuse a name that is not in `PRUNERS`.
+
+    Raises:
+        UserError: there is no such pruner; the nearest is named.
+    """
+    if name not in PRUNERS:
+        raise UserError(f"unknown pruner {name!r}{nearest(name, PRUNERS)}")
+
+
 class Pruning:
     """Whether running trials go on.
 
@@ -53,14 +63,13 @@ class Pruning:
     """
 
     def __init__(self, name: str, waves: bool = False) -> None:
-        if name not in PRUNERS:
-            raise UserError(f"unknown pruner {name!r}{nearest(name, PRUNERS)}")
+        check_pruner(name)
         make = PRUNERS[name]
         self._pruner = make() if make else None
         if self._pruner is not None:
             import optuna
 
-            from studies.ledger import quiet
+            from studies.ledger.database import quiet
 
             self._storage = _partly_hidden()
             with quiet():

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from searchspaces import Architecture, Cost
+    from strategies.strategy import TrialState
 
-State = Literal["running", "complete", "pruned", "failed"]
 EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
 
 
@@ -42,7 +42,7 @@ class Trial:
     number: int
     architecture: Architecture
     cost: Cost
-    state: State
+    state: TrialState
     told: int
     accuracy: float | None = None
     reports: tuple[tuple[int, float], ...] = ()
@@ -81,13 +81,13 @@ class StudyStarted:
         ended: trials of earlier runs that ended already.
         again: trials that an earlier run left unfinished and that are now run again.
         trials: how many there will be in all; None where only time or the space is the limit.
-        seconds: after which no trial is started; None where there is no such limit.
+        limit_s: seconds after which no trial is started; None where there is no such limit.
     """
 
     ended: int
     again: int
     trials: int | None
-    seconds: float | None
+    limit_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from estimators import Estimate, Estimator, Pruned, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Ending, Job, Study
 from studies.engine import Report, run_job
+from studies.settings import Settings
 
 TASK = Task(image_size=32, channels=3, classes=10)
 BUDGET = Budget.parse("400K")  # MACs; the largest has 1,488,352
@@ -107,9 +108,9 @@ def begin(folder: Any = None, **changes: Any) -> Study:
     """A study over the small space; `changes` replace any of its settings."""
     settings: dict[str, Any] = {
         "space": SPACE, "task": TASK, "budget": BUDGET, "strategy": "evolution", "estimator": Known(), "seed": 3,
-        "trials": 40, "strategy_settings": None,
+        "trials": 40,
     }  # fmt: skip
-    return Study.create(folder, **{**settings, **changes})
+    return Study.create(folder, Settings(**{**settings, **changes}))
 
 
 def story(study: Study) -> list[Mapping[str, Any]]:

@@ -102,7 +102,7 @@ def test_weights_without_a_state_are_no_checkpoint(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(1)}, tmp_path / "one")
-    with pytest.raises(UserError, match="none of ours"):
+    with pytest.raises(UserError, match="damaged or not a checkpoint"):
         checkpoint.load(str(tmp_path / "one"))
 
 

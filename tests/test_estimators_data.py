@@ -37,7 +37,12 @@ def image_folder(path: Path, colours: dict[str, str], each: int = 4, size: tuple
 
 
 def test_digits_are_the_bundled_ones_with_15_percent_held_out():
-    data = load_data("digits")
+    from sklearn.datasets import load_digits
+
+    data, bundled = load_data("digits"), load_digits()
+    whole = ImageData.of("digits", np.rint(bundled.images * 255 / 16).astype(np.uint8), bundled.target)
+    for name in ("images", "labels", "test_images", "test_labels"):
+        assert np.array_equal(getattr(data, name), getattr(whole, name))
     assert data.task == Task(8, 1, 10)
     assert len(data.images) + len(data.test_images) == 1797  # scikit-learn, load_digits
     assert data.images.dtype == np.uint8

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data
-from estimators.epoch_checkpoints import SHARE, Kept, Progress
+from estimators.epoch_checkpoints import SHARE, EpochCheckpoints, TrainingProgress
 from estimators.steps import Stepper
-from searchspaces import SPACES, Architecture, Budget, Task
+from searchspaces import SPACES, Architecture, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 
 DIGITS = load_data("digits")
 EPOCHS = 4
@@ -27,11 +27,21 @@ class Cut(BaseException):
     """Stands for the death of the process: nothing catches it."""
 
 
+@functools.cache
 def member(space: str) -> Architecture:
-    return SPACES[space]().under(Budget.parse("50%"), Task()).sample(np.random.default_rng(1))
+    """A small one: the fewest parameters of a few draws."""
+    rng = np.random.default_rng(1)
+    drawn = [SPACES[space]().sample(rng) for _ in range(8)]
+    return min(drawn, key=lambda each: each.cost(Task()).params)
 
 
-NETWORK = member("mbconv")
+NETWORK = Space(
+    "small",
+    stem=Stage(conv_stem, width=8),
+    stages=[Stage(mbconv, width=choice(64, 128), depth=2, kernel=choice(3, 5), stride=2)],
+    head=Stage(conv_head, width=64),
+).sample(np.random.default_rng(1))  # trained in the blink of an eye
+OTHERS = {"seed": {"seed": 1}, "rate": {"lr": 0.05}, "data": {"data_fraction": 0.1}, "network": {"network": "resnet"}}
 
 
 def train(place: Path | str | None, *, cut: int | None = None, network: Architecture = NETWORK, seed: int = 0,
@@ -114,11 +124,11 @@ def test_a_continued_training_is_pruned_by_what_it_reported_before(tmp_path: Pat
     assert len(epochs) == 4  # none for the pruned one
 
 
-@pytest.mark.parametrize(
-    "other", [{"seed": 1}, {"lr": 0.05}, {"data_fraction": 0.1}, {"network": member("resnet")}], ids=str
-)
-def test_the_checkpoint_of_another_training_is_as_good_as_none(tmp_path: Path, other: dict[str, Any]) -> None:
-    place = tmp_path / "a"
+@pytest.mark.parametrize("what", OTHERS)
+def test_the_checkpoint_of_another_training_is_as_good_as_none(tmp_path: Path, what: str) -> None:
+    place, other = tmp_path / "a", dict[str, Any](OTHERS[what])
+    if "network" in other:
+        other["network"] = member(other["network"])
     with pytest.raises(Cut):
         train(place, cut=3, **other)
     again = train(place)
@@ -206,10 +216,10 @@ def test_saving_is_worth_its_while(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     model = torch.nn.Linear(2, 2)
     training = model, torch.optim.SGD(model.parameters()), torch.Generator()
-    kept = Kept(str(tmp_path / "a"), {}, save_after_s=10.0)
+    kept = EpochCheckpoints(str(tmp_path / "a"), {}, save_after_s=10.0)
     for _ in range(100):
         clock[0] += 4.0  # an epoch
-        kept.keep(training, Progress((0.5,), 1, 4.0))
+        kept.keep(training, TrainingProgress((0.5,), 1, 4.0))
     assert written[0] == 112.0  # the third epoch is the first that ends 10 seconds after the beginning
     between = np.diff(written) - 3.0
     assert set(between) == {60.0}  # of training: the first multiple of 4 that is 20 times 3

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimators import latency
-from estimators.latency import How, Rule, agreement, begun, make_table, measured, network_runner
+from estimators import latency_table
+from estimators.latency import How, StoppingRule, measured, network_runner
+from estimators.latency_table import agreement, begun, check_measurable, make_table
 from searchspaces import Budget, Space, Stage, Task, UserError, choice, classic, conv_head, conv_stem, mbconv
 from searchspaces.latency import Line
 
@@ -19,7 +20,7 @@ TINY = Space(
     stages=[Stage(mbconv, width=choice(8, 16), depth=choice(1, 2), kernel=choice(3, 5), expansion=choice(1, 2))],
     head=Stage(conv_head, width=16),
 )
-QUICK = Rule(within=1.0, runs=1, turn_s=0, most_s=0.001)
+QUICK = StoppingRule(within=1.0, runs=1, turn_s=0, most_s=0.001)
 TORCH = How("torch")
 
 
@@ -36,21 +37,23 @@ def clock(*times, disturbed=()):
 
 
 def test_a_median_is_that_of_the_runs_that_were_not_disturbed():
-    [found] = measured([clock(10.0, 11.0, 12.0, 5000.0, disturbed={3})], Rule(0.2, runs=30, turn_s=0, most_s=10))
+    [found] = measured(
+        [clock(10.0, 11.0, 12.0, 5000.0, disturbed={3})], StoppingRule(0.2, runs=30, turn_s=0, most_s=10)
+    )
     assert (found.median_us, found.low_us, found.high_us, found.stable) == (11.0, 10.0, 12.0, True)
     assert found.runs >= 30
     assert abs(found.disturbed - found.runs / 3) < 2
 
 
 def test_where_every_run_is_disturbed_they_count_and_it_is_said():
-    [found] = measured([clock(10.0, disturbed={0})], Rule(0.2, runs=30, turn_s=0, most_s=0.01))
+    [found] = measured([clock(10.0, disturbed={0})], StoppingRule(0.2, runs=30, turn_s=0, most_s=0.01))
     assert (found.median_us, found.runs, found.stable) == (10.0, 0, False)
     assert found.disturbed > 0
 
 
 def test_turns_go_on_until_every_median_is_known():
     steady, wild = clock(10.0), clock(*np.random.default_rng(0).uniform(5, 15, 997).tolist())
-    rule = Rule(within=0.02, runs=20, turn_s=0, most_s=60)
+    rule = StoppingRule(within=0.02, runs=20, turn_s=0, most_s=60)
     one, other = measured([steady, wild], rule)
     assert one.stable
     assert other.stable
@@ -62,12 +65,12 @@ def test_turns_go_on_until_every_median_is_known():
 
 def test_a_line_is_least_squares_and_never_negative():
     sums = np.array([100.0, 200.0, 300.0])
-    assert latency._fitted(sums, 1.5 * sums + 20) == Line(pytest.approx(20), pytest.approx(1.5))
-    through_origin = latency._fitted(sums, 1.5 * sums - 20)
+    assert latency_table._fitted(sums, 1.5 * sums + 20) == Line(pytest.approx(20), pytest.approx(1.5))
+    through_origin = latency_table._fitted(sums, 1.5 * sums - 20)
     # the sum of x * y over the sum of x * x
     assert through_origin == Line(0.0, pytest.approx((100 * 130 + 200 * 280 + 300 * 430) / 140_000))
     with pytest.raises(UserError, match="nothing to add up"):
-        latency._fitted(np.zeros(3), sums)
+        latency_table._fitted(np.zeros(3), sums)
 
 
 def test_agreement_tells_ranks_and_error():
@@ -99,7 +102,7 @@ def test_a_device_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         assert How(device="cuda").runtime == "torch"
     else:
-        with pytest.raises(UserError, match="device 'cuda' is not there"):
+        with pytest.raises(UserError, match="no device 'cuda' here"):
             How(device="cuda")
 
 
@@ -116,15 +119,15 @@ def made(table, **settings):
 
 
 def test_a_table_goes_on_where_it_stopped_and_measures_no_part_twice(monkeypatch):
-    monkeypatch.setattr(latency, "GROUP", 4)
+    monkeypatch.setattr(latency_table, "GROUP", 4)
     kept, built = [], []
-    runner = latency._part_runner
+    runner = latency_table._part_runner
 
     def counted(node, given, how):
         built.append((node, given))
         return runner(node, given, how)
 
-    monkeypatch.setattr(latency, "_part_runner", counted)
+    monkeypatch.setattr(latency_table, "_part_runner", counted)
 
     def cut(table):
         kept.append(table)
@@ -150,7 +153,7 @@ def test_the_line_is_fitted_on_one_half_and_checked_on_the_other():
     table = made(begun(TINY, TASK, TORCH, None))
     half = table.check["fitted_on"]
     sums, whole = (np.array(table.check[key]) for key in ("sums_us", "measured_us"))
-    line = latency._fitted(sums[:half], whole[:half])
+    line = latency_table._fitted(sums[:half], whole[:half])
     assert math.isclose(line.slope, table.line.slope)
     assert agreement(np.array([line(each) for each in sums[half:]]), whole[half:]) == table.check["table"]
 
@@ -158,10 +161,10 @@ def test_the_line_is_fitted_on_one_half_and_checked_on_the_other():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"space": "other"}, "begun with space other, and this asks for tiny"),
-        ({"task": Task(16, 1, 4)}, "begun with task 16x16x1:4, and this asks for 8x8x1:4"),
-        ({"how": {"threads": 2}}, "begun with threads 2, and this asks for 1"),
-        ({"how": {"versions": {"torch": "1.0"}}}, "begun with versions torch 1.0, and this asks for torch"),
+        ({"space": "other"}, "begun with space other, not tiny"),
+        ({"task": Task(16, 1, 4)}, "begun with task 16x16x1:4, not 8x8x1:4"),
+        ({"how": {"threads": 2}}, "begun with threads 2, not 1"),
+        ({"how": {"versions": {"torch": "1.0"}}}, "begun with versions torch 1.0, not torch"),
         ({"how": {"processor": "abacus"}}, "begun with processor abacus"),
     ],
 )
@@ -174,7 +177,7 @@ def test_a_table_of_something_else_is_not_gone_on_with(change, words):
 
 
 def test_too_few_networks_are_refused_before_anything_is_measured():
-    with pytest.raises(UserError, match="too few for a table"):
-        latency.refuse(TINY, TASK, Budget.parse("macs=1K..30K"), 4)
+    with pytest.raises(UserError, match="too few for a latency table"):
+        check_measurable(TINY, TASK, Budget.parse("macs=1K..30K"), 4)
     with pytest.raises(UserError, match="check must be at least 2"):
-        latency.refuse(TINY, TASK, None, 1)
+        check_measurable(TINY, TASK, None, 1)

@@ -316,9 +316,9 @@ def test_a_device_that_is_not_there_is_refused():
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for name in (name for name, is_there in there.items() if not is_there):
         elsewhere = ShortTraining(DIGITS, **QUICK, device=name)  # where it may be
-        with pytest.raises(UserError, match=f"device '{name}' is not there; there are: .*cpu"):
+        with pytest.raises(UserError, match=f"no device '{name}' here; available: .*cpu"):
             elsewhere.estimate(Tiny(), TrialContext(0))
-        with pytest.raises(UserError, match=f"device '{name}' is not there; there are: .*cpu"):
+        with pytest.raises(UserError, match=f"no device '{name}' here; available: .*cpu"):
             ShortTraining(DIGITS, **QUICK).estimate(Tiny(), TrialContext(0, name))
     with pytest.raises(UserError, match="unknown device 'gpu'"):
         steps.find_device("gpu")

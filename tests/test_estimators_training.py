@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from estimators import ImageData, load_data, training
+from estimators.averaging import WeightAverage
 from estimators.estimator import Diverged
 from estimators.recipe import RECIPES, Recipe, make_recipe
 from estimators.trained import Trained
@@ -208,7 +209,7 @@ def test_the_average_is_the_mean_that_its_decay_says():
     from torch import nn
 
     model = nn.BatchNorm1d(1)
-    average, by_hand = training._Average(model, 0.9), torch.ones(())
+    average, by_hand = WeightAverage(model, 0.9), torch.ones(())
     for step in range(200):
         with torch.no_grad():
             model.weight.fill_(float(step))

@@ -11,7 +11,9 @@ import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from nas.comparing import bench_strategies, compare_runs
+from searchspaces import load_space
 from studies import Study
+from studies.settings import Settings
 
 STAND_INS = str(Path(__file__).with_name("studies_stand_ins.py"))
 SPACE_TEXT = f"{STAND_INS}:SPACE"
@@ -68,6 +70,12 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
     assert "the budget is null there and macs=400K here" in told
 
 
+def recorded_study(table: Path, run: dict[str, Any], **changes: Any) -> Settings:
+    """The settings of a run of a bench."""
+    of = {"strategy": run["strategy"], "seed": run["seed"], "estimator": f"table:{table}"}
+    return Settings(space=SPACE, task=TASK, budget=BUDGET, **of, **changes)
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three trainings of each of the 1,728 networks; the more MACs the better, to 0.0005 sd of the mean."""
@@ -99,7 +107,7 @@ def test_strategies_are_run_on_a_table_and_compared(nas_cli: Any, table: Path, t
     assert results["regret"]["best"] == pytest.approx(best)
     regrets = {each["name"]: each for each in results["regret"]["contestants"]}
     for run in results["runs"]:  # each against a study of its own
-        study = Study.create(None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=30)
+        study = Study.create(None, recorded_study(table, run, trials=30))
         study.run()
         assert run["reached"][-1] == study.best.accuracy
         truth = recorded[study.best.architecture.to_json()]
@@ -131,7 +139,10 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
 
 
 def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, table: Path, tmp_path: Path) -> None:
-    (tmp_path / "key.py").write_text("def key(architecture):\n    return architecture.to_json()\n")
+    (tmp_path / "key.py").write_text(
+        "def key(architecture):\n    import key_parts\n    return key_parts.text(architecture)"
+    )
+    (tmp_path / "key_parts.py").write_text("def text(architecture):\n    return architecture.to_json()\n")
     documents = []
     for jobs in (1, 2):
         said = nas_cli(
@@ -148,15 +159,29 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
     ]
     assert all(run["settings"]["confirm"] == 2 for run in one["runs"])
     for run in one["runs"]:  # against a study of its own, whose best is a mean of four
-        study = Study.create(
-            None, SPACE, TASK, BUDGET, run["strategy"], f"table:{table}", run["seed"], trials=18, confirm=2
-        )
+        study = Study.create(None, recorded_study(table, run, trials=18, confirm=2))
         study.run()
         assert len(study.confirmed) == 2
         assert run["reached"][-1] == study.best.accuracy
     refused = nas_cli("bench-strategies", "--table", table, "--space", SPACE_TEXT, "--trials", 11, "--confirm", 2)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "confirm 2 takes 6 of the trials" in refused.err
+
+
+def test_a_space_with_a_cell_of_a_file_of_ones_own_is_known_to_several_processes(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "cells.py").write_text(
+        "from searchspaces import mbconv\ndef cell(c_in, width, stride):\n    return mbconv(c_in, width, stride)"
+    )
+    (tmp_path / "made.py").write_text(
+        "from searchspaces import Space, Stage, choice, conv_head\nfrom cells import cell\n"
+        "space = Space('made', stages=Stage(cell, width=choice(8, 16)), head=Stage(conv_head, width=16))"
+    )
+    space = load_space(f"{tmp_path / 'made.py'}:space")
+    (tmp_path / "recorded.json").write_text(json.dumps({each.to_json(): 0.5 for each in space.enumerate()}))
+    found = bench_strategies(
+        tmp_path / "recorded.json", space, task=TASK, trials=2, seeds=1, strategies=["random", "evolution"], jobs=2
+    )
+    assert [run.reached.tolist() for run in found.runs] == [[0.5, 0.5]] * 2
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

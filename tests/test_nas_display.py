@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from nas.display import Display, Progress
+from nas.commands.live import SearchDisplay, SearchProgress
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import Snapshot
 
@@ -31,7 +31,7 @@ def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000
 
 def tell(display):
     """A study of two trials, the second of which fails."""
-    display(StudyStarted(ended=0, again=0, trials=3, seconds=None))
+    display(StudyStarted(ended=0, again=0, trials=3, limit_s=None))
     display(TrialStarted(trial(0, state="running")))
     display(TrialReported(0, step=1, accuracy=0.5, stop=False))
     display(TrialEnded(trial(0, 0.975)))
@@ -42,7 +42,7 @@ def tell(display):
 
 def test_time_left_is_measured_on_the_trials_that_ended():
     clock = Clock()
-    progress = Progress(planned=10, clock=clock)
+    progress = SearchProgress(planned=10, clock=clock)
     progress.started(trial(0))
     assert progress.left_s is None
     clock.now = 20.0
@@ -54,7 +54,7 @@ def test_time_left_is_measured_on_the_trials_that_ended():
 
 def test_time_left_ends_with_the_time_limit():
     clock = Clock()
-    progress = Progress(planned=1000, limit_s=60.0, clock=clock)
+    progress = SearchProgress(planned=1000, limit_s=60.0, clock=clock)
     clock.now = 20.0
     progress.ended(trial(0, 0.9))
     assert progress.left_s == 40.0
@@ -63,14 +63,14 @@ def test_time_left_ends_with_the_time_limit():
 
 def test_trials_of_earlier_runs_count_as_done_but_not_for_the_pace():
     clock = Clock()
-    progress = Progress(planned=10, done=6, clock=clock)
+    progress = SearchProgress(planned=10, done=6, clock=clock)
     clock.now = 7.0
     progress.ended(trial(6, 0.9))
     assert (progress.done, progress.pace_s, progress.left_s) == (7, 7.0, 21.0)
 
 
 def test_the_best_is_the_most_accurate_complete_trial():
-    progress = Progress(planned=10)
+    progress = SearchProgress(planned=10)
     for number, accuracy, state in [
         (0, 0.8, "complete"),
         (1, 0.9, "complete"),
@@ -84,7 +84,7 @@ def test_the_best_is_the_most_accurate_complete_trial():
 def test_without_a_terminal_each_trial_is_one_line():
     out = io.StringIO()
     console = Console(file=out, width=40)
-    with Display(Progress(planned=3), console, preflight=lambda: console.print("ready")) as display:
+    with SearchDisplay(SearchProgress(planned=3), console, preflight=lambda: console.print("ready")) as display:
         tell(display)
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
@@ -99,8 +99,8 @@ def test_without_a_terminal_each_trial_is_one_line():
 def test_the_live_screen_shows_everything_within_the_width(width):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    progress = Progress(planned=60)
-    display = Display(progress, console)
+    progress = SearchProgress(planned=60)
+    display = SearchDisplay(progress, console)
     progress.ended(trial(0, 0.975))
     progress.ended(trial(1, state="failed", reason="out of memory: " + "very " * 40 + "long"))
     for number in range(2, 9):
@@ -118,18 +118,20 @@ def test_the_live_screen_shows_everything_within_the_width(width):
 def test_quiet_says_nothing():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True)
-    with Display(Progress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True) as display:
+    with SearchDisplay(
+        SearchProgress(planned=3), console, preflight=lambda: console.print("ready"), quiet=True
+    ) as display:
         tell(display)
     assert out.getvalue() == ""
 
 
 def test_a_network_trained_again_is_no_new_best_and_says_whose_it_is():
-    progress = Progress(planned=4)
+    progress = SearchProgress(planned=4)
     progress.ended(trial(0, 0.7))
     again = SimpleNamespace(**{**vars(trial(1, 0.9)), "confirms": 0})
     progress.ended(again)
     assert (progress.best.number, progress.done) == (0, 2)
-    assert "trial 0 again" in Display(progress, Console(file=io.StringIO())).line(again)
+    assert "confirms trial 0" in SearchDisplay(progress, Console(file=io.StringIO())).line(again)
 
 
 def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
@@ -137,7 +139,7 @@ def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
     console = Console(file=out, width=140, force_terminal=True, color_system=None)
     places = {2: "left", 3: "left", 4: "right", 5: "a", 6: "b", 7: "c"}
     now = Snapshot(places, used={"CPU": 12.0, "GPU": 1.5}, there={"CPU": 48.0, "GPU": 2.0}, nodes=6)
-    display = Display(Progress(planned=60, clock=clock), console, engine=SimpleNamespace(now=now))
+    display = SearchDisplay(SearchProgress(planned=60, clock=clock), console, engine=SimpleNamespace(now=now))
     clock.now = 8.0
     for number, reason in enumerate(["worker died: End of file (tried 3 times)", "worker died: its pipe broke"]):
         display.progress.ended(trial(number, state="failed", reason=reason))
@@ -153,7 +155,7 @@ def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
         "trial 3  training, 310M MACs, on left",
         "where    2 on left, 1 on a, 1 on b, 1 on c, 1 elsewhere, 1 waiting;",
         "6 nodes: 1.5 of 2 GPUs and 12 of 48 cores in use",
-        "15 trials a minute",
+        "15 trials per minute",
         "2 x worker died",
     ):
         assert any(said in line for line in lines), said

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layer_examples import CHANNELS, SIDE, everything
 from safetensors.torch import load_file
 
 import nas
@@ -25,10 +26,9 @@ from estimators.recipe import make_recipe
 from estimators.trained import Trained
 from estimators.training import train
 from nas import exporting
-from nas.exporting import FORMATS, TOLERANCE, Made, export, exportable
-from searchspaces import Scale, Scaled, Task, UserError, classic, layers, network_from_json
-from searchspaces.layers import Act, Chain, Conv, Norm, Step
-from searchspaces.modules import _MODULES
+from nas.exporting import TOLERANCE, export, exportable
+from nas.formats import FORMATS, Made
+from searchspaces import Scale, Scaled, Task, UserError, classic, network_from_json
 
 SMALL = Scaled(classic("efficientnet_b0").architecture, Scale(0.25, 0.3), Task(32, 1, 10))
 DIGITS = load_data("digits", 16)
@@ -121,52 +121,10 @@ def test_a_file_gives_the_logits_of_the_module(trained, exported, name):
     assert np.ptp(ours, axis=0).max() > 0  # the images differ, and so do their logits
 
 
-def every_kind_of_layer():
-    """A network that has each of them once or more, and every activation."""
-    conv = Chain(Conv(8, 3, groups=2), Norm(), Act("silu"))
-    steps = (
-        Step(conv, (0,)),
-        Step(Act("relu"), (1, 1)),
-        Step(layers.Identity(), (1, 2), "mean"),
-        Step(conv, (1,)),
-        Step(layers.Identity(), (3, 4), "concat"),
-    )
-    return Chain(
-        Conv(8, 3, stride=2, standardized=True, bias=True),
-        Conv(8, 3, standardized=True),
-        *(Chain(Act(kind), Norm()) for kind in layers.ACTIVATIONS),
-        Act("relu", 1.7),
-        Norm("local_response"),
-        layers.Shuffle(2),
-        layers.SqueezeExcite(2, gate="hard_sigmoid"),
-        layers.Shift(),
-        layers.Sum(layers.Identity(), Chain(conv, layers.Scaled(0.5), layers.Gain())),
-        layers.Mean(conv, Chain(conv, layers.DropPath())),
-        layers.Concat(layers.Slice(0, 4), layers.Slice(2, 6), layers.Pool("avg", 3, 1), layers.Pool("max", 3, 1)),
-        layers.Graph(steps),
-        layers.Resize(1.3),
-        layers.Auxiliary(layers.Flatten()),
-        layers.Pool("avg", 2, 2, 0, ceil=True),
-        layers.Pad(20),
-        layers.GlobalPool("max"),
-        layers.GlobalPool("avg"),
-        layers.Dropout(0.1),
-        layers.Flatten(),
-        Norm(),
-        layers.Linear(7, bias=False),
-    )
-
-
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_kind_of_layer_is_exported(name):
-    assert differences(every_kind_of_layer(), Task(17, 3, 7), [name])
-
-
-def test_no_kind_of_layer_is_left_out():
-    def kinds(node):
-        return {type(node)}.union(*map(kinds, node.children()))
-
-    assert set(_MODULES) <= kinds(every_kind_of_layer())  # a new layer is exported by being listed
+def test_every_layer_with_each_value_of_its_fields_is_exported(name):
+    """That no layer, field or value is left out is held by `test_searchspaces_layers`."""
+    assert differences(everything(), Task(SIDE, CHANNELS, 7), [name])
 
 
 def test_8_bits_are_smaller_and_about_as_accurate(exported):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from estimators import latency
-from estimators.latency import Rule
+from estimators.latency import StoppingRule
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -23,7 +23,7 @@ TASK = "8x8x1:10"
 def _quick(monkeypatch):
     """Medians of a few runs: what is measured is of no interest here."""
     whole = latency.measured
-    quick = Rule(within=1.0, runs=1, turn_s=0, most_s=0.001)
+    quick = StoppingRule(within=1.0, runs=1, turn_s=0, most_s=0.001)
     monkeypatch.setattr(latency, "measured", lambda runners, rule, *more: whole(runners, quick, *more))
 
 
@@ -110,4 +110,4 @@ def test_what_is_measured_otherwise_is_another_table(nas_cli, tmp_path, tiny):
     assert nas_cli(*make, "--quiet").code == 0
     said = nas_cli(*make, "--batch", "2")
     assert said.code == 2
-    assert "begun with batch 1, and this asks for 2" in said.err
+    assert "begun with batch 1, not 2" in said.err

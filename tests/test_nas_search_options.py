@@ -115,21 +115,24 @@ def test_the_default_strategy_is_the_same_everywhere(nas_cli, words, tmp_path):
     import inspect
 
     import nas
-    from studies import Study
+    from studies.settings import Settings
 
     assert nas_cli(*words()).code == 0
     begun = json.loads((tmp_path / "runs" / "run" / "study.json").read_text())["strategy"]["name"]
-    defaults = [inspect.signature(each).parameters["strategy"].default for each in (nas.search, Study.create)]
+    defaults = [inspect.signature(each).parameters["strategy"].default for each in (nas.search, Settings)]
     assert [begun, *defaults] == ["guided"] * 3
 
 
 MISTAKES = {
     "random starts anywhere": ({"strategy": "random", "start_from": "efficientnet_b0"}, "evolution, guided, pareto"),
-    "so does a sampler": ({"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"}, "optuna:GPSampler cannot"),
+    "so does a sampler": (
+        {"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"},
+        "'optuna:GPSampler' does not take start-from",
+    ),
     "not in the space": ({"start_from": "efficientnet_b9"}, "did you mean 'efficientnet_b0'?"),
     "not in the budget": ({"start_from": "efficientnet_b0", "budget": "200M"}, "macs=200M"),
-    "no such file": ({"start_from": "nowhere.json"}, "cannot read nowhere.json"),
-    "objectives of one": ({"objectives": "accuracy,macs"}, "objectives: guided cannot; a strategy that can: pareto"),
+    "no such file": ({"start_from": "nowhere.json"}, "cannot read the network nowhere.json"),
+    "objectives of one": ({"objectives": "accuracy,macs"}, "'guided' does not take objectives; those that do: pareto"),
     "unknown objective": ({"strategy": "pareto", "objectives": "accuracy,mcas"}, "did you mean 'macs'?"),
     "too many to confirm": ({"confirm": 1, "trials": 5}, "at most half"),
 }
@@ -174,7 +177,7 @@ def test_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_pat
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     assert re.search(r"trials +20 complete", said.out)
-    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit were tried", said.out)
+    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit have been tried", said.out)
     rows = (tmp_path / "runs" / "run" / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + 20
 

@@ -37,13 +37,13 @@ from searchspaces.layers import (
     Flatten,
     GlobalPool,
     Graph,
+    GraphStep,
     Identity,
     Linear,
     Node,
     Norm,
     Pool,
     SqueezeExcite,
-    Step,
     Sum,
 )
 
@@ -397,7 +397,14 @@ def test_the_peak_of_memory_is_that_of_the_operations_one_by_one(name):
 
 
 def test_the_peak_of_memory_of_odd_trees():
-    graph = Graph((Step(Conv(4), (0,)), Step(Act(), (0,)), Step(Norm(), (1, 2)), Step(Conv(8), (3, 1), "concat")))
+    graph = Graph(
+        (
+            GraphStep(Conv(4), (0,)),
+            GraphStep(Act(), (0,)),
+            GraphStep(Norm(), (1, 2)),
+            GraphStep(Conv(8), (3, 1), "concat"),
+        )
+    )
     for node in (
         Sum(Identity(), Chain(Act(), Conv(4))),
         Concat(Identity(), Conv(3), Chain(Pool("max", 3, 1), Conv(2))),

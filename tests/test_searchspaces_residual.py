@@ -8,7 +8,7 @@ import pytest
 
 from searchspaces import Task, space_named
 from searchspaces.classics.residual import fractalnet
-from searchspaces.layers import Chain, Conv, Gain, Graph, Identity, Mean, Norm, Scaled, ShapeError, Step, leaves
+from searchspaces.layers import Chain, Conv, Gain, Graph, GraphStep, Identity, Mean, Multiply, Norm, ShapeError, leaves
 from searchspaces.resnet import basic, bottleneck, res2net
 
 
@@ -70,10 +70,15 @@ def test_a_fractal_block_has_one_column_of_each_power_of_two():
 
 def fractal_of_factors() -> Graph:
     """A fractal block of three columns that multiply by 2 (four times), 3 (twice) and 5, in place of convolutions."""
-    two, three, five = Scaled(2.0), Scaled(3.0), Scaled(5.0)
-    shallow = (Step(two, (0,)), Step(two, (1,)), Step(three, (0,)), Step(Identity(), (2, 3), "mean"))
-    deep = (Step(two, (4,)), Step(two, (5,)), Step(three, (4,)), Step(five, (0,)))
-    return Graph((*shallow, *deep, Step(Identity(), (6, 7, 8), "mean")))
+    two, three, five = Multiply(2.0), Multiply(3.0), Multiply(5.0)
+    shallow = (
+        GraphStep(two, (0,)),
+        GraphStep(two, (1,)),
+        GraphStep(three, (0,)),
+        GraphStep(Identity(), (2, 3), "mean"),
+    )
+    deep = (GraphStep(two, (4,)), GraphStep(two, (5,)), GraphStep(three, (4,)), GraphStep(five, (0,)))
+    return Graph((*shallow, *deep, GraphStep(Identity(), (6, 7, 8), "mean")))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,9 @@ def test_a_copy_of_a_network_drops_its_own_paths_and_branches_that_are_averaged_
 
     from searchspaces.modules import build
 
-    first = build(Chain(Mean(Scaled(1.0), Scaled(3.0)), Mean(Scaled(1.0), Scaled(3.0))), (1, 1, 1), drop_path=1e-9)
+    first = build(
+        Chain(Mean(Multiply(1.0), Multiply(3.0)), Mean(Multiply(1.0), Multiply(3.0))), (1, 1, 1), drop_path=1e-9
+    )
     other = deepcopy(first)
     assert set(other(torch.ones(64, 1, 1, 1)).flatten().tolist()) == {
         1.0,
@@ -122,17 +129,17 @@ def test_weights_shared_between_steps_count_once_and_are_one_parameter():
     from searchspaces.modules import build, traced_cost
 
     conv = Conv(8, 3)
-    shared = Graph((Step(conv, (0,)), Step(Norm(), (1,)), Step(conv, (2,), weights_of=1)))
+    shared = Graph((GraphStep(conv, (0,)), GraphStep(Norm(), (1,)), GraphStep(conv, (2,), weights_of=1)))
     cost, module = shared.cost((8, 4, 4)), build(shared, (8, 4, 4))
     assert cost.macs == 2 * conv.cost((8, 4, 4)).macs
     assert cost.params == conv.cost((8, 4, 4)).params + 16 == traced_cost(module, Task(4, 8)).params
     assert len([each for each in module.parameters() if each.ndim == 4]) == 1
     assert module(torch.rand(2, 8, 4, 4)).shape == (2, 8, 4, 4)
-    assert shared != Graph((Step(conv, (0,)), Step(Norm(), (1,)), Step(conv, (2,))))
+    assert shared != Graph((GraphStep(conv, (0,)), GraphStep(Norm(), (1,)), GraphStep(conv, (2,))))
     with pytest.raises(ShapeError, match="no equal step"):
-        Graph((Step(conv, (0,)), Step(Norm(), (1,), weights_of=1)))
+        Graph((GraphStep(conv, (0,)), GraphStep(Norm(), (1,), weights_of=1)))
     with pytest.raises(ShapeError, match="weights shared between"):
-        Graph((Step(conv, (0,)), Step(conv, (1,), weights_of=1))).cost((3, 4, 4))
+        Graph((GraphStep(conv, (0,)), GraphStep(conv, (1,), weights_of=1))).cost((3, 4, 4))
 
 
 def test_a_gain_starts_at_nothing_and_learns():

@@ -240,7 +240,7 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("pareto", {"objectives": ["accuracy", "mac"]}, "unknown objective 'mac'; did you mean 'macs'"),
         ("pareto", {"objectives": ["accuracy"]}, "objectives must be two or more different ones, got accuracy"),
         ("pareto", {"crossover": -1}, r"crossover is a probability in \[0, 1\], got -1"),
-        ("random", {"population": 3}, "random has no setting 'population'; it has none"),
+        ("random", {"population": 3}, "random has no setting 'population'; it has no settings"),
         ("tpe", {"candidates": 0}, "candidates must be at least 1, got 0"),
         ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
         ("optuna:GPSamplr", {}, "no sampler 'GPSamplr' .*; did you mean 'GPSampler'"),

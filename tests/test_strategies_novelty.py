@@ -37,7 +37,7 @@ def test_what_is_new_is_drawn_uniformly(known: int) -> None:
 
 
 def test_nothing_new_ends_the_draw() -> None:
-    with pytest.raises(Exhausted, match="of conditional that fit were tried"):
+    with pytest.raises(Exhausted, match="of conditional that fit have been tried"):
         sample_new(FEASIBLE, set(MEMBERS), np.random.default_rng(0))
     with pytest.raises(Exhausted):
         nearest_new(FEASIBLE, {}, set(MEMBERS), np.random.default_rng(0))

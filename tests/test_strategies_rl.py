@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 from latency_stand_ins import made_up
 
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv, per_block
-from strategies import STRATEGIES, Exhausted, Outcome, make_strategy, settings_of
+from strategies import Exhausted, Outcome, make_strategy, settings_of
 from strategies import rl as module
-from strategies.rl import RLController, mnasnet_reward, ppo_objective, reinforce_objective
+from strategies.lstm_policy import ppo_objective, reinforce_objective
+from strategies.rl import RLController, mnasnet_reward
 
 TASK = Task(image_size=32, channels=3, classes=10)
 CONDITIONAL = Space(
@@ -98,7 +99,7 @@ def test_the_first_policy_is_nearer_to_uniform_over_what_fits_than_even_options_
     fitted = nats()
     options = [len(decision.options) for decision in BAND.decisions]
     even = np.concatenate([np.full(count, 1 / count) for count in options])
-    monkeypatch.setattr(module, "_shares", lambda space, rng: even)
+    monkeypatch.setattr(module, "option_shares", lambda space, rng: even)
     assert 0 <= fitted < nats()
 
 
@@ -326,9 +327,8 @@ def test_mistakes_are_told_in_one_line(settings: dict[str, Any], message: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_the_table_names_the_settings_and_defaults_that_the_controller_has() -> None:
-    # the table writes them again, so that naming the strategies loads no torch
-    def settings(factory: Any) -> list[tuple[str, Any]]:
-        return [(each.name, each.default) for each in inspect.signature(factory).parameters.values()]
-
-    assert settings(STRATEGIES["rl"]) == settings(RLController)
+def test_a_copied_controller_learns_as_the_original_does() -> None:
+    original = RLController(PAIR, batch=5)
+    copied = copy.deepcopy(original)
+    assert teach(copied, 9) == teach(original, 9)
+    assert copied.updates == 1

@@ -239,7 +239,7 @@ def test_a_folder_that_a_node_does_not_have_is_no_place_there(tmp_path: Path) ->
 
 
 if __name__ == "__main__":
-    from studies.ray_engine import RayEngine
+    from studies.ray.engine import RayEngine
 
     engine = RayEngine(workers=1) if sys.argv[4:] == ["ray"] else None
     study(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), os.getpid()).run(engine=engine)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from searchspaces import Architecture, Budget, UserError
 from studies import Study
 from studies.comparison import Comparison, Run, compare
 from studies.contest import contest
-from studies.curves import curves_html
+from studies.pages.comparison import curves_html
+from studies.settings import Settings
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -36,6 +38,10 @@ def run(strategy: str, seed: int, accuracies: Any, truths: Any = None, **setting
     return Run(
         f"{strategy}-{seed}", seed, strategy, settings, conditions, array, None if truths is None else np.array(truths)
     )
+
+
+def settings(trials: int) -> Settings:
+    return Settings(space=SPACE, task=TASK, budget=BUDGET, estimator=Known(), trials=trials)
 
 
 def ends(strategy: str, values: Any) -> list[Run]:
@@ -71,7 +77,7 @@ def test_a_run_is_its_trials_in_the_order_in_which_they_ended() -> None:
 def test_what_a_run_reached_is_its_best_confirmed_or_not(trials: int) -> None:
     study = begin(trials=20, confirm=2)
     study.run()
-    study._trials = study._trials[:trials]  # as it was then
+    study.record.trials = study.record.trials[:trials]  # as it was then
     taken = Run.of(study, truth=lambda architecture: architecture.cost(TASK).macs / 1e6)
     assert taken.truths is not None
     assert (taken.reached[-1], taken.truths[-1]) == (study.best.accuracy, study.best.cost.macs / 1e6)
@@ -221,7 +227,7 @@ def test_runs_under_other_conditions_are_refused_naming_what_differs(change: dic
 
 @pytest.fixture(scope="module")
 def found() -> Comparison:
-    runs = list(contest(SPACE, TASK, BUDGET, Known(), ["random", "evolution"], 20, [3, 4, 5]))
+    runs = list(contest(settings(20), ["random", "evolution"], [3, 4, 5]))
     return compare(runs, np.random.default_rng(0))
 
 
@@ -234,7 +240,7 @@ def test_a_contest_is_the_studies_it_stands_for(found: Comparison) -> None:
 
 
 def test_a_contest_may_confirm_its_leaders() -> None:
-    (run,) = contest(SPACE, TASK, BUDGET, Known(), ["random"], 12, [3], confirm=2)
+    (run,) = contest(replace(settings(12), confirm=2), ["random"], [3])
     study = begin(strategy="random", trials=12, confirm=2)
     study.run()
     assert (run.settings["confirm"], len(run.reached)) == (2, 12)
@@ -244,7 +250,9 @@ def test_a_contest_may_confirm_its_leaders() -> None:
 
 def test_a_contest_that_is_cut_leaves_whole_rounds() -> None:
     begun: list[tuple[str, int]] = []
-    runs = contest(SPACE, TASK, None, Known(), ["random", "tpe"], 3, [7, 8], on_begin=lambda *each: begun.append(each))
+    runs = contest(
+        replace(settings(3), budget=None), ["random", "tpe"], [7, 8], on_begin=lambda *each: begun.append(each)
+    )
     done = list(itertools.islice(runs, 3))
     assert begun == [("random", 7), ("tpe", 7), ("random", 8)]
     assert [(each.strategy, each.seed, len(each.reached)) for each in done] == [(*each, 3) for each in begun]
@@ -281,6 +289,6 @@ def test_trials_that_still_run_do_not_count() -> None:
     study = begin(trials=3)
     study.run()
     before = Run.of(study).reached
-    study._start(study.feasible.sample(np.random.default_rng(99)), 3)
+    study.record.start(study.feasible.sample(np.random.default_rng(99)), 3)
     assert isinstance(study, Study)
     np.testing.assert_array_equal(Run.of(study).reached, before)

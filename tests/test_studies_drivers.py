@@ -28,7 +28,7 @@ from test_studies_waves import outcomes
 from searchspaces import Architecture, UserError
 from strategies import make_strategy
 from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
-from studies.study import replay
+from studies.record import replay
 from studies.trackers import Trackers
 
 TRIALS = 60
@@ -250,7 +250,7 @@ def test_leaders_are_confirmed_when_the_proposals_of_all_drivers_have_ended(fold
         ended = studies[1].run(engine=Shuffled(2))
     assert came == [ended] == [StudyEnded("trials", "all 14 trials are done")]
     for study in studies:
-        study._load()
+        study.record.load()
         assert [len(each.accuracies) for each in study.confirmed] == [4, 4]
         last = max(trial.rank for trial in study.trials if trial.rank is not None and trial.confirms is None)
         assert all(trial.told > last for trial in study.trials if trial.confirms is not None)
@@ -270,7 +270,7 @@ def test_in_waves_two_drivers_make_the_proposals_that_one_makes(folder: Path, ur
         ended = studies[1].run(engine=Shuffled(2))
     assert came == [ended]
     for study in studies:
-        study._load()
+        study.record.load()
         assert outcomes(study) == outcomes(one)
         study.close()
 
@@ -285,7 +285,7 @@ def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) ->
         ended = studies[1].run()
     assert came == [ended] == [StudyEnded("failing", "all 5 trials failed alike: ValueError: no such luck")]
     for study in studies:
-        study._load()
+        study.record.load()
         assert len(study.trials) <= 6
         study.close()
 

@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "ledger's URL": ({"ledger": "nosuch://host/db"}, "'nosuch://host/db' is no URL of a database"),
     "ledger's name": ({"ledger": "postgres://a:secret@h/db"}, r"a:\*\*\*@h/db' .* did you mean postgresql://"),
     "trials": ({"trials": 0}, "at least 1"),
-    "seed": ({"seed": -1}, "from 0"),
+    "seed": ({"seed": -1}, "at least 0"),
 }
 
 
@@ -151,13 +151,13 @@ def test_the_same_images_elsewhere_are_the_same_data(tmp_path: Path) -> None:
 
 
 BAD_MANIFESTS = {
-    "": "is not a manifest",
-    "{": "is not a manifest",
+    "": "cannot read the manifest .* it is not JSON",
+    "{": "cannot read the manifest .* it is not JSON",
     "[]": "it has no format",
     '{"format": true}': "it has no",
-    '{"format": 2}': "newer nas .format 2; this one reads up to 1.: upgrade",
+    '{"format": 3}': "newer nas .format 3; this one reads up to 2.: upgrade",
     '{"format": 1}': "it has no 'study'",
-    "[" * 100_000: "is not a manifest",
+    "[" * 100_000: "cannot read the manifest .* it is not JSON",
 }
 
 

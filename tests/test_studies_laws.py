@@ -216,8 +216,8 @@ def test_an_estimator_that_only_gives_a_curve_has_one() -> None:
 def test_no_trial_starts_after_the_time_is_over() -> None:
     study = begin(estimator=Known(seconds=0.02), trials=None)
     began = time.monotonic()
-    ended = study.run(seconds=0.3)
-    assert ended == StudyEnded("time", "the time of 0.3 seconds is over")
+    ended = study.run(limit_s=0.3)
+    assert ended == StudyEnded("time", "the time limit of 0.3 seconds is reached")
     assert 0.3 <= time.monotonic() - began < 3
     assert study.trials
     assert {trial.state for trial in study.trials} == {"complete"}
@@ -228,7 +228,7 @@ def test_events_tell_the_whole_story_in_order(engine: str) -> None:
     events: list[Event] = []
     study = begin(trials=9, pruner="asha", estimator=Known(fails=some_fail))
     ended = study.run(engine=ENGINES[engine], on_event=events.append)
-    assert events[0] == StudyStarted(ended=0, again=0, trials=9, seconds=None)
+    assert events[0] == StudyStarted(ended=0, again=0, trials=9, limit_s=None)
     assert events[-1] == ended
     assert [event.trial.number for event in events if isinstance(event, TrialStarted)] == list(range(9))
     ends = [event.trial for event in events if isinstance(event, TrialEnded)]
@@ -349,10 +349,10 @@ def test_a_ledger_is_written_as_optuna_itself_would_write_it(tmp_path: Any) -> N
     def kept(folder: Any, by_optuna: bool) -> list[Any]:
         study = begin(folder, trials=14, estimator=Known(some_fail), pruner="asha")
         if by_optuna:
-            study._ledger._rows = None
+            study.record.ledger._rows = None
         study.run()
-        storage = study._ledger._storage
-        found = storage.get_all_trials(study._ledger._study_id)
+        storage = study.record.ledger._storage
+        found = storage.get_all_trials(study.record.ledger._study_id)
         study.close()
         return [
             (

@@ -94,7 +94,7 @@ def test_classic_networks_are_marked_at_their_cost_and_given_no_accuracy() -> No
     mbconv = load_space("mbconv")
     study = begin(space=mbconv, budget=Budget.parse("360M..400M"), task=TASK.parse("224x224x3:1000"), strategy="random")
     study.run(3)
-    from studies.plots import pareto_figure
+    from studies.pages.pareto import pareto_figure
 
     figure = pareto_figure(study)
     marks = next(trace for trace in figure.data if trace.name == "references")

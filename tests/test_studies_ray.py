@@ -24,8 +24,8 @@ from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
 from studies import TrialEnded, TrialReported, TrialStarted
-from studies.ray_engine import RayEngine, room, what_died
-from studies.ray_lookout import head_watched
+from studies.ray.engine import RayEngine, room, what_died
+from studies.ray.lookout import head_watched
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
 pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
@@ -34,7 +34,7 @@ pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Ray in this machine, as the engine starts it, for two trials of one core at once."""
-    from studies.ray_engine import connected, settings_of_ray
+    from studies.ray.engine import connected, settings_of_ray
 
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores")
@@ -177,8 +177,8 @@ def test_it_says_which_trial_is_where_and_what_is_in_use(cluster: Any) -> None:
 def test_a_head_that_is_gone_is_told_once(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     import socket
 
-    monkeypatch.setattr("studies.ray_lookout.REFRESH_S", 0.02)
-    monkeypatch.setattr("studies.ray_lookout.HEAD_S", 0.2)
+    monkeypatch.setattr("studies.ray.lookout.REFRESH_S", 0.02)
+    monkeypatch.setattr("studies.ray.lookout.HEAD_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with head_watched(address):
@@ -285,6 +285,50 @@ class Params:
         module = architecture.build(Task(16, 3, 10))
         return Estimate(min(sum(each.numel() for each in module.parameters()) / self.top, 1.0), 0.1)
 '''
+
+
+BESIDE = """
+from searchspaces.layers import Act, Chain, Conv, Norm
+
+class Accuracy(float):
+    pass
+
+def body(width, kernel, stride):
+    return Chain(Conv(width, kernel, stride), Norm(), Act("relu"))
+"""
+ABOVE = """
+from estimators import Estimate
+from searchspaces import Space, Stage, choice, conv_head
+import ray_parts
+
+def cell(c_in, width, stride, *, kernel=3):
+    return ray_parts.body(width, kernel, stride)
+
+space = Space("mine", stages=Stage(cell, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16))
+
+class Late:
+    top = ray_parts.Accuracy(0.5)
+
+    def describe(self):
+        return {"name": "late"}
+
+    def estimate(self, architecture, context):
+        import ray_late
+        assert isinstance(self.top, ray_parts.Accuracy)
+        return Estimate(float(self.top) * ray_late.SHARE[architecture.choices["stage1.kernel"]], 0.1)
+"""
+
+
+def test_modules_beside_a_file_of_ones_own_travel_too_also_those_imported_late(cluster: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "above.py"
+    mine.write_text(ABOVE)
+    (tmp_path / "ray_parts.py").write_text(BESIDE)
+    (tmp_path / "ray_late.py").write_text("SHARE = {3: 0.5, 5: 1.0}")
+    study = begin(space=load_space(f"{mine}:space"), estimator=f"{mine}:Late", budget=None, strategy="grid", trials=4)
+    for file in tmp_path.iterdir():
+        file.unlink()  # as on another machine
+    study.run(engine=one_at_a_time())
+    assert sorted(trial.accuracy for trial in study.trials) == [0.25, 0.25, 0.5, 0.5], story(study)
 
 
 def test_spaces_cells_and_estimators_of_a_file_of_ones_own_travel(cluster: Any, tmp_path: Path) -> None:
@@ -489,7 +533,7 @@ def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_pa
         pytest.skip("there are GPUs here")
     words = ["search", "--budget", "400M", "--device", "cuda", "--out", tmp_path]
     here = nas_cli(*words, "--name", "here")
-    assert (here.code, here.err) == (2, "nas: device 'cuda' is not there; there are: cpu\n")
+    assert (here.code, here.err) == (2, "nas: no device 'cuda' here; available: cpu\n")
     assert not (tmp_path / "here").exists()
     there = nas_cli(*words, "--name", "there", "--ray", "--quiet")
     assert (there.code, there.err.count("\n")) == (2, 1)

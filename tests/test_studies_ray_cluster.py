@@ -16,7 +16,7 @@ from studies_stand_ins import SPACE, Known, begin
 
 from benchmarks.ray_nodes import Nodes
 from studies import Study, TrialEnded, TrialReported, TrialStarted
-from studies.ray_engine import RayEngine
+from studies.ray.engine import RayEngine
 
 TRIALS = 12
 

@@ -8,8 +8,8 @@ from estimators import ImageData, load_data
 from estimators.recipe import make_recipe
 from estimators.training import Moment
 from searchspaces import Scale, Scaled, Task, UserError, space_named
-from studies.ray_engine import connected, settings_of_ray
-from studies.ray_training import train_on_ray
+from studies.ray.engine import connected, settings_of_ray
+from studies.ray.training import train_on_ray
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])

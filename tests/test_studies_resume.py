@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from estimators import ShortTraining, load_data
 from searchspaces import Space, Stage, Task, choice, conv_head, mbconv
 from strategies import STRATEGIES
 from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
-from studies.study import replay
+from studies.record import replay
+from studies.settings import Settings
 
 TRIALS = 24  # evolution's first 10 are random; TPE's too, unless told otherwise
 SETTINGS = {"tpe": {"startup": 5}}
@@ -49,7 +51,12 @@ def cut_at(wanted: type[object], count: int) -> Any:
     ("strategy", "pruner"), [*((name, "asha") for name in STRATEGIES), ("random", "none"), ("evolution", "median")]
 )
 def test_a_study_cut_anywhere_and_resumed_equals_the_unbroken_one(strategy: str, engine: str, pruner: str) -> None:
-    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy), "pruner": pruner, "trials": TRIALS}
+    settings = {
+        "strategy": strategy,
+        "strategy_settings": SETTINGS.get(strategy, {}),
+        "pruner": pruner,
+        "trials": TRIALS,
+    }
     whole = begin(**settings)
     whole.run(engine=ENGINES[engine])
     assert len(whole.trials) == TRIALS
@@ -139,7 +146,7 @@ def test_a_folder_is_all_that_a_resume_needs(tmp_path: Path, ledger: str) -> Non
     again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
     ended = again.run(on_event=events.append)
     assert story(again) == story(whole)
-    assert events[0] == StudyStarted(ended=7, again=1, trials=12, seconds=None)  # the ninth report is trial 7's third
+    assert events[0] == StudyStarted(ended=7, again=1, trials=12, limit_s=None)  # the ninth report is trial 7's third
     assert events[-1] == ended == StudyEnded("trials", "all 12 trials are done")
     assert again.trials == Study.open(tmp_path / "run", space=SPACE).trials
 
@@ -167,12 +174,13 @@ def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
 def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) -> None:
     """Unless a person chose it; a folder from before candidates were suited to their space goes on as it began."""
     few = Space("few", stages=Stage(mbconv, width=choice(8, 16, 24)), head=Stage(conv_head, width=16))
+    plain = Settings(space=few, task=Task(32), strategy="random")
 
     def begun(name: str, **settings: Any) -> Mapping[str, Any]:
-        study = Study.create(tmp_path / name, few, Task(32), None, "random", estimator_settings=settings)
-        again = Study.create(tmp_path / name, few, Task(32), None, "random")
+        study = Study.create(tmp_path / name, replace(plain, estimator_settings=settings))
+        again = Study.create(tmp_path / name, plain)
         assert Study.open(tmp_path / name, space=few).manifest == again.manifest == study.manifest
-        return study.manifest.estimator["describe"]
+        return study.manifest.estimator["resolved"]
 
     chosen = begun("chosen", epochs=1)
     assert (chosen["epochs"], chosen["width"], chosen["depth"]) == (1, 1.0, 1.0)
@@ -181,10 +189,10 @@ def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) ->
 
     path = tmp_path / "chosen" / "study.json"
     older = json.loads(path.read_text())
-    older["estimator"]["settings"] = {"epochs": 1}
-    older["estimator"]["describe"].update(width=0.25, depth=0.5)
+    older["estimator"]["given"] = {"epochs": 1}
+    older["estimator"]["resolved"].update(width=0.25, depth=0.5)
     path.write_text(json.dumps(older))
-    assert Study.create(tmp_path / "chosen", few, Task(32), None, "random").manifest.estimator == older["estimator"]
+    assert Study.create(tmp_path / "chosen", plain).manifest.estimator == older["estimator"]
 
 
 def test_ctrl_c_leaves_a_study_that_goes_on() -> None:

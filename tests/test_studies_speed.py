@@ -13,6 +13,7 @@ from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, conv_stem
 from searchspaces.layers import Chain, Conv, Identity, Node
 from studies import Study
+from studies.settings import Settings
 
 
 class Instant:
@@ -75,7 +76,10 @@ def test_networks_of_equal_cost_are_told_apart_by_their_layers(resumed: bool, tm
         head=Stage(conv_head, width=16),
     )
     task = Task(8, 3, 2)
-    study = Study.create(tmp_path / "run" if resumed else None, space, task, None, "random", Instant(), trials=1)
+    study = Study.create(
+        tmp_path / "run" if resumed else None,
+        Settings(space=space, task=task, strategy="random", estimator=Instant(), trials=1),
+    )
     study.run()
     (first,) = study.trials
     if resumed:

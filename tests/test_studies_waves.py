@@ -39,7 +39,7 @@ def made(engine: Any, **settings: Any) -> Study:
     ("strategy", "pruner"), [*((name, "asha") for name in STRATEGIES), ("evolution", "none"), ("evolution", "median")]
 )
 def test_the_same_trials_come_out_in_whatever_order_they_end(strategy: str, pruner: str) -> None:
-    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy), "pruner": pruner}
+    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy, {}), "pruner": pruner}
     found = [made(engine, estimator=Known(fails=some_fail), **settings) for engine in ORDERS]
     assert len(found[0].trials) == TRIALS
     for other in found[1:]:
@@ -118,7 +118,7 @@ def test_the_manifest_keeps_it_and_a_resume_too(tmp_path: Path) -> None:
     assert outcomes(study) == outcomes(made(LocalEngine()))
     with pytest.raises(UserError, match="wave was 4 when the study began and is 2 now"):
         begin(tmp_path / "run", wave=2)
-    with pytest.raises(UserError, match="wave must be a whole number from 1, got 0"):
+    with pytest.raises(UserError, match="wave must be a whole number of at least 1, got 0"):
         begin(wave=0)
 
 

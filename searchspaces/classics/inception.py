@@ -13,7 +13,7 @@ from typing import Final
 
 from searchspaces.classics.classic import Classic
 from searchspaces.inception import auxiliary_head, conv, inception_space, pooled_head
-from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Node, Norm, Pool, Scaled, Sum
+from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Multiply, Node, Norm, Pool, Sum
 from searchspaces.space import Space
 from searchspaces.task import Task
 
@@ -113,7 +113,7 @@ def _inception_resnet_v2(task: Task) -> Node:
     """Szegedy 2017, arXiv:1602.07261, figures 3 and 16 to 19; widths of the authors' code, as in timm."""
 
     def added(width: int, scale: float, *branches: Node) -> Node:
-        return Sum(Identity(), Chain(Concat(*branches), Conv(width, bias=True), Scaled(scale)))
+        return Sum(Identity(), Chain(Concat(*branches), Conv(width, bias=True), Multiply(scale)))
 
     def block(width: int, scale: float, *branches: Node) -> Node:
         return Chain(added(width, scale, *branches), Act("relu"))

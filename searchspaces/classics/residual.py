@@ -19,14 +19,14 @@ from searchspaces.layers import (
     Gain,
     GlobalPool,
     Graph,
+    GraphStep,
     Identity,
     Linear,
+    Multiply,
     Node,
     Norm,
     Pool,
-    Scaled,
     SqueezeExcite,
-    Step,
     Sum,
 )
 from searchspaces.mbconv import conv_norm_act
@@ -121,15 +121,15 @@ def fractalnet(task: Task, columns: int = 3) -> Node:
 
     def block(width: int, dropout: float) -> Node:
         conv = Chain(*conv_norm_act(width, 3).nodes, *([Dropout(dropout)] if dropout else []))
-        steps: list[Step] = []
+        steps: list[GraphStep] = []
         values = [0] * columns  # the value at which each column has arrived; column i has 2**i rows to a convolution
         for row in range(1, 2 ** (columns - 1) + 1):
             reached = [column for column in range(columns) if row % 2**column == 0]
             for column in reached:
-                steps.append(Step(conv, (values[column],)))
+                steps.append(GraphStep(conv, (values[column],)))
                 values[column] = len(steps)
             if len(reached) > 1:
-                steps.append(Step(Identity(), tuple(values[column] for column in reached), "mean"))
+                steps.append(GraphStep(Identity(), tuple(values[column] for column in reached), "mean"))
                 for column in reached:
                     values[column] = len(steps)
         return Graph(tuple(steps))
@@ -158,14 +158,14 @@ def polynet(task: Task) -> Node:
 
     def two_way(width: int, inside: Node) -> Node:
         factor = next(scales)
-        return Chain(Sum(Identity(), *[Chain(inside, Conv(width), Norm(), Scaled(factor), DropPath())] * 2), Act())
+        return Chain(Sum(Identity(), *[Chain(inside, Conv(width), Norm(), Multiply(factor), DropPath())] * 2), Act())
 
     def poly_3(width: int, tower: Sequence[Conv]) -> Node:
-        factor, steps = next(scales), list[Step]()
+        factor, steps = next(scales), list[GraphStep]()
         owner: dict[int, int] = {}
 
         def add(node: Node, *inputs: int, join: Literal["sum", "concat"] = "sum", shared: int | None = None) -> int:
-            steps.append(Step(node, inputs, join, shared))
+            steps.append(GraphStep(node, inputs, join, shared))
             return len(steps)
 
         def normed(place: int, conv: Conv, value: int) -> int:
@@ -181,7 +181,7 @@ def polynet(task: Task) -> Node:
                 value = normed(place, conv, value)
             beside = normed(len(tower), Conv(192), given)
             residuals.append(add(Chain(Conv(width), Norm()), value, beside, join="concat"))
-        add(Act(), 0, *[add(Chain(Scaled(factor), DropPath()), residual) for residual in residuals])
+        add(Act(), 0, *[add(Chain(Multiply(factor), DropPath()), residual) for residual in residuals])
         return Graph(tuple(steps))
 
     def pair(width: int, tower: Sequence[Conv]) -> Node:
@@ -239,7 +239,7 @@ def nfnet_f0(task: Task) -> Node:
         first = Act("gelu", gamma / math.sqrt(variance))
         body = Chain(
             *(conv(inner), act, conv(inner, 3, stride, groups), act, conv(inner, 3, 1, groups), act, conv(width)),
-            *(SqueezeExcite(width // 2), Scaled(2.0), DropPath(), Gain(), Scaled(alpha)),
+            *(SqueezeExcite(width // 2), Multiply(2.0), DropPath(), Gain(), Multiply(alpha)),
         )
         if stride == 1 and c_in == width:
             return Sum(Identity(), Chain(first, body))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import human
-from studies.look import COLOURS, FAINT, GRID, INK, heading, layout, page, table
+from studies.pages.page import COLOURS, FAINT, GRID, INK, heading, layout, page, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

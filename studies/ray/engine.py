@@ -29,13 +29,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from searchspaces import SPACES, UserError, architecture_from_json, space_named
+from searchspaces import SPACES, UserError, architecture_from_json, own_code, space_named
 from studies.engine import Ending, Job, Snapshot, run_job
+from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
-from studies.ray_lookout import head_watched, lookout
+from studies.ray.lookout import head_watched, lookout
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -52,9 +52,6 @@ CONNECT_S: Final = 10.0
 
 RESULTS: Final = "nas-ray-"
 """How Tune's temporary folders of results are called."""
-
-USER_MODULES: Final = "nas_user_"
-"""How the modules of a person's own files are called; no worker could import them."""
 
 QUIET: Final[Mapping[str, str]] = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -142,7 +139,7 @@ class RayEngine:
             if first is None:
                 return
             space = first.architecture.space
-            with _user_modules_by_value(), head_watched(ray.get_runtime_context().gcs_address):
+            with own_files_by_value(), head_watched(ray.get_runtime_context().gcs_address):
                 work = _put(estimator, space)
                 desk = _Desk(
                     [first],
@@ -258,6 +255,10 @@ class _Desk:
         self._counted: tuple[float, int] = (-math.inf, 0)
         self._error: BaseException | None = None
         self.interrupted = False
+
+    def interrupt(self) -> None:
+        """End at the next step, so that the ledger is never cut in the middle."""
+        self.interrupted = True
 
     def job(self) -> Job | None:
         """What is to be run next; None if nothing for now."""
@@ -411,8 +412,11 @@ def _trainable(work: Any) -> type[Any]:
     import ray
     from ray import tune
 
+    code = own_code.sources()
+
     class Worker(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
+            own_code.install(code)  # the work may need it to be read
             self._bench = _Bench(*ray.get(work))
             self.reset_config(config)
 
@@ -500,7 +504,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
     with (
         tempfile.TemporaryDirectory(prefix=RESULTS, ignore_cleanup_errors=True) as folder,
         marked(Path(folder)),
-        _listening(desk),
+        first_interrupt(desk.interrupt),
     ):
         from ray.tune.execution.placement_groups import PlacementGroupFactory
 
@@ -680,30 +684,11 @@ def _like_this_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listening(desk: _Desk) -> Iterator[None]:
-    """The first Ctrl-C ends the study at its next step, so that the ledger is never cut in the middle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        desk.interrupted = True
-        signal.signal(signal.SIGINT, before)  # the second is as rude as ever
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _user_modules_by_value() -> Iterator[None]:
-    """Send what a person's own file defines, instead of the name of a module that no worker has."""
+def own_files_by_value() -> Iterator[None]:
+    """Send what a person's own file defines as it is here, so that no worker has to run the file."""
     import ray.cloudpickle as pickle
 
-    modules = [module for name, module in sys.modules.items() if name.startswith(USER_MODULES)]
+    modules = own_code.modules()
     for module in modules:
         pickle.register_pickle_by_value(module)
     try:

@@ -1,4 +1,4 @@
-"""What a search looks like while it runs: a live screen on a terminal, one line for each trial elsewhere."""
+"""A search while it runs: a live screen on a terminal, one line for each trial elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.screens import FAINT, facts
+from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts
 from nas.wording import duration, human, percent, sparkline
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
@@ -25,24 +25,22 @@ if TYPE_CHECKING:
     from studies.engine import Snapshot
 
 SHOWN: Final = 4
-"""Running trials on the screen at once, and nodes; the others are counted."""
-
-BAR_WIDTH: Final = 40
+"""Running trials, and nodes, that are listed; the others are counted."""
 
 
 @dataclass
-class Progress:
-    """Where a search stands, worked out from what it was told.
+class SearchProgress:
+    """The state of a search, derived from its events.
 
     Attributes:
-        planned: trials in all; None when only time limits them.
-        limit_s: seconds after which no trial is started; None when only their number limits them.
+        planned: trials in all; None if only time limits them.
+        limit_s: seconds after which no trial is started; None if only their number limits them.
         done: trials that have ended, those of earlier runs included.
         best: the best complete trial so far.
-        clock: seconds that only go forward.
-        failures: reason to how many.
-        running: trials under way, by number.
-        curves: accuracies that they reported, by number.
+        clock: a monotonic clock, in seconds.
+        failures: number of failed trials by reason.
+        running: running trials, by number.
+        curves: accuracies reported by running trials, by number.
         ended_here: trials that ended since this run began.
     """
 
@@ -60,20 +58,20 @@ class Progress:
         self.restart()
 
     def restart(self) -> None:
-        """The clock begins now."""
+        """Start the clock."""
         self._began = self._last_end = self.clock()
 
     def started(self, trial: Trial) -> None:
-        """A trial is under way."""
+        """A trial has started."""
         self.running[trial.number] = trial
         self.curves[trial.number] = []
 
     def reported(self, number: int, accuracy: float) -> None:
-        """A running trial told its accuracy, in [0, 1], after one more epoch."""
+        """A running trial reported its accuracy, in [0, 1], after one more epoch."""
         self.curves.setdefault(number, []).append(accuracy)
 
     def ended(self, trial: Trial) -> None:
-        """A trial came to an end, good or bad."""
+        """A trial has ended: complete, pruned or failed."""
         self.running.pop(trial.number, None)
         self.curves.pop(trial.number, None)
         self.done += 1
@@ -82,7 +80,7 @@ class Progress:
         if trial.state == "failed":
             self.failures[trial.reason or "no reason given"] += 1
         if trial.confirms is not None:
-            return  # one more training of a network that is known: the mean will tell
+            return  # one more training of a known network: the mean will decide
         if trial.state == "complete" and (self.best is None or (trial.accuracy or 0) > (self.best.accuracy or 0)):
             self.best = trial
 
@@ -93,15 +91,15 @@ class Progress:
 
     @property
     def pace_s(self) -> float | None:
-        """Seconds a trial, everything included; None before the first has ended.
+        """Seconds for each trial, all overheads included; None before the first has ended.
 
-        With several trials under way at once this is their throughput, and not how long one takes.
+        With parallel trials this is the inverse of their throughput, not the duration of one.
         """
         return (self._last_end - self._began) / self.ended_here if self.ended_here else None
 
     @property
     def left_s(self) -> float | None:
-        """Seconds to go, from the trials measured so far; None before there are any."""
+        """Estimated seconds left, from the trials so far; None before there are any."""
         by_time = None if self.limit_s is None else max(self.limit_s - self.elapsed_s, 0.0)
         if self.planned is None or self.pace_s is None:
             return by_time
@@ -111,29 +109,29 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the search is done, in [0, 1]: by trials or by time, whichever is further."""
+        """The fraction of the search that is done, in [0, 1]: of its trials or of its time, whichever is larger."""
         by_trials = self.done / self.planned if self.planned else 0.0
         by_time = self.elapsed_s / self.limit_s if self.limit_s else 0.0
         return min(max(by_trials, by_time), 1.0)
 
 
-class Display:
-    """Shows a study's events on a console, from the first to the end of the `with` block.
+class SearchDisplay:
+    """Shows a study's events on a console, until the end of the `with` block.
 
     Args:
-        progress: what to show; the display tells it what happens.
-        console: a live screen where it is a terminal, else one line for each trial that ends.
-        preflight: called when all is ready and nothing was trained yet.
+        progress: what to show; kept up to date by the display.
+        console: a live screen if it is a terminal, else one line for each trial that ends.
+        preflight: called once, before anything is trained.
         quiet: show nothing.
-        engine: what runs the trials; one that knows which is where says it in `now`.
+        engine: what runs the trials; if it knows on which nodes, its `now` says so.
 
     Attributes:
-        ended: why the study ended; None while it goes on.
+        ended: why the study ended; None while it runs.
     """
 
     def __init__(
         self,
-        progress: Progress,
+        progress: SearchProgress,
         console: Console,
         preflight: Callable[[], None] = lambda: None,
         quiet: bool = False,
@@ -154,11 +152,11 @@ class Display:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Something happened in the study."""
+        """An event of the study."""
         progress = self.progress
         match event:
             case StudyStarted():
-                progress.planned, progress.limit_s, progress.done = event.trials, event.seconds, event.ended
+                progress.planned, progress.limit_s, progress.done = event.trials, event.limit_s, event.ended
                 if not self.quiet:
                     self._preflight()
                 progress.restart()
@@ -176,12 +174,12 @@ class Display:
                 self.ended = event
 
     def line(self, trial: Trial) -> str:
-        """What became of a trial, in one line without colour."""
+        """A trial that has ended, in one line without colour."""
         progress = self.progress
         planned = f"/{progress.planned}" if progress.planned else ""
         said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
         if trial.confirms is not None:
-            said.append(f"trial {trial.confirms} again")
+            said.append(f"confirms trial {trial.confirms}")
         now = getattr(self._engine, "now", None)
         on = f" on {now.places[trial.number]}" if now is not None and trial.number in now.places else ""
         said.append(duration(trial.seconds or 0.0) + on)
@@ -217,7 +215,7 @@ def _outcome(trial: Trial) -> str:
     return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
 
 
-def _bar(progress: Progress) -> RenderableType:
+def _bar(progress: SearchProgress) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     of = f"{progress.done} of {progress.planned}" if progress.planned else f"{progress.done} trials"
     bar = ProgressBar(total=1.0, completed=progress.share, width=BAR_WIDTH)
@@ -227,12 +225,12 @@ def _bar(progress: Progress) -> RenderableType:
 
 def _best(trial: Trial) -> Text:
     cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
-    return Text.assemble((percent(trial.accuracy or 0), "bold green"), (cost, FAINT))
+    return Text.assemble((percent(trial.accuracy or 0), GOOD), (cost, FAINT))
 
 
 def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
-    """A trial under way; `place` is its node, empty while it waits for one, None where there are no nodes."""
-    macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", trial {trial.confirms} again")
+    """A running trial; `place` is its node, empty while it waits for one, None if there are no nodes."""
+    macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", confirms trial {trial.confirms}")
     on = f", on {place}" if place else ""
     if not curve:
         return Text(f"{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
@@ -242,7 +240,7 @@ def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
 
 
 def _where(now: Snapshot, running: int) -> Text:
-    """Trials on each node, the busiest first, and what is in use of all nodes."""
+    """Trials on each node, the busiest first, and the resources in use on all nodes."""
     busy = sorted(Counter(now.places.values()).items(), key=lambda node: (-node[1], node[0]))
     said = [f"{count} on {name}" for name, count in busy[:SHOWN]]
     if len(busy) > SHOWN:
@@ -251,14 +249,14 @@ def _where(now: Snapshot, running: int) -> Text:
         said.append(f"{running - len(now.places)} waiting")
     in_use = [f"{now.used[kind]:g} of {now.there[kind]:g} {_KINDS[kind]}" for kind in _KINDS if now.there.get(kind)]
     nodes = f"{now.nodes} {'node' if now.nodes == 1 else 'nodes'}"
-    return Text.assemble(", ".join(said) or "nothing runs", (f"; {nodes}: {' and '.join(in_use)} in use", FAINT))
+    return Text.assemble(", ".join(said) or "no trial is running", (f"; {nodes}: {' and '.join(in_use)} in use", FAINT))
 
 
 _KINDS: Final = {"GPU": "GPUs", "CPU": "cores"}
 
 
 def _failures(reasons: Counter[str]) -> str:
-    """How many of each kind; the whole reason where all failed alike."""
+    """The number of failures of each kind; the whole reason if all failed for the same one."""
     kinds: Counter[str] = Counter()
     for reason, count in reasons.items():
         kinds[failure_kind(reason)] += count
@@ -266,24 +264,24 @@ def _failures(reasons: Counter[str]) -> str:
     return ", ".join(f"{count} x {why}" for why, count in shown.most_common(3))
 
 
-def _time(progress: Progress, several: bool) -> Text:
+def _time(progress: SearchProgress, several: bool) -> Text:
     said = [duration(progress.elapsed_s)]
     if progress.pace_s is None:
-        said.append("the first trial measures how long one takes")
+        said.append("time left is known after the first trial")
     elif several:
         said.append(_throughput(progress.pace_s))
     else:
-        said.append(f"{duration(progress.pace_s)} a trial")
+        said.append(f"{duration(progress.pace_s)} per trial")
     if progress.left_s:
         said.append(f"about {duration(progress.left_s)} left")
     return Text(", ".join(said))
 
 
 def _throughput(pace_s: float) -> str:
-    """Trials in a time in which there are some.
+    """Throughput in the unit that gives a number above one.
 
     >>> _throughput(0.8), _throughput(90)
-    ('75 trials a minute', '40 trials an hour')
+    ('75 trials per minute', '40 trials per hour')
     """
     per_minute = 60 / max(pace_s, 1e-9)
-    return f"{per_minute:.3g} trials a minute" if per_minute >= 1 else f"{60 * per_minute:.3g} trials an hour"
+    return f"{per_minute:.3g} trials per minute" if per_minute >= 1 else f"{60 * per_minute:.3g} trials per hour"

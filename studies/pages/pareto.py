@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, human, nearest
-from studies.look import FAINT, GRID, INK, beside, heading, layout, page
+from studies.pages.page import FAINT, GRID, INK, beside, heading, layout, page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -52,7 +52,7 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     if study.space.references:
         notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
     below = ""
-    if study.manifest.strategy["settings"].get("objectives"):
+    if study.manifest.strategy["resolved"].get("objectives"):
         notes.append(
             "Hypervolume: of all that could be had within the budget, the share that the trials so far dominate "
             "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
@@ -254,9 +254,9 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
     about = [
         f"{len(complete)} of {len(study.trials)} trials complete",
         manifest.strategy["name"],
-        manifest.estimator["name"],
+        manifest.estimator["resolved"].get("name", manifest.estimator["name"]),
     ]
-    data = manifest.estimator["describe"].get("data")
+    data = manifest.estimator["resolved"].get("data")
     if isinstance(data, dict) and data.get("name"):
         about[-1] += f" on {str(data['name']).rsplit('/', 1)[-1]}"
     about.append(f"costs at {manifest.task}")

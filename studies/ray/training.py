@@ -19,8 +19,8 @@ from estimators.estimator import Diverged
 from estimators.recipe import Recipe
 from estimators.trained import Trained, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
-from searchspaces import Buildable, UserError, network_from_json
-from studies.ray_engine import connected, settings_of_ray
+from searchspaces import Buildable, UserError, network_from_json, own_code
+from studies.ray.engine import connected, own_files_by_value, settings_of_ray
 
 RESTARTS: Final = 3
 """How often the workers are started again when one of them dies."""
@@ -67,9 +67,12 @@ def train_on_ray(
         if there.get(what, 0) < count:
             raise UserError(f"{count} workers need {count} {what}s; Ray has {there.get(what, 0):g}")
         told = Queue(actor_options={"num_cpus": 0})
+        with own_files_by_value():
+            home = network.architecture.space if network.architecture else None
+            sent = ray.put((network_text(network, data.task), home))
         given = {
-            "network": network_text(network, data.task),
-            "space": network.architecture.space if network.architecture else None,
+            "code": own_code.sources(),
+            "network": sent,
             "data": ray.put(data),
             "recipe": recipe,
             "folder": str(folder),
@@ -127,7 +130,8 @@ def _work(given: dict[str, Any]) -> None:
 
         torch.cuda.set_device(get_device())  # all of a machine's GPUs are in sight of each worker; this one is its own
     first = ray.train.get_context().get_world_rank() == 0
-    told = given["told"]
+    own_code.install(given["code"])  # the network may need it to be read
+    told, (text, space) = given["told"], ray.get(given["network"])
 
     def tell(moment: Moment) -> None:
         if first:
@@ -139,7 +143,7 @@ def _work(given: dict[str, Any]) -> None:
         return  # whom it would be told to has gone
     try:
         train(
-            network_from_json(given["network"], given["space"]),
+            network_from_json(text, space),
             ray.get(given["data"]),
             given["recipe"],
             given["folder"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studies.look import COLOURS, GRID, heading, layout, page, table
+from studies.pages.page import COLOURS, GRID, heading, layout, page, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

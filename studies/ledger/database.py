@@ -19,10 +19,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import COSTS, Cost, UserError, nearest
+from searchspaces import COSTS, Cost, UserError
 from searchspaces.cost import WHOLES
-from studies.drivers import Drivers
-from studies.rows import DIALECTS, Rows
+from studies.folder import LEDGERS
+from studies.ledger.drivers import Drivers
+from studies.ledger.ledger import without_password
+from studies.ledger.rows import DIALECTS, Rows
 from studies.trial import Trial
 
 if TYPE_CHECKING:
@@ -33,14 +35,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
     from searchspaces import SearchSpace
-    from studies.trial import State
+    from strategies.strategy import TrialState as State
 
-FILES: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}
-"""Ledgers that lie in the run folder."""
 _PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
 
 
-class Ledger:
+class OptunaLedger:
     """An Optuna study that keeps trials; made by `create` and `open`.
 
     Args:
@@ -64,7 +64,7 @@ class Ledger:
         self._distributions: dict[str, BaseDistribution] = {}
 
     @classmethod
-    def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> Ledger:
+    def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> OptunaLedger:
         """A new, empty ledger.
 
         Args:
@@ -90,7 +90,7 @@ class Ledger:
         return cls(storage, study_id, where)
 
     @classmethod
-    def open(cls, spec: str, folder: Path, name: str) -> Ledger:
+    def open(cls, spec: str, folder: Path, name: str) -> OptunaLedger:
         """The ledger that `create` made.
 
         Raises:
@@ -99,8 +99,8 @@ class Ledger:
         where = _where(spec, folder)
         if spec == "memory":
             raise UserError(f"{folder}: the ledger was kept in memory, so the study ended with its process")
-        if spec in FILES:
-            _check_file(spec, folder / FILES[spec])
+        if spec in LEDGERS:
+            _check_file(spec, folder / LEDGERS[spec])
         with _explained(where), quiet():
             storage = _storage(spec, folder)
             try:
@@ -245,46 +245,6 @@ class Ledger:
             engine.dispose()
 
 
-class Memory:
-    """A ledger that ends with its process: the trials themselves. No tool of Optuna's could look at it, and copies in
-    Optuna's own memory would take longer than all else that a study does for a trial."""
-
-    drivers: None = None
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[Trial, dict[str, Any]]] = []
-
-    def trials(self, space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
-        """As in `Ledger`."""
-        return list(self._kept)
-
-    def turn(self) -> AbstractContextManager[None]:
-        """It is always ours."""
-        return nullcontext()
-
-    def news(self, elsewhere: Iterable[int], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
-        """There are no others."""
-        return []
-
-    def taken_over(self, trial: Trial) -> tuple[Trial, bool]:
-        """It was ours."""
-        return trial, True
-
-    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
-        """As in `Ledger`."""
-        self._kept.append((trial, {}))
-
-    def reported(self, number: int, step: int, accuracy: float) -> None:
-        """What a trial reported is kept when it ends."""
-
-    def ended(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
-        """As in `Ledger`."""
-        self._kept[trial.number] = trial, dict(notes)
-
-    def close(self) -> None:
-        """There is nothing to give back."""
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Optuna from logging that it made a study."""
@@ -298,43 +258,16 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def check_spec(spec: str) -> None:
-    """Refuse what is no ledger, before anything is made."""
-    if "://" in spec:
-        import sqlalchemy
-
-        shown = "what was given"  # it may hold a password
-        try:
-            shown = repr(without_password(spec))
-            sqlalchemy.make_url(spec).get_dialect()
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            hint = "; did you mean postgresql://...?" if spec.startswith("postgres:") else ""
-            raise UserError(f"ledger {shown} is no URL of a database that is known{hint}") from error
-    elif spec not in (*FILES, "memory"):
-        raise UserError(f"unknown ledger {spec!r}{nearest(spec, [*FILES, 'memory'])}, or the URL of a database")
-
-
-def without_password(spec: str) -> str:
-    """A ledger as it may be written down."""
-    if "://" not in spec:
-        return spec
-    import sqlalchemy
-
-    url = sqlalchemy.make_url(spec)
-    secrets = {name: "***" for name in url.query if "password" in name}  # PostgreSQL's own way to give one
-    return url.update_query_dict(secrets).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
-
-
 def mend_journal(folder: Path) -> None:
     """Cut off a last line that was half written when a disk was full; only for who holds the folder's lock."""
-    path = folder / FILES["journal"]
+    path = folder / LEDGERS["journal"]
     if path.exists():
         with _explained(str(path)), path.open("r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _where(spec: str, folder: Path) -> str:
-    return str(folder / FILES[spec]) if spec in FILES else without_password(spec)
+    return str(folder / LEDGERS[spec]) if spec in LEDGERS else without_password(spec)
 
 
 def _storage(spec: str, folder: Path) -> BaseStorage:
@@ -343,12 +276,13 @@ def _storage(spec: str, folder: Path) -> BaseStorage:
     if spec == "journal":
         from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-        path = str(folder.resolve() / FILES[spec])  # a lock that was left behind points to it, and is broken by its age
+        # a lock that was left behind points to the path, and is broken by its age
+        path = str(folder.resolve() / LEDGERS[spec])
         return storages.JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=5)))
     if spec == "sqlite":
         import sqlalchemy
 
-        spec = sqlalchemy.URL.create("sqlite", database=str(folder.resolve() / FILES[spec])).render_as_string()
+        spec = sqlalchemy.URL.create("sqlite", database=str(folder.resolve() / LEDGERS[spec])).render_as_string()
     elif spec.startswith("postgresql://"):
         spec = spec.replace("postgresql", "postgresql+psycopg", 1)  # SQLAlchemy's own choice from 2.1 on
     patient = {"connect_args": {"timeout": _PATIENCE_S}} if spec.startswith("sqlite") else {"pool_pre_ping": True}

@@ -1,0 +1,207 @@
+"""`nas compare` and `nas bench-strategies`: which search finds more, and how certain that is."""
+
+from __future__ import annotations
+
+import json as as_text
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import Bar, console, interrupted, print_json
+from nas.commands.tables import FAINT, facts, table
+from nas.wording import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from nas.documents import Document
+    from studies.comparison import Comparison
+
+LINES: Final = 20
+"""Lines of progress where there is no terminal, at most."""
+
+
+def compare(
+    runs: options.Runs,
+    trials: options.TrialsCompared = None,
+    out: options.CurvesPage = None,
+    space: options.OwnSpace = None,
+    json: options.Json = False,
+) -> None:
+    """Compare searches under equal conditions: which found more, and how certain that is.
+
+    Runs that differ in the seed alone are one contestant; several seeds of
+    each give confidence intervals.
+
+    [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
+    """
+    from nas.comparing import compare_runs, comparison_document
+
+    found = compare_runs(runs, space=space, trials=trials)
+    document = comparison_document(found)
+    if out is not None:
+        document["plot"] = str(_write_curves(found, out))
+    if json:
+        return print_json(document)
+    show_comparison(document, console())
+    print(document["plot"] if out is not None else "for the curves, add --out compare.html")
+
+
+def bench_strategies(
+    table: options.RecordedTable,
+    space: options.RecordedSpace,
+    budget: options.RecordedBudget = None,
+    task: options.TaskOfSpace = "224x224x3:1000",
+    trials: options.TrialsOfEach = 100,
+    seeds: options.Seeds = 10,
+    strategies: options.Strategies = None,
+    key: options.Key = None,
+    unit: options.Unit = "fraction",
+    field: options.Field = "test_acc",
+    confirm: options.ConfirmOfEach = 0,
+    jobs: options.Jobs = 1,
+    out: options.BenchFolder = Path("bench-strategies"),
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Benchmark strategies on recorded accuracies, over several seeds.
+
+    [bold]Example:[/]  nas bench-strategies --table macro.json --space macro.py:space
+    --key macro.py:key --unit percent --task 32x32x3:10 --budget 60M
+    """
+    from nas.comparing import ONE_OBJECTIVE, bench_document
+    from nas.comparing import bench_strategies as bench
+    from searchspaces import UserError
+    from searchspaces.files import write_whole
+
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out: {str(out)!r} is a file, not a folder")
+    named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
+    screen = console(json)
+    with BenchProgress(len(set(named)) * seeds, screen, quiet) as progress:
+        found = bench(
+            table, space, budget, task=task, trials=trials, seeds=seeds, strategies=named, key=key, unit=unit,
+            field=field, confirm=confirm, jobs=jobs, on_begin=progress,
+        )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
+    document = bench_document(found, files)
+    write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")
+    if json:
+        print_json(document)
+    else:
+        show_bench(document, screen)
+    if found.interrupted:
+        raise interrupted(f"the results are of {len(found.runs)} runs")
+
+
+def _write_curves(found: Comparison, out: Path) -> Path:
+    """Write the page of a comparison into a file, or into a folder as compare.html."""
+    from searchspaces.files import write_whole
+    from studies.pages.comparison import curves_html
+
+    path = out / "compare.html" if out.is_dir() else out
+    write_whole(path, curves_html(found))
+    return path
+
+
+def show_comparison(document: Document, console: Console, pairs: bool = True) -> None:
+    """The table of the contestants, and the table of their pairwise differences."""
+    regret = document["measure"] == "regret"
+    level = f"{document['confidence']:.0%} interval"
+    title = "Regret in percentage points" if regret else "Best accuracy"
+    made = table("", "seeds>", "mean>", "standard error>", f"{level}>")
+    made.title = f"{title} after {document['trials']} trials"
+    for one in document["contestants"]:
+        ends = _interval(one["interval"], regret)
+        error = "-" if one["standard_error"] is None else _points(one["standard_error"]) + ("" if regret else "%")
+        made.add_row(one["name"], str(len(one["seeds"])), _value(one["mean"], regret), error, ends)
+    console.print(made)
+    if not pairs or not document["pairs"]:
+        return
+    made = table("first", "second", "seeds>", "difference>", f"{level}>", "ahead>", "better>")
+    made.title = "Difference of the first and the second in percentage points, paired by seed"
+    for one in document["pairs"]:
+        made.add_row(
+            one["first"],
+            one["second"],
+            str(one["seeds"]),
+            _signed(one["difference"]),
+            "-" if one["interval"] is None else " to ".join(map(_signed, one["interval"])),
+            "-" if one["wins"] is None else f"{one['wins']:.0%}",
+            "-" if one["better"] is None else _probability(one["better"]),
+        )
+    console.print(made)
+    notes = ["ahead: share of seeds on which the first is ahead; better: probability that it is better on average"]
+    if min(one["seeds"] for one in document["pairs"]) < 5:
+        notes.append("with fewer than five seeds intervals are too narrow, and with fewer than two there are none")
+    console.print(Text("\n".join(notes), style=FAINT))
+
+
+def _probability(value: float) -> str:
+    from studies.pages.comparison import probability
+
+    return probability(value)
+
+
+def _value(value: float, regret: bool) -> str:
+    return _points(value) if regret else f"{value:.2%}"
+
+
+def _points(value: float) -> str:
+    """Percentage points.
+
+    >>> _points(0.00042)
+    '0.042'
+    """
+    return f"{100 * value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.3f}"
+
+
+def _interval(ends: Sequence[float] | None, regret: bool) -> str:
+    return "-" if ends is None else " to ".join(_value(each, regret) for each in ends)
+
+
+def show_bench(document: Document, console: Console) -> None:
+    """`nas bench-strategies`."""
+    from studies.contest import LISTED
+
+    regret = document["regret"]
+    show_comparison(document["observed"], console, pairs=regret is None)
+    if regret is not None:
+        show_comparison(regret, console)
+    rows: list[tuple[str, RenderableType]] = [("runs", f"{len(document['runs'])} in {duration(document['seconds'])}")]
+    if regret is not None:
+        rows.append(("best true accuracy", f"{regret['best']:.2%} within the budget"))
+    else:
+        rows.append(("regret", f"unknown: the space has more than {LISTED:,} networks, too many to list"))
+    console.print(facts(*rows, *((name, Text(path)) for name, path in document["files"].items())))
+
+
+class BenchProgress(Bar):
+    """Shows which strategy and seed run: a progress bar on a terminal, some lines elsewhere.
+
+    Args:
+        runs: in all.
+        console: where it is shown.
+        quiet: show nothing.
+    """
+
+    def __init__(self, runs: int, console: Console, quiet: bool = False) -> None:
+        super().__init__(console, quiet)
+        self._runs, self._begun = runs, 0
+        self._bar = self._live.add_task("", total=runs) if self._live else None
+
+    def __call__(self, strategy: str, seed: int) -> None:
+        """A run begins."""
+        if self._live is not None and self._bar is not None:
+            self._live.update(self._bar, description=f"seed {seed}: {strategy}", completed=self._begun)
+        elif not self._quiet and self._begun * LINES // self._runs != (self._begun - 1) * LINES // self._runs:
+            self._console.print(f"run {self._begun + 1} of {self._runs}: {strategy}, seed {seed}", soft_wrap=True)
+        self._begun += 1

@@ -1,0 +1,84 @@
+"""`nas export`: write a network for other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import console, print_json
+from nas.commands.tables import FAINT, WARNING, facts, table
+from nas.wording import human, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.documents import Document
+
+
+def export(
+    network: options.TrainedOrNetwork,
+    to: options.Formats = "onnx",
+    out: options.ExportFolder = None,
+    int8: options.Int8 = False,
+    data: options.CalibrationData = None,
+    task: options.RandomTask = None,
+    space: options.SpaceOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Write a network as files that run without nas, each checked against torch.
+
+    They take unscaled pixels, uint8 (batch, height, width, channels); the
+    scaling is part of the network. A model card is written beside them.
+
+    [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
+    """
+    from nas.exporting import export as write
+
+    screen = console(json)
+    with screen.status("") as status:
+        document = write(
+            network, to, out, int8=int8, data=data, task=task, space=space, on_step=lambda step: status.update(step)
+        )
+    if json:
+        return print_json(document)
+    show_export(document, screen)
+
+
+def show_export(document: Document, console: Console) -> None:
+    """`nas export`."""
+    for note in document["notes"]:
+        console.print(Text(note, style=WARNING))
+    known = ["same class>"] if any("images" in one for one in document["exports"]) else []
+    known += ["test accuracy>"] if any("test_accuracy" in one for one in document["exports"]) else []
+    made = table("format", "file", "size>", "difference>", *known)
+    for one in document["exports"]:
+        difference = one.get("max_difference")
+        for number, file in enumerate(one["files"]):
+            checked = [
+                "" if difference is None else f"{difference:.1e}" if difference else "none",
+                f"{one['same_class']} of {one['images']}" if "images" in one else "",
+                percent(one["test_accuracy"]) if "test_accuracy" in one else "",
+            ]
+            words = ["", "", ""] if number else checked
+            words = words[: 1 + len(known)]
+            made.add_row(
+                Text("" if number else one["format"], style="bold"),
+                file["file"].replace("\\", "/").rpartition("/")[2],
+                f"{human(file['bytes'])}B",
+                *words,
+            )
+    console.print(made)
+    console.print(
+        facts(
+            ("network", Text.assemble((document["name"], "bold"), (f"  {document['weights']} weights", FAINT))),
+            ("input", document["input"]),
+            ("output", document["output"]),
+            ("folder", document["out"]),
+            ("model card", document["card"]),
+        )
+    )
+    console.print()
+    limit = f"difference: the largest absolute difference of a logit from torch's; more than {document['tolerance']:g}"
+    console.print(Text(f"{limit} of the largest logit is refused", style=FAINT))

@@ -1,0 +1,153 @@
+"""`nas measure`: inference latency of networks on this machine, and latency tables of spaces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import Bar, console, interrupted, print_json
+from nas.commands.tables import FAINT, facts, milliseconds, table
+from nas.wording import human
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from estimators.latency_table import MeasureStep
+    from nas.documents import Document
+
+LINES: Final = 20
+"""Lines of progress where there is no terminal, at most."""
+
+
+def measure(
+    networks: options.Networks = None,
+    space: options.MeasuredSpace = None,
+    out: options.TableFile = None,
+    task: options.TaskOfNetwork = None,
+    budget: options.MeasuredBudget = None,
+    check: options.Check = 20,
+    runtime: options.Runtime = None,
+    device: options.MeasuredDevice = "cpu",
+    threads: options.Threads = 1,
+    batch: options.Batch = 1,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Measure the latency of networks on this machine, or make the latency table of a space.
+
+    [bold]Example:[/]  nas measure efficientnet_b0 resnet18 mobilenetv3_large_100
+    [bold]Example:[/]  nas measure --space mbconv --task 32x32x3:10 --out latency.json
+
+    With a table, latency is a cost like any other: nas search --latency
+    latency.json --budget 8ms. Every different block is measured once.
+    """
+    from estimators.latency import How
+    from nas.measuring import measure_networks, measure_space, table_document
+    from searchspaces import Budget, Task, UserError, load_space
+
+    if bool(networks) == (out is not None):
+        raise UserError("give networks to measure, or --space SPACE --out FILE.json for the latency table of a space")
+    if out is not None and space is None:
+        raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
+    how = How(runtime or "", device, threads, batch)
+    home, images = load_space(space) if space else None, Task.parse(task) if task else None
+    screen = console(json)
+    try:
+        with MeasureProgress(screen, quiet) as progress:
+            if networks:
+                document = measure_networks(networks, how, images, home, progress)
+            else:
+                assert home is not None
+                assert out is not None
+                bound = Budget.parse(budget) if budget else None
+                made = measure_space(home, images or Task(), how, out, budget=bound, networks=check, on_step=progress)
+                document = table_document(made, out, space or "")
+    except KeyboardInterrupt:
+        raise interrupted("the same command resumes" if out is not None else "") from None
+    if json:
+        return print_json(document)
+    (show_networks if networks else show_table)(document, screen)
+
+
+def show_networks(document: Document, console: Console) -> None:
+    """`nas measure NETWORK...`."""
+    made = table("network", "image", "median>", "10%..90%>", "MACs>", "params>", "MACs/s>", "runs>")
+    for one in document["networks"]:
+        made.add_row(
+            Text(one["name"], style="bold"),
+            one["task"].partition(":")[0],
+            f"{milliseconds(one['latency_ms'])}ms" + ("" if one["stable"] else " ?"),
+            f"{milliseconds(one['p10_ms'])}..{milliseconds(one['p90_ms'])}",
+            human(one["macs"]),
+            human(one["params"]),
+            human(one["macs"] * document["how"]["batch"] / (one["latency_ms"] / 1e3)),
+            str(one["runs"]),
+        )
+    console.print(made)
+    rows: list[tuple[str, RenderableType]] = [("on", _how(document["how"]))]
+    disturbed = sum(one["disturbed"] for one in document["networks"])
+    if disturbed:
+        share = disturbed / (disturbed + sum(one["runs"] for one in document["networks"]))
+        rows.append(("discarded", f"{share:.0%} of the runs, during which another process had the core"))
+    if not all(one["stable"] for one in document["networks"]):
+        rows.append(("?", Text("median not known to 1%: the machine is busy, or the network slow", style="yellow")))
+    if not all(one["runs"] for one in document["networks"]):
+        rows.append(("0 runs", Text("no run was undisturbed: the median is of disturbed runs", style="yellow")))
+    console.print(facts(*rows))
+
+
+def show_table(document: Document, console: Console) -> None:
+    """`nas measure --space SPACE`."""
+    check, line = document["check"], document["line"]
+    made = table("prediction from", "Spearman>", "Kendall>", "mean error>")
+    made.title = f"Predictions for {check['checked_on']} other networks"
+    for name, words in (("table", "this table"), ("macs", "MACs alone")):
+        scores = check[name]
+        ranks = ("-" if scores[each] is None else f"{scores[each]:.3f}" for each in ("spearman", "kendall"))
+        made.add_row(words, *ranks, f"{scores['error_percent']:.1f}%")
+    console.print(made)
+    within = f" within {check['budget']}" if check["budget"] else ""
+    formula = f"{line['slope']:.3g} x the sum of the parts + {line['intercept_us'] / 1e3:.3g}ms"
+    rows: list[tuple[str, RenderableType]] = [
+        ("table", Text(document["latency"])),
+        ("contents", f"{document['parts']:,} parts of {document['space']} on {document['task']}"),
+        ("on", _how(document["how"])),
+        ("latency", f"{formula}, fitted on {check['fitted_on']} networks{within}"),
+    ]
+    unstable = check["fitted_on"] + check["checked_on"] - check["stable"]
+    if unstable:
+        rows.append(("unstable", Text(f"the medians of {unstable} networks are not known to 1%", style="yellow")))
+    longest = max(check["measured_us"]) / 1e3
+    command = f"nas space {document['given']} --task {document['task']} --latency {document['latency']}"
+    rows.append(("next", Text(f"{command} --budget {milliseconds(longest)}ms")))
+    console.print(facts(*rows))
+
+
+def _how(how: Document) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in how.get("versions", {}).items())
+    many = f"{how['threads']} thread{'s' * (how['threads'] > 1)}"
+    return f"{how['runtime']} on {how['device']}, {many}, batch {how['batch']} ({how.get('processor', '')}; {versions})"
+
+
+class MeasureProgress(Bar):
+    """Shows how far a measurement is: a progress bar on a terminal, some lines elsewhere."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        super().__init__(console, quiet)
+        self._shown = ("", -1)
+        self._bars: dict[str, Any] = {}
+
+    def __call__(self, step: MeasureStep) -> None:
+        """One more step is done."""
+        if self._live is not None:
+            if step.what not in self._bars:
+                self._bars[step.what] = self._live.add_task(f"measuring {step.what}", total=step.total)
+            self._live.update(self._bars[step.what], completed=step.done, total=step.total)
+        elif not self._quiet:
+            now = (step.what, step.done * LINES // max(step.total, 1))
+            if now != self._shown:
+                done = f"{100 * step.done // max(step.total, 1)}%"
+                self._console.print(Text(f"measuring {step.what}: {done} of {step.total:,}", style=FAINT))
+                self._shown = now

@@ -1,0 +1,255 @@
+"""`nas scale`: from one network to a family of sizes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import console, interrupted, print_json
+from nas.commands.running import Running, settings_given
+from nas.commands.study_screens import show_plan, study_facts
+from nas.commands.tables import GOOD, WARNING, facts, table
+from nas.wording import human, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from nas.documents import Document
+    from nas.scaling import ScalingPlan
+    from studies import Study
+    from studies.scaling import Candidates
+
+_NAMES: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
+_SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
+
+
+def scale(
+    context: typer.Context,
+    what: options.BestOrNetwork,
+    target: options.Target = 2.0,
+    phi: options.Phi = "1..7",
+    coefficients: options.Coefficients = None,
+    step: options.Step = 0.05,
+    band: options.Band = "5%",
+    task: options.ScaledTask = None,
+    space: options.SpaceOfNetwork = None,
+    latency: options.Latency = None,
+    data: options.Data = "digits",
+    trials: options.ScaledTrials = None,
+    time: options.Time = None,
+    strategy: options.Strategy = "grid",
+    estimator: options.Estimator = "short-training",
+    start_from: options.StartFrom = None,
+    objectives: options.Objectives = None,
+    confirm: options.ScaledConfirm = None,
+    replicas: options.Replicas = False,
+    pruner: options.Pruner = "none",
+    settings: options.StudySettings = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    name: options.ScaledName = None,
+    out: options.RunsFolder = Path("runs"),
+    ledger: options.Ledger = "sqlite",
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    trial_timeout: options.TrialTimeout = None,
+    deterministic: options.Deterministic = False,
+    checkpoints: options.Checkpoints = None,
+    tensorboard: options.Tensorboard = False,
+    mlflow: options.Mlflow = None,
+    wandb: options.Wandb = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Scale a network into a family: search for the best factors of depth, width and image size.
+
+    [bold]Example:[/]  nas scale runs/first --data digits
+    [bold]Example:[/]  nas scale efficientnet_b0 --coefficients published
+
+    The candidates are the factors α, β, γ with about twice the base's true
+    MACs; the powers of the best ones, α, β, γ to the φ, make the family. The
+    same command resumes.
+    """
+    from nas.documents import study_document
+    from nas.scaling import family_document, grid_document, made, plan, settings_for, write
+    from studies import Study
+    from studies.scaling import candidates
+
+    planned = plan(
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
+        name=name, out=out,
+    )  # fmt: skip
+    screen, found = console(json), candidates(planned.space)
+    document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
+    family, stopped = None, False
+    if planned.searches:
+        given = settings_for(planned, found, settings_given(context.params))
+        running = Running.of(context.params, planned.folder)
+        study = Study.create(planned.folder, given)
+        stopped = running.run(study, lambda: show_preflight(planned, found, study, screen))[1]
+        document["study"] = study_document(study)
+        if any(trial.state == "complete" for trial in study.trials):
+            family = made(planned, study)
+    else:
+        if not quiet:
+            show_grid(document["grid"], screen)
+        family = made(planned)
+    if family is not None:
+        write(family)
+        document["family"] = family_document(family)
+    if json:
+        print_json(document)
+    elif "family" in document:
+        show_family(document["family"], planned.folder, screen, space)
+    if stopped:
+        raise interrupted("the same command resumes")
+
+
+def show_preflight(plan: ScalingPlan, found: Candidates, study: Study, console: Console) -> None:
+    """What `nas scale` is about to do, before anything is trained."""
+    from nas.documents import study_document
+    from nas.scaling import grid_document
+    from studies.scaling import told_apart
+
+    show_grid(grid_document(plan, found), console)
+    document = study_document(study)
+    rows = study_facts(document)
+    apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
+    if apart is not None:
+        said = f"{apart} of the {len(found.networks)} candidates are different networks as the proxy trains them"
+        rows.append(("distinct", Text(said, style="" if apart == len(found.networks) else WARNING)))
+    show_plan(f"nas scale: {study.folder}", rows, document, console)
+
+
+def show_grid(document: Document, console: Console) -> None:
+    """The factors in the grid that satisfy the constraint on MACs, which are the candidates."""
+    base, grid, published = document["base"], document["options"], document["published"]
+    ends = ", ".join(f"{_NAMES[name]} {several[0]:g} to {several[-1]:g}" for name, several in grid.items())
+    band = f"{100 * document['band']:g} %"
+    place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
+    rows: list[tuple[str, RenderableType]] = [
+        ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
+        ("grid", f"{ends}, in steps of {document['step']:g}: {document['triples']:,} triples"),
+        ("formula", f"{len(document['formula'])} have α·β²·γ² within {band} of {document['target']:g}"),
+        (
+            "true MACs",
+            f"{document['true']} have {document['target']:g} times the base's MACs within {band}: "
+            f"{len(document['candidates'])} different networks. {document['both']} triples satisfy both",
+        ),
+        (
+            "rounding",
+            "depths up, widths to multiples of 8, image sizes to even numbers; among factors that give the same "
+            "network, those nearest to the formula are kept",
+        ),
+        (
+            "EfficientNet's",
+            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; its true factor of MACs is "
+            f"{published['ratio']:.2f} for this base",
+        ),
+    ]
+    console.print(facts(*rows))
+    made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
+    made.title = "Candidates, the most evenly scaled first"
+    for one in document["candidates"]:
+        made.add_row(*_factors(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
+                     human(one["macs"]), human(one["params"]))  # fmt: skip
+    console.print(made)
+
+
+def _factors(one: Document) -> list[str]:
+    return [f"{one[name]:.4g}" for name in _NAMES]
+
+
+def show_family(document: Document, folder: Path, console: Console, space: str | None = None) -> None:
+    """The factors, the family, and what to do with it.
+
+    Args:
+        document: made by `family_document`.
+        folder: where its files are.
+        console: where it is shown.
+        space: as typed, if the base is of a person's own space.
+    """
+    if "trained" in document:
+        console.print(_ranking(document["trained"]))
+    console.print(_members(document["members"], "The family"))
+    if "powers" in document:
+        console.print(_members(document["powers"], "For comparison, the powers of (1.2, 1.1, 1.15)"))
+    console.print(_alone(document["alone"]))
+    coefficients = document["coefficients"]
+    rows: list[tuple[str, RenderableType]] = []
+    if coefficients["how"] == "published":
+        rows.append(
+            ("factors", "as the authors' code states them for B1 to B7 (tensorflow/tpu, efficientnet_builder.py); they "
+                        "are close to, but not equal to, the powers of (1.2, 1.1, 1.15) of the paper's section 4.2")
+        )  # fmt: skip
+    else:
+        values = ", ".join(f"{words} {coefficients[name]:g}" for name, words in _NAMES.items())
+        rows.append(("factors", f"{values}: {coefficients['formula']:.3f} by the formula"))
+    again = ["--space", space] if space else []
+    data = document.get("data") or "digits"
+    trials = document.get("trials")
+    if trials and trials["ended"] < trials["planned"]:
+        so_far = f"after {trials['ended']} of {trials['planned']} trials; the same command resumes"
+        rows.append(("so far", Text(so_far, style=WARNING)))
+    rows += [
+        ("family", Text(str(folder / "family.json"))),
+        ("plot", Text(str(folder / "family.html"))),
+        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
+        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
+    ]
+    console.print(facts(*rows))
+
+
+def _ranking(trained: list[Document]) -> Table:
+    made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
+    made.title = f"The best of {len(trained)} candidates, by proxy accuracy"
+    for index, one in enumerate(trained[:8]):
+        error = one["standard_error"]
+        made.add_row(
+            str(one["trial"]), percent(one["accuracy"]), f"± {percent(error)}" if error is not None else "-",
+            *_factors(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else GOOD,
+        )  # fmt: skip
+    return made
+
+
+def _members(members: list[Document], title: str) -> Table:
+    """A family; of the factor on the image only the pixels are shown, so that it fits into 80 columns."""
+    known = any("accuracy" in one for one in members)
+    made = table("φ>", "depth>", "width>", "px>", "MACs>", "x before>", "formula>", "parameters>",
+                 *(["acc.>"] if known else []), title=title)  # fmt: skip
+    before = None
+    for one in members:
+        formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
+        made.add_row(
+            f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
+            f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
+            *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
+        )  # fmt: skip
+        before = one
+    return made
+
+
+def _alone(alone: Mapping[str, list[Document]]) -> Table:
+    made = table("φ>", *(column for name in alone for column in (f"{_SHORT[name]}>", "parameters>")),
+                 title="The same MACs by scaling one dimension alone")  # fmt: skip
+    phis = max((several for several in alone.values()), key=len)[1:]
+    for index, one in enumerate(phis, start=1):
+        cells = [several[index] if index < len(several) else None for several in alone.values()]
+        made.add_row(
+            f"{one['phi']:g}",
+            *(
+                text
+                for cell in cells
+                for text in (("-", "-") if cell is None else (f"{cell['factor']:.3g}", human(cell["params"])))
+            ),
+        )
+    return made

@@ -1,0 +1,139 @@
+"""`nas search` and `nas resume`: run a search, and run it on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from nas.commands import options
+from nas.commands.console import interrupted, print_json, say
+from nas.commands.running import Running, settings_given
+from nas.commands.study_screens import show_preflight, show_result
+
+if TYPE_CHECKING:
+    from studies import Study
+
+
+def search(
+    context: typer.Context,
+    budget: options.Budget,
+    space: options.Space = "mbconv",
+    data: options.Data = "digits",
+    task: options.Task = "224x224x3:1000",
+    latency: options.Latency = None,
+    trials: options.Trials = None,
+    time: options.Time = None,
+    strategy: options.Strategy = "guided",
+    estimator: options.Estimator = "short-training",
+    start_from: options.StartFrom = None,
+    objectives: options.Objectives = None,
+    confirm: options.Confirm = 0,
+    replicas: options.Replicas = False,
+    pruner: options.Pruner = "none",
+    settings: options.StudySettings = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    name: options.Name = None,
+    out: options.RunsFolder = Path("runs"),
+    ledger: options.Ledger = "sqlite",
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    trial_timeout: options.TrialTimeout = None,
+    deterministic: options.Deterministic = False,
+    checkpoints: options.Checkpoints = None,
+    tensorboard: options.Tensorboard = False,
+    mlflow: options.Mlflow = None,
+    wandb: options.Wandb = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Search a space for the most accurate networks within a budget.
+
+    [bold]Example:[/]  nas search --space mbconv --budget 400M --data digits --trials 60 --name first
+
+    Before anything is trained it shows what the space holds and how much of it
+    fits. Ctrl-C ends cleanly; the same command resumes the search.
+    """
+    from nas.api import checked_name, planned, run_name
+    from studies import Study
+    from studies.settings import Settings
+
+    folder = out / checked_name(run_name(space, budget, data) if name is None else name)
+    given = Settings.parse({**settings_given(context.params), "trials": planned(trials, time)})
+    running = Running.of(context.params, folder)
+    _run(Study.create(folder, given), running, json)
+
+
+def resume(
+    context: typer.Context,
+    run: options.Run,
+    trials: options.TrialsInAll = None,
+    time: options.Time = None,
+    space: options.OwnSpace = None,
+    strategy: options.OwnStrategy = None,
+    estimator: options.OwnEstimator = None,
+    data: options.MovedData = None,
+    device: options.Device = "auto",
+    ledger: options.LedgerUrl = None,
+    ray: options.Ray = None,
+    workers: options.Workers = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    trial_timeout: options.TrialTimeout = None,
+    checkpoints: options.Checkpoints = None,
+    tensorboard: options.Tensorboard = False,
+    mlflow: options.Mlflow = None,
+    wandb: options.Wandb = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Resume a search from its run folder.
+
+    [bold]Example:[/]  nas resume runs/first --trials 100
+
+    If its ledger is a PostgreSQL database, several machines can resume it at
+    the same time and work on it together.
+    """
+    from nas.api import open_study
+
+    study = open_study(
+        run,
+        space=space,
+        strategy=strategy,
+        estimator=estimator,
+        data=data,
+        device=device,
+        ledger=ledger,
+        checkpoints=checkpoints,
+    )
+    running = Running.of(context.params, Path(run))
+    if checkpoints:
+        running = replace(running, typed=f"{running.typed} --checkpoints {shlex.quote(checkpoints)}")
+    _run(study, running, json)
+
+
+def _run(study: Study, running: Running, json: bool) -> None:
+    """Show what is about to run, run it, and show what was found."""
+    from nas.documents import resume_command, space_document, study_document
+
+    def preflight() -> None:
+        show_preflight(study_document(study), space_document(study.feasible, study.task), running.console)
+
+    ended, stopped = running.run(study, preflight)
+    document = study_document(study)
+    if ended is not None:
+        document["ended"] = {"kind": ended.kind, "reason": ended.reason}
+    if json:
+        print_json(document)
+    else:
+        show_result(document, running.console)
+    for name, why in ({} if running.trackers is None else running.trackers.lost).items():
+        say(f"{name} did not get everything: {why}")
+    if stopped:
+        raise interrupted(f"resume with: {resume_command(study, running.trials)}{running.typed}")

@@ -1,0 +1,245 @@
+"""`nas spaces`, `space`, `classics` and `cost`: what can be built and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.measure import Measurement
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import console, print_json
+from nas.commands.study_screens import fitting
+from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts, option_text, table
+from nas.wording import MACS_NOTE, count, human
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from nas.documents import Document
+
+
+def spaces(json: options.Json = False) -> None:
+    """List the search spaces that have a name.
+
+    [bold]Example:[/]  nas spaces
+    """
+    from nas.documents import spaces_document
+
+    document = spaces_document()
+    if json:
+        return print_json(document)
+    show_spaces(document, console())
+
+
+def space(
+    name: options.SpaceName,
+    budget: options.BudgetOfSpace = None,
+    task: options.TaskOfSpace = "224x224x3:1000",
+    latency: options.LatencyOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Show what a space holds, what its networks cost, and how many fit a budget.
+
+    [bold]Example:[/]  nas space mbconv --budget 360M..400M --task 32x32x3:10
+    """
+    from nas.documents import space_document
+    from searchspaces import Budget, Task, load_space
+    from searchspaces.latency import LatencyTable
+
+    deployment = LatencyTable.read(latency).on(Task.parse(task)) if latency else Task.parse(task)
+    document = space_document(load_space(name), deployment, Budget.parse(budget) if budget else None)
+    if json:
+        return print_json(document)
+    show_space(document, console())
+
+
+def classics(part: options.NamePart = "", json: options.Json = False) -> None:
+    """List the networks of the literature, with their costs on their own images.
+
+    [bold]Example:[/]  nas classics resnet
+    """
+    from nas.networks import classics_document
+
+    document = classics_document(part)
+    if json:
+        return print_json(document)
+    show_classics(document, console())
+
+
+def cost(
+    network: options.Network,
+    task: options.TaskOfNetwork = None,
+    space: options.SpaceOfNetwork = None,
+    latency: options.LatencyOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Count the costs of a network, stage by stage.
+
+    A torch module of your own (my_net.py:net, a module or a function that
+    returns one) is counted by tracing.
+
+    [bold]Example:[/]  nas cost efficientnet_b0 --task 240x240x3:1000
+    """
+    from nas.networks import cost_document
+    from searchspaces import Task, load_space
+    from searchspaces.latency import LatencyTable
+
+    times = LatencyTable.read(latency) if latency else None
+    document = cost_document(network, Task.parse(task) if task else None, load_space(space) if space else None, times)
+    if json:
+        return print_json(document)
+    show_cost(document, console())
+
+
+def show_spaces(document: Document, console: Console) -> None:
+    """`nas spaces`."""
+    made = table("space", "architectures>", "description, and classic networks in it")
+    for one in document["spaces"]:
+        classics = f"\n{', '.join(one['references'])}" if one["references"] else ""
+        made.add_row(Text(one["name"], style="bold"), count(one["size"]), Text.assemble(one["doc"], (classics, FAINT)))
+    console.print(made)
+    console.print(Text("More about one: nas space NAME --budget 400M", style=FAINT))
+
+
+def show_space(document: Document, console: Console) -> None:
+    """`nas space`."""
+    console.print(Text(document["space"], style="bold"), Text(document["doc"], style=FAINT))
+    console.print()
+    by_stage = _decisions(document["decisions"])
+    wide = Measurement.get(console, console.options.update(max_width=1000), by_stage).maximum > console.width
+    console.print(_alike(document["decisions"]) if wide else by_stage)
+    costs = table("cost", "smallest>", "largest>")
+    for name, title in COST_NAMES.items():
+        if name in document["smallest"]:
+            costs.add_row(title, *(cost_text(name, document[end][name]) for end in ("smallest", "largest")))
+    console.print(costs)
+    console.print(facts(*_space_facts(document)))
+    if document["references"]:
+        members = table("member", "MACs>", "params>", *(["fits"] if document["budget"] else []))
+        for one in document["references"]:
+            row = [one["name"], human(one["macs"]), human(one["params"])]
+            members.add_row(*row, *([_yes(one["fits"])] if document["budget"] else []))
+        console.print(members)
+    console.print()
+    console.print(Text(MACS_NOTE, style=FAINT))
+
+
+def _space_facts(document: Document) -> list[tuple[str, RenderableType]]:
+    """Size, task, budget and what fits."""
+    pairs: list[tuple[str, RenderableType]] = [("holds", f"{count(document['size'])} architectures")]
+    drawn = f"; smallest and largest of {document['draws']} draws" if document["draws"] else ""
+    pairs.append(("costs on", f"{document['task']}  (height x width x channels : classes){drawn}"))
+    if document["strides_left_out"]:
+        halving = " and ".join(document["strides_left_out"])
+        pairs.append(("strides", f"left out in {halving}, since images of this size are too small to be halved there"))
+    if document["fits"] is not None:
+        pairs.append(("budget", document["budget"]))
+        pairs.append(("fits", fitting(document["fits"])))
+    return pairs
+
+
+def _decisions(decisions: list[Document]) -> Table:
+    """One row for each stage (or block), one column for each thing decided there."""
+    rows: dict[str, dict[str, str]] = {}
+    columns: dict[str, None] = {}
+    for one in decisions:
+        stage, _, key = one["name"].rpartition(".")
+        rows.setdefault(stage, {})[key] = " ".join(option_text(option) for option in one["options"])
+        columns[key] = None
+    made = table("where", *columns)
+    for stage, taken in rows.items():
+        made.add_row(Text(stage or "everywhere", style="bold"), *(taken.get(key, "") for key in columns))
+    return made
+
+
+def _alike(decisions: list[Document]) -> Table:
+    """One row for each thing decided and its options, with the stages (or pairs, or blocks) where they are open."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in decisions:
+        stage, _, key = one["name"].rpartition(".")
+        rows.setdefault((key, " ".join(map(option_text, one["options"]))), []).append(stage or "everywhere")
+    made = table("decision", "options", "where")
+    keys = [key for key, _ in rows]
+    for (key, values), stages in sorted(rows.items(), key=lambda row: keys.index(row[0][0])):
+        where = ", ".join(stages) if len(stages) <= 4 else f"{stages[0]} ... {stages[-1]}: {len(stages)} places"
+        made.add_row(Text(key, style="bold"), values, where)
+    return made
+
+
+def _yes(value: bool) -> Text:
+    return Text("yes", style="green") if value else Text("no", style=FAINT)
+
+
+def show_classics(document: Document, console: Console) -> None:
+    """`nas classics`."""
+    made = table("network", "MACs>", "params>", "image", "paper")
+    family = None
+    for one in document["classics"]:
+        if one["family"] != family:
+            if family is not None:
+                made.add_row()
+            made.add_row(Text(one["family"], style=FAINT))
+            family = one["family"]
+        costs = human(one["macs"]), human(one["params"])
+        made.add_row(
+            Text(one["name"], style="bold"),
+            *costs,
+            one["task"].partition(":")[0],
+            Text(_source(one["paper"]), style=FAINT),
+        )
+    console.print(made)
+    console.print(Text(f"{len(document['classics'])} networks. More about one: nas show NAME", style=FAINT))
+
+
+def _source(paper: str) -> str:
+    """Authors and number, without table and section.
+
+    >>> _source("He 2016, arXiv:1512.03385, table 1")
+    'He 2016, arXiv:1512.03385'
+    """
+    return ", ".join(paper.split(", ")[:2])
+
+
+def show_cost(document: Document, console: Console) -> None:
+    """`nas cost`."""
+    if document["stages"]:
+        made = table("stage", "blocks>", "layers", "output>", "MACs>", "%>", "params>", "%>")
+        for one in document["stages"]:
+            layers = str(one["blocks"]), ", ".join(one["layers"])
+            made.add_row(Text(one["name"], style="bold"), *layers, shape_text(one["output"]), *costs_and_shares(one))
+        console.print(made)
+    show_totals(document, console)
+
+
+def shape_text(output: list[int]) -> str:
+    """The shape of a map or a vector.
+
+    >>> shape_text([32, 112, 112])
+    '32x112x112'
+    """
+    return "x".join(map(str, output))
+
+
+def costs_and_shares(one: Document) -> list[str]:
+    """MACs and parameters of a part, and its shares of the network's in percent."""
+    shares = [f"{100 * one[f'share_of_{name}']:.1f}" for name in ("macs", "params")]
+    return [human(one["macs"]), shares[0], human(one["params"]), shares[1]]
+
+
+def show_totals(document: Document, console: Console, *more: tuple[str, RenderableType]) -> None:
+    """What a network is, and its costs as a whole."""
+    traced = document["counted"] == "by tracing"
+    how = Text("counted by tracing (fvcore); operators that it does not know count as zero", style="yellow")
+    console.print(
+        facts(
+            ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
+            ("on", f"{document['task']}  (height x width x channels : classes)"),
+            *((title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document),
+            ("how", how if traced else Text("exact, from the layers themselves")),
+            *more,
+        )
+    )
+    console.print()
+    console.print(Text(MACS_NOTE, style=FAINT))

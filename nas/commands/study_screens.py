@@ -1,0 +1,206 @@
+"""What a study looks like on a terminal: what is about to run, what was found, and one trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.panel import Panel
+from rich.text import Text
+
+from nas.commands.tables import (
+    COST_NAMES,
+    FAINT,
+    GOOD,
+    cost_text,
+    exact_cost,
+    facts,
+    option_text,
+    table,
+)
+from nas.wording import MACS_NOTE, about, count, duration, human, percent, share, sparkline
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from nas.documents import Document
+
+_USES: Final = {"train": "train on", "val": "validate on"}
+_SHOWN: Final = ("epochs", "image_size", "width", "depth", "data_fraction")
+"""Settings of a proxy that make training cheaper; the manifest has all settings."""
+
+
+def show_preflight(study: Document, space: Document, console: Console) -> None:
+    """What `nas search` is about to do, before anything is trained."""
+    rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
+    timed = f", {_range(space, 'latency_ms')}" if "latency_ms" in space["smallest"] else ""
+    rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters{timed}"))
+    if space["fits"] is not None:
+        rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
+        rows.append(("fits", fitting(space["fits"])))
+    show_plan(f"nas search: {study['run']}", [*rows, *study_facts(study)], study, console)
+
+
+def show_plan(title: str, rows: list[tuple[str, RenderableType]], study: Document, console: Console) -> None:
+    """A panel with what is about to run.
+
+    Args:
+        title: of the panel.
+        rows: the facts in it.
+        study: what is run, perhaps after an interruption.
+        console: where it is shown.
+    """
+    ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
+    if ended:
+        rows = [*rows, ("resumes", f"after {ended} trials")]
+    heading = Text(title, style="bold")
+    console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
+    console.print(Text(MACS_NOTE, style=FAINT))
+    console.print()
+
+
+def _range(space: Document, name: str) -> str:
+    return f"{cost_text(name, space['smallest'][name])} to {cost_text(name, space['largest'][name])}"
+
+
+def fitting(fits: Document) -> str:
+    """How much of a space fits its budget; an estimate says from how many draws."""
+    if fits["draws"]:
+        low, high = fits["share"]
+        return about(low, high, fits["draws"])
+    return f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"
+
+
+def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
+    """The settings of a study: data, proxy, strategy, trials and seed."""
+    rows: list[tuple[str, RenderableType]] = []
+    estimator = dict(study["estimator"])
+    data = estimator.pop("data", None)
+    if isinstance(data, dict):
+        images = {use: estimator.pop(f"{use}_images", None) for use in ("train", "val")}
+        counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
+        rows.append(("data", f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"))
+    name = str(estimator.pop("name", ""))
+    shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
+    rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
+    strategy = study["strategy"]
+    rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
+    planned = f"{study['planned']} planned, " if study["planned"] else ""
+    batches = f", in synchronous batches of {study['wave']}" if study["wave"] else ""
+    rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}{batches}"))
+    if starts := strategy["settings"].get("start_from"):
+        names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
+        rows.append(("starts from", Text("\n".join(names))))
+    if study["confirm"]:
+        best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
+        again = f"the last {3 * study['confirm']} trials train the {best} three more times; the mean accuracy decides"
+        rows.append(("confirms", again))
+    return rows
+
+
+def _settings(settings: Document) -> str:
+    """Settings in one line; those that are off or empty are left out.
+
+    >>> _settings({"epochs": 4, "width": 0.5, "mirror": False, "objectives": ["accuracy", "macs"]})
+    'epochs 4, width 0.5, objectives accuracy and macs'
+    """
+    shown = {name: value for name, value in settings.items() if value not in (None, False, [], {}, "") and value != 0}
+    shown.pop("start_from", None)  # has a line of its own
+    return ", ".join(f"{name} {option_text(value)}" for name, value in shown.items())
+
+
+def show_study(document: Document, console: Console) -> None:
+    """`nas show RUN`."""
+    rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
+    rows.append(("space", f"{document['space']}, {document['budget'] or 'no budget'}, counted on {document['task']}"))
+    console.print(facts(*rows, *study_facts(document)))
+    console.print()
+    show_result(document, console)
+
+
+def show_result(document: Document, console: Console) -> None:
+    """What a search has found, where it is, and what to type next."""
+    if document["pareto"]:
+        console.print(_pareto(document))
+    if document["confirmed"]:
+        console.print(_confirmed(document))
+    rows: list[tuple[str, RenderableType]] = []
+    best, run = document["best"], document["run"]
+    if best is not None:
+        rows += [("best", choices(best)), ("", "")]
+    states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
+    again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
+    rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
+    rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
+    if "ended" in document:
+        rows.append(("ended", document["ended"]["reason"]))
+    if run is not None:
+        rows.append(("", ""))
+        rows += [(name, Text(path)) for name, path in document["files"].items()]
+        rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
+        rows.append(("", ""))
+        commands = [*document["looks"], document["more"]]
+        rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
+    console.print(facts(*rows))
+
+
+def _pareto(document: Document) -> Table:
+    """The Pareto front of accuracy and a cost, cheapest first."""
+    timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
+    made = table("trial>", "accuracy>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
+    made.title = f"Pareto front of accuracy and {COST_NAMES[document['against']]}"
+    for one in document["pareto"]:
+        made.add_row(
+            str(one["number"]),
+            percent(one["accuracy"]),
+            *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
+            human(one["macs"]),
+            human(one["params"]),
+            cost_text("peak_activation_bytes", one["peak_activation_bytes"]),
+            duration(one["seconds"] or 0.0),
+            style=GOOD if one["number"] == document["best"]["number"] else "",
+        )
+    return made
+
+
+def _confirmed(document: Document) -> Table:
+    """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
+    made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "", title="Confirmed networks")
+    for one in document["confirmed"]:
+        won = one["number"] == document["best"]["number"]
+        error = one["standard_error"]
+        made.add_row(
+            str(one["number"]),
+            percent(one["mean"]),
+            "-" if error is None else f"± {percent(error)}",
+            " ".join(f"{100 * accuracy:.1f}" for accuracy in one["accuracies"]),
+            human(one["macs"]),
+            human(one["params"]),
+            "best" if won else "",
+            style=GOOD if won else "",
+        )
+    return made
+
+
+def choices(trial: Document) -> Text:
+    """An architecture, a line for each stage."""
+    return Text("\n".join(part.strip() for part in trial["words"].split("|")))
+
+
+def show_trial(document: Document, console: Console) -> None:
+    """`nas show RUN --trial N`."""
+    rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
+    rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
+    if document["confirms"] is not None:
+        rows.append(("confirms", f"the network of trial {document['confirms']}"))
+    if document["accuracy"] is not None:
+        rows.append(("accuracy", Text(percent(document["accuracy"]), style=GOOD)))
+    if document["curve"]:
+        ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {len(document['curve'])} epochs"
+        rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
+    if document["seconds"] is not None:
+        rows.append(("time", duration(document["seconds"])))
+    rows += [(title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document]
+    rows.append(("architecture", choices(document)))
+    rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
+    console.print(facts(*rows))

@@ -1,0 +1,94 @@
+"""What all screens are made of: tables, facts in two columns, costs with their units.
+
+Screens fit into 80 columns, and are plain text where there is no terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich import box
+from rich.table import Table
+
+from nas.wording import human
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BLUE: Final = "bold cyan"
+FAINT: Final = "dim"
+GOOD: Final = "bold green"
+WARNING: Final = "bold yellow"
+BAR_WIDTH: Final = 40
+COST_NAMES: Final = {
+    "macs": "MACs",
+    "params": "parameters",
+    "activations": "activations",
+    "peak_activation_bytes": "peak activation memory",
+    "latency_ms": "latency",
+}
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table without lines between its rows. A column's name ends in `>` for numbers, on the right."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    made.header_style = BLUE
+    for name in columns:
+        made.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
+    return made
+
+
+def facts(*pairs: tuple[str, RenderableType]) -> Table:
+    """Names and values in two columns."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style=BLUE, no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, value)
+    return made
+
+
+def cost_text(name: str, value: float | None) -> str:
+    """One cost with its unit, in three digits.
+
+    >>> cost_text("macs", 385_814_752), cost_text("peak_activation_bytes", 9633792), cost_text("latency_ms", 8.412)
+    ('386M', '9.63MB', '8.41ms')
+    """
+    if value is None:
+        return "unknown"
+    if name == "latency_ms":
+        return f"{milliseconds(value)}ms"
+    return f"{human(value)}B" if name.endswith("_bytes") else human(value)
+
+
+def exact_cost(name: str, value: float | None) -> str:
+    """One cost in all its digits.
+
+    >>> exact_cost("macs", 385_814_752)
+    '385,814,752  (386M)'
+    """
+    if value is None:
+        return "unknown: it cannot be traced"
+    if name == "latency_ms":
+        return f"{value:g} ms  (predicted from the latency table)"
+    return f"{value:,}" + (f"  ({cost_text(name, value)})" if value >= 1000 else "")
+
+
+def milliseconds(value: float) -> str:
+    """A latency in three digits.
+
+    >>> milliseconds(0.41234), milliseconds(8.412), milliseconds(1234.5)
+    ('0.412', '8.41', '1234')
+    """
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def option_text(value: Any) -> str:
+    """The value of a decision or a setting.
+
+    >>> option_text(0.25), option_text([1, 2])
+    ('0.25', '1 and 2')
+    """
+    if isinstance(value, list):
+        return " and ".join(map(option_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

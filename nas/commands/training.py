@@ -1,0 +1,349 @@
+"""`nas train`, `evaluate` and `predict`: train a network in full, and use it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import console, interrupted, print_json
+from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts, table
+from nas.wording import duration, human, percent, sparkline
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from estimators.trained import Trained
+    from estimators.training import Moment
+    from nas.documents import Document
+
+_CONFUSIONS: Final = 5
+"""Confusions on the screen."""
+
+
+def train(
+    context: typer.Context,
+    network: options.BestOrNetwork,
+    data: options.TrainedData = None,
+    image_size: options.ImageSize = None,
+    epochs: options.Epochs = None,
+    recipe: options.Recipe = "sgd",
+    settings: options.RecipeSettings = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    out: options.TrainedFolder = None,
+    checkpoint_every: options.CheckpointEvery = "5m",
+    ray: options.TrainOnRay = None,
+    gpus: options.Gpus = None,
+    workers: options.TrainWorkers = None,
+    space: options.SpaceOfNetwork = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train a network in full, such as the best of a search.
+
+    [bold]Example:[/]  nas train runs/first --epochs 100
+    [bold]Example:[/]  nas train resnet18 --data pets/ --image-size 64 --recipe adamw
+
+    After an interruption the same command resumes the training. The test part
+    of the data is used once, at the end.
+    """
+    from estimators.estimator import Diverged
+    from estimators.recipe import make_recipe
+    from estimators.training import train as train_here
+    from nas.parsing import parse_duration, parse_values
+    from nas.training import interruptible, plan_document, trained_folder, training_document, training_job
+    from searchspaces import UserError, load_space
+    from studies.lock import locked
+
+    if ray is None and (gpus or workers):
+        raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
+    given = parse_values(settings or [])
+    plan = make_recipe(recipe, **given, **({} if epochs is None else {"epochs": epochs}))
+    checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
+    job = training_job(network, data, image_size, load_space(space) if space else None)
+    folder = trained_folder(job.title, job.data.name) if out is None else out
+    train_it: Any = partial(train_here, device=device)
+    if ray is not None:
+        from studies.ray.training import train_on_ray
+
+        train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
+    screen = console(json)
+    if not quiet:
+        show_training_plan(plan_document(job, plan, folder, seed), screen)
+    _make(folder)
+    try:
+        with (
+            locked(folder),
+            TrainingDisplay(plan.epochs, screen, quiet) as display,
+            interruptible(display) as after_step,
+        ):
+            trained = train_it(
+                job.network,
+                job.data,
+                plan,
+                folder,
+                seed,
+                found=job.found,
+                checkpoint_s=checkpoint_s,
+                on_moment=after_step,
+            )
+    except Diverged as error:
+        raise UserError(str(error)) from error
+    except KeyboardInterrupt:
+        command = shlex.join(["nas", *(context.obj or ["train", network])])
+        raise interrupted(f"resume with: {command}") from None
+    document = training_document(trained)
+    if json:
+        return print_json(document)
+    show_training(document, screen)
+
+
+def evaluate(
+    trained: options.Trained,
+    data: options.OtherData = None,
+    weights: options.Weights = "best",
+    space: options.SpaceOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Measure the top-1 accuracy of a trained network, on the test part of its data or on other images.
+
+    [bold]Example:[/]  nas evaluate runs/first-trained
+    """
+    from nas.training import evaluate as evaluated
+
+    document = evaluated(_opened(trained, space), data, weights)
+    if json:
+        return print_json(document)
+    show_evaluation(document, console())
+
+
+def predict(
+    trained: options.Trained,
+    images: options.Images,
+    top: options.Top = 5,
+    weights: options.Weights = "best",
+    space: options.SpaceOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Classify images with a trained network.
+
+    [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
+    """
+    from nas.training import predict as predicted
+
+    document = predicted(_opened(trained, space), images, top, weights)
+    if json:
+        return print_json(document)
+    show_prediction(document, console())
+
+
+def _opened(folder: str, space: str | None) -> Trained:
+    """The trained network of a folder."""
+    from estimators.trained import Trained
+    from searchspaces import load_space
+
+    return Trained.open(folder, load_space(space) if space else None)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder if it does not exist."""
+    from searchspaces import UserError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def show_training_plan(document: Document, console: Console) -> None:
+    """What `nas train` shows before it trains."""
+    recipe, data = document["recipe"], document["data"]
+    images = f"{data['images']:,} training and validation images, {data['test_images']:,} test images"
+    console.print(
+        facts(
+            ("network", Text.assemble((document["network"], "bold"), (f"  {document['words']}", FAINT))),
+            ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
+            ("data", f"{data['name']}: {images}"),
+            ("recipe", _recipe_text(recipe)),
+            ("folder", Text(document["folder"])),
+        )
+    )
+
+
+def _recipe_text(recipe: Document) -> str:
+    """The most important settings, in one line."""
+    words = [
+        f"{recipe['epochs']} epochs of {recipe['optimizer']}, batch size {recipe['batch']}",
+        f"learning rate {recipe['lr']:g}",
+        f"weight decay {recipe['weight_decay']:g}",
+        f"label smoothing {recipe['label_smoothing']:g}",
+    ]
+    if recipe["randaugment_operations"]:
+        words.append(f"RandAugment {recipe['randaugment_operations']} x {recipe['randaugment_magnitude']:g}")
+    words += [f"{name} {recipe[name]:g}" for name in ("mixup", "cutmix") if recipe[name] and recipe["mix"]]
+    words += [f"stochastic depth {recipe['drop_path']:g}"] if recipe["drop_path"] else []
+    return ", ".join([*words, f"weight averaging {recipe['ema']:g}"])
+
+
+class TrainingDisplay:
+    """Shows a training on a console: a live screen if it is a terminal, else one line for each epoch.
+
+    Args:
+        epochs: in all.
+        console: where it is shown.
+        quiet: show nothing.
+        clock: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, epochs: int, console: Console, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._epochs, self._console, self._quiet, self._clock = epochs, console, quiet, clock
+        self._moment: Moment | None = None
+        self._began = clock()
+        self._first: int | None = None  # the first step of this process: those before are of an earlier one
+        self._shown = 0
+        self._live: Live | None = None
+        if console.is_terminal and not quiet:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, moment: Moment) -> None:
+        """One more step is done."""
+        if self._first is None:
+            ended_one = moment.step % (moment.steps // self._epochs) == 0
+            self._first, self._shown = moment.step, len(moment.curve) - ended_one
+            if moment.step > 1 and not self._quiet and self._live is None:
+                self._console.print(f"resumes after step {moment.step - 1} of {moment.steps}")
+        self._moment = moment
+        for one in moment.curve[self._shown :]:
+            if self._live is None and not self._quiet:
+                self._console.print(self.line(one), soft_wrap=True)
+        self._shown = len(moment.curve)
+
+    @property
+    def left_s(self) -> float | None:
+        """Estimated seconds left, from the steps so far; None before there are two."""
+        if self._moment is None or self._first is None or self._moment.step == self._first:
+            return None
+        done = self._moment.step - self._first
+        return (self._clock() - self._began) / (done + 1) * (self._moment.steps - self._moment.step)
+
+    def line(self, one: Any) -> str:
+        """An epoch that has ended, in one line without colour."""
+        best = max(each["val_accuracy"] for each in self._moment.curve) if self._moment else one["val_accuracy"]
+        words = [f"epoch {one['epoch']}/{self._epochs}", f"loss {one['train_loss']:.3f}"]
+        words += [f"validation {percent(one['val_accuracy'])}", f"best {percent(best)}", duration(one["seconds"])]
+        if self.left_s:
+            words.append(f"about {duration(self.left_s)} left")
+        return "  ".join(words)
+
+    def screen(self) -> RenderableType:
+        """The live screen."""
+        from rich.progress_bar import ProgressBar
+
+        moment = self._moment
+        if moment is None:
+            return facts(("training", Text("first step", style=FAINT)))
+        each_epoch = moment.steps // self._epochs
+        grid = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=1.0, completed=moment.step / moment.steps, width=BAR_WIDTH)
+        before, step = divmod(moment.step - 1, each_epoch)
+        at = Text(f"step {step + 1} of {each_epoch}", style=FAINT)
+        grid.add_row(bar, f"epoch {before + 1} of {self._epochs}", at)
+        rows: list[tuple[str, RenderableType]] = [("done", grid)]
+        if moment.curve:
+            values = [one["val_accuracy"] for one in moment.curve]
+            top = max(moment.curve, key=lambda one: float(one["val_accuracy"]))
+            rows.append(("accuracy", Text.assemble((sparkline(values), "cyan"), f"  {percent(values[-1])}")))
+            best = (percent(top["val_accuracy"]), GOOD)
+            rows.append(("best", Text.assemble(best, (f"  epoch {top['epoch']}, on validation images", FAINT))))
+            rows.append(("loss", f"{moment.curve[-1]['train_loss']:.3f}"))
+        words = [duration(self._clock() - self._began)]
+        words += [f"about {duration(self.left_s)} left"] if self.left_s else []
+        rows.append(("time", ", ".join(words)))
+        return facts(*rows)
+
+
+def show_training(document: Document, console: Console) -> None:
+    """What `nas train` shows at its end."""
+    made = table("epoch>", "training loss>", "validation accuracy>", "time>")
+    curve = document["curve"]
+    before = 0.0
+    for index, one in enumerate(curve):
+        if len(curve) <= 12 or index < 3 or index >= len(curve) - 6 or one["epoch"] == document["best_epoch"]:
+            style = GOOD if one["epoch"] == document["best_epoch"] else ""
+            cells = [str(one["epoch"]), f"{one['train_loss']:.3f}", percent(one["val_accuracy"])]
+            made.add_row(*cells, duration(max(one["seconds"] - before, 0.0)), style=style)
+        before = one["seconds"]
+    console.print(made)
+    values = [one["val_accuracy"] for one in curve]
+    error = f" ± {100 * document['test_standard_error']:.1f}%"
+    images = f"  top-1 accuracy on {document['data']['test_images']:,} test images, used only here"
+    best = f"{percent(document['val_accuracy'])} in epoch {document['best_epoch']}"
+    rows: list[tuple[str, RenderableType]] = [
+        ("test", Text.assemble((percent(document["test_accuracy"]), GOOD), error, (images, FAINT))),
+        ("validation", f"{sparkline(values)}  {best}"),
+        ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
+        ("time", duration(document["seconds"])),
+        ("", ""),
+    ]
+    rows += [(name, Text(path)) for name, path in document["files"].items()]
+    folder = document["folder"]
+    rows += [("", ""), ("next", Text(f"nas evaluate {folder}")), ("", Text(f"nas predict {folder} IMAGE"))]
+    rows += [("", Text(f"nas export {folder} --to onnx,python"))]
+    console.print(facts(*rows))
+
+
+def show_evaluation(document: Document, console: Console) -> None:
+    """`nas evaluate`."""
+    made = table("class", "images>", "accuracy>")
+    several = sorted(document["classes"], key=lambda one: (one["accuracy"] is None, one["accuracy"]))
+    for one in several[:20]:
+        share = "" if one["accuracy"] is None else percent(one["accuracy"])
+        made.add_row(Text(one["class"]), f"{one['images']:,}", share)
+    console.print(made)
+    if len(several) > 20:
+        console.print(Text(f"and {len(several) - 20} more classes with higher accuracy", style=FAINT))
+    error = f" ± {100 * document['standard_error']:.1f}%"
+    part = "the test part of" if document["part"] == "test" else "all of"
+    rows: list[tuple[str, RenderableType]] = [
+        ("top-1 accuracy", Text.assemble((percent(document["accuracy"]), GOOD), error)),
+        ("images", f"{document['images']:,}: {part} {document['data']}"),
+    ]
+    for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
+        pair = f"{one['class']} classified as {one['taken_for']}"
+        words = f"{pair}: {one['images']:,} images, {percent(one['share'])} of the class"
+        rows.append(("confusions" if index == 0 else "", Text(words)))
+    console.print(facts(*rows))
+
+
+def show_prediction(document: Document, console: Console) -> None:
+    """`nas predict`."""
+    made = table("image", "class", "probability>")
+    for one in document["images"]:
+        for index, each in enumerate(one["classes"]):
+            style = "bold" if index == 0 else FAINT
+            cells = (Text(one["file"] if index == 0 else ""), Text(each["class"], style=style))
+            made.add_row(*cells, Text(percent(each["probability"]), style=style))
+    console.print(made)

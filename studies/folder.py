@@ -1,0 +1,22 @@
+"""What lies in a run folder, by name: written and read under these names only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MANIFEST: Final = "study.json"
+"""The settings of the study."""
+BEST: Final = "best.json"
+"""The best network, in text form."""
+TABLE: Final = "trials.csv"
+PLOT: Final = "pareto.html"
+LATENCY: Final = "latency.json"
+"""A copy of the latency table."""
+LEDGERS: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}
+"""Ledgers that lie in the run folder, by what a person calls them."""
+CHECKPOINTS: Final = "checkpoints"
+"""The folder in which trials keep their training state while they run."""
+LOCK: Final = "lock"
+FAMILY: Final = "family.json"
+"""The scaled sizes of a network."""
+FAMILY_PLOT: Final = "family.html"

@@ -1,0 +1,350 @@
+"""How a study begins and how it is found again: settings become a space, a strategy, an estimator and a manifest.
+
+A new run folder appears complete, with its manifest and an empty ledger, or not at all. From a folder that is there,
+only names and numbers are read; what came from a person's own file or from memory must be given again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from searchspaces import (
+    CLASSICS,
+    Architecture,
+    Budget,
+    Scale,
+    Task,
+    UserError,
+    classic,
+    load_space,
+    scaled_from_json,
+)
+from searchspaces.files import read_text, write_whole
+from searchspaces.latency import LatencyTable
+from strategies import STRATEGIES, settings_of
+from studies.checkpoints import Checkpoints, whole_place
+from studies.folder import LATENCY, LEDGERS
+from studies.ledger import Ledger, MemoryLedger, OptunaLedger, without_password
+from studies.leftovers import part_of, remove_parts
+from studies.manifest import Manifest, fingerprint
+from studies.origins import (
+    NAMED,
+    again,
+    estimator_from,
+    makes,
+    manifest_of,
+    name_of,
+    space_again,
+    space_from,
+    strategy_from,
+    suited,
+    under,
+    whole_path,
+)
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from searchspaces import SearchSpace
+    from strategies import Strategy
+    from studies.settings import Settings
+
+PLANNED: Final = 200
+"""Trials that a strategy is told to expect where only time limits them."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a study is made of.
+
+    Attributes:
+        folder: the run folder; None for a study that is kept in memory.
+        manifest: its settings, as they are kept.
+        space: the whole space.
+        feasible: what of it fits the budget; the space itself where there is no budget.
+        task: the deployment task, with its latency table.
+        ledger: where its trials are.
+        strategy, estimator: make each afresh; raise UserError where it must be given again.
+        checkpoints: where trials keep their training state.
+    """
+
+    folder: Path | None
+    manifest: Manifest
+    space: SearchSpace
+    feasible: SearchSpace
+    task: Task
+    ledger: Ledger
+    strategy: Callable[[], Strategy]
+    estimator: Callable[[], Estimator]
+    checkpoints: Checkpoints
+
+
+def create(folder: str | Path | None, settings: Settings) -> Opened:
+    """Begin a study, or find the one that is in the folder, if all settings are the same.
+
+    Raises:
+        UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
+    """
+    place = None if folder is None else Path(folder).expanduser()
+    there = _manifest_of(place)
+    ledger = "memory" if place is None else settings.ledger
+    space_origin, whole = space_from(settings.space)
+    feasible = under(whole, settings.budget, settings.task)
+    strategy_kept, make_strategy = _strategy(settings, whole, feasible, there)
+    estimator_kept, estimator, data = _estimator(settings, feasible, there)
+    manifest = Manifest(
+        study=place.resolve().name if place else "memory",
+        space=manifest_of(whole, space_origin, fingerprint(whole)),
+        task=str(settings.task),
+        budget=None if settings.budget is None else str(feasible.budget),
+        strategy=strategy_kept,
+        estimator=estimator_kept,
+        data=data,
+        pruner=settings.pruner,
+        seed=settings.seed,
+        replicas=settings.replicas,
+        confirm=settings.confirm,
+        trials=settings.trials,
+        ledger=without_password(ledger),
+        wave=settings.wave,
+        checkpoints=None if settings.checkpoints is None else whole_place(settings.checkpoints),
+        latency=None if settings.task.latency is None else settings.task.latency.fingerprint,
+    )
+    opened: Ledger
+    if there is None:
+        opened = _begin(place, manifest, ledger, settings.task)
+    else:
+        there.refuse_changes(manifest, str(place))
+        manifest, opened = there, OptunaLedger.open(ledger, cast(Path, place), there.study)
+    kept = Checkpoints.of(place, manifest, settings.checkpoints)
+    return Opened(place, manifest, whole, feasible, settings.task, opened, make_strategy, lambda: estimator, kept)
+
+
+def _strategy(
+    settings: Settings, whole: SearchSpace, feasible: SearchSpace, there: Manifest | None
+) -> tuple[dict[str, Any], Callable[[], Strategy]]:
+    """What the manifest keeps of the strategy, and a function that makes it afresh."""
+    strategy, given = settings.strategy, dict(settings.strategy_settings)
+    if settings.start_from:
+        _check_takes(strategy, "start_from")
+        given["start_from"] = [_start(each, whole) for each in settings.start_from]
+    if settings.objectives is not None:
+        _check_takes(strategy, "objectives")
+        given["objectives"] = list(settings.objectives)
+    if there is not None and there.strategy["origin"] == NAMED and there.strategy["name"] == strategy:
+        given = {**there.strategy["resolved"], **given}
+    planned = (there.trials if there else settings.trials) or PLANNED
+    origin, make = strategy_from(strategy, feasible, planned, given)
+    resolved = settings_of(make())
+    if resolved.get("repeat") and not settings.replicas:
+        raise UserError(
+            "strategy.repeat=true lets the strategy propose networks again, but this study trains no network twice; "
+            "allow it with --replicas (replicas=True)"
+        )
+    return {"name": name_of(strategy), "origin": origin, "given": given, "resolved": resolved}, make
+
+
+def _estimator(
+    settings: Settings, feasible: SearchSpace, there: Manifest | None
+) -> tuple[dict[str, Any], Estimator, str | None]:
+    """What the manifest keeps of the estimator, the estimator, and where its images are if it has a name."""
+    estimator, own, data = settings.estimator, dict(settings.estimator_settings), whole_path(settings.data)
+    if isinstance(estimator, str):
+        estimator = whole_path(estimator)
+        if there is not None and there.estimator["origin"] == NAMED and there.estimator["name"] == estimator:
+            own = {**there.estimator["given"], **own}
+    origin, found = estimator_from(estimator, data, settings.device, own)
+    if origin == NAMED and there is None:
+        found, own = suited(found, feasible, own)
+    described = found.describe()
+    name = estimator if origin == NAMED else described.get("name", type(found).__name__)
+    kept = {"name": name, "origin": origin, "given": own, "resolved": described}
+    return kept, found, data if origin == NAMED else None
+
+
+def find(
+    folder: str | Path,
+    *,
+    space: str | SearchSpace | None = None,
+    strategy: str | Strategy | Callable[..., Strategy] | None = None,
+    estimator: str | Estimator | Callable[..., Estimator] | None = None,
+    data: str | None = None,
+    ledger: str | None = None,
+    device: str = "auto",
+    checkpoints: str | None = None,
+) -> Opened:
+    """The study of a run folder; arguments as of `Study.open`.
+
+    Raises:
+        UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
+    """
+    place = Path(folder).expanduser()
+    manifest = Manifest.read(place)
+    if space is None:
+        if manifest.space["origin"] != NAMED:
+            raise again(manifest.space["origin"], "space", place)
+        space = space_again(manifest.space)
+    elif "of" in manifest.space and load_space(space).name != manifest.space["name"]:
+        space = space_again(manifest.space, load_space(space))
+    origin, whole = space_from(space)
+    task = _task_of(manifest, place)
+    feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
+    now = manifest_of(whole, origin, fingerprint(whole))
+    manifest.refuse_changes(replace(manifest, space=now), str(place))
+
+    def make_strategy_again() -> Strategy:
+        kept = manifest.strategy
+        if strategy is None and kept["origin"] != NAMED:
+            raise again(kept["origin"], "strategy", place)
+        given = kept["name"] if strategy is None else strategy
+        settings = kept["resolved" if kept["origin"] == NAMED else "given"]
+        _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
+        made = make()
+        now = {**kept, "name": name_of(given), "resolved": settings_of(made)}
+        manifest.refuse_changes(replace(manifest, strategy=now), str(place))
+        return made
+
+    def make_estimator_again() -> Estimator:
+        kept = manifest.estimator
+        if estimator is None and kept["origin"] != NAMED:
+            raise again(kept["origin"], "estimator", place)
+        given = kept["name"] if estimator is None else estimator
+        settings = kept["given"] if makes(given) else {}
+        _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
+        described = found.describe()
+        now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}
+        manifest.refuse_changes(replace(manifest, estimator=now), str(place))
+        return found
+
+    opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
+    kept = Checkpoints.of(place, manifest, checkpoints)
+    return Opened(place, manifest, whole, feasible, task, opened, make_strategy_again, make_estimator_again, kept)
+
+
+def _with_password(ledger: str, place: Path) -> str:
+    """The ledger as it can be reached: a password is not kept, and comes from the environment."""
+    if "***" not in ledger:
+        return ledger
+    if "PGPASSWORD" not in os.environ or ":***@" not in ledger:
+        raise UserError(
+            f"{place}: the password of its ledger is not kept; set PGPASSWORD or give the URL again: --ledger {ledger}"
+        )
+    return ledger.replace(":***@", "@")
+
+
+def _start(given: str | Architecture, space: SearchSpace) -> str:
+    """A network to start from, as strategies take it: a name among the space's references, or the text form."""
+    if isinstance(given, Architecture):
+        return given.to_json()
+    if given.lstrip().startswith("{") or given.endswith(".json"):
+        text = read_text(Path(given), "the network") if given.endswith(".json") else given
+        scaled = scaled_from_json(text, space)
+        if scaled.scale != Scale():
+            raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
+        return scaled.architecture.to_json()
+    if given not in space.references and given in CLASSICS:
+        member = classic(given).architecture
+        if member is not None and member.space == space:
+            return member.to_json()
+    return given
+
+
+def _check_takes(strategy: object, setting: str) -> None:
+    """Refuse a setting that a strategy of ours does not have.
+
+    Raises:
+        UserError: the strategy does not take it; the message lists those that do.
+    """
+    if not isinstance(strategy, str) or ".py:" in strategy:
+        return  # a strategy of one's own refuses what it does not take when it is made
+    takers = [name for name, make in STRATEGIES.items() if setting in signature(make).parameters]
+    known = strategy in STRATEGIES or strategy.startswith("optuna:")
+    if known and strategy not in takers:
+        raise UserError(
+            f"the strategy {strategy!r} does not take {setting.replace('_', '-')}; those that do: {', '.join(takers)}"
+        )
+
+
+def _manifest_of(place: Path | None) -> Manifest | None:
+    """The manifest of a study that is there; None where one may begin."""
+    if place is None:
+        return None
+    try:
+        if not place.exists():
+            return None
+        if not place.is_dir():
+            raise UserError(f"{str(place)!r} is a file, not a folder")
+        if Manifest.is_in(place):
+            return Manifest.read(place)
+        if any(place.iterdir()):
+            raise UserError(f"{str(place)!r} is not a run folder, and not empty; choose another name")
+    except OSError as error:
+        raise UserError(f"cannot read {str(place)!r}: {error.strerror}") from error
+    return None
+
+
+def _task_of(manifest: Manifest, place: Path) -> Task:
+    """The task of a run folder, with the latency table that lies there."""
+    task = Task.parse(manifest.task)
+    if manifest.latency is None:
+        return task
+    table = LatencyTable.read(place / LATENCY)
+    if table.fingerprint != manifest.latency:
+        raise UserError(
+            f"{place / LATENCY} is not the latency table that the study began with: it is "
+            f"#{table.fingerprint[:8]}, and was #{manifest.latency[:8]}"
+        )
+    return table.on(task)
+
+
+def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task) -> Ledger:
+    """Make the folder beside its place, and move it there when it is complete."""
+    if place is None:
+        return MemoryLedger()
+    above = [each for each in place.parents if not each.exists()]
+    part = part_of(place)
+    try:
+        remove_parts(place)
+        part.mkdir(parents=True)
+        ledger = _written(part, manifest, spec, task)
+        if place.exists():
+            place.rmdir()  # it is empty
+        part.rename(place)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        for each in above:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"cannot make the run folder {str(place)!r}: {error.strerror}") from error
+        if isinstance(error, UserError) and part.name in str(error):
+            full = "the disk is full" in str(error)
+            why = "the disk is full" if full else str(error).replace(str(part), str(place))
+            raise UserError(f"cannot make the run folder {str(place)!r}: {why}") from error
+        raise
+    return OptunaLedger.open(spec, place, manifest.study) if spec in LEDGERS else ledger
+
+
+def _written(part: Path, manifest: Manifest, spec: str, task: Task) -> Ledger:
+    """All that a new run folder holds, and its ledger."""
+    manifest.write(part)
+    if task.latency is not None:
+        write_whole(part / LATENCY, task.latency.text())
+    if spec == "memory":
+        return MemoryLedger()
+    about: Mapping[str, Any] = {
+        "space": manifest.space["name"],
+        "task": manifest.task,
+        "budget": manifest.budget,
+        "made by": "nas-toolkit",
+    }
+    ledger = OptunaLedger.create(spec, part, manifest.study, about)
+    if spec in LEDGERS:
+        ledger.close()
+    return ledger

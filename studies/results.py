@@ -1,0 +1,179 @@
+"""What a study found: one order of trials, confirmed means, the front, and the tables made of them.
+
+There is one order, `by_merit`, and everything that says which network is best uses it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from searchspaces import COSTS
+from studies.pareto import hypervolumes
+
+if TYPE_CHECKING:
+    from searchspaces import Budget, SearchSpace, Task
+    from studies.trial import Trial
+
+Merit = tuple[float, int, int]
+
+
+def merit(accuracy: float, macs: int, number: int) -> Merit:
+    """The order of networks, best first: the higher accuracy, then the fewer MACs, then the earlier trial."""
+    return -accuracy, macs, number
+
+
+def by_merit(trial: Trial) -> Merit:
+    """`merit` of a complete trial."""
+    return merit(accuracy_of(trial), trial.cost.macs, trial.number)
+
+
+def accuracy_of(trial: Trial) -> float:
+    """The accuracy of a complete trial, in [0, 1]."""
+    assert trial.accuracy is not None
+    return trial.accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A leading network that was trained again with fresh seeds.
+
+    Attributes:
+        trial: the one that proposed it.
+        accuracies: of its first training and of the fresh ones, in [0, 1].
+    """
+
+    trial: Trial
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over all its trainings. The first was chosen for being high; that it counts once favours no leader."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean; NaN with a single training."""
+        if len(self.accuracies) < 2:
+            return math.nan
+        return float(np.std(self.accuracies, ddof=1)) / math.sqrt(len(self.accuracies))
+
+
+def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
+    """Networks that were trained again to the end, in the order of their trials.
+
+    Args:
+        trials: all of a study, by number.
+    """
+    found: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.confirms is not None and trial.accuracy is not None and trial.state == "complete":
+            found.setdefault(trial.confirms, [accuracy_of(trials[trial.confirms])]).append(trial.accuracy)
+    return [Confirmed(trials[number], tuple(accuracies)) for number, accuracies in sorted(found.items())]
+
+
+def complete(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete proposals; a confirmed one has the mean of its trainings as its accuracy."""
+    means = {each.trial.number: each.mean for each in confirmed(trials)}
+    proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
+    return [replace(each, accuracy=means[each.number]) if each.number in means else each for each in proposed]
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The best complete trial; None if no trial is complete.
+
+    Once there are confirmations, the best of the networks that were confirmed, by the mean over their trainings.
+    """
+    chosen = [replace(each.trial, accuracy=each.mean) for each in confirmed(trials)] or complete(trials)
+    return min(chosen, key=by_merit, default=None)
+
+
+def dominated_share(
+    trials: Sequence[Trial], objectives: Iterable[str], budget: Budget | None, space: SearchSpace
+) -> list[float]:
+    """The hypervolume after each trial, as a share of what could be had, in [0, 1]; one a trial, by number.
+
+    In the objectives' space: accuracy from 0, and each cost as its distance from the most that the budget allows
+    (that the space has, where it is not bounded). A confirmed network counts with its mean.
+    """
+    objectives = tuple(objectives)
+    limits = {name: _limit(name, trials, budget, space) for name in objectives if name in COSTS}
+    done = {trial.number: trial for trial in complete(trials)}
+
+    def point(trial: Trial) -> list[float]:
+        return [
+            1 - min(getattr(trial.cost, name) / limits[name], 1.0) if name in limits else accuracy_of(trial)
+            for name in objectives
+        ]
+
+    return hypervolumes(point(done[trial.number]) if trial.number in done else None for trial in trials)
+
+
+def _limit(cost: str, trials: Sequence[Trial], budget: Budget | None, space: SearchSpace) -> float:
+    """The most of a cost that there can be; among the trials, where neither a budget nor the space says it."""
+    for bound in budget.bounds if budget else ():
+        if bound.cost == cost:
+            return float(bound.upper)
+    known = [trial.cost for trial in trials] if space.largest is None else [space.largest]
+    return max((float(getattr(each, cost)) for each in known), default=0.0) or 1.0
+
+
+def columns(space: SearchSpace, task: Task) -> list[str]:
+    """Of `rows`: what became of a trial, its costs, and each decision of the space."""
+    fixed = ["number", "state", "accuracy", *task.costs, "seconds", "started", "ended", "confirms", "reason"]
+    return [*fixed, "hypervolume", "words"] + [decision.name for decision in space.decisions]
+
+
+def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """One row a trial; a decision without effect is left out.
+
+    Args:
+        trials: by number.
+        shares: the hypervolume after each.
+    """
+    for trial, share in zip(trials, shares, strict=True):
+        yield {
+            **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
+            **trial.cost.told(),
+            **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
+            "hypervolume": share,
+            "words": trial.architecture.words(),
+            **trial.architecture.choices,
+        }
+
+
+def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, task: Task) -> str:
+    """`rows` as CSV, with a header."""
+    text = io.StringIO()
+    written = csv.DictWriter(text, columns(space, task))
+    written.writeheader()
+    written.writerows(rows(trials, shares))
+    return text.getvalue()
+
+
+def best_network(trials: Sequence[Trial], task: str) -> str:
+    """The text form of the best network, with its trial, its accuracy and its costs.
+
+    Args:
+        trials: all of a study, one of them complete.
+        task: the deployment task, as text.
+    """
+    chosen = best(trials)
+    assert chosen is not None
+    found: dict[str, Any] = {
+        "trial": chosen.number,
+        "accuracy": chosen.accuracy,
+        "costs": chosen.cost.told(),
+        "task": task,
+    }
+    for each in confirmed(trials):
+        if each.trial.number == chosen.number:
+            found |= {"standard_error": each.standard_error, "trainings": len(each.accuracies)}
+    return json.dumps({**json.loads(chosen.architecture.to_json()), **found}, indent=2) + "\n"

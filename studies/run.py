@@ -1,0 +1,323 @@
+"""One run of a study: the replay of what its strategy was told, then jobs for an engine until a limit is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from strategies import Exhausted, Outcome
+from studies.engine import Ending, Job, failure_kind
+from studies.ledger.drivers import key_of
+from studies.pruning import Pruning
+from studies.record import replay
+from studies.results import accuracy_of
+from studies.settings import CONFIRMATIONS
+from studies.trial import StudyEnded, Trial, TrialEnded, TrialReported, TrialStarted
+
+if TYPE_CHECKING:
+    from searchspaces import Architecture, Budget
+    from strategies import Strategy
+    from studies.checkpoints import Checkpoints
+    from studies.manifest import Manifest
+    from studies.record import Record
+    from studies.trial import EndKind, Event
+
+ASKS: Final = 100
+"""Asks for one trial before the strategy is taken to have nothing that may be trained."""
+ALIKE: Final = 5
+"""Trials that all fail alike before the study stops to say so."""
+LOOK_S: Final = 1.0
+"""Seconds after which a driver looks again for trials that another one left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run starts no more trials.
+
+    Attributes:
+        trials: in all, those of earlier runs included; None is no limit.
+        limit_s: seconds from the start of the run; None is no limit.
+    """
+
+    trials: int | None = None
+    limit_s: float | None = None
+
+
+class Runnable(Protocol):
+    """What a run needs of its study."""
+
+    manifest: Manifest
+    record: Record
+    checkpoints: Checkpoints
+    budget: Budget | None
+
+    def refusal(self, architecture: Architecture) -> str | None:
+        """Why an architecture may not be trained; None if it may."""
+
+
+class Run:
+    """Gives an engine its jobs and writes down how they end.
+
+    Args:
+        study: whose trials they are.
+        strategy: to which nothing was told yet.
+        limits: when no trial is started any more.
+        emit: told of everything as it happens.
+
+    Attributes:
+        ends: trials that have ended, those of earlier runs included.
+        elsewhere: numbers of trials that are running, and not in this run: left unfinished, or another driver's.
+        again: those of them that were left unfinished and are still to be run again.
+        end: why there is nothing more to start; None while there is.
+    """
+
+    def __init__(self, study: Runnable, strategy: Strategy, limits: Limits, emit: Callable[[Event], None]) -> None:
+        self._study, self._strategy, self._limits, self._emit = study, strategy, limits, emit
+        self._record, self._manifest = study.record, study.manifest
+        self._began = time.monotonic()
+        self._wave = study.manifest.wave
+        self._pruning = Pruning(study.manifest.pruner, waves=self._wave is not None)
+        self._untold: dict[int, Trial] = {}  # ended in a wave that is not over
+        self._dry = False  # there is nothing more to propose
+        self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
+        trials = self._record.trials
+        for trial, outcome in replay(trials):
+            self._learn(trial, outcome)
+        running = [trial for trial in trials if trial.state == "running"]
+        self.ends = len(trials) - len(running)
+        self.end: StudyEnded | None = None
+        self.elsewhere = {trial.number for trial in running}
+        self._look_for_left()
+
+    def next_job(self) -> Job | None:
+        """The next job for the engine: a trial to be run again, or a new one."""
+        if self.end is not None:
+            return None
+        if self._is_late():
+            self._stop("time", f"the time limit of {self._limits.limit_s:g} seconds is reached")
+            return None
+        with self._turn():
+            trial = None if self.end else self._left() or self._new()
+        if trial is None:
+            return None
+        budget = self._study.budget
+        assert budget is None or budget.admits(trial.cost), f"trial {trial.number} is outside the budget"
+        self._reports[trial.number] = []
+        if trial.confirms is None:
+            self._pruning.started(trial.number)
+        self._emit(TrialStarted(trial))
+        place = self._study.checkpoints.place(trial.number)
+        return Job(trial.number, trial.architecture, self._record.seed_of(trial.number), place)
+
+    def wait_for_others(self) -> None:
+        """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
+        assert not self._reports, "the engine returned while trials were under way"
+        assert self.end or self.elsewhere, "the engine returned before next_job said that there is nothing left"
+        proposals = self._proposals_elsewhere()
+        while not (self.end or self.again or self._is_late() or not self.elsewhere):
+            time.sleep(LOOK_S)
+            with self._turn():
+                self._look_for_left()
+            if proposals and not self._proposals_elsewhere():
+                return  # they can be confirmed now
+            if self._wave_has_room():
+                return  # another driver began it
+
+    def report(self, number: int, step: int, accuracy: float) -> bool:
+        """Write a point of a learning curve; whether the trial goes on."""
+        self._record.report(number, step, accuracy)
+        self._reports[number].append((step, accuracy))
+        goes_on = self._record.trials[number].confirms is not None or self._pruning.goes_on(number, step, accuracy)
+        self._emit(TrialReported(number, step, accuracy, stop=not goes_on))
+        return goes_on
+
+    def done(self, number: int, ending: Ending) -> None:
+        """Write how a trial ended, and tell the strategy."""
+        reports = self._reports.pop(number)
+        with self._turn():
+            trial = replace(
+                self._record.trials[number],
+                state=ending.state,
+                accuracy=ending.accuracy,
+                reports=tuple(reports or enumerate(ending.curve, start=1)),
+                seconds=ending.seconds,
+                reason=ending.reason,
+                details=ending.details,
+                rank=self.ends,
+                ended=datetime.now(),
+            )
+            proposed = trial.confirms is None
+            self._record.end(trial, len(reports), self._pruning.ended(trial) if proposed else {})
+            self.ends += 1
+            if proposed:
+                self._tell_end(trial)
+        self._study.checkpoints.remove(number)
+        self._emit(TrialEnded(trial))
+        self._stop_if_all_fail()
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Be the only driver that writes, having learned what the others wrote; they are told of after it."""
+        ended: list[Trial] = []
+        with self._record.turn():
+            for trial, outcome in self._record.news(self.elsewhere):
+                self._learn(trial, outcome)
+                if outcome.state == "running":
+                    self.elsewhere.add(trial.number)
+                else:
+                    self.elsewhere.discard(trial.number)
+                    self.ends += 1
+                    self._stop_if_all_fail()
+                    ended.append(trial)
+            yield
+        for trial in ended:
+            self._emit(TrialEnded(trial))
+
+    def _learn(self, trial: Trial, outcome: Outcome) -> None:
+        """Of a trial that was not started or did not end in this run."""
+        if outcome.state == "running" and (trial.confirms is not None or self._begins_wave(trial.number)):
+            self._tell_wave()
+        if trial.confirms is not None:
+            return
+        if outcome.state == "running":
+            self._strategy.tell(trial.architecture, outcome)
+        else:
+            self._pruning.remember(trial, self._record.notes[trial.number])
+            self._tell_end(trial)
+
+    def _tell_end(self, trial: Trial) -> None:
+        """Tell the strategy of an end; in waves, when the wave is over."""
+        if self._wave is None:
+            self._strategy.tell(trial.architecture, trial.outcome)
+        else:
+            self._untold[trial.number] = trial
+
+    def _tell_wave(self) -> None:
+        """Tell the strategy of all ends that it does not know, in the order of the trials."""
+        for _, trial in sorted(self._untold.items()):
+            self._strategy.tell(trial.architecture, trial.outcome)
+        self._untold.clear()
+        self._pruning.reveal()
+
+    def _wave_has_room(self) -> bool:
+        """Whether a proposal can be made in the present wave; not if there is to be none."""
+        number, proposals = len(self._record.trials), math.inf
+        if self._limits.trials is not None:
+            proposals = self._limits.trials - self._manifest.confirm * CONFIRMATIONS
+        if self._wave is None or self._dry or number >= proposals:
+            return False
+        return number % self._wave > 0
+
+    def _begins_wave(self, number: int) -> bool:
+        return self._wave is not None and number % self._wave == 0
+
+    def _left(self) -> Trial | None:
+        """A trial to be run again, the first by number: it is ours from now on."""
+        if self.elsewhere and time.monotonic() - self._looked > LOOK_S:
+            self._look_for_left()
+        while self.again:
+            number = self.again.popleft()
+            if number not in self.elsewhere:
+                continue  # another driver was faster, and it has ended
+            if self._record.take_over(number):
+                self.elsewhere.remove(number)
+                return self._record.trials[number]
+        return None
+
+    def _look_for_left(self) -> None:
+        """Find the running trials whose driver is no more."""
+        drivers, self._looked = self._record.drivers, time.monotonic()
+        there = drivers.there() if drivers and self.elsewhere else set()
+        of = {number: self._record.trials[number].driver for number in sorted(self.elsewhere)}
+        self.again = deque(number for number, driver in of.items() if driver is None or key_of(driver) not in there)
+
+    def _proposals_elsewhere(self) -> bool:
+        return any(self._record.trials[number].confirms is None for number in self.elsewhere)
+
+    def _is_late(self) -> bool:
+        return self._limits.limit_s is not None and time.monotonic() - self._began >= self._limits.limit_s
+
+    def _new(self) -> Trial | None:
+        """A new trial, in the ledger; None when there is to be none, and `end` says why."""
+        number, confirm = len(self._record.trials), self._manifest.confirm
+        if self._limits.trials is not None and number >= self._limits.trials:
+            self._stop_when_alone("trials", f"all {self._limits.trials} trials are done")
+            return None
+        if self._limits.trials is not None and confirm and number >= self._limits.trials - CONFIRMATIONS * confirm:
+            return self._confirmation("trials", "all proposals are confirmed")
+        if self._begins_wave(number):
+            if any(trial.state == "running" for trial in self._record.trials):
+                return None
+            self._tell_wave()
+        rng = np.random.default_rng([self._manifest.seed, number])
+        for _ in range(ASKS):
+            try:
+                architecture = self._strategy.ask(rng)
+            except Exhausted as nothing_left:
+                if confirm:
+                    return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
+                self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
+                return None
+            refused = self._study.refusal(architecture)
+            if refused is None:
+                trial = self._record.start(architecture, self.ends)
+                self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
+                return trial
+        self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
+        return None
+
+    def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:
+        """The next fresh training of a leader, once every proposal has ended; None for now, or when there is none left.
+
+        Leaders are the most accurate proposals, as the strategy believes them where it has a `believed`, since one
+        observation is luck in part. They take turns, so that a study cut short has confirmed all of them alike.
+        """
+        trials = self._record.trials
+        if any(trial.state == "running" and trial.confirms is None for trial in trials):
+            return None
+        proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
+        self._tell_wave()
+        believed = getattr(self._strategy, "believed", None)
+        merits = believed([each.architecture for each in proposed]) if believed else [*map(accuracy_of, proposed)]
+        order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))
+        leaders = [proposed[index] for index in order[: self._manifest.confirm]]
+        again = Counter(trial.confirms for trial in trials if trial.confirms is not None)
+        least = min(leaders, key=lambda leader: again[leader.number], default=None)
+        if least is None or again[least.number] >= CONFIRMATIONS:
+            self._stop_when_alone(kind, reason)
+            return None
+        return self._record.start(least.architecture, self.ends, confirms=least.number)
+
+    def _stop_if_all_fail(self) -> None:
+        """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does.
+
+        In waves, at the end of the wave in which so many have ended.
+        """
+        wave = self._wave or 1
+        if self.ends % wave or self.ends // ALIKE == (self.ends - wave) // ALIKE:
+            return
+        trials = self._record.trials
+        if any(trial.state in ("complete", "pruned") and (trial.rank or 0) < self.ends for trial in trials):
+            return
+        ended = [trial for trial in trials if trial.rank is not None and trial.rank < self.ends]
+        if all(each.state == "failed" for each in ended) and len({failure_kind(each.reason) for each in ended}) == 1:
+            self._stop("failing", f"all {self.ends} trials failed alike: {ended[-1].reason}")
+
+    def _stop_when_alone(self, kind: EndKind, reason: str) -> None:
+        """Stop, but wait for what is running elsewhere, as it may yet be left behind."""
+        self._dry = True
+        if not self.elsewhere:
+            self._stop(kind, reason)
+
+    def _stop(self, kind: EndKind, reason: str) -> None:
+        """Start nothing more; the first reason stands."""
+        if self.end is None:
+            self.end = StudyEnded(kind, reason)

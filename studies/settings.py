@@ -1,0 +1,125 @@
+"""The settings of a study, as one value: each is declared, documented, given its default and checked here.
+
+`nas.search` spells them out once, for completion and documentation, and fills the value; so does the command line, by
+name. Everything inside takes the value, and a variation is `replace(settings, confirm=2)`. A new setting touches three
+places: this file, the signature of `nas.search`, and the option of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import Architecture, Budget, Task, UserError
+from searchspaces.latency import LatencyTable
+from studies.checkpoints import check_place
+from studies.ledger import check_spec
+from studies.pruning import check_pruner
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+    from searchspaces import SearchSpace
+    from strategies import Strategy
+
+CONFIRMATIONS: Final = 3
+"""Fresh trainings of each network that is confirmed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a study is begun with; `parse` makes it from texts.
+
+    Attributes:
+        space: a name, `file.py:object`, or a space; the whole of it, not the part that fits the budget.
+        budget: what may be trained; None is everything.
+        data: what `load_data` understands; for estimators that have a name.
+        task: the deployment task, on which costs are counted; with the costs of the latency table, if there is one.
+        latency: a latency table; `latency_ms` is then a cost like any other. A copy is kept in the run folder.
+        trials: planned in all; None where time is the only limit.
+        strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a strategy
+            to which nothing was told (it is copied, never changed).
+        estimator: a name, `file.py:object`, a function or class that makes one from settings, or an estimator.
+        seed: with the other settings, it determines every proposal and the seed of every trial.
+        pruner: `none`, `asha` or `median`.
+        device: `auto`, `cpu`, `cuda` or `mps`, for estimators that have a name. May change from run to run.
+        start_from: networks to evaluate before all others: classics of the space, architectures, their text form or a
+            file of it. For strategies that take it.
+        objectives: what is optimized, such as `accuracy,macs`. For strategies that take it.
+        replicas: allow a network to be trained more than once.
+        confirm: number of leading networks that are each trained three more times with fresh seeds, as the last of the
+            `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none.
+        wave: proposals in a synchronous batch: the strategy is told of all results of a batch at once, in the order of
+            the trials, after its last trial has ended. The trials are then the same in whatever order they end. None
+            tells it of each result at once.
+        checkpoints: a folder or a URL of fsspec where trials keep their training state while they run; `none` keeps
+            none. By default in the run folder. May change from run to run.
+        ledger: `sqlite` or `journal` in the run folder, `memory`, or the URL of a database.
+        strategy_settings, estimator_settings: by name. Where a study exists already, those not given keep their values.
+
+    Raises:
+        UserError: a setting is out of range, or a text cannot be parsed.
+    """
+
+    space: str | SearchSpace = "mbconv"
+    budget: Budget | None = None
+    data: str = "digits"
+    task: Task = field(default_factory=Task)
+    latency: LatencyTable | None = None
+    trials: int | None = None
+    strategy: str | Strategy | Callable[..., Strategy] = "guided"
+    estimator: str | Estimator | Callable[..., Estimator] = "short-training"
+    seed: int = 0
+    pruner: str = "none"
+    device: str = "auto"
+    start_from: tuple[str | Architecture, ...] = ()
+    objectives: tuple[str, ...] | None = None
+    replicas: bool = False
+    confirm: int = 0
+    wave: int | None = None
+    checkpoints: str | None = None
+    ledger: str = "sqlite"
+    strategy_settings: Mapping[str, Any] = field(default_factory=dict)
+    estimator_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, low in (("seed", 0), ("confirm", 0), ("trials", 1), ("wave", 1)):
+            value = getattr(self, name)
+            if value is None and name in ("trials", "wave"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise UserError(f"{name} must be a whole number of at least {low}, got {value!r}")
+        if self.confirm and (self.trials is None or 2 * CONFIRMATIONS * self.confirm > self.trials):
+            raise UserError(
+                f"confirm {self.confirm} takes {CONFIRMATIONS * self.confirm} of the trials, which must be at most "
+                f"half of them; trials is {self.trials}"
+            )
+        check_spec(self.ledger)
+        check_place(self.checkpoints)
+        check_pruner(self.pruner)
+        if self.latency is not None:
+            object.__setattr__(self, "task", self.latency.on(self.task))
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Settings:
+        """Settings as a person gives them: in texts, among other things, and some not at all.
+
+        Args:
+            given: by name; what is no setting is left out, None stands for the default.
+
+        Raises:
+            UserError: a text cannot be parsed, a file cannot be read, or a setting is out of range.
+
+        >>> str(Settings.parse({"budget": "400M", "objectives": "accuracy,params", "quiet": True}).budget)
+        'macs=400M'
+        """
+        names = {each.name for each in fields(cls)}
+        found = {name: value for name, value in given.items() if name in names and value is not None}
+        texts: dict[str, Callable[[Any], Any]] = {
+            "budget": lambda text: Budget.parse(text) if isinstance(text, str) else text,
+            "task": lambda text: Task.parse(text) if isinstance(text, str) else text,
+            "latency": lambda file: file if isinstance(file, LatencyTable) else LatencyTable.read(file),
+            "start_from": lambda one: (one,) if isinstance(one, str | Architecture) else tuple(one),
+            "objectives": lambda text: tuple(text.split(",") if isinstance(text, str) else text),
+        }
+        return cls(**{name: texts[name](value) if name in texts else value for name, value in found.items()})

@@ -1,0 +1,185 @@
+"""Every layer with every allowed value of its fields; a new layer, field or value without an example is an error."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from searchspaces import UserError, layers
+from searchspaces.calls import CALLS
+from searchspaces.layers import (
+    Act,
+    Auxiliary,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Graph,
+    GraphStep,
+    Identity,
+    Linear,
+    Mean,
+    Multiply,
+    Norm,
+    Pad,
+    Pool,
+    Resize,
+    Shuffle,
+    Slice,
+    SqueezeExcite,
+    Sum,
+    Zero,
+)
+from searchspaces.node import Node, OneOf
+
+CHANNELS, SIDE = 8, 9
+MAP, FLAT = (CHANNELS, SIDE, SIDE), (CHANNELS,)
+
+OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
+    Conv: {
+        "width": (8, 16),
+        "kernel": (3, 1, 2, 5, (1, 3), (4, 3)),
+        "stride": (1, 2, 3, (2, 1)),
+        "groups": (1, 2, 8),
+        "padding": (0, 1, (0, 2)),
+        "dilation": (1, 2),
+    },
+    Linear: {"width": (5,)},
+    Norm: {"eps": (1e-3, 1e-5)},
+    Act: {"scale": (1.0, 1.7, -2)},
+    Pool: {"kernel": (3, 1, 2, 4), "stride": (2, 1, 3), "padding": (0, 1)},
+    SqueezeExcite: {"reduced": (2, 12)},
+    Dropout: {"rate": (0.2, 0, 1)},
+    Multiply: {"factor": (0.5, 3, -1.0)},
+    Auxiliary: {"head": (Flatten(), Chain(GlobalPool(), Flatten(), Linear(3)))},
+    Zero: {"stride": (1, 2, 4)},
+    Slice: {"start": (0, 3), "stop": (6, 8)},
+    Shuffle: {"groups": (2, 1, 8)},
+    Pad: {"width": (12, 8)},
+    Resize: {"factor": (1.3, 1, 0.5)},
+}  # fmt: skip
+"""Numbers and layers for the fields that take many; the first of each stands wherever another field is tried."""
+
+WHOLLY: tuple[type[Node], ...] = (Norm, Act, Pool, Dropout, Slice)
+"""Layers whose fields are tried in all combinations; those of the others one at a time."""
+
+FLAT_TOO = (Linear, Norm, Act, Dropout, layers.DropPath, Multiply, layers.Gain, Flatten, Identity, Auxiliary, Slice)
+"""Layers that take flat vectors."""
+
+_conv = Chain(Conv(8, 3), Norm(), Act())
+_cell = Graph((GraphStep(_conv, (0,)), GraphStep(Pool("avg", 3, 1), (1,)), GraphStep(Identity(), (2, 3))), "cell", 2)
+JOINS: tuple[Node, ...] = (
+    Chain(),
+    Chain(Chain(_conv, label="one"), Chain(label="two"), Chain(_conv, label="one")),
+    *(join(*branches) for join in (Sum, Mean, Concat) for branches in ((_conv,), (Identity(), _conv, Conv(8, 1)))),
+    *(
+        Graph((GraphStep(_conv, (0,)), GraphStep(Identity(), (0, 1, 1), join), GraphStep(Conv(8), (2, 0), join)))
+        for join in ("sum", "mean", "concat")
+    ),
+    Graph((GraphStep(_conv, (0,)), GraphStep(_cell, (0, 1), "apart"), GraphStep(_cell, (2, 1), "apart")), "cells"),
+    Graph((GraphStep(Conv(8, 3), (0,)), GraphStep(Norm(), (1,)), GraphStep(Conv(8, 3), (2,), weights_of=1))),
+    Graph((GraphStep(Conv(4), (0,)), GraphStep(Zero(), (0,)), GraphStep(Identity(), (1, 2), "concat"))),
+)
+
+
+def kinds() -> set[type[Node]]:
+    """All layers and joins that are defined in `searchspaces`, without their abstract bases."""
+
+    def below(kind: type[Node]) -> Iterator[type[Node]]:
+        for each in kind.__subclasses__():
+            yield each
+            yield from below(each)
+
+    found = {each for each in below(Node) if each.__module__.startswith("searchspaces.")}
+    return {each for each in found if getattr(layers, each.__name__, None) is each and each is not layers.Elementwise}
+
+
+def values(kind: type[Node], name: str, hint: Any) -> tuple[Any, ...]:
+    """The values to try of a field: all that its type lists, and those of `OPEN`."""
+    closed, is_open = _listed(hint)
+    tried = OPEN.get(kind, {}).get(name, ())
+    if is_open and not tried:
+        raise LookupError(f"{kind.__name__}.{name} has no example: add its values to OPEN")
+    return (*closed, *tried)
+
+
+def _listed(hint: Any) -> tuple[tuple[Any, ...], bool]:
+    """The values that a type lists, and whether it has more."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated and isinstance(hint.__metadata__[0], OneOf):
+        return hint.__metadata__[0].names, False
+    if origin is Annotated:
+        return _listed(arguments[0])
+    if origin is Literal:
+        return arguments, False
+    if hint is bool:
+        return (False, True), False
+    if hint is NoneType:
+        return (None,), False
+    if origin in (Union, UnionType):
+        parts = [_listed(each) for each in arguments]
+        return tuple(value for listed, _ in parts for value in listed), any(more for _, more in parts)
+    return (), True
+
+
+def leaf_examples(kind: type[Node]) -> list[Node]:
+    """A leaf with each value of its fields, of `WHOLLY` in all combinations that are not refused."""
+    tried = _tried(kind)
+    found = dict.fromkeys(_one_at_a_time(kind))
+    for combination in itertools.product(*tried.values()) if kind in WHOLLY else ():
+        with contextlib.suppress(UserError):
+            found[kind(**dict(zip(tried, combination, strict=True)))] = None
+    return list(found)
+
+
+def _tried(kind: type[Node]) -> dict[str, tuple[Any, ...]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {each.name: values(kind, each.name, hints[each.name]) for each in fields(kind)}  # type: ignore[arg-type]
+
+
+def _one_at_a_time(kind: type[Node]) -> list[Node]:
+    """A leaf with each value of its fields, one at a time."""
+    tried = _tried(kind)
+    usual = {name: options[0] for name, options in tried.items()}
+    singly = [{**usual, name: value} for name, options in tried.items() for value in options]
+    return list(dict.fromkeys(kind(**each) for each in (usual, *singly)))
+
+
+def on_map(node: Node, given: tuple[int, ...] = MAP) -> Node:
+    """A network on a feature map: the features of a node beside those of its input, so that its logits differ."""
+    before = () if given == MAP else (GlobalPool(), Flatten())
+    after = (GlobalPool(), Flatten()) if len(node.shape(given)) == 3 else ()
+    return Concat(Chain(*before, node, *after), Chain(GlobalPool(), Flatten()))
+
+
+EXAMPLES: dict[str, list[Node]] = {kind.__name__: leaf_examples(kind) for kind in CALLS} | {"joins": list(JOINS)}
+
+
+def takes_flat(node: Node) -> bool:
+    return type(node) in FLAT_TOO and node != Norm("local_response")
+
+
+def everything() -> Node:
+    """One network that has every layer with each value of its fields, and each join; small, as exports take long."""
+    tried = [(node, given) for node in JOINS for given in (MAP,)]
+    for kind in CALLS:
+        examples = _one_at_a_time(kind)
+        if kind is SqueezeExcite:  # its activations are those of Act
+            examples = list({node.gate: node for node in examples}.values())
+        tried += [(node, MAP) for node in examples if kind is not Linear]
+        tried += [(node, FLAT) for node in examples if kind is Linear or (takes_flat(node) and node == examples[0])]
+    parts: dict[tuple[int, ...], list[Node]] = {}  # by input, and by height and width of the output
+    for node, given in tried:
+        parts.setdefault((len(given), *node.shape(given)[1:]), []).append(node)
+    vector = GlobalPool(), Flatten()
+    groups = []
+    for (dimensions, *sides), nodes in parts.items():
+        before, after = () if dimensions == len(MAP) else vector, vector if sides else ()
+        groups.append(Chain(*before, Concat(*nodes), *after))
+    return Chain(Concat(*groups), Linear(7))

@@ -1,0 +1,255 @@
+"""Every allowed value of every layer's fields builds, costs exactly and has its source; any other value is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any, get_args, get_type_hints
+
+import pytest
+import torch
+from layer_examples import (
+    CHANNELS,
+    EXAMPLES,
+    FLAT,
+    FLAT_TOO,
+    JOINS,
+    MAP,
+    SIDE,
+    kinds,
+    leaf_examples,
+    on_map,
+    takes_flat,
+)
+from test_searchspaces_laws import peak_bytes
+
+from benchmarks.exports import differences, differing_source
+from searchspaces import Task, UserError
+from searchspaces.calls import CALLS, call_to
+from searchspaces.drawing import svg
+from searchspaces.layers import (
+    ACTIVATIONS,
+    Act,
+    Auxiliary,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Elementwise,
+    Graph,
+    GraphStep,
+    Identity,
+    Linear,
+    Multiply,
+    Norm,
+    Pad,
+    Pool,
+    Resize,
+    ShapeError,
+    Shuffle,
+    Slice,
+    SqueezeExcite,
+    Sum,
+    Zero,
+)
+from searchspaces.modules import build, traced_cost
+from searchspaces.node import Within, layer
+
+TASK = Task(SIDE, CHANNELS, 7)
+CASES = [
+    (node, given)
+    for name, found in EXAMPLES.items()
+    for node in found
+    for given in (MAP, FLAT)
+    if (given == MAP and name != "Linear") or (given == FLAT and takes_flat(node))
+]
+
+
+def case_name(value: object) -> str:
+    return "flat" if value == FLAT else "map" if value == MAP else repr(value)[:100]
+
+
+@pytest.mark.parametrize(("node", "given"), CASES, ids=case_name)
+def test_a_layer_builds_costs_what_is_counted_and_has_its_source(node, given):
+    network = on_map(node, given)
+    with torch.random.fork_rng():
+        module = build(network, MAP).eval()
+        assert build(node, given)(torch.rand(2, *given)).shape[1:] == node.shape(given)
+    cost, counted = network.cost(MAP), traced_cost(module, TASK)
+    assert (cost.macs, cost.params, cost.activations) == (counted.macs, counted.params, counted.activations)
+    assert node.cost(given).peak_activation_bytes == peak_bytes(node, given)
+    assert differing_source(network, TASK) is None
+    assert svg(network, TASK)
+
+
+def test_no_layer_and_no_way_to_join_is_without_examples():
+    joined = {type(node) for node in JOINS}
+    assert kinds() == set(CALLS) | joined
+    assert all(EXAMPLES[kind.__name__] for kind in CALLS)
+    steps = [step for node in JOINS if isinstance(node, Graph) for step in node.steps]
+    assert {step.join for step in steps} == set(get_args(get_type_hints(GraphStep)["join"]))
+    assert {step.weights_of is None for step in steps} == {True, False}
+    assert {each.name for each in fields(GraphStep)} == {"node", "inputs", "join", "weights_of"}
+
+
+def test_layers_that_take_maps_only_refuse_flat_vectors():
+    for name, found in EXAMPLES.items():
+        if name not in ("Linear", "joins", *(kind.__name__ for kind in FLAT_TOO)):
+            for node in found:
+                with pytest.raises(ShapeError):
+                    node.cost(FLAT)
+    with pytest.raises(ShapeError):
+        Norm("local_response").cost(FLAT)
+    with pytest.raises(ShapeError, match="Flatten"):
+        Linear(3).cost(MAP)
+
+
+WRONG: list[tuple[Any, str]] = [
+    (lambda: Norm("laier"), "did you mean 'layer'"),
+    (lambda: Norm(eps=0), "above 0"),
+    (lambda: Norm("local_response", eps=1e-3), "no eps"),
+    (lambda: Act("swich"), "Act: kind must be 'relu', .*, got 'swich'"),
+    (lambda: Act(scale=float("nan")), "a number"),
+    (lambda: Conv(0), "at least 1, got 0"),
+    (lambda: Conv(8.0), "whole number"),
+    (lambda: Conv(8, kernel=(3, 0)), "kernel must be"),
+    (lambda: Conv(8, kernel=(3, 3, 3)), "a tuple of 2"),
+    (lambda: Conv(8, stride=0), "stride must be"),
+    (lambda: Conv(8, groups=0), "groups must be"),
+    (lambda: Conv(8, padding=-1), "padding must be"),
+    (lambda: Conv(8, padding="same"), "got 'same'"),
+    (lambda: Conv(8, dilation=0), "dilation must be"),
+    (lambda: Conv(8, bias=2), "True or False"),
+    (lambda: Conv(True), "whole number"),
+    (lambda: Linear(0), "width must be"),
+    (lambda: Pool("min"), "'max' or 'avg', got 'min'"),
+    (lambda: Pool("max", 3, padding=2), "half of the kernel"),
+    (lambda: Dropout(1.5), "at most 1"),
+    (lambda: SqueezeExcite(0), "reduced must be"),
+    (lambda: SqueezeExcite(4, gate="relu"), "gate must be"),
+    (lambda: SqueezeExcite(4, act="rely"), "did you mean 'relu'"),
+    (lambda: Multiply("2"), "a number"),
+    (lambda: Auxiliary(None), "a layer"),
+    (lambda: Zero(0), "stride must be"),
+    (lambda: Slice(4, 4), "below stop"),
+    (lambda: Slice(-1, 4), "start must be"),
+    (lambda: Shuffle(0), "groups must be"),
+    (lambda: Pad(0), "width must be"),
+    (lambda: Resize(0), "above 0"),
+    (lambda: Chain(Conv), "joins layers"),
+    (lambda: Sum(), "at least one branch"),
+    (lambda: Concat(Identity(), 3), "joins layers, got 3"),
+    (lambda: Graph(()), "at least one step"),
+    (lambda: Graph((GraphStep(Identity(), (0,)),), inputs=0), "inputs must be"),
+    (lambda: GraphStep(Identity(), (0,), "add"), "join must be"),
+    (lambda: GraphStep(Conv, (0,)), "a layer"),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG, ids=[said for _, said in WRONG])
+def test_a_value_that_is_not_allowed_is_refused_when_the_layer_is_made(make, said):
+    with pytest.raises(UserError, match=said) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_field_without_an_example_is_noticed(monkeypatch):
+    from layer_examples import OPEN
+
+    monkeypatch.setitem(OPEN, Pool, {})
+    with pytest.raises(LookupError, match=r"Pool\.kernel has no example"):
+        leaf_examples(Pool)
+
+
+def test_layer_normalisation_is_that_of_convnext():
+    """Liu 2022, arXiv:2201.03545: over channels, at each pixel by itself; 2 parameters per channel."""
+    norm = Norm("layer")
+    assert norm.cost((96, 56, 56)).params == 192
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images = torch.randn(2, *MAP)
+        normed = build(norm, MAP)(images)
+    pixel = images[1, :, 2, 3]
+    expected = (pixel - pixel.mean()) / (pixel.var(unbiased=False) + 1e-6).sqrt()
+    torch.testing.assert_close(normed[1, :, 2, 3], expected)
+
+
+def test_zero_is_zero_and_lets_gradients_of_zero_pass():
+    images = torch.ones(1, *MAP, requires_grad=True)
+    out = build(Zero(2), MAP)(images)
+    assert out.shape == (1, *Zero(2).shape(MAP)) == (1, 8, 5, 5)
+    assert not out.any()
+    out.sum().backward()
+    assert images.grad is not None
+    assert not images.grad.any()
+
+
+def test_a_cell_of_nas_bench_201_has_the_zeros_of_its_paper():
+    """Dong & Yang 2020, arXiv:2001.00326, sec. 2.1: four nodes, each pair joined by one of five operations."""
+    operations = (Zero(), Identity(), Conv(8), Conv(8, 3), Pool("avg", 3, 1))
+    cell = Graph(
+        (
+            *(GraphStep(operations[3], (0,)), GraphStep(operations[0], (0,)), GraphStep(operations[1], (1,))),
+            *(GraphStep(Identity(), (2, 3)), GraphStep(operations[0], (0,)), GraphStep(operations[4], (1,))),
+            *(GraphStep(operations[2], (4,)), GraphStep(Identity(), (5, 6, 7))),
+        )
+    )
+    cost = cell.cost(MAP)
+    assert cost.params == 8 * 8 * 9 + 8 * 8
+    assert cost.macs == cost.params * SIDE**2
+    assert differing_source(on_map(cell), TASK) is None
+    assert "zero" in svg(cell, TASK)
+
+
+def test_every_activation_that_is_offered_is_an_example():
+    assert {node.kind for node in leaf_examples(Act)} == set(ACTIVATIONS)
+
+
+def test_stochastic_layers_do_nothing_outside_training():
+    images = torch.rand(2, *MAP)
+    for kind in ("Dropout", "DropPath", "Auxiliary", "Identity"):
+        for node in EXAMPLES[kind]:
+            torch.testing.assert_close(build(node, MAP, drop_path=0.5).eval()(images), images)
+
+
+# A layer from outside, added in the places that CONTRIBUTING.md names.
+
+
+@layer
+class ConstantShift(Elementwise):
+    """The input plus a constant."""
+
+    amount: Annotated[float, Within(low=0)]
+
+
+TORCH_CLASS = """
+from torch import Tensor, nn
+
+def shifted(x: Tensor, amount: float) -> Tensor:
+    return x + amount
+
+class ConstantShift(nn.Module):
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shifted(x, self.amount)
+"""
+
+
+@pytest.mark.parametrize("given", [MAP, FLAT], ids=case_name)
+def test_a_new_layer_is_a_value_a_torch_class_and_a_line_in_a_table(given, monkeypatch, tmp_path):
+    (tmp_path / "my_torch_layers.py").write_text(TORCH_CLASS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(CALLS, ConstantShift, lambda node, given: call_to("my_torch_layers:ConstantShift", node.amount))
+    test_a_layer_builds_costs_what_is_counted_and_has_its_source(ConstantShift(0.5), given)
+    network = Chain(on_map(ConstantShift(0.5), given), Linear(7))
+    assert "constant shift 0.5" in svg(network, TASK)
+    assert all(differences(network, TASK, [name]) for name in ("python", "torchscript", "onnx"))
+    with pytest.raises(UserError, match="ConstantShift: amount must be a number of at least 0, got -1"):
+        ConstantShift(-1)
+
+
+def test_a_layer_without_a_line_in_the_table_says_where_one_is_missing():
+    with pytest.raises(TypeError, match="no torch module is known for ConstantShift: add a line to CALLS"):
+        build(ConstantShift(0.5), MAP)
