@@ -33,7 +33,7 @@ from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
-from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals
+from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals, quick_to_load
 from estimators.trained import (
     CHECKPOINT,
     FACTS,
@@ -387,8 +387,12 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     groups = decayed(model, recipe.weight_decay)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        adamw: torch.optim.Optimizer = quick_to_load(torch.optim.AdamW)(groups, lr=recipe.lr)
+        return adamw
+    sgd: torch.optim.Optimizer = quick_to_load(torch.optim.SGD)(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+    return sgd
 
 
 def _seed(seed: int, what: str, *numbers: int) -> int:

@@ -139,7 +139,7 @@ def test_the_readme_s_python_example_runs(tmp_path, monkeypatch):
     (example,) = [
         block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "nas.search(" in block
     ]
-    program = example.replace("trials=10", "trials=2, estimator_settings={'epochs': 1}")
+    program = example.replace("trials=10", "trials=2, estimator_settings={'epochs': 1, 'data_fraction': 0.1}")
     assert program != example
     names: dict[str, object] = {}
     exec(compile(program, "README.md", "exec"), names)

@@ -32,7 +32,9 @@ def choices(nas_cli, run: object, trial: int) -> dict[str, object]:
 
 
 def test_a_real_search_puts_the_network_to_start_from_first(nas_cli, tmp_path):
-    cheap = [word for name in ("epochs=1", "data_fraction=0.1") for word in ("--set", f"estimator.{name}")]
+    cheap = [
+        word for name in ("epochs=1", "data_fraction=0.1", "width=0.25") for word in ("--set", f"estimator.{name}")
+    ]
     said = nas_cli(*search(tmp_path), "--start-from", "efficientnet_b0", *cheap)
     assert said.code == 0
     assert re.search(r"starts from +efficientnet_b0", said.out)
