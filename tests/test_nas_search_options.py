@@ -78,9 +78,9 @@ def test_leaders_are_trained_again_and_the_winner_of_the_means_is_marked(nas_cli
     assert row.rstrip().endswith("best")
     assert f"{100 * first['mean']:.1f}% ± {100 * first['standard_error']:.1f}%" in " ".join(row.split())
     assert "14 complete, 6 of them confirmations" in said
-    assert "the last 6 trials train the 2 best three times each again" in said
+    assert "the last 6 trials train the 2 best networks three more times" in said
     again = nas_cli("show", str(run), "--trial", "13").out
-    assert re.search(r"trains again +the network of trial \d+", again)
+    assert re.search(r"confirms +the network of trial \d+", again)
 
 
 def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, words, tmp_path):
@@ -96,7 +96,7 @@ def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, wo
             (run / "pareto.html").unlink()
             nas_cli(*command)
         assert "accuracy against params" in (run / "pareto.html").read_text()
-    assert "The best at their cost in parameters" in nas_cli("show", str(run)).out
+    assert "Pareto front of accuracy and parameters" in nas_cli("show", str(run)).out
 
 
 def test_the_api_says_the_same(tmp_path):
@@ -115,21 +115,27 @@ def test_the_default_strategy_is_the_same_everywhere(nas_cli, words, tmp_path):
     import inspect
 
     import nas
-    from studies import Study
+    from studies.settings import Settings
 
     assert nas_cli(*words()).code == 0
     begun = json.loads((tmp_path / "runs" / "run" / "study.json").read_text())["strategy"]["name"]
-    defaults = [inspect.signature(each).parameters["strategy"].default for each in (nas.search, Study.create)]
+    defaults = [inspect.signature(each).parameters["strategy"].default for each in (nas.search, Settings)]
     assert [begun, *defaults] == ["guided"] * 3
 
 
 MISTAKES = {
     "random starts anywhere": ({"strategy": "random", "start_from": "efficientnet_b0"}, "evolution, guided, pareto"),
-    "so does a sampler": ({"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"}, "optuna:GPSampler cannot"),
+    "so does a sampler": (
+        {"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"},
+        "does not take start-from",
+    ),
     "not in the space": ({"start_from": "efficientnet_b9"}, "did you mean 'efficientnet_b0'?"),
     "not in the budget": ({"start_from": "efficientnet_b0", "budget": "200M"}, "macs=200M"),
-    "no such file": ({"start_from": "nowhere.json"}, "cannot read nowhere.json"),
-    "objectives of one": ({"objectives": "accuracy,macs"}, "objectives: guided cannot; a strategy that can: pareto"),
+    "no such file": ({"start_from": "nowhere.json"}, "nowhere.json: No such file"),
+    "objectives of one": (
+        {"objectives": "accuracy,macs"},
+        "'guided' does not take objectives; those that do: pareto",
+    ),
     "unknown objective": ({"strategy": "pareto", "objectives": "accuracy,mcas"}, "did you mean 'macs'?"),
     "too many to confirm": ({"confirm": 1, "trials": 5}, "at most half"),
 }
