@@ -194,8 +194,9 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
             candidates are trained whole, all of them, and leaders are confirmed where there are enough trials.
 
     Raises:
-        UserError: a setting is wrong.
+        UserError: no factors fit the band, or a setting is wrong.
     """
+    refuse_nothing(plan.space)
     settings = {name: value for name, value in given.items() if value is not None}
     of_estimator = dict(settings.get("estimator_settings") or {})
     if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
@@ -217,16 +218,6 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
             "estimator_settings": of_estimator,
         }
     )
-
-
-def begin(plan: ScalingPlan, settings: Settings) -> Study:
-    """The study that finds the factors, begun or found in its folder, not yet run.
-
-    Raises:
-        UserError: no factors fit the band, or a setting differs from those of the run that is there.
-    """
-    refuse_nothing(plan.space)
-    return Study.create(plan.folder, settings)
 
 
 def made(plan: ScalingPlan, study: Study | None = None) -> Family:
@@ -293,7 +284,7 @@ def scale(
     study = None
     if planned.searches:
         found = candidates(planned.space)
-        study = begin(planned, settings_for(planned, found, {**search, "data": data}))
+        study = Study.create(planned.folder, settings_for(planned, found, {**search, "data": data}))
         go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
     family = made(planned, study)
     write(family)

@@ -127,15 +127,12 @@ MISTAKES = {
     "random starts anywhere": ({"strategy": "random", "start_from": "efficientnet_b0"}, "evolution, guided, pareto"),
     "so does a sampler": (
         {"strategy": "optuna:GPSampler", "start_from": "efficientnet_b0"},
-        "does not take start-from",
+        "'optuna:GPSampler' does not take start-from",
     ),
     "not in the space": ({"start_from": "efficientnet_b9"}, "did you mean 'efficientnet_b0'?"),
     "not in the budget": ({"start_from": "efficientnet_b0", "budget": "200M"}, "macs=200M"),
-    "no such file": ({"start_from": "nowhere.json"}, "nowhere.json: No such file"),
-    "objectives of one": (
-        {"objectives": "accuracy,macs"},
-        "'guided' does not take objectives; those that do: pareto",
-    ),
+    "no such file": ({"start_from": "nowhere.json"}, "cannot read the network nowhere.json"),
+    "objectives of one": ({"objectives": "accuracy,macs"}, "'guided' does not take objectives; those that do: pareto"),
     "unknown objective": ({"strategy": "pareto", "objectives": "accuracy,mcas"}, "did you mean 'macs'?"),
     "too many to confirm": ({"confirm": 1, "trials": 5}, "at most half"),
 }

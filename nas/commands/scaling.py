@@ -80,7 +80,8 @@ def scale(
     same command resumes.
     """
     from nas.documents import study_document
-    from nas.scaling import begin, family_document, grid_document, made, plan, settings_for, write
+    from nas.scaling import family_document, grid_document, made, plan, settings_for, write
+    from studies import Study
     from studies.scaling import candidates
 
     planned = plan(
@@ -93,7 +94,7 @@ def scale(
     if planned.searches:
         given = settings_for(planned, found, settings_given(context.params))
         running = Running.of(context.params, planned.folder)
-        study = begin(planned, given)
+        study = Study.create(planned.folder, given)
         stopped = running.run(study, lambda: show_preflight(planned, found, study, screen))[1]
         document["study"] = study_document(study)
         if any(trial.state == "complete" for trial in study.trials):
