@@ -33,11 +33,11 @@ FILES: Final = {
     "manifest": "study.json",
     "latency": "latency.json",
 }
-"""What may lie in a run folder, by what it is for."""
+"""The files of a run folder, by purpose."""
 
 
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
-    """What a space holds, what its networks cost and, under a budget, how many of them fit.
+    """The size of a space, the costs of its networks and, under a budget, the share of them that fits.
 
     Args:
         space: the whole of it, or what of it fits a budget already.
@@ -52,7 +52,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     space = inside.space
     fits = None
     if bounded:
-        count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
+        count = inside.counted(1 << 16)  # takes a fifth of a second; the bracket is narrower than three digits
         share = [count.low / space.size, count.high / space.size]
         fits = {"low": count.low, "high": count.high, "share": share, "draws": count.draws}
     return {
@@ -75,7 +75,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
 
 
 def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
-    """Stages that halve large images, and do not on those of a task, which are too small to be halved as often."""
+    """Stages that halve large images, but not those of a task, which are too small to be halved as often."""
     if isinstance(space, Space):
         declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
         return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
@@ -106,7 +106,7 @@ def spaces_document() -> Document:
 
 
 def study_document(study: Study) -> Document:
-    """What a study is, how far it came, and the best that it found."""
+    """The settings of a study, its progress, and the best networks that it found."""
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -144,8 +144,8 @@ def study_document(study: Study) -> Document:
 
 
 def axis(study: Study) -> str:
-    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs, or
-    latency where that alone is bounded."""
+    """The cost that accuracy is plotted against: the first among the study's objectives, else MACs, or latency if that
+    alone is bounded."""
     bounded = [bound.cost for bound in study.budget.bounds] if study.budget else []
     if bounded == ["latency_ms"] and not study.manifest.strategy["resolved"].get("objectives"):
         return "latency_ms"
@@ -153,7 +153,7 @@ def axis(study: Study) -> str:
 
 
 def _confirmed(one: Confirmed) -> Document:
-    """A leading network that was trained again, most accurate on the mean first; accuracies in [0, 1]."""
+    """A confirmed network with the accuracies of its trainings, in [0, 1]."""
     return {
         "number": one.trial.number,
         "mean": one.mean,
@@ -164,7 +164,7 @@ def _confirmed(one: Confirmed) -> Document:
 
 
 def resume_command(study: Study, trials: int | None = None) -> str:
-    """What a person types to go on with a study.
+    """The command that resumes a study.
 
     Args:
         study: one with a folder.
@@ -177,11 +177,11 @@ def resume_command(study: Study, trials: int | None = None) -> str:
 
 
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
-    """What a person types to look at the best network of a study, which has one, and a folder.
+    """The commands that show the best network of a study.
 
     Args:
-        study: the study.
-        files: what lies in its folder, as in `study_document`.
+        study: one with a folder and a complete trial.
+        files: of its folder, as in `study_document`.
     """
     space = _own_code(study, "space")
     words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
@@ -191,18 +191,18 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
 
 
 def _own_code(study: Study, *parts: str) -> list[str]:
-    """Options that name code of one's own, which a run folder never loads by itself."""
+    """Options that name a person's own code, which is never loaded from a run folder alone."""
     origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
     return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
 
 
 def _ledger(study: Study) -> list[str]:
-    """The option that gives the ledger again, where it has a password, which is not kept."""
+    """The option that gives the URL of the ledger again, if it has a password, which is never stored."""
     return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
 def trial_document(trial: Trial) -> Document:
-    """All that is known of one trial."""
+    """Everything recorded about one trial."""
     return {
         "number": trial.number,
         "state": trial.state,

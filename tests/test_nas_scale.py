@@ -222,7 +222,7 @@ MISTAKES = {
     "a scaled classic": (["efficientnet_b3"], "did you mean 'efficientnet_b0'"),
     "a module": (["examples/my_net.py:net"], "is a torch module"),
     "unknown": (["efficientnet_b9"], "unknown network 'efficientnet_b9'"),
-    "phi": (["efficientnet_b0", "--phi", "7..1"], "phi: '7..1' must go up"),
+    "phi": (["efficientnet_b0", "--phi", "7..1"], "phi: '7..1' must be ascending"),
     "phi in words": (["efficientnet_b0", "--phi", "all"], "phi: 'all' does not look like '1..7'"),
     "phi unpublished": (
         ["efficientnet_b0", "--phi", "8", "--coefficients", "published"],
