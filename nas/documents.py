@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
 from searchspaces.drawing import pieces
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from studies.results import Confirmed
 
 Document = dict[str, Any]
-
-FILES: Final = {
-    "plot": "pareto.html",
-    "network": "best.json",
-    "family": "family.json",
-    "family plot": "family.html",
-    "table": "trials.csv",
-    "ledger": "ledger.db",
-    "manifest": "study.json",
-    "latency": "latency.json",
-}
-"""The files of a run folder, by purpose."""
 
 
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
@@ -110,15 +98,9 @@ def study_document(study: Study) -> Document:
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    folder, planned = study.folder, manifest.trials or 1
-    made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
-    if folder is not None and manifest.ledger == "journal":
-        made["ledger"] = folder / "ledger.log"
-    files = {name: str(path) for name, path in made.items() if path.exists()}
-    if "://" in manifest.ledger:
-        files["ledger"] = manifest.ledger
+    planned, files = manifest.trials or 1, _files(study)
     return {
-        "run": None if folder is None else str(folder),
+        "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
@@ -129,7 +111,7 @@ def study_document(study: Study) -> Document:
         "seed": manifest.seed,
         "planned": manifest.trials,
         "confirm": manifest.confirm,
-        "confirmed": [_confirmed(each) for each in sorted(study.confirmed, key=lambda each: -each.mean)],
+        "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
@@ -141,6 +123,33 @@ def study_document(study: Study) -> Document:
         "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def _files(study: Study) -> dict[str, str]:
+    """The files of a run folder that exist, by purpose, and the URL of a ledger that is elsewhere."""
+    from studies import folder as names
+
+    ledger = study.manifest.ledger
+    known = {
+        "plot": names.PLOT,
+        "network": names.BEST,
+        "family": names.FAMILY,
+        "family plot": names.FAMILY_PLOT,
+        "table": names.TABLE,
+        "ledger": names.LEDGERS.get(ledger, ""),
+        "manifest": names.MANIFEST,
+        "latency": names.LATENCY,
+    }
+    made = {} if study.folder is None else {name: study.folder / file for name, file in known.items() if file}
+    files = {name: str(path) for name, path in made.items() if path.exists()}
+    return {**files, "ledger": ledger} if "://" in ledger else files
+
+
+def _leaders(study: Study) -> list[Confirmed]:
+    """Confirmed networks, the best first."""
+    from studies.results import merit
+
+    return sorted(study.confirmed, key=lambda each: merit(each.mean, each.trial.cost.macs, each.trial.number))
 
 
 def axis(study: Study) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Architecture, Classic, Scaled, Task, UserError, nearest
 from searchspaces.files import write_whole
+from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
@@ -158,7 +159,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     module = settled(lambda: built(found, task), task)
     names = tuple(str(number) for number in range(task.classes))
     grey = (127.5,) * task.channels
-    run = folder if _is_file(folder / "study.json") else None
+    run = folder if _is_file(folder / MANIFEST) else None
     return Exportable(title(network), found, task, module, names, grey, grey, {}, run)
 
 

@@ -29,6 +29,7 @@ from searchspaces import (
 from searchspaces.files import write_whole
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
+from studies.results import merit
 from studies.scaling import (
     PUBLISHED,
     Candidates,
@@ -421,4 +422,11 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
             }
         )
     best = study.best.number
-    return sorted(rows, key=lambda row: (row["trial"] != best, row["trainings"] == 1, -row["accuracy"], row["trial"]))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["trial"] != best,
+            row["trainings"] == 1,
+            merit(row["accuracy"], row["macs"], row["trial"]),
+        ),
+    )
