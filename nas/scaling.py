@@ -139,7 +139,7 @@ def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
             able = [name for name in CLASSICS if classic(name).architecture is not None]
             raise UserError(
                 f"{found.name} cannot be scaled: it is not a member of a search space, which would define its depth "
-                f"and width; networks that can be{nearest(found.name, able)}"
+                f"and width{nearest(found.name, able)}"
             )
         return Scaled(found.architecture, Scale(), task or found.task)
     if isinstance(found, Architecture):

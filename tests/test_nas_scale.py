@@ -167,6 +167,18 @@ def test_any_other_strategy_finds_factors_too(nas_cli, words):
         assert len(found["family"]["trained"]) == 9
 
 
+def test_settings_of_a_search_are_settings_of_its_study(nas_cli, words, tmp_path):
+    given = ["--ledger", "journal", "--checkpoints", "none", "--replicas", "--strategy", "random", "--trials", "12"]
+    said = nas_cli(*words, *given, "--confirm", "0", "--json", "--quiet")
+    assert said.code == 0
+    run = tmp_path / "runs" / "scale-base"
+    assert (run / "ledger.log").exists()
+    manifest = json.loads((run / "study.json").read_text())
+    assert (manifest["ledger"], manifest["replicas"], manifest["strategy"]["name"]) == ("journal", True, "random")
+    refused = nas_cli(*words, "--deterministic", "--name", "other")
+    assert (refused.code, "add --ray --workers N" in refused.err) == (2, True)
+
+
 def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
     counted = "calls.append(1)\n        if len(calls) == 4: raise KeyboardInterrupt"
     stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", counted).replace("import time", "calls = []")
@@ -218,7 +230,7 @@ def test_it_is_in_the_public_api(words, tmp_path):
 
 
 MISTAKES = {
-    "no architecture": (["alexnet"], "alexnet cannot be scaled: it is a member of none of our spaces"),
+    "no architecture": (["alexnet"], "alexnet cannot be scaled: it is not a member of a search space"),
     "a scaled classic": (["efficientnet_b3"], "did you mean 'efficientnet_b0'"),
     "a module": (["examples/my_net.py:net"], "is a torch module"),
     "unknown": (["efficientnet_b9"], "unknown network 'efficientnet_b9'"),
