@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from nas.networks import TRAINED, named, read
 from searchspaces import Buildable, Scale, UserError
 from studies.interrupts import first_interrupt
+from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def training_job(
 
     folder = Path(what)
     found: Document | None
-    if (folder / "study.json").exists():
+    if Manifest.is_in(folder):
         network, found, own = _of_run(folder, space)
     else:
         network, found, own = named(what, space), _of_file(what), None
@@ -123,7 +124,7 @@ def trained_folder(title: str, data: str) -> Path:
     ('runs/first-trained', 'runs/resnet18-pets')
     """
     path = Path(title)
-    if (path / "study.json").exists() or path.parent != Path("."):
+    if Manifest.is_in(path) or path.parent != Path("."):
         return path.with_name(f"{path.stem}-trained")
     return Path("runs") / f"{path.stem}-{Path(data.removeprefix('hub:')).stem}"
 

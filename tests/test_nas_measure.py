@@ -81,8 +81,8 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure"], "say networks to be measured, or --space SPACE --out FILE.json"),
-        (["measure", "resnet18", "--out", "t.json"], "say networks to be measured, or"),
+        (["measure"], "give networks to measure, or --space SPACE --out FILE.json"),
+        (["measure", "resnet18", "--out", "t.json"], "give networks to measure, or"),
         (["measure", "--out", "t.json"], "add --space SPACE"),
         (["measure", "resnet19"], "did you mean 'resnet18'"),
         (["measure", "--space", "nasnet", "--out", "t.json"], "no chain of stages"),
