@@ -46,7 +46,7 @@ from estimators.trained import (
     read_facts,
 )
 from searchspaces import UserError
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
 from searchspaces.layers import ShapeError
 from searchspaces.versions import versions
 
@@ -212,10 +212,7 @@ class _Training:
         if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
             raise UserError(f"{str(self.folder)!r} is not the folder of a training: it has no {FACTS}")
         if self.group.rank == 0:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"cannot write to {self.folder}: {error.strerror}") from error
+            make_folder(self.folder)
             write_whole(self.folder / NETWORK, text + "\n")
             write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Buildable, Task, UserError, nearest
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
 from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -263,12 +263,8 @@ def classes(predictor: Predictor, pixels: Pixels, batch: int = 100) -> NDArray[n
 def _write(folder: Path, files: Mapping[str, bytes]) -> list[Document]:
     """Write files, each whole or not at all; a document of each with its size."""
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            write_whole(path, content)
-            written.append({"file": str(path), "bytes": len(content)})
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    make_folder(folder)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+        written.append({"file": str(folder / name), "bytes": len(content)})
     return written

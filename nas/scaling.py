@@ -25,7 +25,7 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.results import merit
@@ -299,16 +299,13 @@ def write(found: Family) -> None:
     if found.study is None and Manifest.is_in(folder):
         raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
     document = family_document(found)
-    try:
-        (folder / "family").mkdir(parents=True, exist_ok=True)
-        for each, one in zip(found.members, document["members"], strict=True):
-            text = {**each.document(), "base": found.plan.name}
-            text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
-            write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
-        write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
-        write_whole(folder / FAMILY_PLOT, family_html(document))
-    except OSError as error:
-        raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
+    make_folder(folder / "family")
+    for each, one in zip(found.members, document["members"], strict=True):
+        text = {**each.document(), "base": found.plan.name}
+        text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
+        write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
+    write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
+    write_whole(folder / FAMILY_PLOT, family_html(document))
 
 
 def grid_document(plan: ScalingPlan, found: Candidates) -> Document:

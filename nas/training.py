@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nas.networks import TRAINED, named, read
+from nas.networks import TRAINED, named
 from searchspaces import Buildable, Scale, UserError
+from searchspaces.files import read_json
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
 
@@ -108,7 +108,7 @@ def _of_file(what: str) -> Document | None:
     """What the file of a network says besides the network: its trial, or its base and size."""
     if not what.endswith(".json"):
         return None
-    form = json.loads(read(what))
+    form = read_json(Path(what), "the network")
     known = {"space", "choices", "scale", "task", "classic"}
     return {"file": what, **{name: value for name, value in form.items() if name not in known and value is not None}}
 
