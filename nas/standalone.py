@@ -1,8 +1,8 @@
-"""`model.py`: one readable file that is a network, for wherever there is torch and no nas.
+"""`model.py`: a network in one readable file that needs torch but not nas.
 
-It has the network's own source (`searchspaces.source`), the class names, how pixels are scaled, a reader of safetensors
-in ten lines, and a command of its own: `python model.py photo.jpg`. What comes from elsewhere (class names, the name of
-the network) stands in it as literals and comments only, so that nothing that a folder says becomes code.
+It has the source of the network (`searchspaces.source`), the class names, the normalisation of pixels, a reader of
+safetensors in ten lines, and a command: `python model.py photo.jpg`. Text from a folder (class names, the name of the
+network) is written as literals and comments only, so that none of it becomes code.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from searchspaces.layers import Node
 from searchspaces.source import source
 
 _TEMPLATE: Final = '''\
-"""{title}: images of {size}x{size} pixels in {classes} classes. Needs torch alone; made by nas {version}.
+"""{title}: {size}x{size} images, {classes} classes. Needs only torch; written by nas {version}.
 
-    python model.py photo.jpg       prints the likeliest classes (images need Pillow; .raw files of uint8 pixels do not)
+    python model.py photo.jpg       prints the most likely classes (images need Pillow; .raw files of uint8 pixels do not)
 
     import model
-    network = model.load()          # the weights: {weights}, beside this file
+    network = model.load()          # reads the weights from {weights}, beside this file
     model.predict(network, pixels)  # uint8 (batch, {size}, {size}, {channels}) to probabilities (batch, {classes})
 """
 
@@ -34,26 +34,26 @@ STD = {std}
 
 
 def load(weights: Path | str = Path(__file__).with_name("{weights}")) -> nn.Module:
-    """The network with its weights, ready to be used."""
+    """The network with its weights, in evaluation mode."""
     made = network()
     made.load_state_dict(read_safetensors(weights))
     return made.eval()
 
 
 def predict(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Probabilities (batch, classes) of images: uint8 (batch, SIZE, SIZE, CHANNELS)."""
+    """Class probabilities (batch, classes) of images, uint8 (batch, SIZE, SIZE, CHANNELS)."""
     with torch.inference_mode():
         return network(scaled(pixels)).softmax(1)
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """What the network takes: (batch, CHANNELS, SIZE, SIZE), as the images it was trained on."""
+    """The input of the network, (batch, CHANNELS, SIZE, SIZE), normalised as in training."""
     mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (MEAN, STD))
     return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 
 def read_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Tensors by name: a file is the length of its header in 8 bytes, the header in JSON, then the numbers."""
+    """Tensors by name. The file has the length of its header in 8 bytes, the header in JSON, then the numbers."""
     data = Path(path).read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
@@ -68,7 +68,7 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_images(path: str) -> Tensor:
-    """uint8 (images, SIZE, SIZE, CHANNELS) of an image file, or of a .raw file: pixels of one or more images."""
+    """uint8 (images, SIZE, SIZE, CHANNELS) from an image file, or a .raw file with the pixels of one or more images."""
     if path.endswith(".raw"):
         return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8).view(-1, SIZE, SIZE, CHANNELS)
     from PIL import Image, ImageOps
@@ -85,8 +85,8 @@ def main() -> None:
     for path in sys.argv[1:]:
         for probabilities in predict(made, read_images(path)):
             likeliest = probabilities.topk(min(3, len(CLASSES)))
-            told = [f"{{CLASSES[i]}} {{100 * p:.1f}}%" for p, i in zip(likeliest[0].tolist(), likeliest[1].tolist())]
-            print(f"{{path}}: {{', '.join(told)}}")
+            words = [f"{{CLASSES[i]}} {{100 * p:.1f}}%" for p, i in zip(likeliest[0].tolist(), likeliest[1].tolist())]
+            print(f"{{path}}: {{', '.join(words)}}")
 
 
 {source}
@@ -110,13 +110,13 @@ def standalone(
     """The text of `model.py`.
 
     Args:
-        network: the whole of it, for that task.
+        network: a whole network for the task.
         task: its images and classes.
-        class_names: by the position of the logit.
+        class_names: in the order of the logits.
         mean, std: of each channel, of pixels in 0 to 255.
-        title: what the network is called.
-        weights: the name of the safetensors file that will lie beside it.
-        version: of nas.
+        title: the name of the network.
+        weights: name of the safetensors file beside it.
+        version: version of nas.
     """
     body = source(network, task.shape)
     imports = ["import json", "import sys", "from collections import OrderedDict", "from pathlib import Path"]
@@ -141,7 +141,7 @@ def standalone(
 
 
 def harmless(text: str) -> str:
-    """A text that may stand in a docstring or a comment: one line, and nothing that could end it.
+    """A text made safe for a docstring or a comment: one line without quotes or escapes.
 
     >>> harmless('a "quote", ' + chr(10) + 'import os')
     "a 'quote', import os"
@@ -151,7 +151,7 @@ def harmless(text: str) -> str:
 
 
 def _names(class_names: Sequence[str]) -> str:
-    """The names as a literal, some to a line."""
+    """The names as a literal, several per line."""
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return f"tuple(str(number) for number in range({len(class_names)}))"
     lines, line = [], ""

@@ -1,6 +1,6 @@
 """What can be built, and what does it cost: the layer algebra, the cells, the spaces, costs and budgets.
 
-Nothing here imports torch but `searchspaces.modules`, which is loaded when a network is built.
+Only `modules` and `torch_layers` import torch; they are loaded when a network is built.
 """
 
 from searchspaces.architecture import Architecture, Buildable, SearchSpace

@@ -1,7 +1,7 @@
-"""A drawing of a network as SVG: stages side by side, cells opened up, equal blocks in a row drawn once.
+"""An SVG diagram of a network: stages side by side with their layers, consecutive equal blocks drawn once.
 
-Laid out from the tree itself: a chain is a column, branches are columns beside each other, free wiring is rows of
-values with curves between them.
+The layout follows the tree: a chain is a column, branches are columns side by side, a graph is rows of values with
+curves between them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from searchspaces.layers import Auxiliary, Chain, Concat, Graph, GraphStep, Iden
 from searchspaces.task import Shape, Task
 
 GAP: Final = 14
-"""Pixels between boxes, one below the other or side by side."""
+"""Pixels between neighbouring boxes."""
 
 WIDEST: Final = 2100
-"""Pixels after which stages go on in a new row."""
+"""Largest width of a row of stages in pixels."""
 
 _ROW: Final = 24  # height of a layer's box
 _HEADING: Final = 70  # height above a stage's first block
@@ -33,13 +33,13 @@ _COLOURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stage of a network, or a cell of one whose cells are wired freely: a row of tables, a column of drawings.
+    """A stage of a network, or a cell of a graph of cells: a row of tables, a column of diagrams.
 
     Attributes:
-        label: what it is called.
+        label: its name.
         node: its layers.
-        given: the shape that it is given; a tuple of shapes for a cell that takes several values.
-        takes: labels of the cells that it takes, in order, where they are wired freely.
+        given: its input shape; a tuple of shapes for a cell with several inputs.
+        takes: labels of its inputs in order, for a cell of a graph.
     """
 
     label: str
@@ -49,7 +49,7 @@ class Piece:
 
 
 def pieces(network: Node, given: Shape) -> Iterator[Piece]:
-    """What the outermost chain is made of; a graph of labelled cells in it counts as its cells."""
+    """The parts of the outermost chain; a graph of labelled cells in it counts as those cells."""
     steps = network.steps(given) if isinstance(network, Chain) else iter([(network, given)])
     before = "image"
     for index, (node, shape) in enumerate(steps):
@@ -69,7 +69,7 @@ def pieces(network: Node, given: Shape) -> Iterator[Piece]:
 
 @dataclass(frozen=True)
 class _Box:
-    """A part of the drawing: its size, and its elements once its top left corner is known."""
+    """A part of the diagram: its size, and its SVG elements for a top left corner."""
 
     width: float
     height: float
@@ -77,12 +77,12 @@ class _Box:
 
 
 def svg(network: Node, task: Task, title: str = "") -> str:
-    """The drawing of a network, as the text of an SVG file.
+    """The text of an SVG file with the diagram of a network.
 
     Args:
-        network: its `pieces` are the columns.
+        network: drawn as a column for each of its `pieces`.
         task: the images it is for.
-        title: a line above it.
+        title: the heading.
     """
     runs: list[list[Piece]] = []
     for piece in pieces(network, task.shape):
@@ -122,7 +122,7 @@ def svg(network: Node, task: Task, title: str = "") -> str:
 
 
 def _stage(piece: Piece, times: int) -> _Box:
-    """A column: the stage's name, what it gives and costs, and its blocks, equal neighbours drawn once."""
+    """A column: name, output shape and cost of a stage, and its blocks, consecutive equal ones drawn once."""
     node, given = piece.node, piece.given
     out, cost = node.shape(given), node.cost(given)
     heading = [
@@ -190,7 +190,7 @@ def _layer(node: Node) -> _Box:
 
 
 def _words(node: Node) -> str:
-    """A layer in a few words, such as `conv 5x5 /2 672 g672`."""
+    """The text in the box of a layer, such as `conv 5x5 /2 672 g672`."""
     name = type(node).__name__
     values = {each.name: getattr(node, each.name) for each in fields(node)}  # type: ignore[arg-type]
     if name == "Conv":
@@ -208,6 +208,8 @@ def _words(node: Node) -> str:
         return f"squeeze-excite {values['reduced']}"
     if name == "Norm":
         return f"{values['kind']} norm"
+    if name == "Zero":
+        return "zero" if values["stride"] == 1 else f"zero /{values['stride']}"
     said = " ".join(str(value) for value in values.values() if not isinstance(value, (bool, type(None))))
     words = re.sub("(?<!^)([A-Z])", r" \1", name).lower()
     return f"{words} {said}".strip()
@@ -221,7 +223,7 @@ def _wire() -> _Box:
 
 
 def _column(boxes: list[_Box]) -> _Box:
-    """One after the other."""
+    """Boxes one below the other."""
     if not boxes:
         return _wire()
     width = max(box.width for box in boxes)
@@ -237,7 +239,7 @@ def _column(boxes: list[_Box]) -> _Box:
 
 
 def _branches(boxes: list[_Box], sign: str) -> _Box:
-    """Side by side, from one point to one sign."""
+    """Boxes side by side, from one point to the sign of their join."""
     width = sum(box.width for box in boxes) + GAP * (len(boxes) - 1)
     tallest = max(box.height for box in boxes)
     height = tallest + 2 * GAP + 18
@@ -259,7 +261,7 @@ def _branches(boxes: list[_Box], sign: str) -> _Box:
 
 
 def _wiring(graph: Graph, given: Any) -> _Box:
-    """Values in rows, each below all that it is made from, with curves between them."""
+    """Values in rows, each below its inputs, with curves between them."""
     joined, first = graph.shapes(given)[1], graph.inputs
     boxes = [_joined(step, shape) for step, shape in zip(graph.steps, joined, strict=True)]
     depth = [0] * first
@@ -299,7 +301,7 @@ def _wiring(graph: Graph, given: Any) -> _Box:
 
 
 def _joined(step: GraphStep, given: Any) -> _Box:
-    """A step of a graph, below the sign of how its inputs are joined."""
+    """A step of a graph, below the sign for the join of its inputs."""
     if len(step.inputs) == 1 or step.join == "apart":
         return _layout(step.node, given)
     sign = _sign({"sum": "+", "mean": "mean", "concat": "concat"}[step.join])

@@ -2,9 +2,9 @@
 
 Zoph 2018, arXiv:1707.07012, sec. 3; Real 2019, arXiv:1802.01548, sec. 3; Liu 2018, arXiv:1712.00559. A cell has two
 inputs, the outputs of the last cell and of the one before. Each of its pairs applies two operations to two states
-(inputs or earlier pairs) and adds the results. States that no pair uses are side by side in the output, and so may be
-used ones: the published NASNet-A, AmoebaNet-A and PNASNet-5 have some. Layers are those of the authors' code
-(tensorflow/models, tensorflow/tpu), convolutions in it padded symmetrically. Left out: combination by concatenation.
+(inputs or earlier pairs) and adds the results. States that no pair uses are concatenated in the output; used ones may
+be too, as in the published NASNet-A, AmoebaNet-A and PNASNet-5. Layers are those of the authors' code (tensorflow/models,
+tensorflow/tpu) with symmetric padding. Left out: combination by concatenation.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ OPERATIONS: Final = (
     "identity", "1x1", "3x3", "1x3+3x1", "1x7+7x1", "dil3x3", "sep3x3", "sep5x5", "sep7x7",
     "avg3x3", "max3x3", "max5x5", "max7x7",
 )  # fmt: skip
-"""NASNet's (1707.07012, sec. 3). Plain, factorised and dilated convolutions are bottlenecks, separable ones are twice.
-An identity that must halve the image is a strided 1x1 convolution."""
+"""NASNet's (1707.07012, sec. 3). Plain, factorised and dilated convolutions are bottlenecks, separable ones are applied
+twice. An identity with stride 2 is a strided 1x1 convolution."""
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a cell computes.
+    """The wiring of a cell.
 
     Attributes:
-        pairs: two halves each; they may use any other pair, but not in circles.
-        kept: used states that are part of the output all the same.
+        pairs: two halves each; they may use any other pair, without cycles.
+        kept: used states that are part of the output too.
     """
 
     pairs: tuple[tuple[Half, Half], ...]
@@ -70,14 +70,14 @@ class Wiring:
 
     @cached_property
     def outputs(self) -> tuple[int, ...]:
-        """States that are side by side in the output."""
+        """States that are concatenated in the output."""
         return tuple(s for s in range(len(self.pairs) + 2) if s not in self.used or s in self.kept)
 
     def canonical(self) -> Wiring:
-        """The same cell, written in the one way that all cells equal to it are written in.
+        """The canonical form of the cell, the same for all equal cells.
 
-        Equal are cells that differ only in the order of the halves of a pair and in the order of the pairs. The one
-        way is the smallest: the first pair is the smallest of those that use no other, and so on.
+        Cells are equal if they differ only in the order of the halves of a pair or in the order of the pairs. The
+        canonical form is the smallest one: the first pair is the smallest that uses no other, and so on.
         """
         count = len(self.pairs)
         found: list[tuple[tuple[tuple[Half, Half], ...], tuple[int, ...]]] = []
@@ -92,7 +92,7 @@ class Wiring:
                     one, two = (new[a], op_a), (new[b], op_b)
                     ready.append(((one, two) if one <= two else (two, one), index))
             smallest = min(ready)[0]
-            for pair, index in ready:  # equal ones differ, if at all, in who uses them
+            for pair, index in ready:  # equal pairs can differ only in the pairs that use them
                 if pair == smallest:
                     grow({**new, index + 2: len(written) + 2}, (*written, pair))
 
@@ -100,7 +100,7 @@ class Wiring:
         return Wiring(*min(found))
 
     def downstream(self, index: int) -> set[int]:
-        """The state of a pair and all states that use it, directly or not."""
+        """The state of a pair and all states that depend on it."""
         reached = {index + 2}
         for _ in self.pairs:
             reached |= {i + 2 for i, pair in enumerate(self.pairs) if any(state in reached for state, _ in pair)}
@@ -108,16 +108,16 @@ class Wiring:
 
 
 class Wirings:
-    """All different cells of so many pairs: how many there are, and one of them at random.
+    """All distinct cells with a number of pairs: how many there are, and a uniform sample.
 
     A pattern says which pairs each pair uses. Summed over the patterns and their symmetries, the labellings (inputs,
     operations, kept states) that a symmetry leaves as they are, over the orders in which the pattern can be written,
-    are the number of different cells (Burnside's lemma); one drawn from that sum is any of them with equal chance.
+    are the number of distinct cells (Burnside's lemma); a draw from that sum is uniform over them.
 
     Args:
-        pairs: in a cell.
-        operations: on pairs.
-        input_operations: on the cell's inputs.
+        pairs: number of pairs in a cell.
+        operations: operations on pairs.
+        input_operations: operations on the inputs of the cell.
 
     >>> Wirings(1, ("a",), ("a",)).count  # 0+0, 1+1, each with the used input kept or not; 0+1 with any of 4
     8
@@ -128,7 +128,7 @@ class Wirings:
 
     @cached_property
     def _table(self) -> tuple[list[tuple[_Pattern, tuple[int, ...]]], list[int], int]:
-        """Patterns with a symmetry each, their summed weights, and what all weights are multiplied by."""
+        """Patterns with a symmetry each, their cumulative weights, and the common factor of the weights."""
         cases = [(pattern, turn, orders) for pattern, turns, orders in _patterns(self.pairs) for turn in turns]
         common = math.lcm(*(orders for _, _, orders in cases))
         weights = (self._labellings(pattern, turn) * common // orders for pattern, turn, orders in cases)
@@ -136,16 +136,16 @@ class Wirings:
 
     @property
     def count(self) -> int:
-        """How many different cells there are."""
+        """The number of distinct cells."""
         _, sums, common = self._table
         return sums[-1] // common
 
     def _labellings(self, pattern: _Pattern, turn: tuple[int, ...]) -> int:
-        """Labellings that a symmetry leaves as they are, those with inputs 0 and 1 kept or not among them."""
+        """The number of labellings that a symmetry leaves unchanged; inputs 0 and 1 may be kept or not."""
         ops, cycles = len(self.operations), _cycles(turn)
 
         def without_inputs(halves: int) -> int:
-            """Inputs and operations, if only so many halves on the cell's inputs are to be had."""
+            """Choices of inputs and operations, given the number of halves on the inputs of the cell."""
             ways = 1
             for cycle in cycles:
                 uses = pattern[cycle[0]]
@@ -164,7 +164,7 @@ class Wirings:
         return (4 * both - 4 * one + none) << sum(cycle[0] in used for cycle in cycles)
 
     def draw(self, rng: np.random.Generator) -> Wiring:
-        """One of them, each equally likely."""
+        """A cell, drawn uniformly."""
         cases, sums, _ = self._table
         pattern, turn = cases[bisect_right(sums, random_below(sums[-1], rng))]
         cycles = _cycles(turn)
@@ -186,7 +186,7 @@ class Wirings:
         return Wiring(tuple(pairs), tuple(kept)).canonical()
 
     def _pair(self, uses: tuple[int, ...], swapped: bool, rng: np.random.Generator) -> tuple[Half, Half]:
-        """Inputs and operations of a pair that uses those pairs, each equally likely."""
+        """Inputs and operations of a pair that uses those pairs, drawn uniformly."""
         ops = self.operations
         if len(uses) == 2:
             first = ops[rng.integers(len(ops))]
@@ -203,18 +203,18 @@ class Wirings:
 
 
 def _unordered(halves: list[Half], index: int) -> tuple[Half, Half]:
-    """The pair with that number among the unordered ones, one half possibly twice."""
+    """The unordered pair with that number; its halves may be equal."""
     larger = (math.isqrt(8 * index + 1) - 1) // 2
     return halves[larger], halves[index - larger * (larger + 1) // 2]
 
 
 _Pattern = tuple[tuple[int, ...], ...]
-"""For each pair, the one or two earlier pairs that it uses."""
+"""For each pair, the earlier pairs that it uses: two at most."""
 
 
 @cache
 def _patterns(pairs: int) -> list[tuple[_Pattern, list[tuple[int, ...]], int]]:
-    """All patterns, each with its symmetries and the number of orders in which its pairs can be written."""
+    """All patterns, each with its symmetries and the number of topological orders of its pairs."""
     choices = ([c for size in range(3) for c in itertools.combinations(range(index), size)] for index in range(pairs))
     return [(p, _symmetries(p), _orders(p, frozenset())) for p in itertools.product(*choices)]
 
@@ -235,7 +235,7 @@ def _orders(pattern: _Pattern, written: frozenset[int]) -> int:
 
 @lru_cache(maxsize=1 << 10)
 def _cycles(turn: tuple[int, ...]) -> list[list[int]]:
-    """The pairs that a symmetry takes around, each list in its order."""
+    """The cycles of a symmetry."""
     cycles: list[list[int]] = []
     for start in range(len(turn)):
         if not any(start in cycle for cycle in cycles):
@@ -247,7 +247,7 @@ def _cycles(turn: tuple[int, ...]) -> list[list[int]]:
 
 
 def _swapped(turn: tuple[int, ...], cycle: list[int], uses: tuple[int, ...]) -> bool:
-    """Whether going once around takes the first of the two pairs that are used to the other."""
+    """Whether a full cycle of the symmetry maps the first of the two used pairs to the other."""
     if len(uses) < 2:
         return False
     at = uses[0]
@@ -268,7 +268,7 @@ def _conv(width: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int
 
 @lru_cache(maxsize=1 << 12)
 def _halved(width: int, act: bool) -> Chain:
-    """Two strided 1x1 convolutions side by side, one of them a pixel aside: no pixel is passed over."""
+    """Two strided 1x1 convolutions, one of them shifted by a pixel, concatenated: together they see more pixels."""
     paths = Concat(Conv(width // 2, 1, 2), Chain(Shift(), Conv(width - width // 2, 1, 2)))
     return Chain(*([Act("relu")] if act else []), paths, Norm(eps=_EPS))
 
@@ -306,15 +306,15 @@ def _operation(name: str, c_in: int, width: int, stride: int) -> Iterator[Node]:
 
 @lru_cache(maxsize=1 << 14)
 def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = False, raw: int = 0) -> Graph:
-    """One cell; a graph of the last cell's output and of that of the one before.
+    """One cell: a graph whose inputs are the outputs of the last cell and of the one before.
 
     Args:
-        wiring: what it computes.
+        wiring: its pairs.
         width: channels of each state.
         stride: of the operations on its inputs.
-        label: what tables call it.
+        label: its name in tables.
         larger: whether the output of the cell before the last is twice as high and wide as that of the last.
-        raw: for the first cell of a network, which takes the stem's output for both: its channels; else 0.
+        raw: for the first cell of a network, whose inputs are both the output of the stem: its channels; else 0.
     """
     inputs = 1 if raw else 2
     steps = [GraphStep(_conv(width), (0,))]
@@ -365,18 +365,18 @@ def stacked(
     """The network of the papers: a stem, normal cells with reduction cells between them, a classifier.
 
     The stem is a strided convolution and two reduction cells of a quarter and half of the width; each further
-    reduction cell doubles it. Small images lose the first strides, and with them the stem's cells, as long as fewer
-    than 7 pixels a side would be left: 32x32 keeps none of the three, as the papers have it for CIFAR.
+    reduction cell doubles it. On small images the first strides, and with them the cells of the stem, are left out
+    until the last feature map has at least 7 pixels a side: 32x32 keeps none of the three, as in the papers for CIFAR.
 
     Args:
-        normal, reduction: what the cells compute.
+        normal, reduction: wirings of the cells.
         task: images and classes.
         width: channels of each state of the first normal cells (F in the papers).
         repeats: normal cells before, between and after the reduction cells (N in the papers).
         stem_width: channels of the first convolution.
-        skip: whether the cell after a reduction cell takes the same earlier output as that one did, and not its input.
+        skip: whether the second input of the cell after a reduction cell is that of the reduction cell, not its first.
         dropout: rate before the classifier.
-        made_for: side of the image that decides which strides are lost; the task's by default.
+        made_for: image size that decides which strides are left out; that of the task by default.
     """
     strides = len(repeats) + 2
     side = made_for or task.image_size

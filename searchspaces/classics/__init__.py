@@ -1,1 +1,1 @@
-"""The networks of the literature, a file a family; each file has a table `NETWORKS` of names and makers."""
+"""Published networks, one file per family; each file has a table `NETWORKS` from names to functions."""

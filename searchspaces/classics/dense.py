@@ -1,4 +1,4 @@
-"""DenseNets: each layer sees all maps before it (Huang 2017, arXiv:1608.06993)."""
+"""DenseNets: the input of each layer is all feature maps before it (Huang 2017, arXiv:1608.06993)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from searchspaces.task import Task
 
 
 def dense_layer(growth: int) -> Node:
-    """`growth` channels made from all there are, beside them; a 1x1 bottleneck of four times that (sec. 3)."""
+    """Appends `growth` channels, computed from all others through a 1x1 bottleneck of four times as many (sec. 3)."""
     made = Chain(Norm(), Act(), Conv(4 * growth), Norm(), Act(), Conv(growth, 3))
     return Concat(Identity(), made)
 
 
 def densenet(task: Task, depths: Sequence[int], growth: int = 32) -> Node:
-    """DenseNet-BC for large images: transitions halve channels and image (table 1).
+    """DenseNet-BC for large images; transitions halve the channels and the resolution (table 1).
 
     Args:
         task: images and classes.

@@ -1,7 +1,7 @@
 """The Inception family: GoogLeNet, Inception-v3 and -v4, Inception-ResNet-v2, Xception.
 
-Layer by layer as in timm 1.0 and, for GoogLeNet, torchvision 0.29, whose counts they meet; both follow the authors'
-code. Their average pooling counts padding in Inception-v3, ours does not, which no cost shows.
+Layers and parameter counts are those of timm 1.0 and, for GoogLeNet, torchvision 0.29; both follow the authors' code.
+In Inception-v3 their average pooling counts padding and ours does not, which has no effect on costs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kernel = int | tuple[int, int]
 
 
 def _path(*convs: tuple[int, Kernel] | tuple[int, Kernel, int]) -> Chain:
-    """Convolutions by width and kernel; those that say a stride too have no padding."""
+    """Convolutions given by width and kernel; those with a stride have no padding."""
     return Chain(*(conv(width, kernel, *((*stride, 0) if stride else ())) for width, kernel, *stride in convs))
 
 

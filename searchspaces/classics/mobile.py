@@ -1,7 +1,7 @@
-"""Networks for phones, and those that came of them: depthwise separable convolutions, inverted residuals, shuffles.
+"""Mobile networks and their successors: depthwise separable convolutions, inverted residuals, channel shuffles.
 
-Those that are members of our spaces, their scaled versions, and a few that are members of none. Published sizes are of
-the reference implementations: convolutions without bias before a norm, squeeze-excite with biases.
+Most are members of our spaces or scaled members; a few belong to none. Published sizes are those of the reference
+implementations: convolutions without bias before a norm, squeeze-excite with biases.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def shuffle_unit(c_in: int, width: int, stride: int, *, groups: int, grouped_fir
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1 beside a shortcut (Zhang 2018, arXiv:1707.01083, fig. 2).
 
     Args:
-        c_in, width: channels before and after; a strided unit appends what it computes to its pooled input.
+        c_in, width: channels before and after; a strided unit concatenates its output to its pooled input.
         stride: of the depthwise convolution and the pooling.
         groups: of the 1x1 convolutions, and of the shuffle.
         grouped_first: whether the first 1x1 convolution has groups too; the network's first has none (sec. 3.2).
@@ -73,7 +73,7 @@ def shuffle_stem(c_in: int, width: int, stride: int) -> Node:
 
 
 def pool_head(c_in: int, width: int, stride: int, *, classes: int) -> Node:
-    """The average over the image, and the classifier; `width` says what comes in."""
+    """Global average pooling and the classifier; `width` is the number of input channels."""
     return Chain(GlobalPool(), Flatten(), Linear(classes))
 
 
@@ -92,7 +92,7 @@ def _member(
 def _alone(
     name: str, paper: str, stages: Iterable[Stage], stem: int, head: Stage = _HEAD, act: str = "relu", size: int = 224
 ) -> Classic:
-    """A network that is a member of none of our spaces: the only one of a space of its own."""
+    """A network that belongs to none of our spaces: the only member of its own."""
     space = Space(name, stem=Stage(conv_stem, width=stem, stride=2), stages=stages, head=head, act=act)
     return Classic(name, paper, space.architecture({}).network, Task(size))
 
@@ -100,7 +100,7 @@ def _alone(
 def _like(
     space: Space, of: str, width: Callable[[int], int], depth: Callable[[int], int] = lambda depth: depth
 ) -> Iterator[Stage]:
-    """The stages of a member, widths and depths changed; unlike with `Scale`, stem and head are not."""
+    """The stages of a member with other widths and depths; unlike with `Scale`, stem and head keep theirs."""
     for label, fixed in space.describe()["fixed"].items():
         own: dict[str, Any] = dict(fixed)
         own |= {key[len(label) + 1 :]: value for key, value in space.references[of].choices.items() if label in key}
@@ -120,7 +120,7 @@ def _mobilenetv1(width: float) -> Thunk:
 
 
 def _mobilenetv2_050() -> Classic:
-    """Half as wide, but for the head (sec. 5)."""
+    """Half the width, except in the head (sec. 5)."""
     stages = _like(mbconv_space(), "mobilenetv2_100", Scale(0.5).channels)
     return _alone("mobilenetv2_050", "Sandler 2018, arXiv:1801.04381, table 2 and sec. 6.1", stages, 16, act="relu6")
 
@@ -144,7 +144,7 @@ def _mnasnet_small() -> Classic:
 
 
 def _tinynet(name: str, size: int, width: float, depth: float) -> Thunk:
-    """EfficientNet-B0 made smaller; stem and head stay, and depths are rounded to the nearest."""
+    """A smaller EfficientNet-B0 with the same stem and head; depths are rounded to the nearest integer."""
 
     def make() -> Classic:
         stages = _like(mbconv_space(), "efficientnet_b0", Scale(width).channels, lambda d: max(1, round(d * depth)))

@@ -1,7 +1,7 @@
 """Plain networks, without shortcuts: LeNet-5, AlexNet, ZFNet, VGG and Network in Network.
 
-Their classifiers are made for one image size and grow with the image, where other libraries pool to a fixed size; on
-images so small that nothing is left of the last map they cannot be built.
+Their classifiers are built for one image size and grow with it, where other libraries pool to a fixed size. They cannot
+be built for images so small that the last feature map would have no pixels.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _MAPS_OF_C3: Final = (
     *((0, 1, 3, 4), (1, 2, 4, 5), (2, 3, 5, 0)),
     (0, 1, 2, 3, 4, 5),
 )
-"""Which maps of S2 each map of C3 sees (LeCun 1998, table I)."""
+"""The maps of S2 that are inputs of each map of C3 (LeCun 1998, table I)."""
 
 
 def lenet5(task: Task) -> Node:
-    """LeNet-5 (LeCun 1998, Proc. IEEE 86(11), fig. 2), its partly connected C3 and its learnt subsampling included.
+    """LeNet-5 (LeCun 1998, Proc. IEEE 86(11), fig. 2), with its partly connected C3 and its learnt subsampling.
 
-    Departure: the classifier is linear, in place of distances to ten fixed bitmaps, which are not learnt.
+    Departure: the classifier is linear, in place of distances to ten fixed bitmaps.
     """
     squash = Act("tanh", 1.7159)  # the slope of 2/3 inside it is left to the weights
 
@@ -109,7 +109,7 @@ def vgg(task: Task, depths: Sequence[int]) -> Node:
     """VGG: 3x3 convolutions and pooling (Simonyan & Zisserman 2015, arXiv:1409.1556, table 1).
 
     The hidden layers are convolutions, as in the paper's dense evaluation (sec. 3.2): on larger images their logits are
-    averaged over the image. On smaller ones the first covers what is left of it.
+    averaged over the image; on smaller ones the kernel of the first is the whole feature map.
 
     Args:
         task: images and classes.

@@ -1,4 +1,4 @@
-"""RegNets: bottlenecks as wide inside as outside, with groups, whose widths follow a quantised line.
+"""RegNets: grouped bottleneck blocks of constant width, with stage widths on a quantised line.
 
 Radosavovic 2020, arXiv:2003.13678: the line of widths (sec. 3.3, eqs. 2 to 4), the models (tables 8 and 9). As in the
 reference implementations (pycls, timm), squeeze-excite is inside the block and relative to the block's input.
@@ -26,7 +26,7 @@ def regnet_block(c_in: int, width: int, stride: int, *, group_width: int, se: fl
         c_in, width: channels before and after, and inside.
         stride: of the 3x3 convolution.
         group_width: channels of a group.
-        se: squeeze-excite's reduced channels over `c_in`; 0 leaves it out.
+        se: reduced channels of squeeze-excite as a share of `c_in`; 0 leaves it out.
     """
     body = Chain(
         conv_norm_act(width, 1),

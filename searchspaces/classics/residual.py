@@ -1,4 +1,4 @@
-"""Residual networks: members of `resnet` and `resnet-cifar`, and those that wire their residuals otherwise."""
+"""Residual networks: members of `resnet` and `resnet-cifar`, and networks with other kinds of shortcuts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def multi_resnet(task: Task, depth: int, branches: int, widen: int = 0) -> Node:
 
     Args:
         task: images and classes.
-        depth: convolutions on the way, as the authors count them.
+        depth: number of layers as the authors count them.
         branches: bodies added to the input of each unit (k).
         widen: factor on the widths of basic blocks (w); 0 makes bottlenecks.
     """
@@ -116,13 +116,13 @@ def ror3(task: Task, depth: int) -> Node:
 def fractalnet(task: Task, columns: int = 3) -> Node:
     """FractalNet: five fractal blocks whose columns are joined by means (Larsson 2017, arXiv:1605.07648, fig. 1).
 
-    `build(..., drop_path=0.15)` drops paths at the joins while training, as the paper does (sec. 3.1).
+    `build(..., drop_path=0.15)` drops paths at the joins during training, as in the paper (sec. 3.1).
     """
 
     def block(width: int, dropout: float) -> Node:
         conv = Chain(*conv_norm_act(width, 3).nodes, *([Dropout(dropout)] if dropout else []))
         steps: list[GraphStep] = []
-        values = [0] * columns  # the value at which each column has arrived; column i has 2**i rows to a convolution
+        values = [0] * columns  # the last value of each column; a convolution of column i spans 2**i rows
         for row in range(1, 2 ** (columns - 1) + 1):
             reached = [column for column in range(columns) if row % 2**column == 0]
             for column in reached:
@@ -150,8 +150,8 @@ def polynet(task: Task) -> Node:
     """Very Deep PolyNet: 10 2-way A, and 10 B and 5 C pairs of poly-3 and 2-way (Zhang 2017, arXiv:1611.05725).
 
     A poly-3 unit adds F, GF and HGF to its input; the first layers of F, G and H share weights but not norms. Residuals
-    are scaled from 1.0 at the first unit to 0.7 at the last. `build(..., drop_path=...)` drops them while training, the
-    paper's stochastic paths; the reference code, imgclsmob's `polynet`, does not.
+    are scaled from 1.0 at the first unit to 0.7 at the last. `build(..., drop_path=...)` drops them during training,
+    the paper's stochastic paths; the reference code, imgclsmob's `polynet`, does not.
     """
     scales = iter([1.0 - 0.3 * index / 39 for index in range(40)])
     halve = Pool("max", 3, 2, padding=0)
