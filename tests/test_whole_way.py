@@ -12,6 +12,7 @@ SHORT = {
     "SIZES": "1",
     "EPOCHS": "4",
     "QUICK": "estimator.epochs=1 estimator.data_fraction=0.1",
+    "TRAINING": "batch=64 mixup=0 cutmix=0 randaugment_operations=0 drop_path=0 ema=0.9 data_fraction=0.5",
     "FORMATS": "onnx,python",
     "PYTHON": sys.executable,
 }
