@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from searchspaces.errors import UserError
-from searchspaces.node import Count, Node, Shared, ShapeError, additive_costs, check_fields, layer, peak_values
+from searchspaces.node import Count, Node, ShapeError, Shared, additive_costs, check_fields, layer, peak_values
 from searchspaces.task import Shape
 
 
