@@ -23,7 +23,8 @@ import numpy as np
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Study, TrialEnded
-from studies.ray.engine import RayEngine, connected, settings_of_ray
+from studies.ray.cluster import connected, settings_of_ray
+from studies.ray.engine import RayEngine
 from studies.settings import Settings
 
 TASK = Task(image_size=32, channels=3, classes=10)

@@ -7,13 +7,13 @@ or at a URL of fsspec. Left out: optimizers other than torch's own, and training
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError
+from searchspaces.files import make_folder, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -38,26 +38,16 @@ def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = packed(plain, {_STATE: json.dumps(dict(state))})
-    part = f"{place}.{uuid.uuid4().hex[:8]}.part"
+    if is_local(place):
+        make_folder(local_path(place).parent)
+        write_whole(local_path(place), data, "the checkpoint")
+        return
     try:
-        if is_local(place):
-            target, new = local_path(place), local_path(part)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with new.open("wb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())  # a crash of the machine must not leave the name without the bytes
-                new.replace(target)
-            except BaseException:  # frees a full disk
-                new.unlink(missing_ok=True)
-                raise
-        else:
-            files, path = remote(place)
-            files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            new_path = remote(part)[1]
-            files.pipe_file(new_path, data)
-            files.mv(new_path, path)
+        files, path = remote(place)
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        part = f"{path}.{uuid.uuid4().hex[:8]}.part"
+        files.pipe_file(part, data)
+        files.mv(part, path)
     except OSError as error:
         raise UserError(f"cannot write the checkpoint {place}: {error.strerror or error}") from error
 

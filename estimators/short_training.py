@@ -33,6 +33,7 @@ from estimators.steps import (
     learning_rate,
     normalisation,
     own_globals,
+    quick_to_load,
 )
 from searchspaces import Scale, UserError, nearest
 from searchspaces.layers import ShapeError
@@ -237,7 +238,8 @@ class ShortTraining:
         generator = torch.Generator().manual_seed(batch_seed)  # on the CPU: the same on all devices
         model = architecture.build(self.data.task, Scale(self.width, self.depth))
         model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
+        sgd = quick_to_load(torch.optim.SGD)
+        optimizer = sgd(decayed(model, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
         return model, optimizer, generator
 
     def _whose(self, architecture: Architecture, seed: int) -> dict[str, Any]:

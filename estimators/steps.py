@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -147,6 +148,20 @@ def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     for parameter in model.parameters():
         groups[id(parameter) not in weights].append(parameter)
     return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+
+
+def quick_to_load(kind: type[torch.optim.Optimizer]) -> type[Any]:
+    """A class of torch's optimizers without the decorators for torch.compile, which load the compiler: over a second.
+
+    Its steps are the same; it cannot be differentiated through, or compiled.
+    """
+    import torch
+
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in _DECORATED}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
+
+
+_DECORATED: Final = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
 
 
 def normalisation(images: Tensor) -> Callable[[Tensor], Tensor]:

@@ -7,7 +7,6 @@ times. An estimate is one of the recorded accuracies, chosen by the trial's seed
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 
 from estimators.estimator import Estimate, TrialContext
 from searchspaces import UserError, nearest
+from searchspaces.files import read_json
 
 if TYPE_CHECKING:
     from searchspaces import Architecture
@@ -53,16 +53,11 @@ class TableEstimator:
         self._name, self._unit, self._field = str(path), unit, field
         self._key: Callable[[Architecture], str] = key or (lambda architecture: architecture.to_json())
         self._key_name = getattr(key, "__qualname__", type(key).__name__) if key else "to_json"
-        try:
-            raw = Path(path).expanduser().read_bytes()
-            table = json.loads(raw)
-        except OSError as error:
-            raise UserError(f"cannot read the table {self._name!r}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"table {self._name!r} is not JSON: {error}") from error
+        file = Path(path).expanduser()
+        table = read_json(file, "the table")
         if not isinstance(table, dict) or not table:
             raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
-        self._sha256 = hashlib.sha256(raw).hexdigest()
+        self._sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}
         top = max(max(accuracies) for accuracies in self._observed.values())
         if unit == "percent" and top <= 0.01:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from searchspaces import Scale, Task, UserError, nearest, network_from_json
+from searchspaces.files import read_json, read_text
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
@@ -75,10 +76,7 @@ class Trained:
             raise UserError(f"{str(folder)!r} is no trained network: it has no {FACTS}; make one with: nas train")
         if not facts["finished"]:
             raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train goes on with it")
-        try:
-            text = (folder / NETWORK).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read {folder / NETWORK}: {error}") from error
+        text = read_text(folder / NETWORK, "the network")
         network, task = network_from_json(text, space), Task.parse(facts["task"])
         mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
         names = tuple(map(str, facts["class_names"]))
@@ -176,14 +174,9 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
         UserError: it is damaged, or of a newer format.
     """
     path = folder / FACTS
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not what nas train wrote: {error}") from error
+    facts = read_json(path)
     kinds = _KINDS if isinstance(facts, dict) else {"format": int}
     for name, kind in kinds.items():
         value = facts.get(name) if isinstance(facts, dict) else None

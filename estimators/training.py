@@ -33,7 +33,7 @@ from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
-from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals
+from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals, quick_to_load
 from estimators.trained import (
     CHECKPOINT,
     FACTS,
@@ -46,7 +46,7 @@ from estimators.trained import (
     read_facts,
 )
 from searchspaces import UserError
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
 from searchspaces.layers import ShapeError
 from searchspaces.versions import versions
 
@@ -212,10 +212,7 @@ class _Training:
         if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
             raise UserError(f"{str(self.folder)!r} is not the folder of a training: it has no {FACTS}")
         if self.group.rank == 0:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"cannot write to {self.folder}: {error.strerror}") from error
+            make_folder(self.folder)
             write_whole(self.folder / NETWORK, text + "\n")
             write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts
@@ -387,8 +384,12 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
     groups = decayed(model, recipe.weight_decay)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        adamw: torch.optim.Optimizer = quick_to_load(torch.optim.AdamW)(groups, lr=recipe.lr)
+        return adamw
+    sgd: torch.optim.Optimizer = quick_to_load(torch.optim.SGD)(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+    return sgd
 
 
 def _seed(seed: int, what: str, *numbers: int) -> int:

@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
 from searchspaces.drawing import pieces
@@ -22,21 +22,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-FILES: Final = {
-    "plot": "pareto.html",
-    "network": "best.json",
-    "family": "family.json",
-    "family plot": "family.html",
-    "table": "trials.csv",
-    "ledger": "ledger.db",
-    "manifest": "study.json",
-    "latency": "latency.json",
-}
-"""What may lie in a run folder, by what it is for."""
-
 
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
-    """What a space holds, what its networks cost and, under a budget, how many of them fit.
+    """The size of a space, the costs of its networks and, under a budget, the share of them that fits.
 
     Args:
         space: the whole of it, or what of it fits a budget already.
@@ -51,7 +39,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     space = inside.whole
     fits = None
     if bounded:
-        count = inside.counted(1 << 16)  # a fifth of a second, and a bracket that three digits do not show
+        count = inside.counted(1 << 16)  # takes a fifth of a second; the bracket is narrower than three digits
         share = [count.low / space.size, count.high / space.size]
         fits = {"low": count.low, "high": count.high, "share": share, "draws": count.draws}
     return {
@@ -74,7 +62,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
 
 
 def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
-    """Stages that halve large images, and do not on those of a task, which are too small to be halved as often."""
+    """Stages that halve large images, but not those of a task, which are too small to be halved as often."""
     if isinstance(space, Space):
         declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
         return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
@@ -105,19 +93,13 @@ def spaces_document() -> Document:
 
 
 def study_document(study: Study) -> Document:
-    """What a study is, how far it came, and the best that it found."""
+    """The settings of a study, its progress, and the best networks that it found."""
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    folder, planned = study.folder, manifest.trials or 1
-    made = {} if folder is None else {name: folder / file for name, file in FILES.items()}
-    if folder is not None and manifest.ledger == "journal":
-        made["ledger"] = folder / "ledger.log"
-    files = {name: str(path) for name, path in made.items() if path.exists()}
-    if "://" in manifest.ledger:
-        files["ledger"] = manifest.ledger
+    planned, files = manifest.trials or 1, _files(study)
     return {
-        "run": None if folder is None else str(folder),
+        "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
@@ -128,7 +110,7 @@ def study_document(study: Study) -> Document:
         "seed": manifest.seed,
         "planned": manifest.trials,
         "confirm": manifest.confirm,
-        "confirmed": [_confirmed(each) for each in sorted(study.confirmed, key=lambda each: -each.mean)],
+        "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
@@ -142,9 +124,36 @@ def study_document(study: Study) -> Document:
     }
 
 
+def _files(study: Study) -> dict[str, str]:
+    """The files of a run folder that exist, by purpose, and the URL of a ledger that is elsewhere."""
+    from studies import folder as names
+
+    ledger = study.manifest.ledger
+    known = {
+        "plot": names.PLOT,
+        "network": names.BEST,
+        "family": names.FAMILY,
+        "family plot": names.FAMILY_PLOT,
+        "table": names.TABLE,
+        "ledger": names.LEDGERS.get(ledger, ""),
+        "manifest": names.MANIFEST,
+        "latency": names.LATENCY,
+    }
+    made = {} if study.folder is None else {name: study.folder / file for name, file in known.items() if file}
+    files = {name: str(path) for name, path in made.items() if path.exists()}
+    return {**files, "ledger": ledger} if "://" in ledger else files
+
+
+def _leaders(study: Study) -> list[Confirmed]:
+    """Confirmed networks, the best first."""
+    from studies.results import merit
+
+    return sorted(study.confirmed, key=lambda each: merit(each.mean, each.trial.cost.macs, each.trial.number))
+
+
 def axis(study: Study) -> str:
-    """The cost that accuracy is drawn and listed against: the first among the study's objectives, else MACs, or
-    latency where that alone is bounded."""
+    """The cost that accuracy is plotted against: the first among the study's objectives, else MACs, or latency if that
+    alone is bounded."""
     bounded = [bound.cost for bound in study.budget.bounds] if study.budget else []
     if bounded == ["latency_ms"] and not study.manifest.strategy["resolved"].get("objectives"):
         return "latency_ms"
@@ -152,7 +161,7 @@ def axis(study: Study) -> str:
 
 
 def _confirmed(one: Confirmed) -> Document:
-    """A leading network that was trained again, most accurate on the mean first; accuracies in [0, 1]."""
+    """A confirmed network with the accuracies of its trainings, in [0, 1]."""
     return {
         "number": one.trial.number,
         "mean": one.mean,
@@ -163,7 +172,7 @@ def _confirmed(one: Confirmed) -> Document:
 
 
 def resume_command(study: Study, trials: int | None = None) -> str:
-    """What a person types to go on with a study.
+    """The command that resumes a study.
 
     Args:
         study: one with a folder.
@@ -176,11 +185,11 @@ def resume_command(study: Study, trials: int | None = None) -> str:
 
 
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
-    """What a person types to look at the best network of a study, which has one, and a folder.
+    """The commands that show the best network of a study.
 
     Args:
-        study: the study.
-        files: what lies in its folder, as in `study_document`.
+        study: one with a folder and a complete trial.
+        files: of its folder, as in `study_document`.
     """
     space = _own_code(study, "space")
     words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
@@ -190,18 +199,18 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
 
 
 def _own_code(study: Study, *parts: str) -> list[str]:
-    """Options that name code of one's own, which a run folder never loads by itself."""
+    """Options that name a person's own code, which is never loaded from a run folder alone."""
     origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
     return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
 
 
 def _ledger(study: Study) -> list[str]:
-    """The option that gives the ledger again, where it has a password, which is not kept."""
+    """The option that gives the URL of the ledger again, if it has a password, which is never stored."""
     return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
 def trial_document(trial: Trial) -> Document:
-    """All that is known of one trial."""
+    """Everything recorded about one trial."""
     return {
         "number": trial.number,
         "state": trial.state,

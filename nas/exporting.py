@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Buildable, Task, UserError, nearest
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
+from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
@@ -27,10 +28,10 @@ TOLERANCE: Final = 1e-3
 order."""
 
 BATCHES: Final = (1, 3)
-"""Random images that every export is compared on."""
+"""Batch sizes of the random images that every export is compared on."""
 
 TEST_IMAGES: Final = 500
-"""Test images that classes are compared on, where there are data."""
+"""Test images on which predicted classes are compared, if there are data."""
 
 CARD: Final = "model_card.md"
 
@@ -49,22 +50,22 @@ def export(
     """Write a network in formats that other tools read, each checked against torch, and a model card beside them.
 
     Args:
-        network: the folder of a trained network; or what has random weights then: a run folder (its best), a classic's
-            name, a text form or a file of it.
-        to: names in `FORMATS`, as a list or with commas between them.
+        network: the folder of a trained network; or, with random weights, a run folder (its best network), a classic's
+            name, a text form or its file.
+        to: names in `FORMATS`, as a list or separated by commas.
         out: a folder; by default `export` in the network's own folder, else `exports/NAME`.
-        int8: besides onnx, the same in 8 bits: statically quantised, calibrated on training images.
-        data: where the images that it was trained on are now; needed for `int8`, and to compare classes on test images.
-        task: the images and classes, where the weights are random; by default the network's own.
-        space: where a network of a space of one's own lives.
-        on_step: called with what is being done.
+        int8: write ONNX statically quantized to 8 bits too, calibrated on training images.
+        data: the images that it was trained on; needed for `int8`, and to compare predictions on test images.
+        task: images and classes of a network with random weights; by default the network's own.
+        space: of the network, if it is a person's own.
+        on_step: called with a description of each step.
 
     Returns:
-        What was written: formats, files, sizes, and how much logits and classes differ from torch's.
+        A document of the formats, files and sizes, and of the differences of logits and classes from torch's.
 
     Raises:
-        UserError: there is no such network or format, a library is missing, the data are not those trained on, an
-            export does not give torch's logits, or nothing can be written there.
+        UserError: there is no such network or format, a library is missing, the network was trained on other data, an
+            export does not give torch's logits, or the folder cannot be written.
     """
     formats = _formats(to)
     if int8 and "onnx" not in formats:
@@ -88,10 +89,10 @@ def export(
         entry = {"format": name, "files": _write(folder, made.files), **entry}
         exports.append(entry)
         if name == "onnx" and int8:
-            from nas.quantizing import quantised
+            from nas.quantizing import quantized
 
             on_step("onnx int8: calibrating and checking")
-            made = quantised(found, next(iter(made.files.values())), images)
+            made = quantized(found, next(iter(made.files.values())), images)
             smaller: Document = {"format": "onnx int8", "files": _write(folder, made.files)}
             exports.append(smaller)
             if images is not None:
@@ -117,16 +118,16 @@ def export(
 
 
 RANDOM: Final = (
-    "The weights are RANDOM: nobody trained them for {task}. The files are good for measuring speed and size, and for "
-    "nothing else. To get trained ones: nas train, then nas export of its folder."
+    "The weights are RANDOM, not trained for {task}. The files serve to measure latency and size only. For trained "
+    "weights run nas train, then nas export on its folder."
 )
 
 
 def exportable(network: str, task: Task | None = None, space: str | SearchSpace | None = None) -> Exportable:
-    """A network with weights: those of a trained folder; random ones of anything else that names a network.
+    """A network with weights: trained ones from the folder of a trained network, else random ones.
 
     Raises:
-        UserError: it is none of these, is a torch module of one's own, or cannot take the task's images.
+        UserError: the text names no network, or a torch module, or the network cannot take the task's images.
     """
     from estimators.trained import FACTS, Trained, built, settled
     from nas.networks import named, own_task, title
@@ -136,7 +137,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     folder = Path(network)
     if _is_file(folder / FACTS):
         if task is not None:
-            raise UserError(f"--task is for networks without weights; {network} was trained on images of its own")
+            raise UserError(f"--task is for networks without weights; {network} has the task that it was trained on")
         trained = Trained.open(folder, home)
         return Exportable(
             str(folder),
@@ -151,19 +152,21 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
         )
     found = named(network, home)
     if not isinstance(found, Buildable):
-        raise UserError(f"{network} is a torch module; only what is made of our layers can be exported")
+        raise UserError(
+            f"{network} is a torch module; only networks made of the layers of searchspaces can be exported"
+        )
     task = task or own_task(found)
     module = settled(lambda: built(found, task), task)
     names = tuple(str(number) for number in range(task.classes))
     grey = (127.5,) * task.channels
-    run = folder if _is_file(folder / "study.json") else None
+    run = folder if _is_file(folder / MANIFEST) else None
     return Exportable(title(network), found, task, module, names, grey, grey, {}, run)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a text form is no path, and too long for one
+    except OSError:  # a text form, which is too long for a path
         return False
 
 
@@ -180,19 +183,19 @@ def _folder(out: str | Path | None) -> Path | None:
         return None
     folder = Path(out)
     if folder.suffix in {".onnx", ".pt", ".pt2", ".py", ".safetensors"} or folder.is_file():
-        raise UserError(f"--out is a folder, in which files have names of their own; got {str(out)!r}")
+        raise UserError(f"--out is a folder, in which the files have fixed names; got {str(out)!r}")
     return folder
 
 
 def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | None:
-    """The images that the network was trained on, if they are named or needed and can be had.
+    """The images that the network was trained on, if they are given or needed.
 
     Raises:
-        UserError: they are needed and nobody knows where they are, or they are others.
+        UserError: they are needed and not found, or they are not the images that the network was trained on.
     """
     if not found.trained:
         if data is not None:
-            raise UserError(f"--data: {found.title} was not trained on any; train it first: nas train")
+            raise UserError(f"--data: {found.title} was not trained on any; train it first with nas train")
         return None
     if data is None and not needed:
         return None
@@ -200,7 +203,9 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
 
     spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
     if data is None and spec != "digits" and not spec.startswith("hub:") and not Path(spec).exists():
-        raise UserError(f"8 bits are calibrated on training images, and {spec!r} is not there; say where: --data DATA")
+        raise UserError(
+            f"int8 is calibrated on training images, and {spec!r} does not exist; give them with --data DATA"
+        )
     images = load_data(spec, found.task.image_size)
     if images.fingerprint != found.facts["data"]["fingerprint"]:
         raise UserError(f"--data: {spec!r} does not hold the images that {found.title} was trained on")
@@ -216,10 +221,10 @@ def _need_onnx() -> None:
 
 
 def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -> dict[str, float]:
-    """Compare logits on random pixels.
+    """Compare logits with those of torch, on random pixels.
 
     Raises:
-        UserError: they differ by more than the tolerance.
+        UserError: they differ by more than the tolerance, or are not finite.
     """
     largest = difference = 0.0
     for count in BATCHES:
@@ -238,32 +243,28 @@ def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -
 
 
 def _compared(predictor: Predictor, reference: Predictor, images: ImageData) -> dict[str, int]:
-    """In how many test images the class is the same as torch's."""
+    """The number of test images for which the predicted class is torch's."""
     sample = images.test_images[:TEST_IMAGES]
     same = classes(predictor, sample) == classes(reference, sample)
     return {"same_class": int(same.sum()), "images": len(sample)}
 
 
 def _accuracy(predictor: Predictor, images: ImageData) -> float:
-    """Share of all test images told right, in [0, 1]."""
+    """Top-1 accuracy on all test images, in [0, 1]."""
     return float((classes(predictor, images.test_images) == images.test_labels).mean())
 
 
 def classes(predictor: Predictor, pixels: Pixels, batch: int = 100) -> NDArray[np.int64]:
-    """The likeliest class of each image."""
+    """The predicted class of each image."""
     parts = [predictor(pixels[start : start + batch]).argmax(1) for start in range(0, len(pixels), batch)]
     return np.concatenate(parts)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> list[Document]:
-    """Write files, each whole or not at all, and say their sizes."""
+    """Write files, each whole or not at all; a document of each with its size."""
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            write_whole(path, content)
-            written.append({"file": str(path), "bytes": len(content)})
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    make_folder(folder)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+        written.append({"file": str(folder / name), "bytes": len(content)})
     return written

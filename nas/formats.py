@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Predictor = Callable[[Pixels], Logits]
-"""An exported network, loaded again."""
+"""An exported network, loaded again: pixels to logits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class Exportable:
     """A network with weights, and what a user of it needs to know.
 
     Attributes:
-        title: what a person called it.
-        network: what it is made of.
-        task: the images and classes that it is for.
+        title: the name that a person gave.
+        network: as a tree of layers or an architecture.
+        task: its images and classes.
         module: in evaluation mode, on the CPU; takes scaled float images (batch, channels, height, width).
         class_names: by the position of the logit.
         mean, std: of each channel, of pixels in 0 to 255.
-        facts: training.json; empty where the weights are random.
+        facts: the contents of training.json; empty if the weights are random.
         folder: of the trained network or of the run.
     """
 
@@ -57,7 +57,7 @@ class Exportable:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights are of use."""
+        """Whether the weights are trained."""
         return bool(self.facts)
 
     def from_pixels(self) -> nn.Module:
@@ -67,7 +67,7 @@ class Exportable:
         mean, std = self.mean, self.std
 
         class FromPixels(nn.Module):
-            # named so that they are no operation's: `mean` is what ONNX's optimizer calls a mean that it works out
+            # not `mean`, the name that ONNX's optimizer gives to a mean that it computes
             pixel_mean: torch.Tensor
             pixel_std: torch.Tensor
 
@@ -88,7 +88,7 @@ class Exportable:
         return FromPixels(self.module).eval()
 
     def described(self) -> dict[str, str]:
-        """What is kept inside of every file that can hold words."""
+        """The metadata of every file whose format has room for it."""
         from estimators.trained import network_text
 
         size, channels = self.task.image_size, self.task.channels
@@ -108,8 +108,8 @@ class Made:
     """One export before it is written.
 
     Attributes:
-        files: names and bytes; the first is the one to be loaded.
-        load: the export, loaded from those bytes.
+        files: contents by name; the first is the one to load.
+        load: loads the export from these contents.
     """
 
     files: Mapping[str, bytes]
@@ -122,7 +122,7 @@ def _onnx(found: Exportable) -> Made:
 
 
 def _onnx_bytes(found: Exportable) -> bytes:
-    """ONNX by torch's own exporter; any number of images at a time."""
+    """ONNX by torch's own exporter, for batches of any size."""
     import onnx
     import torch
 
@@ -142,14 +142,14 @@ def _onnx_bytes(found: Exportable) -> bytes:
     assert program is not None
     model = program.model_proto
     for value in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del value.metadata_props[:]  # where in which file of this machine each came from
+        del value.metadata_props[:]  # file names and lines of this machine
         value.doc_string = ""
     model.producer_name, model.producer_version, model.doc_string = "nas", nas.__version__, found.title
     onnx.helper.set_model_props(model, found.described())
     try:
         content: bytes = model.SerializeToString()
     except ValueError as error:  # protobuf's own limit
-        raise UserError(f"onnx: {found.title} is above 2 GB, more than one ONNX file can hold") from error
+        raise UserError(f"onnx: {found.title} is larger than 2 GB, the limit of an ONNX file") from error
     onnx.checker.check_model(content, full_check=True)
     return content
 
@@ -170,7 +170,7 @@ def onnx_predictor(content: bytes) -> Predictor:
 
 
 def _plainly_pooled(module: nn.Module) -> nn.Module:
-    """The same with global average pooling written as a mean: torch writes the other as a chain of gathers."""
+    """The module with global average pooling as a mean, since torch exports the other as a chain of gathers."""
     import copy
 
     from torch import Tensor, nn

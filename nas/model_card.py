@@ -1,7 +1,7 @@
-"""The model card beside exported files: what the network is, how it came about, how good it is, and what it is not.
+"""The model card beside exported files: the network, its accuracy, training, origin and limits.
 
-After Mitchell et al. 2019, arXiv:1810.03993, in the order in which a user asks. What nobody wrote down is said to be
-unknown; the licence and the intended use are left to the user.
+After Mitchell et al. 2019, arXiv:1810.03993, in the order of a user's questions. What is not recorded is "unknown"; the
+licence and the intended use are left to the user.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def model_card(found: Exportable, document: Document) -> str:
 
     Args:
         found: the network and its training.
-        document: what was exported, as `nas.exporting.export` gives it.
+        document: what was exported, returned by `nas.exporting.export`.
     """
     parts = [f"# {_line(found.title)}", *(f"> **{note}**" for note in document["notes"])]
     parts += [_summary(found, document), _files(found, document)]
@@ -61,13 +61,13 @@ def _summary(found: Exportable, document: Document) -> str:
     colours = {1: "grey", 3: "RGB"}.get(task.channels, f"{task.channels} channels")
     return _table(
         {
-            "Does": f"tells {task.classes} classes of images apart",
-            "Takes": f"`{document['input'].partition(';')[0].replace(': ', '`: ', 1)}, {colours}, as they are read",
-            "Gives": f"`logits`: float32 (batch, {task.classes}); their softmax are probabilities",
+            "Does": f"classifies images into {task.classes} classes",
+            "Input": f"`{document['input'].partition(';')[0].replace(': ', '`: ', 1)}, {colours}, as they are read",
+            "Output": f"`logits`: float32 (batch, {task.classes}); their softmax gives probabilities",
             "Classes": shown,
-            "MACs of one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add; twice as many FLOPs)",
+            "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs)",
             "Parameters": f"{document['params']:,}",
-            "Licence": "not chosen: it is for whoever trained the network, and for the images' owner, to say",
+            "Licence": "not chosen: to be stated by whoever trained the network and the owner of the images",
         }
     )
 
@@ -79,10 +79,10 @@ def _files(found: Exportable, document: Document) -> str:
         if "max_difference" in each:
             difference = each["max_difference"]
             said.append(
-                f"logits differ from torch's by at most {difference:.1e}" if difference else "logits as torch's"
+                f"logits differ from torch's by at most {difference:.1e}" if difference else "same logits as torch"
             )
         if "images" in each:
-            said.append(f"class as torch's on {each['same_class']} of {each['images']} test images")
+            said.append(f"same class as torch on {each['same_class']} of {each['images']} test images")
         for number, file in enumerate(each["files"]):
             told = "weights" if number else "; ".join(said)
             rows.append(f"| `{_name(file['file'])}` | {each['format']} | {human(file['bytes'])}B | {told} |")
@@ -98,15 +98,15 @@ def _files(found: Exportable, document: Document) -> str:
 def _accuracy(found: Exportable, document: Document) -> str:
     facts = found.facts
     rows = {
-        "Validation (it chose the epoch)": _share(facts.get("val_accuracy")),
-        "Test (looked at once, at the end of the training)": _share(facts.get("test_accuracy")),
+        "Validation (used to choose the epoch)": _share(facts.get("val_accuracy")),
+        "Test (used once, at the end of training)": _share(facts.get("test_accuracy")),
     }
     for each in document["exports"]:
         if "test_accuracy" in each:
             rows[f"Test, {each['format']}, by ONNX Runtime"] = percent(each["test_accuracy"])
     data = facts["data"]
-    told = f"Of {data.get('test_images', '?')} test images ({_line(data.get('test_part', 'unknown'))})."
-    luck = "One training with one seed: how much another seed would differ is unknown."
+    told = f"Top-1 accuracy; {data.get('test_images', '?')} test images ({_line(data.get('test_part', 'unknown'))})."
+    luck = "One training with one seed: the variance between seeds is unknown."
     return f"## Accuracy\n\n{_table(rows)}\n\n{told} {luck}"
 
 
@@ -115,8 +115,8 @@ def _training(found: Exportable) -> str:
     data, recipe = facts["data"], facts["recipe"]
     rows = {
         "Data": f"{_line(data.get('name'))}, at {_line(data.get('task'))} (height x width x channels : classes)",
-        "Images": f"{facts.get('train_images', data.get('images', '?'))} to train on,"
-        f" {facts.get('val_images', '?')} to validate on",
+        "Images": f"{facts.get('train_images', data.get('images', '?'))} for training,"
+        f" {facts.get('val_images', '?')} for validation",
         "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
@@ -137,7 +137,7 @@ def _origin(found: Exportable) -> str:
         told.append(_table({name: _said(value) for name, value in facts.items() if value is not None}))
     else:
         told.append(
-            f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is known of."
+            f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is recorded."
         )
     if scale != Scale():
         told.append(f"Then scaled: width times {scale.width:g}, depth times {scale.depth:g}.")
@@ -145,7 +145,7 @@ def _origin(found: Exportable) -> str:
 
 
 def _said(value: Any) -> str:
-    """A value in a few words; an object's names and values, one level deep."""
+    """A value as text; of an object its names and values, one level deep."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_said(each)}" for name, each in value.items() if not isinstance(each, Mapping))
     return value if isinstance(value, str) else json.dumps(value)
@@ -153,12 +153,12 @@ def _said(value: Any) -> str:
 
 def _limits(found: Exportable) -> str:
     limits = [
-        "It always names one of its classes, also for images of nothing that it knows.",
+        "It predicts one of its classes for every image, also for images of none of them.",
         "Probabilities are not calibrated.",
     ]
     if found.trained:
-        limits.insert(0, "It knows images like those it was trained on; on others its accuracy is unknown.")
-        limits.append("Nobody looked at whether it treats groups of people differently.")
+        limits.insert(0, "Its accuracy is known for images like those it was trained on only.")
+        limits.append("Differences in accuracy between groups of people were not measured.")
     return "## Limits\n\n" + "\n".join(f"- {each}" for each in limits)
 
 
@@ -171,7 +171,7 @@ def _versions(found: Exportable) -> str:
 
 
 def _text_form(found: Exportable) -> str:
-    told = "Its text form, which `nas cost`, `nas show` and `nas train` take:"
+    told = "Its text form, as `nas cost`, `nas show` and `nas train` take it:"
     return f"## The network\n\n{told}\n\n```json\n{found.described()['network']}\n```"
 
 
@@ -181,7 +181,7 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 
 def _line(value: Any) -> str:
-    """What may stand in one cell of a table."""
+    """A value as the text of one table cell."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 

@@ -21,6 +21,7 @@ from searchspaces import (
 )
 from searchspaces.catalog import FAMILIES
 from searchspaces.drawing import pieces
+from searchspaces.files import read_text, write_whole
 from searchspaces.layers import (
     Auxiliary,
     Chain,
@@ -132,10 +133,7 @@ def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
         drawn = svg(found.network(task), task, name)
     except ShapeError as error:
         raise UserError(f"{name} cannot take images of {task}: {error}") from error
-    try:
-        path.write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}") from error
+    write_whole(path, drawn)
 
 
 def names_network(text: str) -> bool:
@@ -172,27 +170,15 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
             raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
         return module
     if text.endswith(".json"):
-        return at_own_size(network_from_json(read(text), space))
+        return at_own_size(network_from_json(read_text(Path(text), "the network"), space))
     if (Path(text) / TRAINED).exists():
-        return at_own_size(network_from_json(read(str(Path(text) / TRAINED)), space))
+        return at_own_size(network_from_json(read_text(Path(text) / TRAINED, "the network"), space))
     if text not in CLASSICS and Path(text).is_dir():
         from studies import Study
 
         study = Study.open(text, space=space)
         return at_own_size(Scaled(study.best.architecture, Scale(), study.task))
     return classic(text)
-
-
-def read(path: str) -> str:
-    """The text of a file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def own_task(found: Any) -> Task:

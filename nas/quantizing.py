@@ -1,8 +1,8 @@
-"""ONNX in 8 bits: static quantisation by ONNX Runtime, calibrated on images that the network was trained on.
+"""ONNX in 8 bits: static quantization by ONNX Runtime, calibrated on training images.
 
 Weights per output channel, activations per tensor, symmetric int8 with QuantizeLinear and DequantizeLinear around each
-operator (QDQ), which ONNX Runtime, TensorRT and OpenVINO read. Calibration takes the smallest and largest number that
-each activation had. Left out: training that knows of quantisation, which recovers what is lost here.
+operator (QDQ), which ONNX Runtime, TensorRT and OpenVINO read. Calibration takes the minimum and maximum of each
+activation. Left out: quantization-aware training, which recovers the accuracy that is lost here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BATCH: Final = 32
 
 
 def calibration_pixels(found: Exportable, images: ImageData | None) -> Pixels:
-    """Images to calibrate on: never test images; noise where the weights are random too."""
+    """Images to calibrate on: training images, or noise if the weights are random."""
     if images is None:
         return random_pixels(found.task, CALIBRATION_IMAGES)
     count = min(CALIBRATION_IMAGES, len(images.images))
@@ -32,7 +32,7 @@ def calibration_pixels(found: Exportable, images: ImageData | None) -> Pixels:
     return images.images[np.sort(chosen)]
 
 
-def quantised(found: Exportable, content: bytes, images: ImageData | None) -> Made:
+def quantized(found: Exportable, content: bytes, images: ImageData | None) -> Made:
     """The ONNX file `content` in 8 bits."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

@@ -1,4 +1,4 @@
-"""`nas scale`: from one network to a family of sizes, by factors that a study finds or that a person gives."""
+"""From one network to a family of sizes, by scaling factors that a study finds or a person gives."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from searchspaces.files import write_whole
+from searchspaces.files import make_folder, write_whole
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
+from studies.results import merit
 from studies.scaling import (
     PUBLISHED,
     Candidates,
@@ -47,22 +48,22 @@ if TYPE_CHECKING:
     from studies import Engine, Event
 
 WHOLE_PROXY: Final = {"width": 1.0, "depth": 1.0}
-"""A proxy that shrinks candidates would round most of their differences away, so by default it trains them whole."""
+"""Candidates are trained in full width and depth by default: shrinking would round away most of their differences."""
 CONFIRMED: Final = 3
-"""Leading candidates that are trained again, unless told otherwise."""
+"""The default number of leading candidates that are confirmed, if there are enough trials."""
 
 
 @dataclass(frozen=True)
 class ScalingPlan:
-    """What is to be scaled, and how.
+    """What to scale, and how.
 
     Attributes:
-        name: what a person typed for the base.
-        space: the base and all sizes of it.
-        phis: of the family, the base aside.
-        folder: where all of it is kept.
-        factors: given by a person; None where they are to be found, or are EfficientNet's as published.
-        published: whether they are.
+        name: of the base, as typed.
+        space: the base and all its sizes.
+        phis: of the family, without the base.
+        folder: the run folder.
+        factors: given by a person; None if a study finds them, or if they are EfficientNet's published ones.
+        published: whether they are EfficientNet's published ones.
     """
 
     name: str
@@ -80,13 +81,13 @@ class ScalingPlan:
 
 @dataclass(frozen=True)
 class Family:
-    """What came of it.
+    """A family of sizes of one network.
 
     Attributes:
-        plan: as it was.
+        plan: what was scaled, and how.
         members: the base, then one for each φ.
-        alone: by dimension, the base scaled in that alone to the MACs of each member.
-        study: that found the factors; None where they were given.
+        alone: by dimension, the base scaled in that dimension alone to the MACs of each member.
+        study: the study that found the factors; None if they were given.
     """
 
     plan: ScalingPlan
@@ -108,7 +109,7 @@ def plan(
     name: str | None = None,
     out: str | Path = "runs",
 ) -> ScalingPlan:
-    """What `scale` is to do. Arguments as there.
+    """Parse the arguments of `scale`.
 
     Raises:
         UserError: an argument is wrong, or the network cannot be scaled.
@@ -137,8 +138,8 @@ def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
     if found.architecture is None:
         able = [name for name in CLASSICS if classic(name).architecture is not None]
         raise UserError(
-            f"{found.words()} cannot be scaled: it is a member of none of our spaces, so nothing says which of its "
-            f"layers are depth and which width; one that can{nearest(found.words(), able)}"
+            f"{found.words()} cannot be scaled: it is not a member of a search space, which would define its depth "
+            f"and width{nearest(found.words(), able)}"
         )
     return Scaled(found.architecture, found.scale, task or found.task or Task())
 
@@ -154,7 +155,7 @@ def _phis(text: str) -> tuple[float, ...]:
         except ValueError as error:
             raise UserError(f"phi: {text!r} does not look like '1..7' or '0.5,1,2'") from error
     if not found or not all(0 < each <= 20 for each in found) or sorted(set(found)) != list(found):
-        raise UserError(f"phi: {text!r} must go up, above 0 and at most 20, as in '1..7'")
+        raise UserError(f"phi: {text!r} must be ascending, above 0 and at most 20, as in '1..7'")
     return tuple(int(each) if each == int(each) else each for each in found)
 
 
@@ -246,21 +247,21 @@ def scale(
     on_event: Callable[[Event], None] | None = None,
     **search: Any,
 ) -> Family:
-    """Find how a network is best made larger, and make the family.
+    """Find the best factors of depth, width and image size for a network, and make the family.
 
-    The same call again goes on where it stopped.
+    The same call resumes an interrupted study.
 
     Args:
-        what: a run folder (its best), a classic of one of our spaces, a network's text form or its file.
+        what: a run folder (its best network), a classic that is a member of a space, a network's text form or its file.
         data: images to train candidates on.
-        target: how much more compute α·β²·γ² is to be.
+        target: the factor of compute, α·β²·γ², of one step of φ.
         phi: members of the family, as `1..7` or `0.5,1,2`.
-        step: of the grid of factors.
-        band: by how much true MACs may differ from `target` times the base's, such as `5%`.
+        step: step of the grid of factors.
+        band: tolerance of true MACs around `target` times the base's, such as `5%`.
         coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
             authors of EfficientNet state for each of B1 to B7.
         task: the deployment task; by default the network's own.
-        space: where the network lives, where that is no space of ours.
+        space: of the network, if it is a person's own.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
         search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
@@ -298,23 +299,17 @@ def write(found: Family) -> None:
     if found.study is None and Manifest.is_in(folder):
         raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
     document = family_document(found)
-    try:
-        (folder / "family").mkdir(parents=True, exist_ok=True)
-        for each, one in zip(found.members, document["members"], strict=True):
-            text = {**each.document(), "base": found.plan.name}
-            text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
-            write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
-        write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
-        write_whole(folder / FAMILY_PLOT, family_html(document))
-    except OSError as error:
-        raise UserError(f"cannot write to {str(folder)!r}: {error.strerror}") from error
-
-
-# What there is to say.
+    make_folder(folder / "family")
+    for each, one in zip(found.members, document["members"], strict=True):
+        text = {**each.document(), "base": found.plan.name}
+        text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
+        write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
+    write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
+    write_whole(folder / FAMILY_PLOT, family_html(document))
 
 
 def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
-    """What of the grid satisfies the constraint, before anything is trained."""
+    """The factors in the grid that satisfy the constraint on MACs."""
     space, base = plan.space, plan.space.base.cost()
     published = space.base.larger(PUBLISHED)
     return {
@@ -351,7 +346,7 @@ def _candidate(space: ScalingSpace, architecture: Architecture, macs: int) -> Do
 
 
 def family_document(found: Family) -> Document:
-    """The family as it lies in `family.json`."""
+    """The contents of `family.json`."""
     plan, study = found.plan, found.study
     base = found.members[0].cost.macs
     first = plan.factors if study is None else plan.space.factors(study.best.architecture)
@@ -389,7 +384,7 @@ def _with_before(members: Iterable[Member]) -> Iterable[tuple[Member, Member | N
 
 
 def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
-    """A member, and how much more it computes than the one before."""
+    """A member, and its factor of MACs over the one before."""
     return {
         "phi": each.phi,
         **asdict(each.factors),
@@ -419,4 +414,11 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
             }
         )
     best = study.best.number
-    return sorted(rows, key=lambda row: (row["trial"] != best, row["trainings"] == 1, -row["accuracy"], row["trial"]))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["trial"] != best,
+            row["trainings"] == 1,
+            merit(row["accuracy"], row["macs"], row["trial"]),
+        ),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nas.networks import TRAINED, named, read
+from nas.networks import TRAINED, named
 from searchspaces import Buildable, Scale, UserError
+from searchspaces.files import read_json
 from studies.interrupts import first_interrupt
+from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def training_job(
 
     folder = Path(what)
     found: Document | None
-    if (folder / "study.json").exists():
+    if Manifest.is_in(folder):
         network, found, own = _of_run(folder, space)
     else:
         network, found, own = named(what, space), _of_file(what), None
@@ -107,7 +108,7 @@ def _of_file(what: str) -> Document | None:
     """What the file of a network says besides the network: its trial, or its base and size."""
     if not what.endswith(".json"):
         return None
-    form = json.loads(read(what))
+    form = read_json(Path(what), "the network")
     known = {"space", "choices", "scale", "task", "classic"}
     return {"file": what, **{name: value for name, value in form.items() if name not in known and value is not None}}
 
@@ -123,7 +124,7 @@ def trained_folder(title: str, data: str) -> Path:
     ('runs/first-trained', 'runs/resnet18-pets')
     """
     path = Path(title)
-    if (path / "study.json").exists() or path.parent != Path("."):
+    if Manifest.is_in(path) or path.parent != Path("."):
         return path.with_name(f"{path.stem}-trained")
     return Path("runs") / f"{path.stem}-{Path(data.removeprefix('hub:')).stem}"
 

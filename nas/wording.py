@@ -10,13 +10,13 @@ MACS_NOTE: Final = (
     "1 MAC = 1 multiply + 1 add. 400M MACs is what papers call 400M FLOPs or mult-adds; "
     "torch's own counter would print 800M."
 )
-"""Said once on every screen where a budget is explained: four tools print four numbers for one network."""
+"""On every screen that explains a budget, since four tools print four numbers for one network."""
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: float = 1.0) -> str:
-    """A curve in one line of blocks, its last `width` values, on a scale that does not move.
+    """The last `width` values of a curve, as one line of blocks on a fixed scale.
 
     >>> sparkline([0.0, 0.5, 0.9, 1.0])
     '▁▅██'
@@ -27,7 +27,7 @@ def sparkline(values: Sequence[float], width: int = 16, low: float = 0.0, high: 
 
 
 def duration(seconds: float) -> str:
-    """Two units at most.
+    """A duration in at most two units.
 
     >>> duration(0.42), duration(8), duration(59.7), duration(75), duration(3700), duration(90000)
     ('0.42s', '8.0s', '1m', '1m 15s', '1h 1m', '1d 1h')
@@ -63,7 +63,7 @@ def percent(share: float) -> str:
 
 
 def share(low: float, high: float) -> str:
-    """A share known within a bracket; as many digits as it needs.
+    """A share known within bounds, with as many digits as needed.
 
     >>> share(0.0712, 0.0713), share(1.0, 1.0), share(3e-7, 3.1e-7), share(0.99996, 0.99997), share(0.001, 0.7)
     ('7.1%', '100%', '0.00003%', 'over 99.9%', 'at most 70.0%')
@@ -81,7 +81,7 @@ def share(low: float, high: float) -> str:
 
 
 def about(low: float, high: float, draws: int) -> str:
-    """A share that some draws told, given the ends of its 95% interval.
+    """A share estimated from draws, given its 95% interval.
 
     >>> about(0.13, 0.19, 400), about(0.0, 0.0096, 400), about(0.9904, 1.0, 400)
     ('about 16% (400 draws)', 'under 0.96% (none of 400 draws)', 'over 99% (all of 400 draws)')
@@ -94,7 +94,7 @@ def about(low: float, high: float, draws: int) -> str:
 
 
 def count(low: float, high: float | None = None) -> str:
-    """How many, where that is known within a bracket.
+    """A count known within bounds.
 
     >>> count(7962624), count(950, 950), count(3.1e15, 3.15e15), count(1, 2e12)
     ('7,962,624', '950', '3.1e15 to 3.15e15', 'at most 2e12')
@@ -107,7 +107,7 @@ def count(low: float, high: float | None = None) -> str:
 
 
 def _wide(low: float, high: float) -> bool:
-    """Whether only the upper end of a bracket tells something."""
+    """Whether only the upper bound is informative."""
     return high > 1.1 * low
 
 

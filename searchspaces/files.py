@@ -11,13 +11,20 @@ from typing import Any
 from searchspaces.errors import UserError
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """Write a file so that it is there whole or, whenever the process dies, as it was before.
+
+    A process that dies leaves `NAME.*.part` beside it at most.
+
+    Args:
+        path: of the file, in a folder that exists.
+        content: text is written as UTF-8.
+        what: what the file is to a person, such as `the checkpoint`; for the message.
 
     Raises:
         UserError: it cannot be written; the message has the path and the reason.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # processes on two machines may have one number
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # processes on two machines may have one number
     try:
         with part.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -26,7 +33,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         _remove(part)
-        raise UserError(f"cannot write to {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {what or 'to'} {path}: {error.strerror or error}") from error
     except BaseException:
         _remove(part)
         raise
@@ -37,6 +44,18 @@ def _remove(part: Path) -> None:
         part.unlink(missing_ok=True)
     except OSError:
         return  # a full or vanished disk has been reported by what failed before
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        UserError: it cannot be made; the message has the path and the reason.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
 
 
 def read_text(path: Path, what: str = "") -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces.cost import Cost
 from searchspaces.errors import UserError
+from searchspaces.files import read_json
 from searchspaces.layers import Chain, GraphStep, Node
 from searchspaces.task import Shape, Task
 
@@ -175,12 +176,7 @@ class LatencyTable:
         Raises:
             UserError: it cannot be read, is no latency table, is damaged or of a newer version.
         """
-        try:
-            read = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read the latency table {str(path)!r}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{str(path)!r} is not a latency table: {error}") from error
+        read = read_json(Path(path), "the latency table")
         try:
             return _checked(read)
         except UserError as error:

@@ -6,22 +6,19 @@ is one run there, and what was reported once is told once. A server that goes aw
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from searchspaces import UserError
+from studies.ray.cluster import check_listening
 from studies.trial import StudyEnded, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
     from studies.trial import Event, Trial
-
-ANSWER_S: Final = 10.0
-"""Seconds in which a server must answer."""
 
 
 @dataclass(eq=False)
@@ -74,7 +71,7 @@ class Trackers:
         if tensorboard:
             self._told["tensorboard"] = _made("tensorboard", "tensorboardX", _tensorboard)
         if mlflow is not None:
-            _refuse_nobody(mlflow)
+            _check_mlflow(mlflow)
             self._told["mlflow"] = _made("mlflow", "mlflow", lambda: _mlflow(mlflow, self._folder.name))
         if wandb is not None:
             self._told["wandb"] = _made("wandb", "wandb", lambda: _wandb(wandb, self._folder))
@@ -167,20 +164,20 @@ def _wandb(project: str, folder: Path) -> Any:
     return WandbLoggerCallback(project=project, group=folder.name, dir=str(folder))
 
 
-def _refuse_nobody(uri: str) -> None:
+def _check_mlflow(uri: str) -> None:
     """Fail at once where no server listens, which MLflow tries to reach for minutes.
 
     Raises:
-        UserError: as said.
+        UserError: nothing answers at the address.
     """
     at = urlsplit(uri)
     if at.scheme not in ("http", "https"):
         return
     try:
         port = at.port or {"http": 80, "https": 443}[at.scheme]
-        socket.create_connection((at.hostname or "", port), timeout=ANSWER_S).close()
+        check_listening(at.hostname or "", port)
     except (OSError, ValueError) as error:
-        raise UserError(f"--mlflow: nobody answers at {uri}: {_line(error)}") from error
+        raise UserError(f"--mlflow: no server answers at {uri}: {_line(error)}") from error
 
 
 def _plain(value: Any) -> Any:

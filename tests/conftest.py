@@ -40,6 +40,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Shares(config, log)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line that says what was skipped and why: for want of a program, such as PostgreSQL or Chromium."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = sorted({str(each.longrepr[-1]).removeprefix("Skipped: ") for each in skipped})
+    if reasons:
+        terminalreporter.write_line(f"{len(skipped)} skipped: {'; '.join(reasons)}")
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command printed, and its exit code."""

@@ -110,14 +110,16 @@ def test_the_seed_is_the_only_randomness_and_the_globals_are_left_alone():
     assert train(seed=6).details != first.details
 
 
-def test_another_process_trains_the_same():
+def test_another_process_trains_the_same_and_loads_neither_scikit_learn_nor_torchs_compiler():
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from test_estimators_short_training import train\n"
-        "print(repr(train(seed=5).details['train_loss']))"
+        "print(repr(train(seed=5).details['train_loss']), {'sklearn', 'torch._dynamo'} & sys.modules.keys())"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(said.stdout) == train(seed=5).details["train_loss"]
+    loss, loaded = said.stdout.split()
+    assert float(loss) == train(seed=5).details["train_loss"]
+    assert loaded == "set()"
 
 
 def test_an_estimator_that_travelled_to_a_worker_trains_the_same():
@@ -396,3 +398,24 @@ def test_images_too_small_for_most_networks_shrink_nothing_away():
 def large_steps(c_in: int, width: int, stride: int) -> Node:
     """Takes no image of 8 pixels."""
     return Conv(width, 16, stride=stride, padding=0)
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_an_optimizer_that_is_quick_to_load_takes_the_steps_of_torchs_own(name):
+    def weights(kind):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 3))
+        optimizer = kind(model.parameters(), lr=0.1, weight_decay=0.01)
+        for step in range(4):
+            if step == 2:
+                state = optimizer.state_dict()
+                optimizer = kind(model.parameters(), lr=0.1, weight_decay=0.01)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            model(torch.randn(2, 5)).square().mean().backward()
+            optimizer.step()
+        return [each.detach() for each in model.parameters()]
+
+    theirs = getattr(torch.optim, name)
+    for one, other in zip(weights(theirs), weights(steps.quick_to_load(theirs)), strict=True):
+        assert torch.equal(one, other)

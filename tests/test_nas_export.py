@@ -350,13 +350,16 @@ def test_a_full_disk_leaves_nothing_half(monkeypatch, nas_cli, trained, tmp_path
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(exporting, "checked", lambda *_: {})  # it writes too, elsewhere
     said = nas_cli("export", trained, "--to", "torchscript", "--out", tmp_path / "out")
-    assert (said.code, said.err) == (2, f"nas: cannot write to {tmp_path / 'out'}: No space left on device\n")
+    assert (said.code, said.err) == (
+        2,
+        f"nas: cannot write to {tmp_path / 'out' / 'model.torchscript.pt'}: No space left on device\n",
+    )
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_help_of_export_needs_no_torch():
     code = (
-        "import sys; from nas.cli import app; app(['export', '-h'], standalone_mode=False);"
-        "sys.exit('torch' in sys.modules)"
+        "import atexit, os, sys; from nas.cli import main;"
+        "atexit.register(lambda: os._exit('torch' in sys.modules)); main(['export', '-h'])"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -36,7 +36,7 @@ def tiny(tmp_path):
 
 def test_networks_are_measured_in_one_table(nas_cli, tmp_path):
     (tmp_path / "net.py").write_text("from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n")
-    given = ["shufflenet_g3_wd4", "mobilenetv3_small_100", f"{tmp_path}/net.py:net", "--task", "32x32x3:10"]
+    given = ["mobilenetv1_025", "mobilenetv3_small_100", f"{tmp_path}/net.py:net", "--task", "32x32x3:10"]
     document = nas_cli("measure", *given, "--runtime", "torch", "--batch", "2", "--json").json()
     assert [one["name"] for one in document["networks"]][:2] == given[:2]
     assert document["networks"][2]["params"] == 30_730  # 3072 * 10 + 10
@@ -81,8 +81,8 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure"], "say networks to be measured, or --space SPACE --out FILE.json"),
-        (["measure", "resnet18", "--out", "t.json"], "say networks to be measured, or"),
+        (["measure"], "give networks to measure, or --space SPACE --out FILE.json"),
+        (["measure", "resnet18", "--out", "t.json"], "give networks to measure, or"),
         (["measure", "--out", "t.json"], "add --space SPACE"),
         (["measure", "resnet19"], "did you mean 'resnet18'"),
         (["measure", "--space", "nasnet", "--out", "t.json"], "no chain of stages"),

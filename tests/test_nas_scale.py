@@ -72,8 +72,9 @@ def test_the_screen_tells_the_formula_from_the_truth(nas_cli, tmp_path):
     flat = " ".join(said.out.split())
     for text in (
         "109 have α·β²·γ² within 5 % of 2", "45 have 2 times the base's MACs within 5 %: 20 different networks",
-        "(1.2, 1.1, 1.15) is 1.92 by the formula, number 6", "truly it is 2.57 times this base", "66,347,960",
-        "Instead, the powers of (1.2, 1.1, 1.15)",
+        "(1.2, 1.1, 1.15) is 1.92 by the formula, number 6", "its true factor of MACs is 2.57 for this base",
+        "66,347,960",
+        "For comparison, the powers of (1.2, 1.1, 1.15)",
     ):  # fmt: skip
         assert text in flat
     grid = nas_cli("scale", "efficientnet_b0", "--coefficients", "published", "--out", str(tmp_path), "--json").json()
@@ -166,12 +167,24 @@ def test_any_other_strategy_finds_factors_too(nas_cli, words):
         assert len(found["family"]["trained"]) == 9
 
 
+def test_settings_of_a_search_are_settings_of_its_study(nas_cli, words, tmp_path):
+    given = ["--ledger", "journal", "--checkpoints", "none", "--replicas", "--strategy", "random", "--trials", "12"]
+    said = nas_cli(*words, *given, "--confirm", "0", "--json", "--quiet")
+    assert said.code == 0
+    run = tmp_path / "runs" / "scale-base"
+    assert (run / "ledger.log").exists()
+    manifest = json.loads((run / "study.json").read_text())
+    assert (manifest["ledger"], manifest["replicas"], manifest["strategy"]["name"]) == ("journal", True, "random")
+    refused = nas_cli(*words, "--deterministic", "--name", "other")
+    assert (refused.code, "add --ray --workers N" in refused.err) == (2, True)
+
+
 def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
     counted = "calls.append(1)\n        if len(calls) == 4: raise KeyboardInterrupt"
     stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", counted).replace("import time", "calls = []")
     (tmp_path / "prefers.py").write_text(stops)
     said = nas_cli(*words, "--quiet")
-    assert (said.code, "the same command goes on" in said.err) == (130, True)
+    assert (said.code, "the same command resumes" in said.err) == (130, True)
     assert "after 3 of " in said.out
     assert len(json.loads((tmp_path / "runs" / "scale-base" / "family.json").read_text())["trained"]) == 3
 
@@ -217,11 +230,11 @@ def test_it_is_in_the_public_api(words, tmp_path):
 
 
 MISTAKES = {
-    "no architecture": (["alexnet"], "alexnet cannot be scaled: it is a member of none of our spaces"),
+    "no architecture": (["alexnet"], "alexnet cannot be scaled: it is not a member of a search space"),
     "a scaled classic": (["efficientnet_b3"], "did you mean 'efficientnet_b0'"),
     "a module": (["examples/my_net.py:net"], "is a torch module"),
     "unknown": (["efficientnet_b9"], "unknown network 'efficientnet_b9'"),
-    "phi": (["efficientnet_b0", "--phi", "7..1"], "phi: '7..1' must go up"),
+    "phi": (["efficientnet_b0", "--phi", "7..1"], "phi: '7..1' must be ascending"),
     "phi in words": (["efficientnet_b0", "--phi", "all"], "phi: 'all' does not look like '1..7'"),
     "phi unpublished": (
         ["efficientnet_b0", "--phi", "8", "--coefficients", "published"],

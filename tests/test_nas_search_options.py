@@ -32,7 +32,9 @@ def choices(nas_cli, run: object, trial: int) -> dict[str, object]:
 
 
 def test_a_real_search_puts_the_network_to_start_from_first(nas_cli, tmp_path):
-    cheap = [word for name in ("epochs=1", "data_fraction=0.1") for word in ("--set", f"estimator.{name}")]
+    cheap = [
+        word for name in ("epochs=1", "data_fraction=0.1", "width=0.25") for word in ("--set", f"estimator.{name}")
+    ]
     said = nas_cli(*search(tmp_path), "--start-from", "efficientnet_b0", *cheap)
     assert said.code == 0
     assert re.search(r"starts from +efficientnet_b0", said.out)
@@ -78,9 +80,9 @@ def test_leaders_are_trained_again_and_the_winner_of_the_means_is_marked(nas_cli
     assert row.rstrip().endswith("best")
     assert f"{100 * first['mean']:.1f}% ± {100 * first['standard_error']:.1f}%" in " ".join(row.split())
     assert "14 complete, 6 of them confirmations" in said
-    assert "the last 6 trials train the 2 best three times each again" in said
+    assert "the last 6 trials train the 2 best networks three more times" in said
     again = nas_cli("show", str(run), "--trial", "13").out
-    assert re.search(r"trains again +the network of trial \d+", again)
+    assert re.search(r"confirms +the network of trial \d+", again)
 
 
 def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, words, tmp_path):
@@ -96,7 +98,7 @@ def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, wo
             (run / "pareto.html").unlink()
             nas_cli(*command)
         assert "accuracy against params" in (run / "pareto.html").read_text()
-    assert "The best at their cost in parameters" in nas_cli("show", str(run)).out
+    assert "Pareto front of accuracy and parameters" in nas_cli("show", str(run)).out
 
 
 def test_the_api_says_the_same(tmp_path):

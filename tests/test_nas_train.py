@@ -185,11 +185,11 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, net
     struck = [sys.executable, "-c", STRUCK, "SIGINT", "0", *command]
     process = subprocess.run(struck, capture_output=True, text=True)
     assert process.returncode == 130
-    assert f"interrupted; go on with: nas {' '.join(command)}" in process.stderr
+    assert f"interrupted; resume with: nas {' '.join(command)}" in process.stderr
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     code, out, _ = run(capsys, *command)
     assert code == 0
-    assert "goes on after step" in out
+    assert "resumes after step" in out
     assert "epoch 3/3" in out
     assert "epoch 1/3" not in out
 

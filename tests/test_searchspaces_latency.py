@@ -173,8 +173,8 @@ def test_a_table_reads_back(tmp_path):
 
 
 DAMAGED = {
-    "no JSON": (lambda document: "{", "is not a latency table"),
-    "a pickle": (lambda document: pickle.dumps(document), "is not a latency table"),
+    "no JSON": (lambda document: "{", "cannot read the latency table"),
+    "a pickle": (lambda document: pickle.dumps(document), "cannot read the latency table"),
     "a list": (lambda document: [], "it has no format"),
     "newer": (lambda document: {**document, "format": 2}, "newer nas"),
     "no parts": (lambda document: {**document, "parts": None}, "'parts' cannot be 'None'"),

@@ -210,7 +210,7 @@ def test_where_they_are_is_remembered_and_may_change(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ("", "'' is no place"),
-        ("s3://bucket/kept", "kept at s3://bucket/kept: .*s3fs"),
+        ("s3://bucket/kept", "written to s3://bucket/kept: .*s3fs"),
         ("nonsense://kept", "nonsense"),
         ("{}/file", "cannot be kept at .*/file"),
     ],

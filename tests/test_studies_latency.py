@@ -80,7 +80,7 @@ def test_a_study_without_a_table_has_no_such_cost(tmp_path):
     ("damage", "words"),
     [
         (lambda path: path.unlink(), "cannot read the latency table"),
-        (lambda path: path.write_bytes(pickle.dumps({})), "is not a latency table"),
+        (lambda path: path.write_bytes(pickle.dumps({})), "cannot read the latency table"),
         (lambda path: path.write_text(made_up(SPACE, TASK, slope=2.0).text()), "not the latency table that the study"),
     ],
     ids=["gone", "a pickle", "another"],

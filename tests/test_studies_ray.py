@@ -24,7 +24,8 @@ from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
 from studies import TrialEnded, TrialReported, TrialStarted
-from studies.ray.engine import RayEngine, room, what_died
+from studies.ray.cluster import room
+from studies.ray.engine import RayEngine, what_died
 from studies.ray.lookout import head_watched
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
@@ -34,7 +35,7 @@ pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Ray in this machine, as the engine starts it, for two trials of one core at once."""
-    from studies.ray.engine import connected, settings_of_ray
+    from studies.ray.cluster import connected, settings_of_ray
 
     if (os.cpu_count() or 1) < 2:
         pytest.skip("needs two cores")

@@ -8,7 +8,7 @@ from estimators import ImageData, load_data
 from estimators.recipe import make_recipe
 from estimators.training import Moment
 from searchspaces import Scale, Scaled, Task, UserError, space_named
-from studies.ray.engine import connected, settings_of_ray
+from studies.ray.cluster import connected, settings_of_ray
 from studies.ray.training import train_on_ray
 
 DIGITS = load_data("digits")

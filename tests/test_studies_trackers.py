@@ -144,7 +144,7 @@ def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # it does not listen
         uri = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"nobody answers at {uri}: ConnectionRefusedError"):
+        with pytest.raises(UserError, match=f"no server answers at {uri}: ConnectionRefusedError"):
             Trackers(tmp_path, mlflow=uri)
 
 

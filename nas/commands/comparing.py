@@ -75,7 +75,7 @@ def bench_strategies(
     from nas.comparing import ONE_OBJECTIVE, bench_document
     from nas.comparing import bench_strategies as bench
     from searchspaces import UserError
-    from searchspaces.files import write_whole
+    from searchspaces.files import make_folder, write_whole
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {str(out)!r} is a file, not a folder")
@@ -86,7 +86,7 @@ def bench_strategies(
             table, space, budget, task=task, trials=trials, seeds=seeds, strategies=named, key=key, unit=unit,
             field=field, confirm=confirm, jobs=jobs, on_begin=progress,
         )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
     document = bench_document(found, files)
     write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")

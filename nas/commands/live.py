@@ -17,6 +17,7 @@ from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts
 from nas.wording import duration, human, percent, sparkline
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
+from studies.results import by_merit
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -81,7 +82,7 @@ class SearchProgress:
             self.failures[trial.reason or "no reason given"] += 1
         if trial.confirms is not None:
             return  # one more training of a known network: the mean will decide
-        if trial.state == "complete" and (self.best is None or (trial.accuracy or 0) > (self.best.accuracy or 0)):
+        if trial.state == "complete" and (self.best is None or by_merit(trial) < by_merit(self.best)):
             self.best = trial
 
     @property

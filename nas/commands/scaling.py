@@ -100,9 +100,9 @@ def scale(
         if any(trial.state == "complete" for trial in study.trials):
             family = made(planned, study)
     else:
+        family = made(planned)
         if not quiet:
             show_grid(document["grid"], screen)
-        family = made(planned)
     if family is not None:
         write(family)
         document["family"] = family_document(family)

@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
@@ -63,6 +62,7 @@ def train(
     from nas.parsing import parse_duration, parse_values
     from nas.training import interruptible, plan_document, trained_folder, training_document, training_job
     from searchspaces import UserError, load_space
+    from searchspaces.files import make_folder
     from studies.lock import locked
 
     if ray is None and (gpus or workers):
@@ -80,7 +80,7 @@ def train(
     screen = console(json)
     if not quiet:
         show_training_plan(plan_document(job, plan, folder, seed), screen)
-    _make(folder)
+    make_folder(folder)
     try:
         with (
             locked(folder),
@@ -153,16 +153,6 @@ def _opened(folder: str, space: str | None) -> Trained:
     from searchspaces import load_space
 
     return Trained.open(folder, load_space(space) if space else None)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder if it does not exist."""
-    from searchspaces import UserError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def show_training_plan(document: Document, console: Console) -> None:

@@ -12,34 +12,25 @@ proposed to Tune again instead.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import os
-import queue
-import shutil
-import signal
-import socket
-import sys
 import tempfile
-import threading
 import time
-import uuid
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from searchspaces import SPACES, UserError, architecture_from_json, own_code, space_named
-from studies.engine import Ending, Job, Snapshot, run_job
+from searchspaces import UserError
+from studies.engine import Ending, Job, Snapshot
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
-from studies.ray.lookout import head_watched, lookout
+from studies.ray.cluster import connected, raylets_silent, room, settings_of_ray
+from studies.ray.lookout import head_watched, lookout, number_of
+from studies.ray.worker import own_files_by_value, put, trainable
 
 if TYPE_CHECKING:
     from estimators import Estimator
-    from searchspaces import SearchSpace
     from studies.engine import Report
 
 T = TypeVar("T")
@@ -47,21 +38,8 @@ T = TypeVar("T")
 RECOUNT_S: Final = 5.0
 """Seconds after which the cluster is counted again: nodes come and go."""
 
-CONNECT_S: Final = 10.0
-"""Seconds in which a cluster must answer."""
-
 RESULTS: Final = "nas-ray-"
 """How Tune's temporary folders of results are called."""
-
-QUIET: Final[Mapping[str, str]] = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours is used
-    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # the ledger is the only memory
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-"""Settings that Ray takes from the environment only."""
 
 
 class RayEngine:
@@ -129,7 +107,7 @@ class RayEngine:
             UserError: Ray is not there, has no room for a single trial or no GPU for an estimator that needs one, or
                 the estimator cannot travel.
         """
-        with settings_of_ray(), connected(self._address) as own, _raylets_silent():
+        with settings_of_ray(), connected(self._address) as own, raylets_silent():
             import ray
 
             needs = self._needs(estimator, ray.cluster_resources())
@@ -140,7 +118,7 @@ class RayEngine:
                 return
             space = first.architecture.space
             with own_files_by_value(), head_watched(ray.get_runtime_context().gcs_address):
-                work = _put(estimator, space)
+                work = put(estimator, space)
                 desk = _Desk(
                     [first],
                     next_job,
@@ -150,7 +128,7 @@ class RayEngine:
                     self._timeout,
                     self._retries,
                 )
-                _tune(desk, _trainable(work), needs, self._show)
+                _tune(desk, trainable(work), needs, self._show)
             self.at_end()
             desk.raise_what_happened()
 
@@ -182,22 +160,6 @@ class RayEngine:
             f"at once of {needs[0]:g} cores and {needs[1]:g} GPUs each, not for {self._workers or 1}; "
             "see --cpus-per-trial and --gpus-per-trial"
         )
-
-
-def room(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
-    """How many trials of so many cores and GPUs fit on nodes, as `ray.nodes()` lists them.
-
-    >>> room([{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Alive": False, "Resources": {}}], 1, 0.4)
-    4
-    """
-
-    def pieces(there: float, each: float) -> float:
-        if each == 0:
-            return math.inf
-        return there // each if each >= 1 else there // 1 * (1.0000001 // each)  # a share is a share of one
-
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    return sum(int(min(pieces(has.get("CPU", 0), cpus), pieces(has.get("GPU", 0), gpus))) for has in alive)
 
 
 @dataclass(eq=False, slots=True)
@@ -360,85 +322,6 @@ class _Desk:
             return otherwise
 
 
-class _Bench:
-    """Where an actor's trials are worked on: a thread that estimates, and waits at each report for the answer.
-
-    One thread for all trials of an actor, as torch keeps a pool of threads for each thread that calls it.
-    """
-
-    def __init__(self, estimator: Estimator, space: SearchSpace | None) -> None:
-        self._estimator, self._space = estimator, space
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._said: queue.SimpleQueue[tuple[int, float] | Ending] = queue.SimpleQueue()
-        self._waits = False
-        self.goes_on = True
-        threading.Thread(target=self._work, daemon=True).start()
-
-    def begin(self, number: int, architecture: str, seed: int, checkpoint: str | None) -> None:
-        """Start to estimate."""
-        self.goes_on, self._waits = True, False
-        self._jobs.put(Job(number, architecture_from_json(architecture, self._space), seed, checkpoint))
-
-    def next(self) -> dict[str, Any]:
-        """What happens next in the trial, in the form of Tune's results; the answer to a report is given first."""
-        if self._waits:
-            self._answers.put(self.goes_on)
-        said = self._said.get()
-        self._waits = not isinstance(said, Ending)
-        return {"ending": said, "done": True} if isinstance(said, Ending) else {"report": said}
-
-    def _work(self) -> None:
-        while True:
-            job, began = self._jobs.get(), time.perf_counter()
-            try:
-                ending = run_job(self._estimator, job, self._hand_over)
-            except BaseException as error:  # SystemExit and the like, which in one process would end the study
-                reason = f"{type(error).__name__}: {error}"
-                ending = Ending("failed", time.perf_counter() - began, reason=reason)
-            self._said.put(ending)
-
-    def _hand_over(self, number: int, step: int, accuracy: float) -> bool:
-        self._said.put((step, accuracy))
-        return self._answers.get()
-
-
-def _trainable(work: Any) -> type[Any]:
-    """Tune's class of the actors.
-
-    Args:
-        work: reference to the estimator and the space.
-    """
-    import ray
-    from ray import tune
-
-    code = own_code.sources()
-
-    class Worker(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            own_code.install(code)  # the work may need it to be read
-            self._bench = _Bench(*ray.get(work))
-            self.reset_config(config)
-
-        def reset_config(self, config: dict[str, Any]) -> bool:
-            os.chdir(os.environ.get("TUNE_ORIG_WORKING_DIR", "/"))
-            shutil.rmtree(self.logdir, ignore_errors=True)  # Tune makes one for each trial; nothing is written there
-            self._bench.begin(**config["job"])
-            return True
-
-        def step(self) -> dict[str, Any]:
-            return self._bench.next()
-
-        def refuse(self) -> None:
-            self._bench.goes_on = False
-
-        def where(self) -> str:
-            return str(ray.get_runtime_context().get_node_id())
-
-    Worker.__name__ = f"nas-{uuid.uuid4().hex[:12]}"  # Tune's register of names is shared by all drivers of a cluster
-    return Worker
-
-
 def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Callable[[Snapshot], None]) -> None:
     """Let Tune run all that the desk gives."""
     from ray import tune
@@ -476,12 +359,12 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             # A trial is never stopped from here: it is told to stop, and then says itself how it ended.
-            if not desk.reported(_number(trial), *result["report"]):
+            if not desk.reported(number_of(trial), *result["report"]):
                 trial.temporary_state.ray_actor.refuse.remote()  # comes before the next step
             return str(TrialScheduler.CONTINUE)
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-            desk.ended(_number(trial), result["ending"])
+            desk.ended(number_of(trial), result["ending"])
 
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None: ...
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None: ...
@@ -492,10 +375,10 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
 
     class Watches(tune.Callback):
         def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            desk.started(_number(trial), trial.temporary_state.ray_actor)
+            desk.started(number_of(trial), trial.temporary_state.ray_actor)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            desk.died(_number(trial), what_died(Path(trial.error_file).read_text()))
+            desk.died(number_of(trial), what_died(Path(trial.error_file).read_text()))
 
         def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
             desk.look()
@@ -546,153 +429,9 @@ def what_died(text: str) -> str:
     return f"worker failed: {lines[-1] if lines else 'no reason given'}"
 
 
-def _number(trial: Any) -> int:
-    return int(trial.config["job"]["number"])
-
-
 def _kill(actor: Any) -> None:
     import ray
 
     if actor is not None:
         with contextlib.suppress(Exception):  # it may be gone already
             ray.kill(actor)
-
-
-def _put(estimator: Estimator, space: SearchSpace) -> Any:
-    """A reference to both in the object store; numpy arrays are read there without a copy.
-
-    A space of ours is not sent, as workers know it by its name.
-    """
-    import ray
-
-    ours = space.name in SPACES and space == space_named(space.name)
-    try:
-        return ray.put((estimator, None if ours else space))
-    except (TypeError, AttributeError) as error:
-        why = " ".join(str(error).split()[:40])
-        raise UserError(f"the estimator or the space cannot be sent to other processes: {why}") from error
-
-
-@contextlib.contextmanager
-def settings_of_ray() -> Iterator[None]:
-    """The environment, signals and log levels that Ray and Tune read or change, given back as they were."""
-    before = {name: os.environ.get(name) for name in QUIET}
-    waiting = "TUNE_MAX_PENDING_TRIALS_PG"  # how many actors may be made at a time; the desk bounds them all
-    before[waiting] = os.environ.get(waiting)
-    log = logging.getLogger("ray")
-    level, main = log.level, threading.current_thread() is threading.main_thread()
-    signals = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)} if main else {}
-    os.environ.update({**QUIET, waiting: str(10**6)})
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        for each, handler in signals.items():
-            if handler is not None:
-                signal.signal(each, handler)
-
-
-@contextlib.contextmanager
-def connected(address: str | None) -> Iterator[bool]:
-    """Ray, connected to; gives whether it was started here."""
-    try:
-        import ray
-        import ray.tune
-    except ImportError as error:
-        raise UserError(f"Ray is not installed here ({error}); pip install 'ray[tune]'") from error
-    log = logging.getLogger("ray")
-    if ray.is_initialized():
-        log.setLevel(logging.CRITICAL)
-        yield False
-        return
-    own = address is None and "RAY_ADDRESS" not in os.environ
-    session = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            if own:
-                with _like_this_process():
-                    started: Any = ray.init(
-                        "local", include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL
-                    )
-                session = started.address_info["session_dir"]
-            else:
-                _refuse_nobody(address or os.environ["RAY_ADDRESS"])
-                ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (OSError, RuntimeError, ValueError) as error:
-        why = " ".join(str(error).split()[:40])
-        where = "cannot start Ray" if own else f"no Ray cluster at {address or os.environ['RAY_ADDRESS']}"
-        raise UserError(f"{where}: {why}") from error
-    if session is not None:
-        remove_left(Path(session).parent.glob("session_*"))
-    try:
-        with marked(Path(session)) if session is not None else contextlib.nullcontext():
-            yield own
-    finally:
-        ray.shutdown()
-        if session is not None:
-            shutil.rmtree(session, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _raylets_silent() -> Iterator[None]:
-    """Keep what Ray says of dying nodes off standard output, which is a live screen or one JSON object.
-
-    No setting of Ray does; it prints that even where nothing is to be sent to the driver.
-    """
-    from ray._private import worker
-
-    before = worker.print_to_stdstream
-    worker.print_to_stdstream = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        worker.print_to_stdstream = before
-
-
-def _refuse_nobody(address: str) -> None:
-    """Fail at once where nobody listens, which Ray tries to reach for minutes."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-
-
-@contextlib.contextmanager
-def _like_this_process() -> Iterator[None]:
-    """Start Ray's processes with the modules of this one, and on loopback.
-
-    Ray listens on all of a machine's addresses unless it takes clusters to be impossible there, as on a Mac.
-    """
-    from ray._private import ray_constants
-
-    clusters, path = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get("PYTHONPATH")
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(each) for each in sys.path)
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = clusters
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
-
-
-@contextlib.contextmanager
-def own_files_by_value() -> Iterator[None]:
-    """Send what a person's own file defines as it is here, so that no worker has to run the file."""
-    import ray.cloudpickle as pickle
-
-    modules = own_code.modules()
-    for module in modules:
-        pickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            pickle.unregister_pickle_by_value(module)

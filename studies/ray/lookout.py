@@ -84,15 +84,15 @@ def lookout(show: Callable[[Snapshot], None]) -> Any:
         def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             actor = trial.temporary_state.ray_actor
             worker = str(actor)  # has its identity; the actor itself is Tune's to keep
-            self._workers[_number(trial)] = worker
+            self._workers[number_of(trial)] = worker
             if worker not in self._nodes and worker not in self._asked.values():
                 self._asked[actor.where.remote()] = worker  # answered before the training begins
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            self._workers.pop(_number(trial), None)
+            self._workers.pop(number_of(trial), None)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            self._workers.pop(_number(trial), None)
+            self._workers.pop(number_of(trial), None)
 
         def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
             self._hear()
@@ -144,5 +144,6 @@ def names(nodes: list[dict[str, Any]]) -> dict[str, str]:
     return {node["NodeID"]: name(node) for node in alive}
 
 
-def _number(trial: Any) -> int:
+def number_of(trial: Any) -> int:
+    """The number in the study of one of Tune's trials."""
     return int(trial.config["job"]["number"])

@@ -20,7 +20,8 @@ from estimators.recipe import Recipe
 from estimators.trained import Trained, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
 from searchspaces import Buildable, UserError, network_from_json, own_code
-from studies.ray.engine import connected, own_files_by_value, settings_of_ray
+from studies.ray.cluster import connected, settings_of_ray
+from studies.ray.worker import own_files_by_value
 
 RESTARTS: Final = 3
 """How often the workers are started again when one of them dies."""

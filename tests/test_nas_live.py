@@ -1,4 +1,4 @@
-"""The live display: what it works out from the trials it is told of, and how it falls back without a terminal."""
+"""The live screen of a search: what it derives from events, and its lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ def test_the_best_is_the_most_accurate_complete_trial():
         (3, None, "failed"),
     ]:
         progress.ended(trial(number, accuracy, state))
+    assert progress.best.number == 1
+
+
+def test_of_equal_accuracies_the_fewest_macs_are_best_as_in_the_results():
+    progress = SearchProgress(planned=10)
+    for number, macs in enumerate([300_000_000, 200_000_000, 200_000_000]):
+        progress.ended(trial(number, 0.9, macs=macs))
     assert progress.best.number == 1
 
 
