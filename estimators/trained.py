@@ -162,8 +162,8 @@ def settled(make: Callable[[], nn.Module], task: Task) -> nn.Module:
 def network_text(network: Buildable, task: Task) -> str:
     """The text form of a network that is trained on a task."""
     form = json.loads(network.to_json())
-    if network.scale == Scale():
-        form.pop("scale", None)
+    if form.get("scale") == Scale().told():
+        del form["scale"]
     return json.dumps({**form, "task": str(task)})
 
 

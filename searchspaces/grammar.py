@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,10 @@ class Grammar:
     decisions: tuple[Decision, ...]
     matters: Callable[[str, Mapping[str, Value]], bool]
 
+    @cached_property
+    def _named(self) -> dict[str, Decision]:
+        return {decision.name: decision for decision in self.decisions}
+
     def open(self, prefix: Mapping[str, Value]) -> Decision | None:
         """The first decision that matters and is not in the prefix; None when all are taken."""
         for decision in self.decisions:
@@ -58,10 +63,9 @@ class Grammar:
         Raises:
             UserError: if a decision is unknown or missing, or a value is not among its options.
         """
-        known = {decision.name: decision for decision in self.decisions}
         for name in given:
-            if name not in known:
-                raise UserError(f"unknown decision {name!r}{nearest(name, known)}")
+            if name not in self._named:
+                raise UserError(f"unknown decision {name!r}{nearest(name, self._named)}")
         taken: dict[str, Value] = {}
         for decision in self.decisions:
             if self.matters(decision.name, taken):

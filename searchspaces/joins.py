@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from searchspaces.errors import UserError
-from searchspaces.node import Count, Node, ShapeError, additive_costs, check_fields, layer, peak_values
+from searchspaces.node import Count, Node, ShapeError, Shared, additive_costs, check_fields, layer, peak_values
 from searchspaces.task import Shape
 
 
@@ -162,7 +162,7 @@ class Concat(_Branches):
 
 
 @layer
-class GraphStep:
+class GraphStep(metaclass=Shared):
     """One step of a `Graph`: it applies `node` to the values with the numbers in `inputs`, joined.
 
     Attributes:
@@ -184,10 +184,16 @@ class GraphStep:
         return (self.node, self.inputs, self.join if len(self.inputs) > 1 else "sum", self.weights_of)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, GraphStep) and self._values() == other._values()
+        return self is other or (isinstance(other, GraphStep) and self._values() == other._values())
 
     def __hash__(self) -> int:
-        return hash(self._values())
+        value: int | None = self.__dict__.get("_cached_hash")
+        if value is None:
+            value = self.__dict__["_cached_hash"] = hash(self._values())
+        return value
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cached_hash"}
 
 
 @layer

@@ -117,6 +117,10 @@ class NASNetSpace:
             Decision("skip", (False, True)),
         )
         self._states = ("last", "before", *(f"pair{index + 1}" for index in range(pairs)))
+        self._inputs = {
+            cell: tuple(f"{cell}.pair{index + 1}.input{half}" for index in range(pairs) for half in (1, 2))
+            for cell in CELLS
+        }
         self.grammar = Grammar(
             (*self._frame, *(d for cell in CELLS for d in self._cell_decisions(cell))), self._matters
         )
@@ -147,8 +151,7 @@ class NASNetSpace:
         if not name.endswith(".keep"):
             return True
         cell, state, _ = name.split(".")
-        inputs = (f"{cell}.pair{index + 1}.input{half}" for index in range(self.pairs) for half in (1, 2))
-        return any(taken.get(name) == state for name in inputs)
+        return any(taken.get(each) == state for each in self._inputs[cell])
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

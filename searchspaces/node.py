@@ -46,7 +46,40 @@ def layer(cls: type[N]) -> type[N]:
     return dataclass(frozen=True, eq=False)(cls)
 
 
-class Node:
+class Shared(type):
+    """Makes equal calls return one object, so that a layer that many networks have is checked and hashed once.
+
+    Objects are frozen, so one can stand in many trees.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        key = (cls, *map(_exactly, args), *kwargs, *map(_exactly, kwargs.values()))
+        try:
+            found = _MADE.get(key)
+        except TypeError:  # an argument without a hash: it is refused
+            return super().__call__(*args, **kwargs)
+        if found is None:
+            if len(_MADE) >= _MOST_MADE:
+                _MADE.clear()
+            found = _MADE[key] = super().__call__(*args, **kwargs)
+        return found
+
+
+_MADE: dict[tuple[object, ...], Any] = {}
+_MOST_MADE: Final = 1 << 17
+
+
+def _exactly(value: Any) -> object:
+    """An argument with its type, as 1, 1.0 and True are different; a layer as itself, as labels are not compared."""
+    kind = type(value)
+    if kind is int or kind is str:
+        return value
+    if type(kind) is Shared:
+        return kind, id(value)  # the object that is made keeps it alive
+    return (kind, *map(_exactly, value)) if kind is tuple else (kind, value)
+
+
+class Node(metaclass=Shared):
     """A piece of a network. Leaves and `Graph` are frozen dataclasses made with `@layer`.
 
     A subclass defines `_shape`, its `_additive` costs and, if it needs more memory than its input and output, `_peak`.

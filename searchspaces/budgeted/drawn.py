@@ -71,15 +71,21 @@ class Drawn:
         if key not in self._completions:
             before = frozenset(list(prefix.items())[:-1])
             near = self._completions.get(before, {})
+            if near and all(near.get(name) == value for name, value in prefix.items()):
+                self._remember(key, near)  # the known completion begins with this choice too
+                return True
             rng = np.random.default_rng(0)
             for attempt in range(tries):
                 taken = self._completed({**near, **prefix} if attempt == 0 else prefix, rng)
                 if self.budget.admits(self.space.architecture(taken).cost(self.task)):
-                    if len(self._completions) > 1 << 16:
-                        self._completions.clear()
-                    self._completions[key] = taken
+                    self._remember(key, taken)
                     break
         return key in self._completions
+
+    def _remember(self, prefix: frozenset[tuple[str, Value]], completion: dict[str, Value]) -> None:
+        if len(self._completions) > 1 << 16:
+            self._completions.clear()
+        self._completions[prefix] = completion
 
     def _completed(self, prefix: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """The given choices, and random ones for the decisions that are open besides."""
