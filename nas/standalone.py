@@ -17,7 +17,7 @@ from searchspaces.source import source
 _TEMPLATE: Final = '''\
 """{title}: {size}x{size} images, {classes} classes. Needs only torch; written by nas {version}.
 
-    python model.py photo.jpg       prints the most likely classes (images need Pillow; .raw files of uint8 pixels do not)
+    python model.py photo.jpg       prints the most likely classes (images need Pillow, .raw files of uint8 do not)
 
     import model
     network = model.load()          # reads the weights from {weights}, beside this file

@@ -3,8 +3,8 @@
 Zoph 2018, arXiv:1707.07012, sec. 3; Real 2019, arXiv:1802.01548, sec. 3; Liu 2018, arXiv:1712.00559. A cell has two
 inputs, the outputs of the last cell and of the one before. Each of its pairs applies two operations to two states
 (inputs or earlier pairs) and adds the results. States that no pair uses are concatenated in the output; used ones may
-be too, as in the published NASNet-A, AmoebaNet-A and PNASNet-5. Layers are those of the authors' code (tensorflow/models,
-tensorflow/tpu) with symmetric padding. Left out: combination by concatenation.
+be too, as in the published NASNet-A, AmoebaNet-A and PNASNet-5. Layers are those of the authors' code
+(tensorflow/models, tensorflow/tpu) with symmetric padding. Left out: combination by concatenation.
 """
 
 from __future__ import annotations
