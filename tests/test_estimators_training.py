@@ -183,7 +183,7 @@ def test_a_folder_that_is_none_is_said(tmp_path, unbroken):
     with pytest.raises(UserError, match="is no trained network"):
         Trained.open(tmp_path)
     (tmp_path / "training.json").write_text("{")
-    with pytest.raises(UserError, match="is not what nas train wrote"):
+    with pytest.raises(UserError, match="it is not JSON"):
         Trained.open(tmp_path)
     facts = json.loads((unbroken["sgd"].folder / "training.json").read_text())
     (tmp_path / "training.json").write_text(json.dumps(facts | {"finished": False}))
