@@ -30,7 +30,7 @@ def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         _remove(part)
         raise UserError(f"cannot write {what or 'to'} {path}: {error.strerror or error}") from error

@@ -116,7 +116,7 @@ def test_the_state_of_another_network_is_refused():
 
 def test_a_place_that_cannot_be_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot make the folder"):
         checkpoint.save(str(tmp_path / "file" / "one"), {}, {})
     with pytest.raises(UserError, match="nowhere"):
         checkpoint.save("nowhere://one", {}, {})
