@@ -317,7 +317,7 @@ MISTAKES = {
     "data of random weights": (lambda at, trained: ["resnet20", "--data", "digits"], "was not trained on any"),
     "a task of trained ones": (lambda at, trained: [trained, "--task", "8x8x1:10"], "--task is for networks without"),
     "a task too small": (lambda at, trained: ["alexnet", "--task", "8x8x3:10"], "cannot take images of 8x8x3:10"),
-    "nowhere to write": (blocked, "cannot write to"),
+    "nowhere to write": (blocked, "cannot make the folder"),
 }
 
 
