@@ -18,7 +18,7 @@ from benchmarks.ray_nodes import Nodes
 from studies import Study, TrialEnded, TrialReported, TrialStarted
 from studies.ray.engine import RayEngine
 
-TRIALS = 12
+TRIALS = 24  # enough that some are left when a node has started on a busy machine
 
 
 def driver(folder: str, trials: str, address: str) -> None:
