@@ -145,7 +145,7 @@ def test_two_drivers_killed_at_random_finish_all_trials_and_train_none_twice(fol
 def assert_proposals_follow(study: Study) -> None:
     """Every proposal is what the strategy says to all that had happened by then, whoever asked it."""
     manifest = study.manifest
-    strategy = make_strategy(manifest.strategy["name"], study.feasible, 1, **manifest.strategy["settings"])
+    strategy = make_strategy(manifest.strategy["name"], study.feasible, 1, **manifest.strategy["resolved"])
     for trial, outcome in replay(study.trials):
         if trial.confirms is not None:
             continue

@@ -171,7 +171,7 @@ def test_mlflow_itself_has_every_trial(tmp_path: Path) -> None:
 def test_the_command_line_takes_them_and_refuses_wandb_without_ray(nas_cli: Any, tmp_path: Path) -> None:
     search = ["search", "--budget", "400M", "--out", tmp_path, "--name", "a"]
     said = nas_cli(*search, "--wandb", "mine")
-    assert (said.code, said.err) == (2, "nas: --wandb is for trials on Ray, whose actors do its uploads: add --ray\n")
+    assert (said.code, said.err) == (2, "nas: --wandb is for trials on Ray, whose actors upload to it: add --ray\n")
     assert not (tmp_path / "a").exists()
     quick = ["--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1", "--quiet"]
     said = nas_cli(*search, "--trials", "1", "--tensorboard", *quick)
