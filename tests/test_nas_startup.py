@@ -11,34 +11,42 @@ import pytest
 
 HEAVY = ("torch", "ray", "optuna", "pandas", "plotly", "sklearn", "fvcore")
 LIGHT_COMMANDS = [
-    (["--help"], 0.5),
-    (["search", "--help"], 0.5),
-    (["space", "mbconv", "--budget", "400M"], 1.5),
-    (["cost", "efficientnet_b0"], 1.5),
-    (["spaces"], 1.5),
-    (["classics"], 1.5),
+    (["--help"], 1.8),
+    (["search", "--help"], 1.8),
+    (["space", "mbconv", "--budget", "400M"], 6.0),
+    (["cost", "efficientnet_b0"], 6.0),
+    (["spaces"], 6.0),
+    (["classics"], 6.0),
 ]
+"""How much more than `REFERENCE` each may take. On a quiet machine that is 0.3 s: half a second, and under two."""
+REFERENCE = ["-c", "import numpy, rich.markdown, rich.table, typer.rich_utils"]
+"""What no command of ours can do without; measured in the same run, as machines and their other work differ."""
+
+
+def processor_s(arguments):
+    """Processor time of a Python process, in seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize(
-    ("arguments", "limit_s"), LIGHT_COMMANDS, ids=lambda given: " ".join(given) if isinstance(given, list) else ""
+    ("arguments", "limit"), LIGHT_COMMANDS, ids=lambda given: " ".join(given) if isinstance(given, list) else ""
 )
-def test_light_commands_answer_in_time(arguments, limit_s):
-    took = []
-    for _ in range(3):  # processor time, the best of a few: other work on the machine is not the command's fault
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "nas", *arguments], check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if took[-1] < limit_s:
+def test_light_commands_answer_in_time(arguments, limit):
+    ratios = []
+    for _ in range(4):  # the best of a few: other work on the machine is not the command's fault
+        ratios.append(processor_s(["-m", "nas", *arguments]) / processor_s(REFERENCE))
+        if ratios[-1] < limit:
             return
-    pytest.fail(f"nas {' '.join(arguments)} took {min(took):.2f} s at best; the law is {limit_s} s")
+    pytest.fail(f"nas {' '.join(arguments)} took {min(ratios):.2f} times the reference at best; the law is {limit}")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "limit_s"), LIGHT_COMMANDS, ids=lambda given: " ".join(given) if isinstance(given, list) else ""
+    ("arguments", "limit"), LIGHT_COMMANDS, ids=lambda given: " ".join(given) if isinstance(given, list) else ""
 )
-def test_light_commands_import_nothing_heavy(arguments, limit_s):
+def test_light_commands_import_nothing_heavy(arguments, limit):
     program = (
         "import json, sys\n"
         "from nas.cli import main\n"
