@@ -279,7 +279,7 @@ def _folder(name: str, path: Path, image_size: int) -> ImageData:
         return ImageData.of(name, images[..., :1] if grey else images, labels, class_names=classes)
     strange = {folder.name for folder in _subfolders(test)} - set(classes)
     if strange:
-        raise UserError(f"data {name!r}: {test.name!r} has class {min(strange)!r}, which {train.name!r} has not")
+        raise UserError(f"data {name!r}: {test.name!r} has class {min(strange)!r}, which {train.name!r} does not have")
     test_images, test_labels, test_grey = _decoded_folder(name, test, classes, image_size)
     if grey and test_grey:
         images, test_images = images[..., :1], test_images[..., :1]

@@ -66,7 +66,7 @@ def begun(space: SearchSpace, task: Task, how: How, found: LatencyTable | None) 
     for name, value in after.items():
         if before.get(name) != value:
             raise UserError(
-                f"it was begun with {name} {_said(before.get(name))}, not {_said(value)}: give another --out, or the "
+                f"it was started with {name} {_said(before.get(name))}, not {_said(value)}: give another --out, or the "
                 "same settings"
             )
     return found

@@ -73,9 +73,9 @@ class Trained:
         folder = Path(folder)
         facts = read_facts(folder)
         if facts is None:
-            raise UserError(f"{str(folder)!r} is no trained network: it has no {FACTS}; make one with: nas train")
+            raise UserError(f"{str(folder)!r} is not a trained network: it has no {FACTS}; make one with: nas train")
         if not facts["finished"]:
-            raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train goes on with it")
+            raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train command resumes it")
         text = read_text(folder / NETWORK, "the network")
         network, task = network_from_json(text, space), Task.parse(facts["task"])
         mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
@@ -183,7 +183,7 @@ def read_facts(folder: Path) -> dict[str, Any] | None:
         if not isinstance(value, kind):
             raise UserError(f"{path} is not what nas train wrote: {name!r} cannot be {value!r}")
     if facts["format"] > FORMAT:
-        raise UserError(f"{path} is of a newer nas (format {facts['format']}): upgrade nas-toolkit")
+        raise UserError(f"{path} was written by a newer nas (format {facts['format']}): upgrade nas-toolkit")
     found: dict[str, Any] = facts
     return found
 

@@ -256,36 +256,56 @@ class Graph(Node):
         return self.shapes(given)[0][-1]
 
     def _additive(self, given: Any) -> tuple[int, int, int]:
-        _, joined = self.shapes(given)
-        costs = [additive_costs(step.node, shape) for step, shape in zip(self.steps, joined, strict=True)]
-        params = sum(cost[1] for step, cost in zip(self.steps, costs, strict=True) if step.weights_of is None)
-        return sum(c[0] for c in costs), params, sum(c[2] for c in costs)
+        macs = params = activations = 0
+        for step, shape in zip(self.steps, self.shapes(given)[1], strict=True):
+            cost = additive_costs(step.node, shape)
+            macs += cost[0]
+            params += cost[1] if step.weights_of is None else 0
+            activations += cost[2]
+        return macs, params, activations
 
     def _peak(self, given: Any, keep: Any) -> int:
         """As for any node; with several inputs, `keep` has a value for each."""
         values, joined = self.shapes(given)
-        end, first = len(self.steps), self.inputs
-        last_use = {index: step for step, each in enumerate(self.steps) for index in each.inputs}
-        for index, kept in enumerate((keep,) if first == 1 else keep):
-            if kept:
-                last_use[index] = end
-        last_use[first + end - 1] = end
+        first = self.inputs
+        wiring = tuple([step.inputs for step in self.steps])
         sizes = [math.prod(shape) for shape in values]
         peak = alive = sum(sizes[:first])  # sizes of the values that are still needed
-        for index, (step, shape) in enumerate(zip(self.steps, joined, strict=True)):
-            inputs = set(step.inputs)
-            freed = {value for value in inputs if last_use[value] == index}
-            after = alive - sum(sizes[value] for value in freed)
+        for step, shape, (freed, needed, stays), made in zip(
+            self.steps, joined, _lives(wiring, (keep,) if first == 1 else keep), sizes[first:], strict=True
+        ):
+            after = alive
+            for value in freed:
+                after -= sizes[value]
             if len(step.inputs) == 1 or step.join == "apart":
-                others = alive - sum(sizes[value] for value in inputs)
-                needed: Any = tuple(value not in freed for value in step.inputs)
-                peak = max(peak, others + peak_values(step.node, shape, needed if len(needed) > 1 else needed[0]))
+                others = alive - sum([sizes[value] for value in set(step.inputs)])
+                peak = max(peak, others + peak_values(step.node, shape, needed))
             else:
                 in_place = step.join != "concat" and bool(freed)
                 peak = max(peak, alive + (0 if in_place else math.prod(shape)))
                 peak = max(peak, after + peak_values(step.node, shape, False))
-            alive = after + (sizes[first + index] if first + index in last_use else 0)
+            alive = after + (made if stays else 0)
         return peak
+
+
+@lru_cache(maxsize=1 << 12)
+def _lives(wiring: tuple[tuple[int, ...], ...], keep: tuple[bool, ...]) -> list[tuple[tuple[int, ...], Any, bool]]:
+    """For each step of a graph: the inputs that nothing needs after it, whether each input is needed, and the output.
+
+    Args:
+        wiring: the inputs of each step.
+        keep: for each input of the graph, whether it is still needed afterwards.
+    """
+    end, first = len(wiring), len(keep)
+    last_use = {index: step for step, inputs in enumerate(wiring) for index in inputs}
+    last_use |= {index: end for index, kept in enumerate(keep) if kept}
+    last_use[first + end - 1] = end
+    lives = []
+    for step, inputs in enumerate(wiring):
+        freed = tuple({value for value in inputs if last_use[value] == step})
+        needed = tuple(value not in freed for value in inputs)
+        lives.append((freed, needed if len(needed) > 1 else needed[0], first + step in last_use))
+    return lives
 
 
 @lru_cache(maxsize=1 << 16)

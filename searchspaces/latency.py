@@ -127,7 +127,7 @@ class LatencyTable:
             )
         if self.line is None:
             raise UserError(
-                f"the latency table is not finished: it has {len(self.parts):,} parts and no check yet; go on with: "
+                f"the latency table is incomplete: it has {len(self.parts):,} parts and no check yet; resume with: "
                 f"{command(self.space, task)}"
             )
         return replace(task, latency=self)
@@ -195,7 +195,7 @@ def _checked(read: Any) -> LatencyTable:
     if not isinstance(found, int) or found < 1:
         raise UserError("it has no format")
     if found > FORMAT:
-        raise UserError(f"it is of a newer nas (format {found}; this one reads up to {FORMAT}): upgrade nas-toolkit")
+        raise UserError(f"it was written by a newer nas (format {found}; this one reads {FORMAT}): upgrade nas-toolkit")
     for name, kinds in _KINDS.items():
         if name not in read:
             raise UserError(f"it has no {name!r}")
@@ -244,12 +244,12 @@ def space_parts(space: SearchSpace, task: Task) -> dict[str, tuple[Node, Shape]]
     """Every different part of a space's networks, by name and in the order of the names.
 
     Raises:
-        UserError: the space is no chain of stages: its networks have no parts that come again.
+        UserError: the space is not a chain of stages: its networks have no parts that come again.
     """
     blocks = getattr(space, "blocks", None)
     if blocks is None:
         raise UserError(
-            f"space {space.name} is no chain of stages: its {space.size:.3g} networks share too few parts to be "
+            f"space {space.name} is not a chain of stages: its {space.size:.3g} networks share too few parts to be "
             "measured once, so that it has no latency table; whole networks can be measured: nas measure NETWORK"
         )
     return dict(sorted((part_name(node, given), (node, given)) for node, given in blocks(task)))

@@ -33,7 +33,7 @@ from searchspaces.task import Shape
 FLOAT_BYTES: Final = 4
 
 
-class ShapeError(Exception):
+class ShapeError(UserError):
     """A node cannot take the shape of its input: a mistake in a cell, not in a choice."""
 
 
@@ -53,15 +53,25 @@ class Shared(type):
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        key = (cls, *map(_exactly, args), *kwargs, *map(_exactly, kwargs.values()))
+        key: list[object] = [cls]
+        for value in args:
+            kind: Any = type(value)
+            if kind is int or kind is str:
+                key.append(value)
+            elif type(kind) is Shared:
+                key += kind, id(value)
+            else:
+                key.append(_exactly(value))
+        for name, value in kwargs.items():
+            key += name, _exactly(value)
         try:
-            found = _MADE.get(key)
+            found = _MADE.get(made := tuple(key))
         except TypeError:  # an argument without a hash: it is refused
             return super().__call__(*args, **kwargs)
         if found is None:
             if len(_MADE) >= _MOST_MADE:
                 _MADE.clear()
-            found = _MADE[key] = super().__call__(*args, **kwargs)
+            found = _MADE[made] = super().__call__(*args, **kwargs)
         return found
 
 

@@ -27,13 +27,13 @@ from searchspaces.budgeted.feasible import Feasible
 from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
-from searchspaces.layers import Chain, Node
+from searchspaces.layers import Chain, Node, ShapeError
 from searchspaces.stage import Choice, Known, Part, SameAs, Scale, Stage, cell_params
 from searchspaces.task import Shape, Task
 
-_BlockKey = tuple[int, bool, Shape, Choices, Choices, Choices]
-"""Of a block: the index of its stage, whether it is the first there, the shape it is given, and the choices for the
-stage, the block and the space."""
+_BlockKey = tuple[int, int, Shape, Choices, Choices, Choices]
+"""Of a block: the index of its stage, its stride, the shape it is given, and the choices for the stage, the block
+and the space."""
 
 
 class Space:
@@ -242,11 +242,11 @@ class Space:
         shared = self._around(index, shared)
         macs = params = activations = peak = 0
         latency = task.nothing.latency_us
-        block = 0
+        block, stride = 0, self.strides(task, scale)[index]
         while block < len(blocks):
             given, local = shape, blocks[block]
-            cost, shape = self._known_block((index, block == 0, given, once, local, shared), task, scale)
-            times = 1
+            cost, shape = self._known_block((index, stride, given, once, local, shared), task, scale)
+            times, stride = 1, 1
             if block > 0 and shape == given:  # equal blocks that follow one another cost the same
                 while block + times < len(blocks) and blocks[block + times] == local:
                     times += 1
@@ -276,16 +276,19 @@ class Space:
 
     def _block_cost(self, key: _BlockKey, task: Task, scale: Scale) -> tuple[Cost, Shape]:
         node, shape = self._block(key, task, scale), key[2]
-        cost = node.cost(shape)
+        try:
+            cost = node.cost(shape)
+        except ShapeError as error:  # a mistake in a cell, which may be a person's own
+            part, chosen = self._parts[key[0]], " ".join(f"{name}={value}" for name, value in (*key[3], *key[4]))
+            raise ShapeError(f"space {self.name}, {part.label} ({chosen}): {error}") from error
         if task.latency is not None:
             cost = replace(cost, latency_us=task.latency.part_us(node, shape))
         return cost, node.shape(shape)
 
     def _block(self, key: _BlockKey, task: Task, scale: Scale) -> Node:
-        index, first, shape, once, local, shared = key
+        index, stride, shape, once, local, shared = key
         part = self._parts[index]
         own = {**part.fixed, **dict(once), **dict(local)}
-        stride = self.strides(task, scale)[index] if first else 1
         return part.block(own, shared, shape[0], stride, task.classes, scale)
 
     def blocks(self, task: Task) -> list[tuple[Node, Shape]]:
@@ -417,7 +420,8 @@ class Space:
         around, last = self._around(index, shared), block + 1 == depth
         found = []
         for local in part.options[chosen]:
-            cost, after = self._known_block((index, block == 0, shape, once, local, around), task, Scale())
+            stride = self.strides(task, Scale())[index] if block == 0 else 1
+            cost, after = self._known_block((index, stride, shape, once, local, around), task, Scale())
             if last:
                 then = ChainState(after, self._carried(shared, (), index + 1))
             else:

@@ -251,6 +251,7 @@ class Part:
         self.each = {key: value.options for key, value in opened.items() if value.per_block}
         self._named: dict[tuple[Choices, int], Choices] = {}
         self._plans: dict[Choices, tuple[Choices, int]] = {}
+        self._pairs: dict[object, tuple[str, Value]] = {}
 
     def _declare(self, key: str, value: Any) -> None:
         """Make a value of this stage known to those that are tied to it."""
@@ -317,10 +318,13 @@ class Part:
     def groups(self) -> list[tuple[Choices, int, tuple[Choices, ...]]]:
         """Stage-wide choices, each with its depth and the choices (local names) that each block then has."""
         found = []
-        for taken in self._taken(self.once, {}, f"{self.label}."):
-            depth = int(self.fixed.get("depth", taken.get(f"{self.label}.depth", 1)))
-            blocks = tuple(tuple(each.items()) for each in self._taken(self.each, taken, f"{self.label}.block1."))
-            found.append((tuple(taken.items()), depth, local_names(blocks) if depth else ((),)))
+        none: tuple[Choices, ...] = ((),)
+        for taken in self._taken(self.once, (), f"{self.label}."):
+            depth = int(self.fixed.get("depth", dict(taken).get(f"{self.label}.depth", 1)))
+            blocks = none
+            if self.each and depth:
+                blocks = local_names(tuple(self._taken(self.each, taken, f"{self.label}.block1.")))
+            found.append((taken, depth, blocks))
         return found
 
     @cached_property
@@ -328,24 +332,25 @@ class Part:
         """What each block can choose (local names), by what is chosen once."""
         return {chosen: blocks for chosen, _, blocks in self.groups}
 
-    def _taken(
-        self, options: Mapping[str, tuple[Any, ...]], before: Mapping[str, Value], prefix: str
-    ) -> Iterator[dict[str, Value]]:
-        """All sets of choices for these keys that matter, by full names."""
-        keys = list(options)
+    def _taken(self, options: Mapping[str, tuple[Any, ...]], before: Choices, prefix: str) -> Iterator[Choices]:
+        """All sets of choices for these keys that matter, by full names; many, so they share their pairs."""
+        keys, block = list(options), 0 if options is self.each else None
+        pairs = {key: [(prefix + key, option) for option in options[key]] for key in keys}
+        asked = 1 + max((index for index, key in enumerate(keys) if key in ("depth", "cell")), default=-1)
 
-        def continued(taken: dict[str, Value], index: int) -> Iterator[dict[str, Value]]:
-            if index == len(keys):
-                yield taken
-                return
-            key = keys[index]
-            if self.matters(key, 0 if options is self.each else None, {**before, **taken}):
-                for option in options[key]:
-                    yield from continued({**taken, prefix + key: option}, index + 1)
+        def continued(taken: Choices, index: int) -> Iterator[Choices]:
+            known = dict((*before, *taken))
+            if index == asked:  # what is left depends on nothing more, so it is a plain product
+                left = [pairs[key] for key in keys[index:] if self.matters(key, block, known)]
+                for rest in itertools.product(*left):
+                    yield taken + rest
+            elif self.matters(keys[index], block, known):
+                for pair in pairs[keys[index]]:
+                    yield from continued((*taken, pair), index + 1)
             else:
                 yield from continued(taken, index + 1)
 
-        return continued({}, 0)
+        return continued((), 0)
 
     @cached_property
     def ends(self) -> list[int]:
@@ -411,9 +416,14 @@ class Part:
         """
         found = self._plans.get(part)
         if found is None:
-            local = {key: value for name, value in part for block, key in (self._places[name],) if block < 0}
-            depth = local.pop("depth", self.fixed.get("depth", 0))  # 0: the depth is tied
-            found = tuple(local.items()), int(depth)
+            depth, local = self.fixed.get("depth", 0), []  # 0: the depth is tied
+            for name, value in part:
+                block, key = self._places[name]
+                if key == "depth":
+                    depth = value
+                elif block < 0:  # one pair for all sets of choices that have it
+                    local.append(self._pairs.setdefault((key, value, type(value)), (key, value)))
+            found = tuple(local), int(depth)
             if not self.each:  # otherwise there are too many to be remembered
                 self._plans[part] = found
         if not self.tied:

@@ -82,7 +82,7 @@ class Guided:
             if value < low:
                 raise UserError(f"{name} must be at least {low}, got {value}")
         if not 0.0 <= explore <= 1.0:
-            raise UserError(f"explore is a share in [0, 1], got {explore}")
+            raise UserError(f"explore is a fraction in [0, 1], got {explore}")
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
         self._start = StartFrom(space, start_from)

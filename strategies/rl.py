@@ -142,7 +142,7 @@ class RLController:
         if entropy < 0:
             raise UserError(f"entropy must not be negative, got {entropy}")
         if not 0.0 <= baseline < 1.0:
-            raise UserError(f"baseline is a share in [0, 1), got {baseline}")
+            raise UserError(f"baseline is a fraction in [0, 1), got {baseline}")
         if seed < 0:
             raise UserError(f"seed must not be negative, got {seed}")
         self._settings: dict[str, Any] = {

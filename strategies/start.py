@@ -51,6 +51,6 @@ def _read(space: SearchSpace, text: str) -> Architecture:
     found = space.references.get(text) or space.whole.references.get(text)
     if found is None:
         if not text.lstrip().startswith("{"):
-            raise UserError(f"start_from: {text!r} is no member of {space.name}{nearest(text, space.references)}")
+            raise UserError(f"start_from: {text!r} is not a member of {space.name}{nearest(text, space.references)}")
         found = architecture_from_json(text, space.whole)
     return space.architecture(found.choices)

@@ -117,7 +117,7 @@ def check_place(given: str | None) -> None:
         UserError: it is empty, or a URL of a storage that fsspec does not know.
     """
     if given == "":
-        raise UserError("checkpoints: '' is no place; give a folder, a URL or 'none'")
+        raise UserError("checkpoints: the location is empty; give a folder, a URL or 'none'")
     if given is not None and not is_local(given):
         remote(given)
 

@@ -107,7 +107,7 @@ class Manifest:
             raise UserError(f"{path} is not a manifest: it has no format")
         if found > FORMAT:
             raise UserError(
-                f"{path} is of a newer nas (format {found}; this one reads up to {FORMAT}): upgrade nas-toolkit"
+                f"{path} is from a newer nas (format {found}; this one reads up to {FORMAT}): upgrade nas-toolkit"
             )
         if found == 1:
             read = _from_format_1(read)
@@ -141,7 +141,7 @@ class Manifest:
             if old[0] != new[0] or (name in before) != (name in after):
                 raise UserError(
                     f"{where}: {name} was {old[1]} when the study began and is {new[1]} now; "
-                    "give the old value to go on, or another name to begin a new study"
+                    "give the old value to resume, or another name to start a new study"
                 )
 
     def _settings(self) -> Iterator[tuple[str, tuple[Any, str]]]:

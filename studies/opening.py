@@ -246,7 +246,7 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
         text = read_text(Path(given), "the network") if given.endswith(".json") else given
         scaled = scaled_from_json(text, space)
         if scaled.scale != Scale():
-            raise UserError(f"start-from: a scaled network is no member of {space.name}; give the one it was made from")
+            raise UserError(f"start-from: a scaled network is not in {space.name}; give the one it was made from")
         return scaled.architecture.to_json()
     if given not in space.references and given in CLASSICS:
         member = classic(given).architecture

@@ -71,9 +71,9 @@ def strategy_from(
     if makes(found):
         return origin, lambda: cast("Strategy", _made(found, origin, space, **settings))
     if not hasattr(found, "ask"):
-        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask and makes nothing that has")
+        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask method, and what it returns has none")
     if settings:
-        raise UserError(f"strategy {origin} is made already; it takes no settings")
+        raise UserError(f"strategy {origin} is an object already and takes no settings")
     return origin, lambda: cast("Strategy", copy.deepcopy(found))
 
 
@@ -88,9 +88,9 @@ def estimator_from(
     if makes(found):
         found = _made(found, origin, **settings)
     elif settings:
-        raise UserError(f"estimator {origin} is made already; it takes no settings")
+        raise UserError(f"estimator {origin} is an object already and takes no settings")
     if not hasattr(found, "estimate") or not hasattr(found, "describe"):
-        raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe")
+        raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe methods")
     return origin, cast("Estimator", found)
 
 
@@ -121,7 +121,7 @@ def _made(factory: Callable[..., Any], origin: str, *arguments: Any, **settings:
     try:
         return factory(*arguments, **settings)
     except TypeError as error:
-        raise UserError(f"{origin}: {getattr(factory, '__name__', factory)} cannot be made: {error}") from error
+        raise UserError(f"{origin}: {getattr(factory, '__name__', factory)} cannot be constructed: {error}") from error
 
 
 def name_of(strategy: Any) -> str:

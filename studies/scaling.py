@@ -67,7 +67,7 @@ def published_family(base: Scaled, phis: Iterable[float]) -> list[Member]:
     """
     b0 = classic("efficientnet_b0")
     if base.architecture != b0.architecture or base.scale != Scale() or base.task.image_size != b0.task.image_size:
-        raise UserError("coefficients: published ones are those of efficientnet_b0 at 224 pixels; give three numbers")
+        raise UserError("coefficients: the published ones are for efficientnet_b0 at 224 pixels; give three numbers")
     found = [Member(0, Factors(), base)]
     for phi in phis:
         if phi not in range(1, len(B_SCALED)):

@@ -232,7 +232,7 @@ class Study:
             raise UserError(f"the time limit must be above 0 seconds, got {limit_s}")
         limits = Limits(self.manifest.trials if trials is None else trials, limit_s)
         if limits == Limits():
-            raise UserError(f"{self._where()} was planned without a number of trials; say how many in all, or how long")
+            raise UserError(f"{self._where()} has no total number of trials; give one, or a time limit")
         emit = on_event or (lambda event: None)
         with self._at_work():
             self.record.load()  # another process may have gone on since

@@ -167,7 +167,7 @@ def test_train_and_test_folders_are_understood(tmp_path):
     assert (len(data.images), len(data.test_images), data.test_part) == (6, 2, "own")
     assert data.test_labels.tolist() == [1, 1]
     image_folder(tmp_path / "test", {"emu": "grey"})
-    with pytest.raises(UserError, match="'emu', which 'train' has not"):
+    with pytest.raises(UserError, match="'emu', which 'train' does not have"):
         load_data(str(tmp_path))
 
 

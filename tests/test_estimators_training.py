@@ -180,7 +180,7 @@ def test_a_folder_of_another_training_is_refused(unbroken, change, message):
 
 
 def test_a_folder_that_is_none_is_said(tmp_path, unbroken):
-    with pytest.raises(UserError, match="is no trained network"):
+    with pytest.raises(UserError, match="is not a trained network"):
         Trained.open(tmp_path)
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(UserError, match="it is not JSON"):

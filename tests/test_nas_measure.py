@@ -85,7 +85,7 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
         (["measure", "resnet18", "--out", "t.json"], "give networks to measure, or"),
         (["measure", "--out", "t.json"], "add --space SPACE"),
         (["measure", "resnet19"], "did you mean 'resnet18'"),
-        (["measure", "--space", "nasnet", "--out", "t.json"], "no chain of stages"),
+        (["measure", "--space", "nasnet", "--out", "t.json"], "not a chain of stages"),
         (["measure", "resnet18", "--threads", "0"], "threads must be from 1"),
         (["measure", "--space", "mbconv", "--out", "there.json"], "is not a latency table"),
         (["search", "--budget", "8ms"], "nas measure --space mbconv --task 224x224x3:1000 --out latency.json"),

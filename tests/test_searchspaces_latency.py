@@ -209,7 +209,7 @@ def test_a_table_of_another_task_or_space_or_unfinished_is_refused():
     with pytest.raises(UserError, match=r"measured for blocks, lacks [\d,]+ of the 918 parts of mbconv-blocks"):
         SPACES["mbconv-blocks"].under(Budget.parse("10ms"), table.on(TASK))
     unfinished = LatencyTable(BLOCKS.name, TASK, HOW, dict(list(table.parts.items())[:3]), 5.0)
-    with pytest.raises(UserError, match="not finished: it has 3 parts"):
+    with pytest.raises(UserError, match="incomplete: it has 3 parts"):
         unfinished.on(TASK)
 
 
@@ -236,7 +236,7 @@ def test_a_latency_budget_without_a_table_names_the_command_that_makes_one(name)
 
 @pytest.mark.parametrize("name", ["nasnet", "scaling"])
 def test_a_space_that_is_no_chain_has_no_table(name):
-    with pytest.raises(UserError, match="no chain of stages"):
+    with pytest.raises(UserError, match="not a chain of stages"):
         space_parts(space_named(name), TASK)
-    with pytest.raises(UserError, match="no chain of stages"):
+    with pytest.raises(UserError, match="not a chain of stages"):
         space_named(name).under(Budget.parse("100%"), timed(BLOCKS))

@@ -29,7 +29,7 @@ from searchspaces import (
     per_block,
     same_as,
 )
-from searchspaces.layers import Act, Chain, Concat, Conv, Flatten, GlobalPool, Identity, Linear, Node, Norm
+from searchspaces.layers import Act, Chain, Concat, Conv, Flatten, GlobalPool, Identity, Linear, Node, Norm, Sum
 
 SMALL = Task(16, 3, 5)
 
@@ -228,6 +228,18 @@ def test_a_cell_may_return_other_channels_than_the_width_of_its_stage(several, s
     counted(space.sample(rng), SMALL)
     fits = space.under(Budget.parse("60%"), SMALL)
     counted(fits.sample(rng), SMALL)
+
+
+def mismatched(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Node:
+    """Its shortcut has as many channels as its input: wrong where the width changes."""
+    return Sum(Conv(width, kernel, stride), Identity())
+
+
+def test_a_cell_whose_shapes_do_not_fit_is_named_with_its_stage_and_choices():
+    stage = Stage(mismatched, width=choice(8, 12), depth=1, kernel=choice(3, 5))
+    space = Space("mine", stem=Stage(conv_stem, width=8), stages=[stage], head=Stage(conv_head, width=16))
+    with pytest.raises(UserError, match=r"space mine, stage1 \(width=12 kernel=3\): branches of a sum differ in shape"):
+        space.under(Budget.parse("60%"), SMALL)
 
 
 # Values tied to other decisions.

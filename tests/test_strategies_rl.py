@@ -316,7 +316,7 @@ def test_settings_of_mnasnet_make_the_same_controller_again() -> None:
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"clip": 1.0}, "clip must be between 0 and 1, got 1.0"),
         ({"entropy": -1}, "entropy must not be negative, got -1"),
-        ({"baseline": 1}, r"baseline is a share in \[0, 1\), got 1"),
+        ({"baseline": 1}, r"baseline is a fraction in \[0, 1\), got 1"),
         ({"seed": -1}, "seed must not be negative, got -1"),
         ({"batches": 5}, "rl has no setting 'batches'; did you mean 'batch'"),
     ],

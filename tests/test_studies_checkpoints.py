@@ -209,7 +209,7 @@ def test_where_they_are_is_remembered_and_may_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("", "'' is no place"),
+        ("", "the location is empty"),
         ("s3://bucket/kept", "written to s3://bucket/kept: .*s3fs"),
         ("nonsense://kept", "nonsense"),
         ("{}/file", "cannot be kept at .*/file"),

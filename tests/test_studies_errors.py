@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "space's part": ({"space": SPACE.under(Budget.parse("400K"), TASK)}, "the whole space"),
     "pruner": ({"pruner": "ahsa"}, "did you mean 'asha'"),
     "ledger": ({"ledger": "sqlit"}, "did you mean 'sqlite'"),
-    "ledger's URL": ({"ledger": "nosuch://host/db"}, "'nosuch://host/db' is no URL of a database"),
+    "ledger's URL": ({"ledger": "nosuch://host/db"}, "'nosuch://host/db' is not the URL of a supported database"),
     "ledger's name": ({"ledger": "postgres://a:secret@h/db"}, r"a:\*\*\*@h/db' .* did you mean postgresql://"),
     "trials": ({"trials": 0}, "at least 1"),
     "seed": ({"seed": -1}, "at least 0"),

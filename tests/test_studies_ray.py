@@ -460,7 +460,7 @@ def listening_elsewhere(pids: set[int]) -> list[str]:
         ({"workers": 0}, "workers must be a whole number from 1, got 0"),
         ({"retries": -1}, "retries must be a whole number from 0, got -1"),
         ({"trial_timeout": 0}, "trial_timeout must be above 0 seconds, got 0"),
-        ({"gpus_per_trial": 1.5}, "gpus_per_trial must be a share of one or a whole number, got 1.5"),
+        ({"gpus_per_trial": 1.5}, "gpus_per_trial must be a fraction of one or a whole number, got 1.5"),
         ({"cpus_per_trial": 0, "gpus_per_trial": 0}, "both 0"),
     ],
 )

@@ -6,7 +6,9 @@ on, and additive costs add up along its moves. `budgeted.ways` counts networks b
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -63,10 +65,11 @@ class Chains:
         self.start = ChainState(task.shape)
         self.layers: list[dict[ChainState, list[Move]]] = []
         states = {self.start}
-        for layer in range(len(space.layers)):
-            moves = {state: space.moves(layer, state, task) for state in states}
-            self.layers.append(moves)
-            states = {move.state for several in moves.values() for move in several}
+        with _uncollected():
+            for layer in range(len(space.layers)):
+                moves = {state: space.moves(layer, state, task) for state in states}
+                self.layers.append(moves)
+                states = {move.state for several in moves.values() for move in several}
         self.ends = states
         self._layer_of = {
             name: layer
@@ -91,7 +94,8 @@ class Chains:
                 after = table[0]
                 here = {}
                 for state, several in moves.items():
-                    costs = [(move.cost.whole(name), *after[move.state]) for move in several]
+                    different = {(move.cost, move.state) for move in several}
+                    costs = [(cost.whole(name), *after[then]) for cost, then in different]
                     if peak:
                         here[state] = min(max(c, low) for c, low, _ in costs), max(max(c, high) for c, _, high in costs)
                     else:
@@ -185,3 +189,15 @@ class Chains:
     def members(self) -> Iterator[Architecture]:
         """The architectures that fit, found by going through the whole space."""
         return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: moves are millions of tuples without a cycle, and it would walk them all again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -297,7 +297,7 @@ def _check_file(spec: str, path: Path) -> None:
     except OSError as error:
         raise UserError(f"cannot read the ledger {path}: {error.strerror}") from error
     if (spec == "sqlite" and head != b"SQLite format 3\0") or (spec == "journal" and not head.startswith(b"{")):
-        raise UserError(f"{path} is not a ledger: it holds something else than {spec} writes")
+        raise UserError(f"{path} is not a ledger: it was not written by {spec}")
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def check_spec(spec: str) -> None:
             sqlalchemy.make_url(spec).get_dialect()
         except sqlalchemy.exc.SQLAlchemyError as error:
             hint = "; did you mean postgresql://...?" if spec.startswith("postgres:") else ""
-            raise UserError(f"ledger {shown} is no URL of a database that is known{hint}") from error
+            raise UserError(f"ledger {shown} is not the URL of a supported database{hint}") from error
     elif spec not in (*LEDGERS, "memory"):
         raise UserError(f"unknown ledger {spec!r}{nearest(spec, [*LEDGERS, 'memory'])}, or the URL of a database")
 

@@ -85,9 +85,9 @@ class RayEngine:
             raise UserError(f"trial_timeout must be above 0 seconds, got {trial_timeout!r}")
         for name, share in (("cpus_per_trial", cpus_per_trial), ("gpus_per_trial", gpus_per_trial)):
             if share is not None and not (0 <= share <= 1 or (1 < share < math.inf and share == int(share))):
-                raise UserError(f"{name} must be a share of one or a whole number, got {share!r}")
+                raise UserError(f"{name} must be a fraction of one or a whole number, got {share!r}")
         if cpus_per_trial == gpus_per_trial == 0:
-            raise UserError("cpus_per_trial and gpus_per_trial are both 0: then nothing bounds the trials under way")
+            raise UserError("cpus_per_trial and gpus_per_trial are both 0: nothing would limit concurrent trials")
         self._address, self._workers = address, workers
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._timeout, self._retries = trial_timeout, retries
@@ -139,7 +139,7 @@ class RayEngine:
             gpus = 1.0 if there.get("GPU", 0) >= 1 and device != "cpu" else 0.0
         if device == "cuda" and gpus == 0:
             raise UserError(
-                "device 'cuda': Ray gives trials no GPU here; where nodes with GPUs come later, say --gpus-per-trial 1"
+                "device 'cuda': Ray gives trials no GPU here; if nodes with GPUs join later, pass --gpus-per-trial 1"
             )
         cpus = self._cpus
         if cpus is None:
