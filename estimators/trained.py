@@ -68,7 +68,7 @@ class Trained:
             space: of the network, where it is no space of ours.
 
         Raises:
-            UserError: it is no such folder, is damaged, or is not finished.
+            UserError: it is not the folder of a training, is damaged, or has not finished.
         """
         folder = Path(folder)
         facts = read_facts(folder)

@@ -136,7 +136,7 @@ class LatencyTable:
         """Refuse a space some of whose parts were not measured.
 
         Raises:
-            UserError: as said; or the space is no chain of stages.
+            UserError: parts are missing from the table, or the space is not a chain of stages.
         """
         wanted = space_parts(space, self.task)
         missing = [name for name in wanted if name not in self.parts]
@@ -174,7 +174,7 @@ class LatencyTable:
         """What a file holds.
 
         Raises:
-            UserError: it cannot be read, is no latency table, is damaged or of a newer version.
+            UserError: it cannot be read, is not a latency table, is damaged or of a newer version.
         """
         read = read_json(Path(path), "the latency table")
         try:
@@ -226,7 +226,7 @@ def refuse_unknown(costs: Iterable[str], space: SearchSpace, task: Task) -> None
     """Refuse costs that are not known on a task.
 
     Raises:
-        UserError: as said; it names the command that makes a table.
+        UserError: a latency is asked for without a table; the message has the command that makes one.
     """
     if "latency_ms" in costs and task.latency is None:
         raise UserError(

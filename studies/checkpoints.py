@@ -45,7 +45,7 @@ class Checkpoints:
                 otherwise.
 
         Raises:
-            UserError: it is no place.
+            UserError: the location is empty, or a URL of an unknown storage.
         """
         check_place(given)
         given = manifest.checkpoints if given is None else whole_place(given)

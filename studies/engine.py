@@ -119,7 +119,7 @@ class LocalEngine:
         """As in `Engine`.
 
         Raises:
-            UserError: the device is not there.
+            UserError: the device is not available here.
         """
         check_device(getattr(estimator, "device", "auto") if self._device == "auto" else self._device)
         while (job := next_job()) is not None:
@@ -130,7 +130,7 @@ def check_device(name: object) -> None:
     """Refuse a device that this machine does not have, which is better said once than by every trial.
 
     Raises:
-        UserError: as said.
+        UserError: the device is not available here; the message lists those that are.
     """
     if name in DEVICES and name not in ("auto", "cpu"):
         find_device(str(name))

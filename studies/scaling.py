@@ -146,7 +146,7 @@ def refuse_nothing(space: ScalingSpace) -> None:
     """Say which network is nearest to the band, where none is within it.
 
     Raises:
-        UserError: as said.
+        UserError: always; the message has the nearest triple of factors and its MACs relative to the base.
     """
     task, base = space.base.task, space.base.cost().macs
     near = min(space.enumerate(), key=lambda each: abs(each.cost(task).macs - space.target * base))

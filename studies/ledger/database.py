@@ -94,7 +94,7 @@ class OptunaLedger:
         """The ledger that `create` made.
 
         Raises:
-            UserError: it is not there, or it is no ledger.
+            UserError: it does not exist, or is not a ledger.
         """
         where = _where(spec, folder)
         if spec == "memory":
