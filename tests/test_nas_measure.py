@@ -110,4 +110,4 @@ def test_what_is_measured_otherwise_is_another_table(nas_cli, tmp_path, tiny):
     assert nas_cli(*make, "--quiet").code == 0
     said = nas_cli(*make, "--batch", "2")
     assert said.code == 2
-    assert "begun with batch 1, not 2" in said.err
+    assert "started with batch 1, not 2" in said.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from typing import Any, ClassVar
@@ -66,7 +67,7 @@ class Rows:
     def whole(self) -> Rows:
         return self
 
-    @property
+    @functools.cached_property
     def decisions(self) -> tuple[Decision, ...]:
         rows = (Decision(f"row{index}.width", self.widths) for index in range(1, self.most + 1))
         return (Decision("rows", tuple(range(1, self.most + 1))), *rows)
@@ -105,14 +106,17 @@ class Rows:
             for widths in itertools.product(self.widths, repeat=rows):
                 yield self.architecture({"rows": rows, **{f"row{i}.width": w for i, w in enumerate(widths, 1)}})
 
+    @functools.cached_property
+    def members(self):
+        return list(self.enumerate())
+
     def sample(self, rng):
-        members = list(self.enumerate())
-        return members[rng.integers(len(members))]
+        return self.members[rng.integers(len(self.members))]
 
     def mutate(self, architecture, rng):
         near = [
             each
-            for each in self.enumerate()
+            for each in self.members
             if sum(each.choices.get(d.name) != architecture.choices.get(d.name) for d in self.decisions) == 1
         ]
         return near[rng.integers(len(near))]

@@ -538,7 +538,7 @@ def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_pa
     assert not (tmp_path / "here").exists()
     there = nas_cli(*words, "--name", "there", "--ray", "--quiet")
     assert (there.code, there.err.count("\n")) == (2, 1)
-    assert "device 'cuda': Ray gives trials no GPU here; where nodes with GPUs come later" in there.err
+    assert "device 'cuda': Ray gives trials no GPU here; if nodes with GPUs join later" in there.err
 
 
 SIZED = """
