@@ -161,11 +161,11 @@ def test_the_line_is_fitted_on_one_half_and_checked_on_the_other():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"space": "other"}, "begun with space other, not tiny"),
-        ({"task": Task(16, 1, 4)}, "begun with task 16x16x1:4, not 8x8x1:4"),
-        ({"how": {"threads": 2}}, "begun with threads 2, not 1"),
-        ({"how": {"versions": {"torch": "1.0"}}}, "begun with versions torch 1.0, not torch"),
-        ({"how": {"processor": "abacus"}}, "begun with processor abacus"),
+        ({"space": "other"}, "started with space other, not tiny"),
+        ({"task": Task(16, 1, 4)}, "started with task 16x16x1:4, not 8x8x1:4"),
+        ({"how": {"threads": 2}}, "started with threads 2, not 1"),
+        ({"how": {"versions": {"torch": "1.0"}}}, "started with versions torch 1.0, not torch"),
+        ({"how": {"processor": "abacus"}}, "started with processor abacus"),
     ],
 )
 def test_a_table_of_something_else_is_not_gone_on_with(change, words):

@@ -240,7 +240,7 @@ MISTAKES = {
         ["efficientnet_b0", "--phi", "8", "--coefficients", "published"],
         "published are 1 to 7 (EfficientNet-B1 to B7), not 8",
     ),
-    "published of another": (["resnet18", "--coefficients", "published"], "are those of efficientnet_b0"),
+    "published of another": (["resnet18", "--coefficients", "published"], "are for efficientnet_b0"),
     "coefficients": (["efficientnet_b0", "--coefficients", "1.2,1.1"], "does not look like '1.2,1.1,1.15'"),
     "coefficients below": (["efficientnet_b0", "--coefficients", "0.9,1,1"], "each must be from 1 to 10"),
     "band": (["efficientnet_b0", "--band", "five"], "band: 'five' does not look like '5%'"),

@@ -116,7 +116,7 @@ def test_a_scaled_network_is_no_member_to_start_from(nas_cli, tmp_path):
     member = space_named("mbconv").references["mobilenetv2_100"]
     text = Scaled(member, Scale(width=1.4), Task()).to_json()
     answer = nas_cli("search", "--budget", "400M", "--start-from", text, "--out", str(tmp_path))
-    assert (answer.code, "a scaled network is not a member of mbconv" in answer.err) == (2, True)
+    assert (answer.code, "a scaled network is not in mbconv" in answer.err) == (2, True)
 
 
 # The space of all sizes of a network.
