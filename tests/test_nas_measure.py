@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from estimators import latency
+from estimators import latency, latency_table
 from estimators.latency import StoppingRule
 
 SPACE = """
@@ -24,7 +24,8 @@ def _quick(monkeypatch):
     """Medians of a few runs: what is measured is of no interest here."""
     whole = latency.measured
     quick = StoppingRule(within=1.0, runs=1, turn_s=0, most_s=0.001)
-    monkeypatch.setattr(latency, "measured", lambda runners, rule, *more: whole(runners, quick, *more))
+    for module in (latency, latency_table):
+        monkeypatch.setattr(module, "measured", lambda runners, rule, *more: whole(runners, quick, *more))
 
 
 @pytest.fixture
