@@ -1,10 +1,10 @@
-"""Where trials run, as a person types it: in this process, or on Ray."""
+"""Where trials run, as a person types it: on the cores of this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,23 +40,27 @@ class Placement:
         """The options among all those of a command, by name."""
         return cls(ray=given["ray"], **{name: given[name] for name in _OPTIONS})
 
-    def engine(self, device: str = "auto") -> Engine | None:
-        """The engine; None for the default one, this process.
+    def engine(self, device: str = "auto", on_fallback: Callable[[str], object] = lambda why: None) -> Engine:
+        """The engine: on Ray, or as many trials at once in this machine as it has cores.
 
         Args:
             device: that trials need. If they run on Ray, this machine need not have it.
+            on_fallback: told why trials run one after the other though there are several cores.
 
         Raises:
             UserError: a number is out of range, an option needs `--ray`, or this machine does not have the device.
         """
         if self.ray is None:
             from studies.engine import check_device
+            from studies.every_core import EveryCore
 
             check_device(device)
             for option, value in self._options().items():
-                if value is not None:
+                if value is not None and option != "--workers":
                     raise UserError(f"{option} is for trials on Ray: add --ray")
-            return None
+            if self.workers is not None and self.workers < 1:
+                raise UserError(f"workers must be a whole number from 1, got {self.workers}")
+            return EveryCore(device, self.workers, on_fallback)
         from studies.ray.engine import RayEngine
 
         timeout_s = None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
@@ -65,14 +69,20 @@ class Placement:
     def wave(self, deterministic: bool) -> int | None:
         """The number of proposals in a synchronous batch; None if proposals may depend on the order of results.
 
+        Without `--workers` it is the number of cores here, and the study keeps it wherever it is resumed.
+
         Raises:
-            UserError: the number of parallel trials is not given.
+            UserError: trials run on a cluster, and the number of parallel trials is not given.
         """
         if not deterministic:
             return None
-        if self.workers is None:
-            raise UserError("--deterministic proposes in synchronous batches of --workers: add --ray --workers N")
-        return self.workers
+        if self.workers is not None:
+            return self.workers
+        if self.ray:
+            raise UserError("--deterministic proposes in synchronous batches of --workers: add --workers N")
+        from studies.every_core import cores
+
+        return cores()
 
     def typed(self) -> str:
         """The same options, to be typed again.
@@ -80,19 +90,18 @@ class Placement:
         >>> Placement(ray="head:6379", workers=8, gpus_per_trial=0.5).typed()
         ' --ray head:6379 --workers 8 --gpus-per-trial 0.5'
         """
-        if self.ray is None:
-            return ""
-        given = [
+        given = [] if self.ray is None else [f"--ray {self.ray}".rstrip()]
+        given += [
             f"{option} {shlex.quote(str(value))}" for option, value in self._options().items() if value is not None
         ]
-        return " ".join(["", f"--ray {self.ray}".rstrip(), *given])
+        return " ".join(["", *given]) if given else ""
 
     def _options(self) -> dict[str, object]:
         return {f"--{name.replace('_', '-')}": getattr(self, name) for name in _OPTIONS}
 
 
 _OPTIONS: Final = ("workers", "cpus_per_trial", "gpus_per_trial", "trial_timeout")
-"""Those that need `--ray`."""
+"""By name; all but `workers` need `--ray`."""
 
 
 def with_address(arguments: Iterable[str]) -> list[str]:

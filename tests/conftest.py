@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: steady times on shared machines
-os.environ.setdefault("RAY_worker_niceness", "0")  # else the other files' tests starve Ray's workers on two cores
+os.environ.setdefault("NAS_CORES", "1")  # a search in a test runs one trial at a time, unless it is about more
+os.environ.setdefault("RAY_worker_niceness", "0")  # of nodes that tests start; the other files' tests starve them else
 
 
 RAY = ("test_studies_ray", "test_studies_ray_training", "test_studies_ray_cluster", "test_examples_cluster")

@@ -175,8 +175,8 @@ def test_settings_of_a_search_are_settings_of_its_study(nas_cli, words, tmp_path
     assert (run / "ledger.log").exists()
     manifest = json.loads((run / "study.json").read_text())
     assert (manifest["ledger"], manifest["replicas"], manifest["strategy"]["name"]) == ("journal", True, "random")
-    refused = nas_cli(*words, "--deterministic", "--name", "other")
-    assert (refused.code, "add --ray --workers N" in refused.err) == (2, True)
+    refused = nas_cli(*words, "--deterministic", "--ray", "auto", "--name", "other")
+    assert (refused.code, "add --workers N" in refused.err) == (2, True)
 
 
 def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):

@@ -515,7 +515,7 @@ def test_the_command_line_searches_and_resumes_on_ray(cluster: Any, nas_cli: Any
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workers", "2"], "--workers is for trials on Ray: add --ray"),
+        (["--workers", "0"], "workers must be a whole number from 1, got 0"),
         (["--ray", "--workers", "0"], "workers must be a whole number from 1, got 0"),
         (["--ray", "--trial-timeout", "soon"], "soon"),
     ],

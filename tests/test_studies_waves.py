@@ -135,7 +135,7 @@ def test_a_manifest_from_before_waves_has_none(tmp_path: Path) -> None:
 
 
 def test_the_command_line_needs_a_number_of_workers_for_it(nas_cli: Any, tmp_path: Path) -> None:
-    said = nas_cli("search", "--budget", "400M", "--out", tmp_path / "runs", "--deterministic", "--ray")
+    said = nas_cli("search", "--budget", "400M", "--out", tmp_path / "runs", "--deterministic", "--ray", "auto")
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "--deterministic proposes in synchronous batches of --workers: add --ray --workers N" in said.err
+    assert "--deterministic proposes in synchronous batches of --workers: add --workers N" in said.err
     assert not (tmp_path / "runs").exists()

@@ -164,6 +164,8 @@ class SearchDisplay:
                 if self._live is not None:
                     self._live.start()
             case TrialStarted():
+                if not progress.running and not progress.ended_here:
+                    self._show_note()
                 progress.started(event.trial)
             case TrialReported():
                 progress.reported(event.number, event.accuracy)
@@ -173,6 +175,11 @@ class SearchDisplay:
                     self.console.print(self.line(event.trial), soft_wrap=True)
             case StudyEnded():
                 self.ended = event
+
+    def _show_note(self) -> None:
+        note = getattr(self._engine, "note", None)
+        if note is not None and not self.quiet:
+            self.console.print(Text(note, style=FAINT))
 
     def line(self, trial: Trial) -> str:
         """A trial that has ended, in one line without colour."""

@@ -278,7 +278,8 @@ Workers = Annotated[
     Option(
         "--workers",
         metavar="N",
-        help="Number of parallel trials; by default as many as there are resources for.",
+        help="Number of parallel trials; by default one on each core (of NAS_CORES) or GPU. With 1, a seed repeats a "
+        "search exactly.",
         rich_help_panel=PARALLEL,
     ),
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.console import console
+from nas.commands.console import console, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ class Running:
     Attributes:
         trials: in all; None for as many as were planned.
         limit_s: seconds after which no trial is started; None for no limit.
-        engine: where trials run; None for this process.
+        engine: where trials run.
         trackers: experiment trackers; None if there are none.
         console: where it is shown.
         quiet: show nothing while it runs.
@@ -52,7 +52,7 @@ class Running:
 
     trials: int | None
     limit_s: float | None
-    engine: Engine | None
+    engine: Engine
     trackers: Trackers | None
     console: Console
     quiet: bool
@@ -70,7 +70,7 @@ class Running:
         from nas.tracking import Tracking
 
         placement, tracking = Placement.of(given), Tracking.of(given)
-        engine = placement.engine(given["device"])
+        engine = placement.engine(given["device"], say)
         limit_s = None if given["time"] is None else parse_duration(given["time"])
         trackers = tracking.trackers(folder, engine)
         typed = placement.typed() + tracking.typed()

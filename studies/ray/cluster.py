@@ -25,6 +25,7 @@ CONNECT_S: Final = 10.0
 QUIET: Final[Mapping[str, str]] = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",  # tells nobody
+    "RAY_worker_niceness": "0",  # at Ray's 15, a machine with anything else to do starts and trains ten times slower
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours is used
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # the ledger is the only memory
@@ -57,6 +58,10 @@ def settings_of_ray() -> Iterator[None]:
                 signal.signal(each, handler)
 
 
+class RayUnavailableError(UserError):
+    """Ray is not installed, does not start, or has no cluster at the address."""
+
+
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[bool]:
     """Ray, connected to; gives whether it was started here."""
@@ -64,7 +69,7 @@ def connected(address: str | None) -> Iterator[bool]:
         import ray
         import ray.tune
     except ImportError as error:
-        raise UserError(f"Ray is not installed here ({error}); pip install 'ray[tune]'") from error
+        raise RayUnavailableError(f"Ray is not installed here ({error}); pip install 'ray[tune]'") from error
     log = logging.getLogger("ray")
     if ray.is_initialized():
         log.setLevel(logging.CRITICAL)
@@ -87,7 +92,7 @@ def connected(address: str | None) -> Iterator[bool]:
     except (OSError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split()[:40])
         where = "cannot start Ray" if own else f"no Ray cluster at {address or os.environ['RAY_ADDRESS']}"
-        raise UserError(f"{where}: {why}") from error
+        raise RayUnavailableError(f"{where}: {why}") from error
     if session is not None:
         remove_left(Path(session).parent.glob("session_*"))
     try:

@@ -1,0 +1,117 @@
+"""The default engine of the command line: as many trials at once as this machine has cores, each with its own threads.
+
+A short training gains little from a second thread, and a search is made of many of them, so a machine with several
+cores and no GPU runs one trial on each. Ray does it, on this machine only: it shares the images among the processes,
+replaces one that dies, and is there already. Left out: GPUs, which one process fills (one trial at a time);
+estimators that say nothing of their threads, which may hold what cannot be sent to another process; and machines of a
+cluster (`RAY_ADDRESS`), whose cores are not this process's to take.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from estimators.steps import find_device
+from searchspaces import UserError
+from studies.engine import Ending, Engine, Job, LocalEngine, Report, Snapshot, check_device
+from studies.ray.cluster import RayUnavailableError
+
+if TYPE_CHECKING:
+    from estimators import Estimator
+
+WORKER_BYTES: Final = 1 << 30
+"""Memory that one worker is taken to need: torch, the activations of a candidate, and room for the largest."""
+
+
+def cores() -> int:
+    """The cores that a search may use: those of this process, or fewer where the environment's `NAS_CORES` says so.
+
+    Raises:
+        UserError: `NAS_CORES` is not a number of cores.
+    """
+    given = os.environ.get("NAS_CORES")
+    if given is not None:
+        if not given.isdecimal() or int(given) < 1:
+            raise UserError(f"NAS_CORES must be a number of cores, at least 1, got {given!r}")
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class EveryCore:
+    """One trial on each core; one after the other where there is one core, a GPU, or no Ray.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
+        workers: trials at once; 1 is `LocalEngine`. By default what `at_once` says.
+        on_fallback: told in one line why trials run one after the other though there are several cores.
+
+    Attributes:
+        note: how many run at once, in words; None where they run one after the other.
+    """
+
+    def __init__(
+        self, device: str = "auto", workers: int | None = None, on_fallback: Callable[[str], object] = lambda why: None
+    ) -> None:
+        self._device, self._workers, self._on_fallback = device, workers, on_fallback
+        self._engine: Engine | None = None
+        self.note: str | None = None
+
+    @property
+    def now(self) -> Snapshot | None:
+        """What runs where; None while trials run in this process."""
+        return getattr(self._engine, "now", None)
+
+    def at_once(self, estimator: Estimator) -> int:
+        """How many trials run at once: cores over the estimator's threads, and no more than half of the memory holds.
+
+        Raises:
+            UserError: the device is not available here.
+        """
+        own = getattr(estimator, "device", "auto") if self._device == "auto" else self._device
+        check_device(own)
+        if self._workers is not None:
+            return self._workers
+        threads = getattr(estimator, "threads", None)
+        if threads is None or "RAY_ADDRESS" in os.environ or find_device(own).type != "cpu":
+            return 1
+        return max(1, min(cores() // int(threads), _memory() // 2 // WORKER_BYTES))
+
+    def run(
+        self,
+        estimator: Estimator,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
+        """As in `Engine`.
+
+        Raises:
+            UserError: the device is not available here, or there is no room for so many trials.
+        """
+        count = self.at_once(estimator)
+        if count > 1:
+            from studies.ray.engine import RayEngine
+
+            self._engine = RayEngine(workers=count)
+            self.note = (
+                f"{count} trials at once, one on each core; --workers 1 or --deterministic repeats a seed exactly"
+                if self._workers is None
+                else f"{count} trials at once"
+            )
+            try:
+                return self._engine.run(estimator, next_job, report, done)
+            except RayUnavailableError as error:  # before any job was taken
+                self.note = None
+                self._on_fallback(f"one trial at a time instead of {count}: {error}")
+                self._workers = 1
+        self._engine = LocalEngine(self._device)
+        self._engine.run(estimator, next_job, report, done)
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
