@@ -2,6 +2,7 @@
 pandas."""
 
 from studies.engine import Ending, Engine, Job, LocalEngine
+from studies.every_core import EveryCore
 from studies.study import Study
 from studies.trial import Event, StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
 
@@ -9,6 +10,7 @@ __all__ = [
     "Ending",
     "Engine",
     "Event",
+    "EveryCore",
     "Job",
     "LocalEngine",
     "Study",

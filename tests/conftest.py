@@ -14,7 +14,13 @@ os.environ.setdefault("NAS_CORES", "1")  # a search in a test runs one trial at 
 os.environ.setdefault("RAY_worker_niceness", "0")  # of nodes that tests start; the other files' tests starve them else
 
 
-RAY = ("test_studies_ray", "test_studies_ray_training", "test_studies_ray_cluster", "test_examples_cluster")
+RAY = (
+    "test_studies_ray",
+    "test_studies_ray_training",
+    "test_studies_ray_cluster",
+    "test_examples_cluster",
+    "test_studies_every_core",
+)
 """Files whose tests start Ray: never two at once, as each wants cores for workers of its own."""
 
 FIRST = (*RAY, "test_whole_way")

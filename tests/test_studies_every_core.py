@@ -1,0 +1,99 @@
+"""The default engine: one trial on each core, in how many processes, and what happens where it cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from estimators import Estimate
+from searchspaces import UserError
+from studies import every_core
+from studies.engine import Job
+from studies.every_core import EveryCore, cores
+from studies.ray.cluster import RayUnavailableError
+
+
+@dataclass
+class Threaded:
+    """An estimator of so many threads, without a training."""
+
+    threads: int = 1
+    device: str = "cpu"
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "threaded"}
+
+    def estimate(self, architecture: Any, context: Any) -> Estimate:
+        return Estimate(0.5, 0.0)
+
+
+class Silent:
+    """An estimator that says nothing of its threads."""
+
+    describe, estimate = Threaded.describe, Threaded.estimate
+
+
+@pytest.mark.parametrize(
+    ("given", "estimator", "memory_gb", "count"),
+    [
+        ("1", Threaded(), 64, 1),
+        ("16", Threaded(), 64, 16),
+        ("16", Threaded(threads=4), 64, 4),
+        ("3", Threaded(threads=4), 64, 1),
+        ("16", Threaded(), 8, 4),  # half of the memory, one GiB each
+        ("16", Threaded(), 1, 1),
+        ("16", Silent(), 64, 1),
+    ],
+)
+def test_there_are_as_many_as_cores_and_memory_hold(monkeypatch, given, estimator, memory_gb, count):
+    monkeypatch.setenv("NAS_CORES", given)
+    monkeypatch.setattr(every_core, "_memory", lambda: memory_gb << 30)
+    assert EveryCore("cpu").at_once(estimator) == count
+    assert EveryCore("cpu", workers=3).at_once(estimator) == 3
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert EveryCore("cpu").at_once(estimator) == 1
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "many", ""])
+def test_a_wrong_number_of_cores_is_refused(monkeypatch, wrong):
+    monkeypatch.setenv("NAS_CORES", wrong)
+    with pytest.raises(UserError, match="NAS_CORES must be a number of cores, at least 1"):
+        cores()
+
+
+def test_where_ray_cannot_start_trials_run_one_after_the_other_and_it_is_said(monkeypatch):
+    from studies.ray import engine
+
+    @contextlib.contextmanager
+    def unavailable(address):
+        raise RayUnavailableError("cannot start Ray: no room in /dev/shm")
+        yield
+
+    monkeypatch.setattr(engine, "connected", unavailable)
+    said: list[str] = []
+    jobs = [Job(number, None, number) for number in range(3)]  # type: ignore[arg-type]
+    ended: dict[int, Any] = {}
+    started = EveryCore("cpu", workers=2, on_fallback=said.append)
+    started.run(Threaded(), lambda: jobs.pop(0) if jobs else None, lambda *_: True, ended.__setitem__)
+    assert sorted(ended) == [0, 1, 2]
+    assert all(each.state == "complete" for each in ended.values())
+    assert said == ["one trial at a time instead of 2: cannot start Ray: no room in /dev/shm"]
+    assert started.note is None
+
+
+def test_a_search_takes_every_core_and_says_so(nas_cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CORES", "2")
+    small = ["--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1"]
+    words = ["search", "--budget", "40M", "--task", "32x32x3:10", "--strategy", "random", "--out", tmp_path, *small]
+    said = nas_cli(*words, "--trials", "4", "--name", "a")
+    assert (said.code, said.err) == (0, "")
+    assert "2 trials at once, one on each core; --workers 1 or --deterministic repeats a seed exactly" in said.out
+    assert json.loads((tmp_path / "a" / "study.json").read_text())["wave"] is None
+    batches = nas_cli(*words, "--trials", "4", "--name", "b", "--deterministic", "--json", "--quiet")
+    assert batches.code == 0
+    assert json.loads((tmp_path / "b" / "study.json").read_text())["wave"] == 2
+    assert batches.json()["trials"]["complete"] == 4
