@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -527,6 +528,21 @@ def test_a_mistake_about_ray_is_one_line_before_anything_is_made(
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert message in said.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("says", "there", "takes"),
+    [
+        ({"device": "auto"}, 1, (1, 1)),
+        ({"device": "auto"}, 0, (1, 0)),
+        ({"device": "cpu"}, 1, (1, 0)),
+        ({"device": "cuda", "threads": 2}, 4, (2, 1)),
+        ({}, 1, (1, 0)),  # a table has no use for one
+    ],
+)
+def test_a_trial_takes_what_its_estimator_says(says: dict[str, Any], there: int, takes: tuple[int, int]) -> None:
+    assert RayEngine()._needs(SimpleNamespace(**says), {"CPU": 8, "GPU": there}) == takes
+    assert RayEngine(gpus_per_trial=0.5)._needs(SimpleNamespace(**says), {"CPU": 8, "GPU": there})[1] == 0.5
 
 
 def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_path: Path) -> None:

@@ -39,5 +39,15 @@ def test_two_workers_share_each_batch_and_tell_each_step(tmp_path):
 
 @pytest.mark.usefixtures("ray")
 def test_more_gpus_than_there_are_are_refused(tmp_path):
-    with pytest.raises(UserError, match="1000 workers need 1000 GPUs; Ray has 0"):
+    with pytest.raises(UserError, match=r"1000 workers need 1000 GPUs; Ray has \d+"):
         train_on_ray(SMALL, FEW, RECIPE, tmp_path / "x", gpus=1000)
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_that_do_not_come_up_are_waited_for_so_long_and_no_longer(tmp_path, monkeypatch):
+    from studies.ray import training
+
+    monkeypatch.setattr(training, "START_S", 0.5)
+    with pytest.raises(UserError, match=r"0 of 2 workers came up within 0\.5 seconds: each needs a CPU"):
+        train_on_ray(SMALL, FEW, RECIPE, tmp_path / "slow", seed=4, workers=2)
+    assert not (tmp_path / "slow").exists()

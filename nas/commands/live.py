@@ -189,7 +189,7 @@ class SearchDisplay:
         if trial.confirms is not None:
             said.append(f"confirms trial {trial.confirms}")
         now = getattr(self._engine, "now", None)
-        on = f" on {now.places[trial.number]}" if now is not None and trial.number in now.places else ""
+        on = f" on {now.places[trial.number]}" if now and now.nodes > 1 and trial.number in now.places else ""
         said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
             said.append(f"best {percent(progress.best.accuracy or 0)}")
@@ -206,11 +206,12 @@ class SearchDisplay:
             rows.append(("best", _best(progress.best)))
         for number, trial in running[:SHOWN]:
             place = None if now is None else now.places.get(number, "")
+            place = None if place and now is not None and now.nodes == 1 else place
             rows.append((f"trial {number}", _running(trial, progress.curves.get(number, []), place)))
         if len(running) > SHOWN:
             rows.append(("", Text(f"and {len(running) - SHOWN} more", style=FAINT)))
         if now is not None:
-            rows.append(("where", _where(now, len(running))))
+            rows.append(("at work" if now.nodes == 1 else "where", _where(now, len(running))))
         rows.append(("time", _time(progress, several=now is not None)))
         if progress.failures:
             rows.append(("failed", Text(_failures(progress.failures), style="red", overflow="ellipsis", no_wrap=True)))
@@ -249,15 +250,17 @@ def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
 
 def _where(now: Snapshot, running: int) -> Text:
     """Trials on each node, the busiest first, and the resources in use on all nodes."""
+    in_use = [f"{now.used[kind]:g} of {now.there[kind]:g} {_KINDS[kind]}" for kind in _KINDS if now.there.get(kind)]
+    if now.nodes == 1:
+        return Text(" and ".join(in_use))
     busy = sorted(Counter(now.places.values()).items(), key=lambda node: (-node[1], node[0]))
     said = [f"{count} on {name}" for name, count in busy[:SHOWN]]
     if len(busy) > SHOWN:
         said.append(f"{sum(count for _, count in busy[SHOWN:])} elsewhere")
     if running > len(now.places):
         said.append(f"{running - len(now.places)} waiting")
-    in_use = [f"{now.used[kind]:g} of {now.there[kind]:g} {_KINDS[kind]}" for kind in _KINDS if now.there.get(kind)]
-    nodes = f"{now.nodes} {'node' if now.nodes == 1 else 'nodes'}"
-    return Text.assemble(", ".join(said) or "no trial is running", (f"; {nodes}: {' and '.join(in_use)} in use", FAINT))
+    in_all = f"; {now.nodes} nodes: {' and '.join(in_use)} in use"
+    return Text.assemble(", ".join(said) or "no trial is running", (in_all, FAINT))
 
 
 _KINDS: Final = {"GPU": "GPUs", "CPU": "cores"}

@@ -156,18 +156,24 @@ def _check_address(address: str) -> None:
 def _like_this_process() -> Iterator[None]:
     """Start Ray's processes with the modules of this one, and on loopback.
 
-    Ray listens on all of a machine's addresses unless it takes clusters to be impossible there, as on a Mac.
+    Ray listens on all of a machine's addresses unless it takes clusters to be impossible there, as on a Mac. Workers
+    that train together would look for the address of the machine's name, for minutes where no server knows it.
     """
     from ray._private import ray_constants
 
-    clusters, path = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get("PYTHONPATH")
+    loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
+    wanted = {"PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path)}
+    if loopback is not None:
+        wanted |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    clusters, before = ray_constants.ENABLE_RAY_CLUSTER, {name: os.environ.get(name) for name in wanted}
     ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(each) for each in sys.path)
+    os.environ.update(wanted)
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

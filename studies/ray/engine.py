@@ -45,8 +45,8 @@ RESULTS: Final = "nas-ray-"
 class RayEngine:
     """Trials under way wherever Ray has room for them.
 
-    What a trial needs is by default what its estimator is: as many cores as its `threads`, and one GPU where the
-    cluster has any, unless its `device` is the CPU.
+    What a trial needs is by default what its estimator says: as many cores as its `threads`, and one GPU where the
+    cluster has any and it has a `device` that is not the CPU. One without a `device`, such as a table, takes none.
 
     Where a worker dies, the trial is run again, from its last checkpoint if there is one that the next worker reaches;
     accuracies that it reported before are not reported twice, and what the study answered to them holds.
@@ -134,9 +134,9 @@ class RayEngine:
 
     def _needs(self, estimator: Estimator, there: Mapping[str, float]) -> tuple[float, float]:
         """Cores and GPUs of one trial."""
-        gpus, device = self._gpus, getattr(estimator, "device", "auto")
+        gpus, device = self._gpus, getattr(estimator, "device", None)
         if gpus is None:
-            gpus = 1.0 if there.get("GPU", 0) >= 1 and device != "cpu" else 0.0
+            gpus = 1.0 if there.get("GPU", 0) >= 1 and device not in ("cpu", None) else 0.0
         if device == "cuda" and gpus == 0:
             raise UserError(
                 "device 'cuda': Ray gives trials no GPU here; if nodes with GPUs join later, pass --gpus-per-trial 1"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,10 @@ from studies.ray.worker import own_files_by_value
 
 RESTARTS: Final = 3
 """How often the workers are started again when one of them dies."""
+START_S: Final = 180.0
+"""Seconds in which all workers must have been placed, started, and found one another."""
+EXCHANGE_S: Final = 600
+"""Seconds that a worker waits for the others at an exchange, of gradients or after an evaluation."""
 
 
 def train_on_ray(
@@ -50,7 +55,7 @@ def train_on_ray(
         workers: without GPUs, how many; 1 by default.
 
     Raises:
-        UserError: as there, or there are not so many GPUs or cores.
+        UserError: as there, there are not so many GPUs or cores, or the workers do not come up within `START_S`.
         Diverged: as there.
     """
     import ray
@@ -88,7 +93,7 @@ def train_on_ray(
                 _work,
                 train_loop_config=given,
                 scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=bool(gpus)),
-                torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+                torch_config=TorchConfig(backend="nccl" if gpus else "gloo", timeout_s=EXCHANGE_S),
                 run_config=ray.train.RunConfig(
                     name="train", storage_path=storage, failure_config=ray.train.FailureConfig(max_failures=RESTARTS)
                 ),
@@ -96,21 +101,34 @@ def train_on_ray(
             failed: list[BaseException] = []
             fit = threading.Thread(target=_fit, args=(trainer, failed), daemon=True)
             fit.start()  # not here, where Ctrl-C is to be heard
+            here, began = 0, time.monotonic()
             try:
                 while fit.is_alive() or not told.empty():
+                    if here < count and time.monotonic() - began > START_S:
+                        raise UserError(_not_up(here, count, what))
                     try:
                         kind, value = told.get(timeout=0.2)
                     except Empty:
                         continue
                     if kind == "moment":
                         on_moment(value)
-                    elif kind != "here":
+                    elif kind == "here":
+                        here += 1
+                    else:
                         raise (Diverged if kind == "Diverged" else UserError)(value)
             finally:
                 told.shutdown(force=True)  # workers that are left fail with it, and started again none begins
             if failed:
                 raise UserError(f"the workers died {RESTARTS + 1} times: {str(failed[0]).strip().splitlines()[0]}")
     return Trained.open(folder, network.architecture.space if network.architecture else None)
+
+
+def _not_up(here: int, count: int, what: str) -> str:
+    """Why a training is given up before its first step."""
+    return (
+        f"{here} of {count} workers came up within {START_S:g} seconds: each needs a {what} that nothing else holds, "
+        "and must reach the others; `ray status` says what is in use"
+    )
 
 
 def _fit(trainer: Any, failed: list[BaseException]) -> None:
