@@ -134,6 +134,8 @@ def _not_up(here: int, count: int, what: str) -> str:
 def _fit(trainer: Any, failed: list[BaseException]) -> None:
     try:
         trainer.fit()
+    except SystemExit:  # so Ray ends those that wait for it when it is shut down: the training was given up
+        return
     except Exception as error:  # whatever Ray makes of it; said where the others wait
         failed.append(error)
 
