@@ -97,11 +97,7 @@ class EveryCore:
             from studies.ray.engine import RayEngine
 
             self._engine = RayEngine(workers=count)
-            self.note = (
-                f"{count} trials at once, one on each core; --workers 1 or --deterministic repeats a seed exactly"
-                if self._workers is None
-                else f"{count} trials at once"
-            )
+            self.note = f"{count} trials at once; --workers 1 or --deterministic repeats a seed exactly"
             try:
                 return self._engine.run(estimator, next_job, report, done)
             except RayUnavailableError as error:  # before any job was taken
