@@ -1,51 +1,221 @@
-"""Data augmentation on tensors.
+"""Data augmentation, an epoch at a time: everything random is drawn before the steps, from the seed alone.
 
-Random crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. Operations
-run on the device of the images; the randomness comes from one generator on the CPU, so it is the same on all devices.
+Random crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. `draw`
+makes the order and all draws of an epoch on the CPU in one piece, so they are the same on every device and need no
+state between epochs; `augmented` applies any rows of them with a few large operations on the device of the images. An
+image comes out the same whichever rows are processed with it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
-def augmented(images: Tensor, generator: torch.Generator, crop: float, mirror: bool, cutout: float) -> Tensor:
-    """Crop, mirror and cut a hole at random, independently for each image; the shape does not change.
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to the training images; everything is off by default.
+
+    Attributes:
+        crop: random crops after padding by this share of the side.
+        mirror: mirror half of the images left to right.
+        cutout: side of the randomly placed hole, as a share of the image's side.
+        operations: RandAugment's operations on each image.
+        magnitude: their strength; see `operated`.
+        mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
+        mix: share of the batches that are mixed, in [0, 1].
+    """
+
+    crop: float = 0.0
+    mirror: bool = False
+    cutout: float = 0.0
+    operations: int = 0
+    magnitude: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix: float = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether targets are class probabilities, as they are where images are mixed."""
+        return self.mix > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Everything random in rows of an epoch; a row is an image at its place in the order of training.
+
+    Attributes:
+        order: (rows,), the positions of the images.
+        shifts: (rows, 2), the crop's top and left edge in the padded image, in pixels.
+        mirrored: (rows,), whether the image is mirrored.
+        corners: (rows, 2), the hole's top and left edge, in pixels; it may reach over the border.
+        kinds, signs: (rows, operations), indices into `OPERATIONS`, and 1 or -1.
+        partners: (rows,), the row that each is mixed with, of the same share of the same batch.
+        keep: (rows,), the proportion of the image itself under mixup; 1 elsewhere.
+        boxes: (rows, 4), top, bottom, left and right of what CutMix pastes; empty elsewhere.
+    """
+
+    order: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+    corners: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    signs: NDArray[np.float32]
+    partners: NDArray[np.int64]
+    keep: NDArray[np.float32]
+    boxes: NDArray[np.int64]
+
+    def at(self, rows: NDArray[np.int64]) -> Draws:
+        """Some of the rows; with each row its partner must be among them."""
+        place = np.zeros(len(self.order), np.int64)
+        place[rows] = np.arange(len(rows))
+        return Draws(
+            self.order[rows], self.shifts[rows], self.mirrored[rows], self.corners[rows], self.kinds[rows],
+            self.signs[rows], place[self.partners[rows]], self.keep[rows], self.boxes[rows],
+        )  # fmt: skip
+
+
+def draw(how: Augmentation, positions: NDArray[np.int64], side: int, batch: int, share: int, seed: int) -> Draws:
+    """The draws of one epoch, whose last incomplete batch is left out.
 
     Args:
-        images: float (batch, channels, height, width), normalized: the zeros of padding and hole are the mean colour.
-        generator: on the CPU; the only randomness.
-        crop, cutout: shares of the side; see `ShortTraining`.
+        how: what is drawn.
+        positions: (images,), of the training images.
+        side: of the images, in pixels.
+        batch: images per step.
+        share: images of a batch that one process trains on, and mixes with one another; divides `batch`.
+        seed: of all draws; another one for each epoch.
     """
+    rng = np.random.default_rng(seed)
+    batches = len(positions) // batch
+    rows = batches * batch
+    order = rng.permutation(positions)[:rows]
+    pad = math.ceil(how.crop * side)
+    shifts = rng.integers(0, 2 * pad + 1, (rows, 2))
+    mirrored = rng.random(rows) < 0.5
+    corners = rng.integers(0, side, (rows, 2)) - round(how.cutout * side) // 2  # beyond the border too, as in sec. 3.2
+    kinds = rng.integers(0, len(OPERATIONS), (rows, how.operations))
+    signs = rng.integers(0, 2, (rows, how.operations)).astype(np.float32) * 2 - 1
+
+    partners, keep, boxes = np.arange(rows), np.ones(rows, np.float32), np.zeros((rows, 4), np.int64)
+    if how.mixes:
+        shares = rows // share
+        partners = rng.random((shares, share)).argsort(1).reshape(-1) + np.repeat(np.arange(shares) * share, share)
+        for start in range(0, rows, share):
+            proportion, box = _mixture(how, side, rng)
+            keep[start : start + share] = proportion
+            boxes[start : start + share] = box
+    return Draws(order, shifts, mirrored, corners, kinds, signs, partners, keep, boxes)
+
+
+def _mixture(how: Augmentation, side: int, rng: np.random.Generator) -> tuple[float, tuple[int, int, int, int]]:
+    """How a batch is mixed: mixup's proportion and CutMix's box; 1 and an empty box where it is not.
+
+    Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899, algorithm A1. If both are on, each batch is
+    mixed by one of the two with equal probability. The proportion is drawn once per batch, as in the code of both
+    papers.
+    """
+    nowhere = (0, 0, 0, 0)
+    if rng.random() >= how.mix:
+        return 1.0, nowhere
+    if not how.cutmix or (how.mixup and rng.random() < 0.5):
+        return float(rng.beta(how.mixup, how.mixup)), nowhere
+    half = side * math.sqrt(1 - rng.beta(how.cutmix, how.cutmix)) / 2
+    (top, bottom), (left, right) = (
+        (max(0, round(centre - half)), min(side, round(centre + half))) for centre in rng.uniform(0, side, 2)
+    )
+    return 1.0, (top, bottom, left, right)
+
+
+def augmented(
+    pixels: Tensor, labels: Tensor, draws: Draws, how: Augmentation, mean: Tensor, std: Tensor, classes: int
+) -> tuple[Tensor, Tensor]:
+    """Images as a network sees them during training, and what it is to learn of them.
+
+    Args:
+        pixels: uint8 (rows, side, side, channels), in the order of the draws.
+        labels: int64 (rows,).
+        draws: of these rows.
+        how: what was drawn.
+        mean, std: (channels,), by which pixels are normalized; padding and hole have the mean colour.
+        classes: in all.
+
+    Returns:
+        float (rows, side, side, channels), and targets: the labels, or probabilities (rows, classes) where `how.mixes`.
+    """
+    device, side = pixels.device, pixels.shape[1]
+    images = pixels.float()
+    for step in range(how.operations):
+        planes = images.permute(0, 3, 1, 2)
+        planes = operated(planes, _sent(draws.kinds[:, step]), _sent(draws.signs[:, step]), how.magnitude, mean)
+        images = planes.permute(0, 2, 3, 1)
+    images = (images - mean) / std
+    if how.crop or how.mirror:
+        images = _moved(images, draws, how)
+    hole = round(how.cutout * side)
+    if hole:
+        corners = _sent(draws.corners, device)
+        inside = _within(corners, corners + hole, side)  # (rows, 2, side)
+        images = images.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[..., None], 0.0)
+    if not how.mixes:
+        return images, labels
+    return _mixed(images, labels, draws, classes)
+
+
+def _moved(images: Tensor, draws: Draws, how: Augmentation) -> Tensor:
+    """Cropped at random after padding with zeros, and half of them mirrored."""
     import torch
 
-    count, channels, height, width = images.shape
-    device = images.device
-    pad = math.ceil(crop * height)
-    shifts = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator)
-    rows = shifts[0] + torch.arange(height)  # (batch, height), into the padded image
-    columns = shifts[1] + torch.arange(width)
-    if mirror:
-        turned = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(turned, columns.flip(1), columns)
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
-    which = torch.arange(count, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[:, None, None]
-    images = padded[which, channel, rows.to(device)[:, None, :, None], columns.to(device)[:, None, None, :]]
-    hole = round(cutout * height)
-    if hole:
-        corner = torch.randint(0, height, (2, count, 1), generator=generator) - hole // 2
-        # The hole may reach beyond the border, as in the paper's sec. 3.2.
-        inside = (torch.arange(height) >= corner) & (torch.arange(height) < corner + hole)  # (2, batch, side)
-        images = images.masked_fill((inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(device), 0.0)
-    return images.contiguous(memory_format=torch.channels_last)
+    device, side = images.device, images.shape[1]
+    pad = math.ceil(how.crop * side)
+    places = _sent(draws.shifts, device)[:, :, None] + torch.arange(side, device=device)  # (rows, 2, side)
+    across = places[:, 1]
+    if how.mirror:
+        across = torch.where(_sent(draws.mirrored, device)[:, None], across.flip(1), across)
+    padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
+    which = torch.arange(len(images), device=device)[:, None, None]
+    return padded[which, places[:, 0, :, None], across[:, None, :]]
+
+
+def _mixed(images: Tensor, labels: Tensor, draws: Draws, classes: int) -> tuple[Tensor, Tensor]:
+    """Each image blended with its partner (mixup), or with a part of it pasted in (CutMix)."""
+    import torch
+
+    device, side = images.device, images.shape[1]
+    partners, keep = _sent(draws.partners, device), _sent(draws.keep, device)[:, None]
+    boxes = _sent(draws.boxes, device)
+    down = _within(boxes[:, 0:1], boxes[:, 1:2], side)[:, 0, :, None]
+    across = _within(boxes[:, 2:3], boxes[:, 3:4], side)[:, 0, None, :]
+    theirs = images[partners]
+    whole = keep[..., None, None]
+    images = torch.where((down & across)[..., None], theirs, whole * images + (1 - whole) * theirs)
+    area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
+    keep = keep * (1 - area[:, None] / side**2)  # without the part of the box beyond the border
+    exact = torch.nn.functional.one_hot(labels, classes).float()  # (rows, classes)
+    return images, keep * exact + (1 - keep) * exact[partners]
+
+
+def _within(low: Tensor, high: Tensor, side: int) -> Tensor:
+    """Which of the pixels of a side lie in [low, high); one more dimension, of that side."""
+    import torch
+
+    pixel = torch.arange(side, device=low.device)
+    return (pixel >= low[..., None]) & (pixel < high[..., None])
+
+
+def _sent(array: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
 
 OPERATIONS: Final = (
@@ -58,42 +228,21 @@ STRONGEST: Final = 10
 """The magnitude of AutoAugment's strongest operations (arXiv:1805.09501, table 6)."""
 
 
-def randaugmented(
-    images: Tensor, generator: torch.Generator, operations: int, magnitude: float, fill: Tensor
-) -> Tensor:
-    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719): random operations for each image, all of one magnitude.
+def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
+    """One operation of RandAugment on each image (Cubuk et al. 2020, arXiv:1909.13719), batched by operation.
 
     Two departures: operations run on tensors, on many images at a time, and warps interpolate bilinearly instead of
     taking the nearest pixel. The colour operation only changes images with three channels.
 
     Args:
-        images: uint8 (batch, channels, side, side).
-        generator: on the CPU; the only randomness.
-        operations: number of operations on each image, in sequence (N in the paper).
+        pixels: float (batch, channels, side, side) in 0 to 255.
+        kinds: (batch,) on the CPU, indices into `OPERATIONS`.
+        signs: (batch,) on the CPU, 1 or -1: the direction of operations that have one.
         magnitude: at least 0; `STRONGEST` is AutoAugment's maximum, and larger values are allowed (M in the paper).
         fill: (channels,), the colour of pixels that a warp leaves empty.
 
     Returns:
         float (batch, channels, side, side), whole numbers in 0 to 255.
-    """
-    import torch
-
-    pixels = images.float()
-    for _ in range(operations):
-        kinds = torch.randint(len(OPERATIONS), (len(images),), generator=generator)
-        signs = torch.randint(2, (len(images),), generator=generator) * 2.0 - 1.0
-        pixels = operated(pixels, kinds, signs, magnitude, fill)
-    return pixels
-
-
-def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
-    """Apply one operation to each image, batched by operation.
-
-    Args:
-        pixels: float (batch, channels, side, side) in 0 to 255.
-        kinds: (batch,) on the CPU, indices into `OPERATIONS`.
-        signs: (batch,) on the CPU, 1 or -1: the direction of operations that have one.
-        magnitude, fill: as in `randaugmented`.
     """
     import torch
 
@@ -122,48 +271,6 @@ def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fil
                 some = _warped(some, _matrices(operation, share * sign), fill)
         pixels[which.to(pixels.device)] = some.clamp(0, 255).round()
     return pixels
-
-
-def mixed(
-    images: Tensor, labels: Tensor, classes: int, generator: torch.Generator, mixup: float, cutmix: float, share: float
-) -> tuple[Tensor, Tensor]:
-    """Mix each image of a batch with another: blended (mixup) or one pasted into the other (CutMix).
-
-    Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899, algorithm A1. If both are on, each batch is
-    mixed by one of the two with equal probability. The proportion is drawn once per batch, as in the code of both
-    papers.
-
-    Args:
-        images: float (batch, channels, side, side).
-        labels: int64 (batch,).
-        generator: on the CPU; the only randomness.
-        mixup, cutmix: alpha of the Beta distribution of the proportion; 0 is off.
-        share: share of the batches that are mixed, in [0, 1].
-
-    Returns:
-        Images and targets: the labels, or probabilities (batch, classes) if the batch was mixed.
-    """
-    import torch
-
-    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
-    if not (mixup or cutmix) or rng.random() >= share:
-        return images, labels
-    cuts = bool(cutmix) and (not mixup or rng.random() < 0.5)
-    keep = float(rng.beta(cutmix, cutmix) if cuts else rng.beta(mixup, mixup))
-    if cuts:
-        side = images.shape[2]
-        half = side * math.sqrt(1 - keep) / 2
-        (top, bottom), (left, right) = (
-            (max(0, round(centre - half)), min(side, round(centre + half))) for centre in rng.uniform(0, side, 2)
-        )
-        images = images.clone()
-        images[:, :, top:bottom, left:right] = images[partner, :, top:bottom, left:right]
-        keep = 1 - (bottom - top) * (right - left) / side**2  # without the part beyond the border
-    else:
-        images = keep * images + (1 - keep) * images[partner]
-    exact = torch.nn.functional.one_hot(labels, classes).float()  # (batch, classes)
-    return images, keep * exact + (1 - keep) * exact[partner]
 
 
 def _auto_contrast(pixels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _STATE: Final = "state"  # the key of the metadata under which the JSON lies
-_MODEL, _OPTIMIZER, _GENERATOR, _GLOBAL = "model.", "optimizer.", "generator.", "global."
+_MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
 def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -102,16 +102,14 @@ def remove(place: str) -> None:
         raise UserError(f"cannot remove the checkpoint {place}: {error.strerror or error}") from error
 
 
-def training_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer, **generators: torch.Generator
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything the next step depends on, for `save`: weights and buffers, the optimizer, the random state.
+def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything the next step depends on besides its number, for `save`: weights and buffers, and the optimizer.
+
+    Randomness is not part of it: each step draws from a seed of its own.
 
     Args:
         model: must continue on the same kind of device.
         optimizer: SGD, AdamW or another of torch's, with a state of tensors and plain values.
-        generators: by name. Torch's global generators of the CPU and of the model's device are always included, since
-            dropout draws from them.
     """
     import torch
 
@@ -124,9 +122,8 @@ def training_state(
                 tensors[f"{_OPTIMIZER}{index}.{key}"] = value
             else:
                 plain.setdefault(str(index), {})[key] = value
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in held["param_groups"]]
-    tensors |= {_GENERATOR + name: each.get_state() for name, each in generators.items()}
-    tensors |= {_GLOBAL + kind: get() for kind, (get, _) in _globals(model).items()}
+    left_out = ("params", "lr")  # the rate of a step follows from its number
+    groups = [{key: value for key, value in group.items() if key not in left_out} for group in held["param_groups"]]
     return tensors, {"optimizer": {"groups": groups, "state": plain}}
 
 
@@ -135,15 +132,16 @@ def restore(
     optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, Tensor],
     state: Mapping[str, Any],
-    **generators: torch.Generator,
 ) -> None:
-    """Restore a `training_state` into a model, an optimizer and generators that were made in the same way.
+    """Restore a `training_state` into a model and an optimizer that were made in the same way.
 
     Other tensors and other keys of the state are ignored.
 
     Raises:
-        UserError: the state belongs to another network, optimizer or set of generators.
+        UserError: the state belongs to another network or optimizer.
     """
+    import torch
+
     try:
         model.load_state_dict(under(tensors, _MODEL))
         fresh = optimizer.state_dict()
@@ -154,15 +152,15 @@ def restore(
             index, _, key = name.partition(".")
             kept.setdefault(int(index), {})[key] = tensor
         groups = [
-            {key: _like(group[key], old.get(key)) if key != "params" else group[key] for key in group}
+            {key: group[key] if key in ("params", "lr") else _like(group[key], old.get(key)) for key in group}
             for group, old in zip(fresh["param_groups"], state["optimizer"]["groups"], strict=True)
         ]
         optimizer.load_state_dict({"state": kept, "param_groups": groups})
-        for name, each in generators.items():
-            each.set_state(tensors[_GENERATOR + name])
-        for kind, (_, put) in _globals(model).items():
-            if _GLOBAL + kind in tensors:
-                put(tensors[_GLOBAL + kind])
+        for parameter, held in optimizer.state.items():
+            for key, value in held.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    # a fused optimizer walks through memory, and files know no channels-last format
+                    held[key] = torch.empty_like(parameter).copy_(value)
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"the checkpoint belongs to another training: {first}") from error
@@ -176,22 +174,6 @@ def _like(fresh: Any, old: Any) -> Any:
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names have a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _globals(model: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Getter and setter of torch's global generators, by the kind of device."""
-    import torch
-
-    device = next((each.device for each in model.parameters()), torch.device("cpu"))
-    found: dict[str, tuple[Any, Any]] = {"cpu": (torch.get_rng_state, torch.set_rng_state)}
-    if device.type == "cuda":
-        found["cuda"] = (
-            lambda: torch.cuda.get_rng_state(device),
-            lambda value: torch.cuda.set_rng_state(value, device),
-        )
-    elif device.type == "mps":
-        found["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
-    return found
 
 
 def is_local(place: str) -> bool:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    Training = tuple[nn.Module, torch.optim.Optimizer, torch.Generator]
-    """A model, its optimizer, and the generator of the order of images and of the augmentation."""
+    Training = tuple[nn.Module, torch.optim.Optimizer]
+    """A model and its optimizer."""
 
 SHARE: Final = 20
 """Minimum ratio of the time spent on training to the time spent on writing checkpoints."""
@@ -76,9 +76,8 @@ class EpochCheckpoints:
         tensors, state = found
         progress = _validated(state, epochs, batch) if _of(state) == json.loads(json.dumps(self.whose)) else None
         if progress is not None:
-            model, optimizer, generator = training
             try:
-                restore(model, optimizer, tensors, state, batches=generator)
+                restore(*training, tensors, state)
             except UserError:
                 progress, training = None, begin()
         after = None if progress is None else len(progress.curve)
@@ -99,8 +98,7 @@ class EpochCheckpoints:
         began = time.perf_counter()
         if self.place is None or began - self._since < max(self.save_after_s, SHARE * self._took):
             return
-        model, optimizer, generator = training
-        tensors, state = training_state(model, optimizer, batches=generator)
+        tensors, state = training_state(*training)
         try:
             save(self.place, tensors, {**state, **asdict(progress), "whose": dict(self.whose)})
         except Exception as error:  # such as a full disk: no reason to lose the training

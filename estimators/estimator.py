@@ -6,7 +6,7 @@ whether to continue. It knows nothing else of the trial: not its number, its led
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -98,5 +98,20 @@ class Estimator(Protocol):
         Raises:
             Pruned: `context.report` returned False.
             Diverged: the loss or the logits are not finite.
+        """
+        ...
+
+
+@runtime_checkable
+class Advancing(Protocol):
+    """An estimator that can also be advanced step by step, so that one process keeps several estimates under way."""
+
+    def advance(self, architecture: Architecture, context: TrialContext) -> Generator[int, None, Estimate]:
+        """`Estimator.estimate` as a generator, whose result does not depend on what runs between two steps.
+
+        The caller keeps torch's global generators and its number of threads.
+
+        Yields:
+            The number of images that a step processed; 0 where it waits for the device.
         """
         ...

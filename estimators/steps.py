@@ -1,20 +1,21 @@
-"""Parts of every training: steps that survive running out of memory, learning rates, devices, random state."""
+"""Parts of every training: learning rates, seeds, devices, optimizers, and checks of settings."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from searchspaces import UserError, nearest
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
-
-T = TypeVar("T")
 
 Range = tuple[str, float, float, bool, bool]
 """A setting, its lowest and highest value, and whether each of these is itself allowed."""
@@ -23,16 +24,15 @@ DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 """Names of devices; `auto` is the first of cuda, mps and cpu that is available."""
 
 
-def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Learning rate relative to its peak: a linear warm-up of `warmup * steps` steps, then a cosine to almost zero.
+def learning_rates(steps: int, warmup: float) -> NDArray[np.float64]:
+    """Learning rates (steps,) relative to their peak: up linearly for `warmup * steps`, then a cosine to almost zero.
 
-    >>> [round(learning_rate(step, 6, 1 / 3), 2) for step in range(6)]
+    >>> learning_rates(6, 1 / 3).round(2).tolist()
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
     """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+    rising, step = round(warmup * steps), np.arange(steps)
+    falling = 0.5 * (1 + np.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+    return np.where(step < rising, (step + 1) / max(rising, 1), falling)
 
 
 def find_device(name: str) -> torch.device:
@@ -53,89 +53,16 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-class Stepper:
-    """Forward and backward passes that survive running out of memory once, by halving the batch.
+def seed_of(seed: int, what: str, *numbers: int) -> int:
+    """A separate 63-bit seed for each source of randomness of a training, derived from its seed.
 
-    Attributes:
-        micro: images per forward pass; the whole batch until memory runs out.
+    Args:
+        seed: of the training.
+        what: `weights`, `epoch` (order and augmentation) or `step` (dropout and drop-path).
+        numbers: which of them.
     """
-
-    def __init__(self, model: nn.Module, device: torch.device, batch: int, label_smoothing: float) -> None:
-        self.micro = batch
-        self._batch, self._model, self._device, self._smoothing = batch, model, device, label_smoothing
-
-    def step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Accumulate the gradient of the mean loss over the batch; returns that loss."""
-        loss = self._try(self._gradient, inputs, labels)
-        if loss is None:  # out of memory; not in the handler, since its error holds the memory
-            self._model.zero_grad(set_to_none=True)
-            loss = self._gradient(inputs, labels)
-        return loss
-
-    def accuracy(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> float | None:
-        """Top-1 accuracy on uint8 images, in [0, 1]; None if a logit is not finite."""
-        right = self._try(self._right, scale, images, labels)
-        if right is None:
-            right = self._right(scale, images, labels)
-        return None if right < 0 else right / len(labels)
-
-    def _try(self, work: Callable[..., T], *arguments: Any) -> T | None:
-        """Call `work`; if memory runs out for the first time, halve the batch and return None."""
-        try:
-            return work(*arguments)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or self.micro < self._batch or self.micro < 2:
-                raise
-        self.micro = (self.micro + 1) // 2
-        if self._device.type == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
-        return None
-
-    def _gradient(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        import torch
-
-        total = torch.zeros((), device=self._device)
-        for part in self._parts(labels):
-            with self._autocast():
-                logits = self._model(inputs[part])  # (micro, classes)
-                loss = torch.nn.functional.cross_entropy(logits, labels[part], label_smoothing=self._smoothing)
-            loss = loss * (len(logits) / len(labels))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
-
-    def _right(self, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> int:
-        """Number of correctly classified images; -1 if a logit is not finite."""
-        import torch
-
-        self._model.eval()
-        right = torch.zeros((), dtype=torch.int64, device=self._device)
-        finite = torch.ones((), dtype=torch.bool, device=self._device)
-        with torch.inference_mode():  # in float32, as `nas evaluate` and every exported file judge
-            for part in self._parts(labels):
-                logits = self._model(scale(images[part]).contiguous(memory_format=torch.channels_last))
-                right += (logits.argmax(1) == labels[part]).sum()
-                finite &= logits.isfinite().all()
-        return int(right) if bool(finite) else -1
-
-    def _parts(self, labels: Tensor) -> list[slice]:
-        return [slice(start, start + self.micro) for start in range(0, len(labels), self.micro)]
-
-    def _autocast(self) -> torch.autocast:
-        import torch
-
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """CUDA raises its own error; on the CPU and on MPS it is a RuntimeError, recognized by its text."""
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+    kind = {"weights": 0, "epoch": 1, "step": 2}[what]
+    return int(np.random.SeedSequence((seed, kind, *numbers)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -164,12 +91,21 @@ def quick_to_load(kind: type[torch.optim.Optimizer]) -> type[Any]:
 _DECORATED: Final = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
 
 
-def normalisation(images: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that normalizes uint8 (N, C, H, W) images by the mean and deviation of each channel of `images`."""
-    pixels = images.float()
-    mean = pixels.mean((0, 2, 3), keepdim=True)
-    std = pixels.std((0, 2, 3), keepdim=True).clamp(min=1.0)
-    return lambda some: (some.float() - mean) / std
+def has_bf16() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in hardware (AMX tiles); otherwise bfloat16 is slower."""
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def give_back(device: torch.device) -> None:
+    """Give the memory that torch keeps for later back to the device, where other processes can have it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 @contextlib.contextmanager

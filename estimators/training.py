@@ -1,6 +1,6 @@
 """Full training of a network: a recipe, averaged weights, and a training that can be interrupted at any step.
 
-All randomness of a step (the order of images, augmentation, dropout) follows from the seed and the number of the step,
+All randomness (the order of images, augmentation, dropout) follows from the seed and the number of the epoch or step,
 never from earlier draws. A checkpoint between any two steps therefore suffices to continue bit for bit (on a CPU), and
 an interruption loses only the steps since the last checkpoint.
 
@@ -18,7 +18,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +27,23 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from estimators import checkpoint
-from estimators.augmentation import augmented, mixed, randaugmented
+from estimators.augmentation import Augmentation
 from estimators.averaging import WeightAverage
+from estimators.batches import Batches, channel_statistics
+from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, stratified_split
 from estimators.estimator import Diverged
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
-from estimators.steps import Stepper, decayed, find_device, learning_rate, own_globals, quick_to_load
+from estimators.steps import (
+    decayed,
+    find_device,
+    give_back,
+    learning_rates,
+    own_globals,
+    quick_to_load,
+    seed_of,
+)
 from estimators.trained import (
     CHECKPOINT,
     FACTS,
@@ -116,13 +126,12 @@ def train(
         try:
             training = _Training(network, data, recipe, folder, seed, where, found, group)
             if not training.finished:
-                training.run(checkpoint_s, on_moment)
+                finished(on_device(training.run(checkpoint_s, on_moment), where))
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
             raise
         finally:
-            if where.type == "cuda":
-                torch.cuda.empty_cache()
+            give_back(where)
     return Trained.open(folder, network.architecture.space if network.architecture else None)
 
 
@@ -150,29 +159,48 @@ class _Training:
             raise UserError(f"a batch of {self.batch} images cannot be divided equally among {group.size} workers")
         self.epoch_steps = len(self.train) // self.batch
         self.steps = recipe.epochs * self.epoch_steps
-        self.mirror = data.mirror if recipe.mirror is None else recipe.mirror
-        pixels = data.images[self.train].reshape(-1, data.task.channels)
-        mean, std = pixels.mean(0, dtype=np.float64), pixels.std(0, dtype=np.float64).clip(1.0)
-        self.facts = self._begun(network, mean.tolist(), std.tolist(), found)
+        statistics = channel_statistics(data.images, self.train)
+        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found)
         self.finished = bool(self.facts["finished"])
         if self.finished:
             return
 
-        self.colour = torch.tensor(mean, dtype=torch.float32, device=device)  # (channels,)
-        self.spread = torch.tensor(std, dtype=torch.float32, device=device)
-        torch.manual_seed(_seed(seed, "weights"))
+        torch.manual_seed(seed_of(seed, "weights"))
         model = built(network, data.task, recipe.drop_path).to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, recipe.ema)
         self.optimizer = _optimizer(self.model, recipe)
-        share = self.batch // group.size
-        self.stepper = Stepper(self.model, device, share, recipe.label_smoothing)
-        self.step = 0  # steps done
         self.curve: list[dict[str, Any]] = []
-        self.loss = torch.zeros((), device=device)  # sum over the steps of this epoch
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
-        self._go_back()
+        held = self._go_back()
+        batches = Batches(
+            data.images, data.labels, self.train, self._augmentation(), self.batch, data.task.classes,
+            lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size,
+        )  # fmt: skip
+        self.core = Core(
+            self.model,
+            self.optimizer,
+            batches,
+            recipe.lr * learning_rates(self.steps, recipe.warmup),
+            recipe.label_smoothing,
+            lambda step: seed_of(seed, "step", step, group.rank),
+            bf16=device.type == "cuda",
+            recorder=recorder_of(device),
+            exchange=self._exchange if group.size > 1 else None,
+            done=held.step,
+        )
+        if held.loss is not None:
+            self.core.loss.copy_(held.loss)
+        self.core.memory.micro = min(held.micro, self.core.memory.micro)
+
+    def _augmentation(self) -> Augmentation:
+        recipe = self.recipe
+        mirror = self.data.mirror if recipe.mirror is None else recipe.mirror
+        return Augmentation(
+            recipe.crop, mirror, recipe.cutout, recipe.randaugment_operations, recipe.randaugment_magnitude,
+            recipe.mixup, recipe.cutmix, recipe.mix,
+        )  # fmt: skip
 
     def _begun(
         self, network: Buildable, mean: list[float], std: list[float], found: Mapping[str, Any] | None
@@ -217,63 +245,35 @@ class _Training:
             write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts
 
-    def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> None:
-        """Train to the end."""
+    def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
+        """Train to the end, step by step."""
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
-        share = self.batch // self.group.size
-        order: tuple[int, np.ndarray[Any, Any]] = (-1, self.train)  # an epoch and its order of images
-        while self.step < self.steps:
-            epoch, at = divmod(self.step, self.epoch_steps)
-            if order[0] != epoch:
-                order = epoch, np.random.default_rng(_seed(self.seed, "order", epoch)).permutation(self.train)
-            first = at * self.batch + self.group.rank * share
-            self._step(order[1][first : first + share])
-            self.step += 1
-            ended = self.step % self.epoch_steps == 0
-            if ended:
-                self._validate(epoch + 1, time.perf_counter() - began)
+        while self.core.done < self.steps:
+            self.core.step()
+            self.average.take(self.model, self.core.done - 1)
+            yield self.batch
+            epoch, at = divmod(self.core.done, self.epoch_steps)
+            if at == 0:
+                self._validate(epoch, time.perf_counter() - began)
             self.seconds = time.perf_counter() - began
-            if ended or time.perf_counter() - kept >= checkpoint_s:
+            if at == 0 or time.perf_counter() - kept >= checkpoint_s:
                 self._keep()
                 kept = time.perf_counter()
             try:
-                on_moment(Moment(self.step, self.steps, tuple(self.curve)))
+                on_moment(Moment(self.core.done, self.steps, tuple(self.curve)))
             except KeyboardInterrupt:
                 self._keep()  # between two steps, so nothing is lost
                 raise
         self._finish()
 
-    def _step(self, positions: np.ndarray[Any, Any]) -> None:
-        """One step on the images at these indices; a function of the weights and the number of the step."""
-        import torch
-
-        recipe = self.recipe
-        torch.manual_seed(_seed(self.seed, "dropout", self.step, self.group.rank))
-        generator = torch.Generator().manual_seed(_seed(self.seed, "images", self.step, self.group.rank))
-        rate = recipe.lr * learning_rate(self.step, self.steps, recipe.warmup)
-        for options in self.optimizer.param_groups:
-            options["lr"] = rate
-        images, labels = self._images(self.data.images[positions]), torch.from_numpy(self.data.labels[positions])
-        targets = labels.to(self.device)
-        if recipe.randaugment_operations:
-            images = randaugmented(
-                images, generator, recipe.randaugment_operations, recipe.randaugment_magnitude, self.colour
-            )
-        inputs = augmented(self._scaled(images), generator, recipe.crop, self.mirror, recipe.cutout)
-        classes = self.data.task.classes
-        inputs, targets = mixed(inputs, targets, classes, generator, recipe.mixup, recipe.cutmix, recipe.mix)
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.loss += self.stepper.step(inputs, targets)
+    def _exchange(self) -> None:
+        """Average gradients and running statistics over the processes."""
         self.group.average([each.grad for each in self.model.parameters() if each.grad is not None])
         self.group.average([each for each in self.model.buffers() if each.is_floating_point()])
-        self.optimizer.step()
-        self.average.take(self.model, self.step)
 
     def _validate(self, epoch: int, seconds: float) -> None:
         """Record the loss of the epoch and the validation accuracy of the averaged weights."""
-        loss = self.group.total(float(self.loss)) / self.epoch_steps / self.group.size
-        self.loss.zero_()
+        loss = self.group.total(self.core.take_loss()) / self.epoch_steps / self.group.size
         if not math.isfinite(loss):
             raise Diverged(f"the training loss was {loss} in epoch {epoch} of {self.recipe.epochs}; try a smaller lr")
         accuracy = self._accuracy(self.data.images, self.data.labels, self.val)
@@ -288,14 +288,15 @@ class _Training:
 
         right = 0
         mine = positions[self.group.rank :: self.group.size]
-        judge = Stepper(self.average.module, self.device, max(self.batch, 256), 0.0)
+        memory = Halving(max(self.batch, 256), self.device)
         for start in range(0, len(mine), 4096):  # bounds the memory on the device
             part = mine[start : start + 4096]
-            found = judge.accuracy(
-                self._scaled, self._images(images[part]), torch.from_numpy(labels[part]).to(self.device)
-            )
+            pixels = torch.from_numpy(images[part]).to(self.device).permute(0, 3, 1, 2)
+            there = torch.from_numpy(labels[part]).to(self.device)
+            found = accuracy(self.average.module, self.core.batches.scaled, pixels, there, memory)
             if found is None:
-                raise Diverged(f"the logits were not finite after step {self.step} of {self.steps}; try a smaller lr")
+                done = self.core.done
+                raise Diverged(f"the logits were not finite after step {done} of {self.steps}; try a smaller lr")
             right += round(found * len(part))
         return self.group.total(right) / len(positions)
 
@@ -333,36 +334,35 @@ class _Training:
             return
         tensors, state = checkpoint.training_state(self.model, self.optimizer)
         tensors |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"loss": self.loss}
-        state |= {"step": self.step, "curve": self.curve, "seconds": self.seconds, "micro": self.stepper.micro}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"loss": self.core.loss}
+        state |= {"step": self.core.done, "curve": self.curve, "seconds": self.seconds}
+        state |= {"micro": self.core.memory.micro}
         checkpoint.save(str(self.folder / CHECKPOINT), tensors, state)
 
-    def _go_back(self) -> None:
-        """Restore the folder's checkpoint, if there is one."""
+    def _go_back(self) -> _Held:
+        """Restore the folder's checkpoint, if there is one; what the steps need to know of it."""
         place = str(self.folder / CHECKPOINT)
         held = checkpoint.load(place)
         if held is None:
-            return
+            return _Held(0, None, self.batch)
         tensors, state = held
         checkpoint.restore(self.model, self.optimizer, tensors, state)
         try:
             self.average.module.load_state_dict(checkpoint.under(tensors, "average."))
             self.best = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "best.").items()}
-            self.loss = tensors["loss"].to(self.device)
-            self.step, self.curve, self.seconds = int(state["step"]), list(state["curve"]), float(state["seconds"])
-            self.stepper.micro = min(int(state["micro"]), self.stepper.micro)
+            self.curve, self.seconds = list(state["curve"]), float(state["seconds"])
+            return _Held(int(state["step"]), tensors["loss"], int(state["micro"]))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the checkpoint {place} belongs to another training: {error}") from error
 
-    def _images(self, images: np.ndarray[Any, Any]) -> Tensor:
-        """uint8 (N, H, W, C) as uint8 (N, C, H, W) on the device."""
-        import torch
 
-        return torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a checkpoint says of the steps: how many were done, the sum of the epoch's losses, images in a part."""
 
-    def _scaled(self, images: Tensor) -> Tensor:
-        """Pixels in 0 to 255, normalized for the network."""
-        return (images.float() - self.colour[:, None, None]) / self.spread[:, None, None]
+    step: int
+    loss: Tensor | None
+    micro: int
 
 
 def _cost(network: Buildable, task: Task) -> Cost:
@@ -383,19 +383,17 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     import torch
 
     groups = decayed(model, recipe.weight_decay)
+    device = next(model.parameters()).device
+    fused = device.type != "mps"
     if recipe.optimizer == "adamw":
-        adamw: torch.optim.Optimizer = quick_to_load(torch.optim.AdamW)(groups, lr=recipe.lr)
+        adamw: torch.optim.Optimizer = quick_to_load(torch.optim.AdamW)(
+            groups, lr=recipe.lr, fused=fused, capturable=device.type == "cuda"
+        )
         return adamw
     sgd: torch.optim.Optimizer = quick_to_load(torch.optim.SGD)(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=fused
     )
     return sgd
-
-
-def _seed(seed: int, what: str, *numbers: int) -> int:
-    """A separate 63-bit seed for each source of randomness, derived from the seed of the training."""
-    kind = {"weights": 0, "order": 1, "images": 2, "dropout": 3}[what]
-    return int(np.random.SeedSequence((seed, kind, *numbers)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -24,13 +24,15 @@ class Placement:
 
     Attributes:
         ray: the address of a cluster; empty for Ray on this machine; None for this process.
-        workers: number of parallel trials.
+        workers: number of parallel trials, each in a process of its own.
+        at_once: number of trials that take turns in this process.
         cpus_per_trial, gpus_per_trial: resources of one trial.
         trial_timeout: of one trial, as text.
     """
 
     ray: str | None = None
     workers: int | None = None
+    at_once: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     trial_timeout: str | None = None
@@ -56,11 +58,20 @@ class Placement:
 
             check_device(device)
             for option, value in self._options().items():
-                if value is not None and option != "--workers":
+                if value is not None and option not in ("--workers", "--at-once"):
                     raise UserError(f"{option} is for trials on Ray: add --ray")
-            if self.workers is not None and self.workers < 1:
-                raise UserError(f"workers must be a whole number from 1, got {self.workers}")
-            return EveryCore(device, self.workers, on_fallback)
+            for name, count in (("workers", self.workers), ("--at-once", self.at_once)):
+                if count is not None and count < 1:
+                    raise UserError(f"{name} must be a whole number from 1, got {count}")
+            if (self.workers or 1) > 1 and self.at_once is not None:
+                raise UserError(
+                    "--at-once is for trials in one process, and --workers starts several: give one of them"
+                )
+            return EveryCore(device, self.workers, on_fallback, self.at_once)
+        if self.at_once is not None:
+            raise UserError(
+                "--at-once is for trials in this process; on Ray, --gpus-per-trial 0.25 shares a GPU by four"
+            )
         from studies.ray.engine import RayEngine
 
         timeout_s = None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
@@ -69,15 +80,15 @@ class Placement:
     def wave(self, deterministic: bool) -> int | None:
         """The number of proposals in a synchronous batch; None if proposals may depend on the order of results.
 
-        Without `--workers` it is the number of cores here, and the study keeps it wherever it is resumed.
+        Without `--workers` or `--at-once` it is the number of cores here. A study keeps it wherever it is resumed.
 
         Raises:
             UserError: trials run on a cluster, and the number of parallel trials is not given.
         """
         if not deterministic:
             return None
-        if self.workers is not None:
-            return self.workers
+        if self.at_once or self.workers:
+            return self.at_once or self.workers
         if self.ray:
             raise UserError("--deterministic proposes in synchronous batches of --workers: add --workers N")
         from studies.every_core import cores
@@ -100,8 +111,8 @@ class Placement:
         return {f"--{name.replace('_', '-')}": getattr(self, name) for name in _OPTIONS}
 
 
-_OPTIONS: Final = ("workers", "cpus_per_trial", "gpus_per_trial", "trial_timeout")
-"""By name; all but `workers` need `--ray`."""
+_OPTIONS: Final = ("workers", "at_once", "cpus_per_trial", "gpus_per_trial", "trial_timeout")
+"""By name; the last three need `--ray`."""
 
 
 def with_address(arguments: Iterable[str]) -> list[str]:

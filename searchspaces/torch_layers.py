@@ -210,12 +210,14 @@ class DropPath(nn.Module):
     """Stochastic depth: zeroes the input of whole images at random; the others are scaled up to keep the mean."""
 
     rate: float = 0.0
+    generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
         keep = 1.0 - self.rate
-        mask = torch.rand((x.shape[0],) + (1,) * (x.ndim - 1), device=x.device) < keep  # (batch, 1, 1, 1)
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)  # (batch, 1, 1, 1)
+        mask = torch.rand(shape, device=x.device, generator=self.generator) < keep
         return x * mask.to(x.dtype) / keep
 
     def extra_repr(self) -> str:
@@ -258,6 +260,8 @@ class JoinPaths:
     paper samples per mini-batch.
     """
 
+    generator: torch.Generator | None = None
+
     def __init__(self, joins: Sequence[PathMean], rate: float) -> None:
         self.rate, self.columns = rate, max(join.inputs for join in joins)
         self.column = torch.empty(0)  # (images,): the column that an image keeps, or -1 for local sampling
@@ -272,16 +276,57 @@ class JoinPaths:
             like: one of them.
             anew: whether to draw the global columns.
         """
-        images, device = like.shape[0], like.device
+        images, device, drawn = like.shape[0], like.device, self.generator
         if anew:
-            drawn = torch.randint(self.columns, (images,), device=device)
-            self.column = torch.where(torch.rand(images, device=device) < 0.5, drawn, -1)
-        left = torch.rand(inputs, images, device=device) >= self.rate
+            columns = torch.randint(self.columns, (images,), device=device, generator=drawn)
+            self.column = torch.where(torch.rand(images, device=device, generator=drawn) < 0.5, columns, -1)
+        left = torch.rand(inputs, images, device=device, generator=drawn) >= self.rate
         number = torch.arange(inputs, device=device)[:, None]  # (inputs, 1)
-        left |= ~left.any(0) & (number == torch.randint(inputs, (images,), device=device))
+        left |= ~left.any(0) & (number == torch.randint(inputs, (images,), device=device, generator=drawn))
         chosen = (number == self.column) | (self.column >= inputs)  # a join beside the column: its value is not used
         kept = torch.where(self.column < 0, left, chosen).to(like.dtype)
         return (kept / kept.sum(0)).view(inputs, images, *(1,) * (like.ndim - 1))
+
+
+class DrawnDropout(nn.Dropout):
+    """Dropout from a generator of its own; torch's draws from the one that all trainings of a process share."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        mask = torch.rand(x.shape, device=x.device, generator=self.generator) >= self.p
+        return x * mask.to(x.dtype) / (1.0 - self.p) if self.p < 1.0 else torch.zeros_like(x)
+
+
+class FullPrecisionConv(nn.Conv2d):
+    """A convolution in float32 under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def depthwise_in_full_precision(model: nn.Module) -> None:
+    """Keep grouped convolutions in float32 under autocast: CPUs multiply matrices in bfloat16, and these are none."""
+    for each in model.modules():
+        if type(each) is nn.Conv2d and each.groups > 1:
+            each.__class__ = FullPrecisionConv
+
+
+def draw_from(model: nn.Module, generator: torch.Generator) -> None:
+    """Make all random layers of a network draw from a generator, on the network's device.
+
+    Layers of a person's own are left as they are.
+    """
+    for each in model.modules():
+        if type(each) is nn.Dropout:
+            each.__class__ = DrawnDropout
+        if isinstance(each, DropPath | DrawnDropout):
+            each.generator = generator
+        elif isinstance(each, PathMean) and each.paths is not None:
+            each.paths.generator = generator
 
 
 class Auxiliary(nn.Module):

@@ -6,16 +6,18 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from estimators import Diverged, Estimate, Pruned, TrialContext
+from estimators.core import finished
 from estimators.steps import DEVICES, find_device
 from studies.checkpoints import reachable
 
 if TYPE_CHECKING:
     from estimators import Estimator
+    from estimators.estimator import Advancing
     from searchspaces import Architecture
 
 Report = Callable[[int, int, float], bool]
@@ -99,33 +101,6 @@ class Engine(Protocol):
         ...
 
 
-class LocalEngine:
-    """One job after the other, in this process.
-
-    Args:
-        device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
-    """
-
-    def __init__(self, device: str = "auto") -> None:
-        self._device = device
-
-    def run(
-        self,
-        estimator: Estimator,
-        next_job: Callable[[], Job | None],
-        report: Report,
-        done: Callable[[int, Ending], None],
-    ) -> None:
-        """As in `Engine`.
-
-        Raises:
-            UserError: the device is not available here.
-        """
-        check_device(getattr(estimator, "device", "auto") if self._device == "auto" else self._device)
-        while (job := next_job()) is not None:
-            done(job.number, run_job(estimator, job, report, self._device))
-
-
 def check_device(name: object) -> None:
     """Refuse a device that this machine does not have, which is better said once than by every trial.
 
@@ -144,6 +119,22 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
         report: as in `Engine.run`.
         device: for the trial's context.
     """
+
+    def advancing(context: TrialContext) -> Generator[int, None, Estimate]:
+        yield from ()
+        return estimator.estimate(job.architecture, context)
+
+    return finished(_advanced(advancing, job, report, device))
+
+
+def advance_job(estimator: Advancing, job: Job, report: Report, device: str = "auto") -> Generator[int, None, Ending]:
+    """`run_job` step by step, for an estimator that can be advanced; yields what it yields."""
+    return _advanced(lambda context: estimator.advance(job.architecture, context), job, report, device)
+
+
+def _advanced(
+    begin: Callable[[TrialContext], Generator[int, None, Estimate]], job: Job, report: Report, device: str
+) -> Generator[int, None, Ending]:
     start = time.perf_counter()
     unheard: list[BaseException] = []
 
@@ -160,8 +151,7 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
             raise
 
     try:
-        context = TrialContext(job.seed, device, checked_report, reachable(job.checkpoint))
-        estimate = estimator.estimate(job.architecture, context)
+        estimate = yield from begin(TrialContext(job.seed, device, checked_report, reachable(job.checkpoint)))
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))

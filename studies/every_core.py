@@ -2,9 +2,9 @@
 
 A short training gains little from a second thread, and a search is made of many of them, so a machine with several
 cores and no GPU runs one trial on each. Ray does it, on this machine only: it shares the images among the processes,
-replaces one that dies, and is there already. Left out: GPUs, which one process fills (one trial at a time);
-estimators that say nothing of their threads, which may hold what cannot be sent to another process; and machines of a
-cluster (`RAY_ADDRESS`), whose cores are not this process's to take.
+replaces one that dies, and is there already. Left out: GPUs, which one process fills with several trials
+(`LocalEngine`); estimators that say nothing of their threads, which may hold what cannot be sent to another process;
+and machines of a cluster (`RAY_ADDRESS`), whose cores are not this process's to take.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from estimators.steps import find_device
 from searchspaces import UserError
-from studies.engine import Ending, Engine, Job, LocalEngine, Report, Snapshot, check_device
+from studies.engine import Ending, Engine, Job, Report, Snapshot, check_device
+from studies.local import LocalEngine
 from studies.ray.cluster import RayUnavailableError
 
 if TYPE_CHECKING:
@@ -42,23 +43,31 @@ def cores() -> int:
 
 
 class EveryCore:
-    """One trial on each core; one after the other where there is one core, a GPU, or no Ray.
+    """One trial on each core; `LocalEngine` where there is one core, a GPU, or no Ray.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
         workers: trials at once; 1 is `LocalEngine`. By default what `at_once` says.
         on_fallback: told in one line why trials run one after the other though there are several cores.
-
-    Attributes:
-        note: how many run at once, in words; None where they run one after the other.
+        in_turns: trials at once in this process, which then runs all of them; see `LocalEngine`.
     """
 
     def __init__(
-        self, device: str = "auto", workers: int | None = None, on_fallback: Callable[[str], object] = lambda why: None
+        self,
+        device: str = "auto",
+        workers: int | None = None,
+        on_fallback: Callable[[str], object] = lambda why: None,
+        in_turns: int | None = None,
     ) -> None:
         self._device, self._workers, self._on_fallback = device, workers, on_fallback
+        self._in_turns = 1 if in_turns is None and workers == 1 else in_turns
         self._engine: Engine | None = None
-        self.note: str | None = None
+        self._note: str | None = None
+
+    @property
+    def note(self) -> str | None:
+        """How many run at once, in words; None where they run one after the other."""
+        return self._note or getattr(self._engine, "note", None)
 
     @property
     def now(self) -> Snapshot | None:
@@ -73,6 +82,8 @@ class EveryCore:
         """
         own = getattr(estimator, "device", "auto") if self._device == "auto" else self._device
         check_device(own)
+        if self._in_turns is not None:
+            return 1
         if self._workers is not None:
             return self._workers
         threads = getattr(estimator, "threads", None)
@@ -97,14 +108,14 @@ class EveryCore:
             from studies.ray.engine import RayEngine
 
             self._engine = RayEngine(workers=count)
-            self.note = f"{count} trials at once; --workers 1 or --deterministic repeats a seed exactly"
+            self._note = f"{count} trials at once; --workers 1 or --deterministic repeats a seed exactly"
             try:
                 return self._engine.run(estimator, next_job, report, done)
             except RayUnavailableError as error:  # before any job was taken
-                self.note = None
+                self._note = None
                 self._on_fallback(f"one trial at a time instead of {count}: {error}")
                 self._workers = 1
-        self._engine = LocalEngine(self._device)
+        self._engine = LocalEngine(self._device, self._in_turns)
         self._engine.run(estimator, next_job, report, done)
 
 

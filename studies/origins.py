@@ -102,12 +102,12 @@ def suited(estimator: Estimator, space: SearchSpace, given: Mapping[str, Any]) -
     Args:
         estimator: as made from what is given.
         space: what fits the budget.
-        given: settings that a person chose; where they chose one of those that go together, the others stay.
+        given: settings that a person chose, which stay; where they chose the width or the depth, both do.
     """
     chosen = estimator.suited(space) if isinstance(estimator, ShortTraining) else {}
-    if not chosen or chosen.keys() & given.keys():
-        return estimator, dict(given)
-    return replace(cast(Any, estimator), **chosen), {**given, **chosen}
+    together = {"width", "depth"} if given.keys() & {"width", "depth"} else set()
+    chosen = {name: value for name, value in chosen.items() if name not in given.keys() | together}
+    return replace(cast(Any, estimator), **chosen) if chosen else estimator, {**given, **chosen}
 
 
 def makes(given: Any) -> bool:

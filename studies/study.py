@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
 from studies import opening, results
-from studies.engine import LocalEngine
 from studies.folder import BEST, PLOT, TABLE
 from studies.ledger import mend_journal
+from studies.local import LocalEngine
 from studies.lock import locked
 from studies.pareto import front
 from studies.record import Record

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from estimators.augmentation import OPERATIONS, STRONGEST, mixed, operated, randaugmented
+from estimators.augmentation import OPERATIONS, STRONGEST, Augmentation, augmented, draw, operated
 
 
 def photos(channels=3, side=24, count=6, seed=0):
@@ -108,16 +108,26 @@ def test_what_a_warp_leaves_empty_has_the_colour_given():
     assert torch.equal(moved[..., -9:], torch.full_like(moved[..., -9:], 99.0))  # 24 * 150 / 331 = 10.9 pixels
 
 
-def test_each_image_is_drawn_for_itself_from_the_generator_alone():
+def altered(images, how, seed=0, labels=None, batch=None, normal=(0.0, 1.0)):
+    """Images (N, channels, side, side) as one epoch alters them, in their own order, and their targets."""
+    count, side = len(images), images.shape[2]
+    draws = draw(how, np.arange(count), side, batch or count, batch or count, seed)
+    labels = torch.arange(count) if labels is None else labels
+    pixels, order = images.permute(0, 2, 3, 1)[draws.order], torch.from_numpy(draws.order)
+    mean, std = (torch.full((images.shape[1],), each) for each in normal)
+    found, targets = augmented(pixels, labels[order], draws, how, mean, std, int(labels.max()) + 1)
+    back = order.argsort()
+    return found.permute(0, 3, 1, 2)[back], targets[back]
+
+
+def test_each_image_is_drawn_for_itself_from_the_seed_alone():
     images = photos(count=1).expand(400, 3, 24, 24)
-
-    def drawn(seed):
-        return randaugmented(images, torch.Generator().manual_seed(seed), 1, 9, torch.zeros(3))
-
+    how = Augmentation(operations=1, magnitude=9)
     torch.manual_seed(0)
-    first = drawn(5)
+    first, _ = altered(images, how, seed=5)
     torch.manual_seed(1)
-    assert torch.equal(drawn(5), first)
+    np.random.seed(1)
+    assert torch.equal(altered(images, how, seed=5)[0], first)
     different = {each.numpy().tobytes() for each in first}
     assert 14 <= len(different) <= 23  # 14 operations, of which 9 go two ways
     untouched = (first == images.float()).all((1, 2, 3)).sum()
@@ -127,22 +137,69 @@ def test_each_image_is_drawn_for_itself_from_the_generator_alone():
     assert torch.equal(first, first.round())
 
 
+def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it():
+    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0)
+    draws = draw(how, np.arange(32), 24, 32, 32, 1)
+    pixels, mean, std = images.permute(0, 2, 3, 1)[draws.order], torch.full((3,), 120.0), torch.full((3,), 50.0)
+
+    def made(rows):
+        return augmented(pixels[rows], torch.zeros(len(rows), dtype=torch.int64), draws.at(rows), how, mean, std, 1)[0]
+
+    whole = made(np.arange(32))
+    for row in range(32):
+        assert torch.equal(made(np.array([row]))[0], whole[row])
+
+
+def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():
+    images = photos(channels=2, count=400)
+    assert torch.equal(altered(images, Augmentation())[0], images.float())
+    mirrored, _ = altered(images, Augmentation(mirror=True))
+    same = (mirrored == images).all((1, 2, 3))
+    turned = (mirrored == images.flip(3)).all((1, 2, 3))
+    assert bool((same ^ turned).all())
+    assert abs(int(turned.sum()) - 200) < 60  # sd is 10; the band is 6 sd
+
+
+def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_the_mean():
+    images = torch.arange(1, 65, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)
+    cropped, _ = altered(images, Augmentation(crop=0.125), normal=(100.0, 2.0))
+    padded = torch.nn.functional.pad((images[0, 0].float() - 100) / 2, (1, 1, 1, 1))
+    possible = {tuple(padded[y : y + 8, x : x + 8].flatten().tolist()) for y in range(3) for x in range(3)}
+    assert {tuple(each.flatten().tolist()) for each in cropped} == possible  # all nine of them, and nothing else
+
+
+def test_cutout_cuts_one_square_that_may_reach_over_the_border():
+    images = torch.ones(500, 3, 8, 8, dtype=torch.uint8)
+    cut = 1 - altered(images, Augmentation(cutout=0.5))[0]
+    assert torch.equal(cut[:, 0], cut[:, 2])
+    area = cut[:, 0].sum((1, 2))
+    assert area.max() == 16  # 4 x 4
+    assert 4 <= area.min() < 16
+    sides = cut[:, 0].amax(2).sum(1) * cut[:, 0].amax(1).sum(1)
+    assert torch.equal(sides, area)  # a full rectangle each
+
+
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 def test_a_mixed_batch_keeps_its_mass_and_its_labels_say_what_is_in_it(mixup, cutmix):
     # an image of class c has all pixels c, so that its mean tells what was mixed into it
     labels = torch.arange(8)
-    images = labels.float()[:, None, None, None].expand(8, 3, 16, 16)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(50):
-        inputs, targets = mixed(images, labels, 8, generator, mixup, cutmix, 1.0)
+    images = labels.to(torch.uint8)[:, None, None, None].expand(8, 3, 16, 16)
+    for seed in range(50):
+        inputs, targets = altered(images, Augmentation(mixup=mixup, cutmix=cutmix, mix=1.0), seed, labels)
         assert torch.allclose(targets.sum(1), torch.ones(8))
         assert torch.allclose(inputs.mean((1, 2, 3)), (targets * labels).sum(1), atol=1e-5)
         assert torch.allclose(inputs[:, 0], inputs[:, 2])
 
 
 def test_batches_are_mixed_as_often_as_asked():
-    images, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
-    generator = torch.Generator().manual_seed(2)
-    how_often = sum(mixed(images, labels, 4, generator, 0.2, 1.0, 0.5)[1].ndim == 2 for _ in range(400))
-    assert abs(how_often - 200) < 60  # sd is 10; the band is 6 sd
-    assert mixed(images, labels, 4, generator, 0.0, 0.0, 1.0)[1] is labels
+    labels = torch.arange(4).repeat(400)
+    images = labels.to(torch.uint8)[:, None, None, None].expand(1600, 1, 8, 8)
+    how = Augmentation(mixup=0.2, cutmix=1.0, mix=0.5)
+    draws = draw(how, np.arange(1600), 8, 4, 4, 2)
+    boxes = (draws.boxes[:, 1] - draws.boxes[:, 0]) * (draws.boxes[:, 3] - draws.boxes[:, 2])
+    mixed = ((draws.keep < 1) | (boxes > 0)).reshape(400, 4)
+    assert (mixed.all(1) == mixed.any(1)).all()  # whole batches
+    assert abs(mixed.any(1).sum() - 200) < 60  # sd is 10; the band is 6 sd
+    kept, targets = altered(images, Augmentation(mixup=0.2, mix=0.0), labels=labels)
+    assert torch.equal(targets, labels)
+    assert torch.equal(kept, images.float())

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data
+from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data, short_training
 from estimators.epoch_checkpoints import SHARE, EpochCheckpoints, TrainingProgress
-from estimators.steps import Stepper
 from searchspaces import SPACES, Architecture, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 
 DIGITS = load_data("digits")
@@ -73,13 +72,13 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One item for each epoch that is really trained."""
     trained: list[int] = []
-    validate = Stepper.accuracy
+    validate = short_training.accuracy
 
-    def counted(self: Stepper, *given: Any) -> float | None:
+    def counted(*given: Any) -> float | None:
         trained.append(1)
-        return validate(self, *given)
+        return validate(*given)
 
-    monkeypatch.setattr(Stepper, "accuracy", counted)
+    monkeypatch.setattr(short_training, "accuracy", counted)
     return trained
 
 
@@ -215,7 +214,7 @@ def test_saving_is_worth_its_while(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import torch
 
     model = torch.nn.Linear(2, 2)
-    training = model, torch.optim.SGD(model.parameters()), torch.Generator()
+    training = model, torch.optim.SGD(model.parameters())
     kept = EpochCheckpoints(str(tmp_path / "a"), {}, save_after_s=10.0)
     for _ in range(100):
         clock[0] += 4.0  # an epoch

@@ -28,7 +28,9 @@ from estimators import (
     short_training,
     steps,
 )
-from estimators.augmentation import augmented
+from estimators.augmentation import Augmentation
+from estimators.batches import Batches
+from estimators.core import Core
 from searchspaces import SPACES, Budget, Scale, Space, Stage, Task, UserError, choice, conv_head, mbconv
 from searchspaces.layers import Conv, Node
 
@@ -210,16 +212,21 @@ def test_out_of_memory_twice_and_other_errors_fail_the_trial():
 
 
 def test_two_halves_give_the_gradient_of_the_whole():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # without batch norm, which sees halves
-    inputs, labels = torch.randn(7, 1, 8, 8), torch.arange(7)
-    stepper = steps.Stepper(model, torch.device("cpu"), 7, 0.1)
-    whole = stepper.step(inputs, labels)
-    gradient = model[1].weight.grad.clone()
-    model.zero_grad()
-    stepper.micro = 4
-    assert torch.allclose(stepper.step(inputs, labels), whole, atol=1e-6)
-    assert torch.allclose(model[1].weight.grad, gradient, atol=1e-6)
+    def after(micro):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))  # without batch norm, which sees halves
+        statistics = np.full(1, 120.0), np.full(1, 60.0)
+        images, labels, positions, cpu = DIGITS.images, DIGITS.labels, np.arange(7), torch.device("cpu")
+        batches = Batches(images, labels, positions, Augmentation(), 7, 10, lambda epoch: 0, cpu, statistics)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+        core = Core(model, optimizer, batches, np.array([0.1]), 0.1, lambda step: 0)
+        core.memory.micro = micro
+        core.step()
+        return model[1].weight.detach(), core.take_loss()
+
+    (whole, loss), (halves, again) = after(7), after(4)
+    assert torch.allclose(whole, halves, atol=1e-6)
+    assert loss == pytest.approx(again, rel=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["whole", "pruned", "failed"])
@@ -335,46 +342,14 @@ def test_weight_decay_is_for_convolution_and_linear_weights_only():
 
 
 def test_the_learning_rate_rises_linearly_to_its_peak_and_falls_on_a_cosine():
-    rates = [steps.learning_rate(step, 100, 0.2) for step in range(100)]
+    rates = list(steps.learning_rates(100, 0.2))
     assert np.allclose(np.diff(rates[:20]), 0.05)
     assert max(rates) == rates[19] == rates[20] == 1.0
     assert all(earlier > later for earlier, later in itertools.pairwise(rates[20:]))
     assert rates[60] == pytest.approx(0.5)
     assert 0 < rates[-1] < 0.001
-    assert steps.learning_rate(0, 10, 0.0) == 1.0
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():
-    images = torch.randn(400, 2, 5, 5)
-    assert torch.equal(augmented(images, generator(), 0.0, False, 0.0), images)
-    mirrored = augmented(images, generator(), 0.0, True, 0.0)
-    same = (mirrored == images).all((1, 2, 3))
-    turned = (mirrored == images.flip(3)).all((1, 2, 3))
-    assert bool((same ^ turned).all())
-    assert abs(int(turned.sum()) - 200) < 60  # sd is 10; the band is 6 sd
-
-
-def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_zeros():
-    images = torch.arange(1.0, 65.0).reshape(1, 1, 8, 8).expand(500, 1, 8, 8)
-    cropped = augmented(images, generator(), 0.125, False, 0.0)
-    padded = torch.nn.functional.pad(images[0, 0], (1, 1, 1, 1))
-    possible = {tuple(padded[y : y + 8, x : x + 8].flatten().tolist()) for y in range(3) for x in range(3)}
-    assert {tuple(each.flatten().tolist()) for each in cropped} == possible  # all nine of them, and nothing else
-
-
-def test_cutout_cuts_one_square_that_may_reach_over_the_border():
-    images = torch.ones(500, 3, 8, 8)
-    cut = 1 - augmented(images, generator(), 0.0, False, 0.5)
-    assert torch.equal(cut[:, 0], cut[:, 2])
-    area = cut[:, 0].sum((1, 2))
-    assert area.max() == 16  # 4 x 4
-    assert 4 <= area.min() < 16
-    sides = cut[:, 0].amax(2).sum(1) * cut[:, 0].amax(1).sum(1)
-    assert torch.equal(sides, area)  # a full rectangle each
+    assert steps.learning_rates(10, 0.0)[0] == 1.0
+    assert list(steps.learning_rates(2, 1.0)) == [0.5, 1.0]
 
 
 def test_candidates_are_shrunken_only_as_far_as_they_must_be():
@@ -387,6 +362,50 @@ def test_candidates_are_shrunken_only_as_far_as_they_must_be():
     rng = np.random.default_rng(1)
     halves = [large.sample(rng).cost(DIGITS.task, Scale(0.5, 0.5)).macs for _ in range(50)]
     assert np.median(halves) > short_training.ENOUGH_MACS
+
+
+def test_on_a_gpu_the_same_seconds_buy_whole_candidates_and_more_images(monkeypatch):
+    large = SPACES["mbconv"]().under(Budget.parse("400M"), Task(224))
+    labels = np.arange(20_000) % 3
+    data = ImageData.of("big", np.zeros((20_000, 8, 8), np.uint8), labels, np.zeros((3, 8, 8), np.uint8), np.arange(3))
+    chosen = ShortTraining(data, device="cuda").suited(large)
+    assert chosen == {"width": 1.0, "depth": 1.0, "batch": 64, "data_fraction": 0.4}
+    assert ShortTraining(data, **chosen).describe()["train_images"] == pytest.approx(6400, abs=3)
+
+
+def test_bfloat16_is_chosen_where_a_cpu_has_it_and_is_faster_with_it(monkeypatch):
+    estimator = ShortTraining(DIGITS, device="cpu")
+    for there, gain, chosen in ((True, 1.5, {"precision": "bf16"}), (True, 1.1, {}), (False, 1.5, {})):
+        monkeypatch.setattr(short_training, "has_bf16", lambda there=there: there)
+        monkeypatch.setattr(ShortTraining, "_gain_of_bf16", lambda *given, gain=gain: gain)
+        assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0, **chosen}
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    assert estimator._gain_of_bf16([SMALL.sample(rng)], Scale()) > 0
+
+
+def test_in_bfloat16_grouped_convolutions_stay_in_float32_and_accuracies_are_those_of_float32():
+    seen = []
+
+    class Watched(Tiny):
+        def build(self, task, scale=None):
+            module = nn.Sequential(
+                nn.Conv2d(task.channels, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                nn.Linear(8, task.classes),
+            )  # fmt: skip
+            for name, each in module.named_children():
+                each.register_forward_hook(lambda _, given, out, name=name: seen.append((name, out.dtype)))
+            return module
+
+    one, other = (train(architecture=Watched(), precision=each) for each in ("bf16", "fp32"))
+    training = set(seen[: 5 * 2])
+    assert ("0", torch.bfloat16) in training
+    assert ("1", torch.float32) in training
+    assert ("0", torch.float32) in set(seen)  # judged in full precision
+    assert one.details["train_loss"] == pytest.approx(other.details["train_loss"], rel=0.02)
+    assert one.details != other.details
+    with pytest.raises(UserError, match="unknown precision 'bf61'; did you mean 'bf16'"):
+        ShortTraining(DIGITS, precision="bf61")
 
 
 def test_images_too_small_for_most_networks_shrink_nothing_away():

@@ -20,7 +20,6 @@ import pytest
 from studies_stand_ins import SPACE, Known, begin, story
 
 from estimators import Estimate, ShortTraining, TrialContext, epoch_checkpoints, load_data, short_training
-from estimators.steps import Stepper
 from searchspaces import Architecture, UserError
 from studies import Study
 
@@ -52,10 +51,11 @@ class Logged:
             with self._log.open("a") as log:
                 log.write(f"{context.seed}\n")
 
-        class Counted(Stepper):
-            def accuracy(self, *given: Any) -> float | None:
-                line()
-                return super().accuracy(*given)
+        judge = short_training.accuracy
+
+        def counted(*given: Any) -> float | None:
+            line()
+            return judge(*given)
 
         def report(step: int, accuracy: float) -> bool:
             if step == CUT and context.seed == self._cursed and self._dies is not None:
@@ -66,7 +66,7 @@ class Logged:
             return context.report(step, accuracy)
 
         watched = TrialContext(context.seed, context.device, report, context.checkpoint)
-        with patch.object(short_training, "Stepper", Counted), patch.object(epoch_checkpoints, "SHARE", 0):
+        with patch.object(short_training, "accuracy", counted), patch.object(epoch_checkpoints, "SHARE", 0):
             return self._training.estimate(architecture, watched)
 
 

@@ -283,6 +283,16 @@ Workers = Annotated[
         rich_help_panel=PARALLEL,
     ),
 ]
+AtOnce = Annotated[
+    int | None,
+    Option(
+        "--at-once",
+        metavar="K",
+        help="Trials that take turns in this process, for a GPU that one does not fill; by default as many as raise "
+        "the number of images per second, measured as the search begins.",
+        rich_help_panel=PARALLEL,
+    ),
+]
 CpusPerTrial = Annotated[
     float | None,
     Option(
@@ -315,8 +325,8 @@ Deterministic = Annotated[
     Option(
         "--deterministic",
         metavar="",
-        help="Propose in synchronous batches of --workers trials: the trials then do not depend on the order in which "
-        "they end. Workers are idle at the end of a batch.",
+        help="Propose in synchronous batches of --workers (or --at-once) trials: the trials then do not depend on the "
+        "order in which they end. Workers are idle at the end of a batch.",
         rich_help_panel=PARALLEL,
     ),
 ]

@@ -59,6 +59,7 @@ def scale(
     ledger: options.Ledger = "sqlite",
     ray: options.Ray = None,
     workers: options.Workers = None,
+    at_once: options.AtOnce = None,
     cpus_per_trial: options.CpusPerTrial = None,
     gpus_per_trial: options.GpusPerTrial = None,
     trial_timeout: options.TrialTimeout = None,

@@ -1,0 +1,157 @@
+"""The training images of one process, batch by batch, in a buffer that never moves.
+
+An epoch is drawn and augmented before its steps, as many batches at a time as a buffer holds; a step reads the batch at
+`row`, a counter on the device, so that it can be recorded once and replayed. The uint8 images lie on the device, or on
+the host where the device has no room for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from estimators.augmentation import Augmentation, Draws, augmented, draw
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+BUFFER_BYTES: Final = 32 << 20
+"""Size of the buffer of augmented images; at least one batch, at most an epoch."""
+ROOM: Final = 4
+"""How many times the size of the uint8 images must be free on a GPU for them to be kept there."""
+
+
+class Batches:
+    """Augmented batches of an epoch after the other.
+
+    Args:
+        images: uint8 (all images, side, side, channels).
+        labels: int64 (all images,).
+        positions: (training images,), indices into both.
+        how: the augmentation.
+        batch: images per step of all processes together; the last incomplete batch of an epoch is dropped.
+        classes: in all.
+        seed: of the draws of an epoch, by its number.
+        device: where the batches are made.
+        statistics: mean and standard deviation of the pixels of each channel.
+        rank, processes: this process takes its share of each batch.
+
+    Attributes:
+        steps: batches in an epoch.
+        share: images of a batch that this process takes.
+        inputs: float (rows, side, side, channels), the buffer.
+        targets: int64 (rows,) or, where images are mixed, probabilities (rows, classes).
+        row: int64 (), where the next batch begins; a step moves it on.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        how: Augmentation,
+        batch: int,
+        classes: int,
+        seed: Callable[[int], int],
+        device: torch.device,
+        statistics: tuple[NDArray[np.float64], NDArray[np.float64]],
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        import torch
+
+        self.steps, self.share = len(positions) // batch, batch // processes
+        self._positions, self._how, self._batch, self._classes, self._seed = positions, how, batch, classes, seed
+        self._images, self._labels, self._device, self._rank = images, labels, device, rank
+        side, channels = images.shape[1], images.shape[3]
+        self.mean, self.std = (torch.tensor(each, dtype=torch.float32, device=device) for each in statistics)
+        self._chunk = min(max(1, BUFFER_BYTES // (4 * self.share * side * side * channels)), self.steps)  # batches
+        rows = self._chunk * self.share
+        self.inputs = torch.empty(rows, side, side, channels, device=device)
+        shape, kind = ((rows, classes), torch.float32) if how.mixes else ((rows,), torch.int64)
+        self.targets = torch.empty(shape, dtype=kind, device=device)
+        self.row = torch.zeros((), dtype=torch.int64, device=device)
+        self._held: tuple[int, int] | None = None  # the epoch and the chunk in the buffer
+        self._epoch: tuple[int, Draws] | None = None
+        self._resident: tuple[Tensor, NDArray[np.int64]] | None = None  # pixels on a GPU, and where each image is
+        if device.type != "cpu" and _has_room(device, len(positions) * images[0].nbytes):
+            place = np.zeros(len(images), np.int64)
+            place[positions] = np.arange(len(positions))
+            self._resident = torch.from_numpy(images[positions]).to(device), place
+
+    def ready(self, step: int) -> None:
+        """Have the batch of a step, counted from the start of the training, at `row` of the buffer."""
+        epoch, at = divmod(step, self.steps)
+        chunk, first = divmod(at, self._chunk)
+        if self._held != (epoch, chunk):
+            self._fill(epoch, chunk)
+            self._held = epoch, chunk
+            self.row.fill_(first * self.share)
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """uint8 (N, channels, side, side) normalized as the batches are."""
+        return (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def _fill(self, epoch: int, chunk: int) -> None:
+        import torch
+
+        if self._epoch is None or self._epoch[0] != epoch:
+            side = self._images.shape[1]
+            self._epoch = epoch, draw(self._how, self._positions, side, self._batch, self.share, self._seed(epoch))
+        first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.steps)
+        starts = np.arange(first, last) * self._batch + self._rank * self.share
+        draws = self._epoch[1].at((starts[:, None] + np.arange(self.share)).reshape(-1))
+        labels = torch.from_numpy(self._labels[draws.order]).to(self._device)
+        inputs, targets = augmented(
+            self._pixels(draws.order), labels, draws, self._how, self.mean, self.std, self._classes
+        )
+        self.inputs[: len(inputs)].copy_(inputs)
+        self.targets[: len(targets)].copy_(targets)
+
+    def _pixels(self, order: NDArray[np.int64]) -> Tensor:
+        """uint8 (rows, side, side, channels) on the device."""
+        import torch
+
+        if self._resident is not None:
+            pixels, place = self._resident
+            return pixels[torch.from_numpy(place[order]).to(self._device)]
+        held = torch.from_numpy(self._images[order])
+        if self._device.type == "cuda":
+            held = held.pin_memory()
+        return held.to(self._device, non_blocking=True)
+
+
+def channel_statistics(
+    images: NDArray[np.uint8], positions: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (at least 1) of each channel of some images, in pixel values; exact.
+
+    Args:
+        images: uint8 (all images, height, width, channels).
+        positions: of those that count.
+    """
+    import torch
+
+    count, total, squares = 0, np.zeros(images.shape[3]), np.zeros(images.shape[3])
+    for start in range(0, len(positions), 1024):
+        pixels = torch.from_numpy(images[positions[start : start + 1024]]).flatten(0, 2)  # (pixels, channels)
+        values = pixels.to(torch.int32)
+        count += len(values)
+        total += values.sum(0, dtype=torch.int64).numpy()
+        squares += (values * values).sum(0, dtype=torch.int64).numpy()
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+
+
+def _has_room(device: torch.device, size: int) -> bool:
+    """Whether a GPU should keep images of so many bytes; memory of other devices is the host's."""
+    if device.type != "cuda":
+        return True
+    import torch
+
+    free: Any = torch.cuda.mem_get_info(device)[0]
+    return bool(free > ROOM * size)

@@ -1,0 +1,295 @@
+"""The core of every training: a step as a function of buffers that never move, run as it is or recorded and replayed.
+
+What is learned in which order, at which rate and altered how is made before the steps (`estimators.batches`, and the
+rates as a table on the device). A step reads its batch and its rate by counters that lie on the device, so nothing in
+it depends on Python, and a recording of one step is good for all. On a GPU a step of a small network is a thousand
+launches of a few microseconds each; as one CUDA graph it is a single launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from estimators.batches import Batches
+
+T = TypeVar("T")
+
+WORTH_RECORDING: Final = 200
+"""Steps from which a recording pays: it takes as long as some tens of eager steps."""
+
+
+class Recorder(Protocol):
+    """Records work on a device once and repeats it: a CUDA graph (`estimators.cuda`), or a stand-in in tests."""
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        """Run the work where it will be recorded, so that what is made on first use is there."""
+        ...
+
+    def record(self, work: Callable[[], object]) -> None:
+        """Record the work without doing it.
+
+        Raises:
+            RuntimeError: the work holds an operation that cannot be recorded.
+        """
+        ...
+
+    def replay(self) -> None:
+        """Do again what was recorded, on the same memory."""
+        ...
+
+
+def recorder_of(device: torch.device) -> Callable[[torch.Generator], Recorder] | None:
+    """What makes a recorder for the trainings on a device, if it has any."""
+    if device.type != "cuda":
+        return None
+    from estimators.cuda import Graph
+
+    return Graph
+
+
+class Halving:
+    """Work in parts of a batch: whole until memory runs out, then once in halves.
+
+    Attributes:
+        micro: images in a part.
+    """
+
+    def __init__(self, batch: int, device: torch.device) -> None:
+        self.micro = self.batch = batch
+        self._device = device
+
+    def parts(self, images: int) -> list[slice]:
+        """Parts of so many images."""
+        return [slice(start, min(start + self.micro, images)) for start in range(0, images, self.micro)]
+
+    def attempt(self, work: Callable[[], T], clear: Callable[[], object] = lambda: None) -> T:
+        """Do the work; if memory runs out for the first time, `clear`, and do it in smaller parts."""
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or self.micro < self.batch or self.micro < 2:
+                raise
+        self.micro = (self.micro + 1) // 2  # not in the handler, since its error holds the memory
+        clear()
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+        return work()
+
+
+class Core:
+    """The steps of one training.
+
+    Args:
+        model: on the device, in channels-last format.
+        optimizer: its rate is taken from `rates`; fused where the device is a CPU or a GPU.
+        batches: what is learned.
+        rates: (steps,), the learning rate of each step.
+        label_smoothing: probability mass spread over all classes.
+        seed: of what a network draws in a step (dropout, drop-path), by the step's number.
+        bf16: forward passes in bfloat16 where autocast finds it safe, on a CPU without grouped convolutions.
+        recorder: makes what records the step, given the generator that the network draws from; None runs each as it is.
+        exchange: called between the backward pass and the optimizer, where several processes train together.
+
+    Attributes:
+        done: steps done.
+        loss: float (), the sum of the losses of the steps since `take_loss`.
+        memory: parts in which a batch is processed.
+        recorded: whether steps are replayed.
+        unrecorded: why they are not though there is a recorder; None otherwise.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        rates: NDArray[np.float64],
+        label_smoothing: float,
+        seed: Callable[[int], int],
+        bf16: bool = False,
+        recorder: Callable[[torch.Generator], Recorder] | None = None,
+        exchange: Callable[[], object] | None = None,
+        done: int = 0,
+    ) -> None:
+        import torch
+
+        from searchspaces.torch_layers import depthwise_in_full_precision, draw_from
+
+        self.model, self.optimizer, self.batches = model, optimizer, batches
+        self.device = batches.inputs.device
+        self.memory = Halving(batches.share, self.device)
+        self.done, self.recorded, self._recording = done, False, False
+        self.unrecorded: str | None = None
+        self.loss = torch.zeros((), device=self.device)
+        self._smoothing, self._seed, self._bf16, self._exchange = label_smoothing, seed, bf16, exchange
+        self._number = torch.tensor([done], device=self.device)  # (1,)
+        self._rates = torch.tensor(rates, dtype=torch.float32, device=self.device)
+        self._rate = torch.zeros((), device=self.device)
+        self._picks = torch.arange(batches.share, device=self.device)
+        self._fused = bool(optimizer.defaults.get("fused"))
+        for group in optimizer.param_groups if self._fused else ():
+            group["lr"] = self._rate
+        self._generator = torch.Generator(self.device)
+        draw_from(model, self._generator)
+        if bf16 and self.device.type == "cpu":
+            depthwise_in_full_precision(model)
+        worth = recorder is not None and exchange is None and len(rates) - done >= WORTH_RECORDING
+        self._recorder = recorder(self._generator) if recorder is not None and worth else None
+
+    def step(self) -> None:
+        """Do the next step, or enqueue it where the device works on its own.
+
+        Raises:
+            RuntimeError, MemoryError: memory ran out twice, or whatever the network raises.
+        """
+        import torch
+
+        self.batches.ready(self.done)
+        if not self.model.training:
+            self.model.train()
+        if self._recorder is not None and not self.recorded:
+            self._record(self._recorder)
+        seed = self._seed(self.done)
+        self._generator.manual_seed(seed)
+        torch.manual_seed(seed)  # for layers of a person's own
+        if self._recorder is not None:
+            self._recorder.replay()
+        else:
+            self._once()
+        self.done += 1
+
+    def take_loss(self) -> float:
+        """The sum of the losses since the last call; waits for the device."""
+        total = float(self.loss)
+        self.loss.zero_()
+        return total
+
+    def _once(self) -> None:
+        """One step: a function of the buffers, the weights and the counters alone."""
+        if self._fused:
+            self._rate.copy_(self._rates.index_select(0, self._number)[0])
+        else:  # a device without fused optimizers, whose others want the rate as a number
+            for group in self.optimizer.param_groups:
+                group["lr"] = float(self._rates[self.done])
+        loss = self._gradient() if self._recording else self.memory.attempt(self._gradient)
+        if self._exchange is not None:
+            self._exchange()
+        self.optimizer.step()
+        self.loss += loss
+        self.batches.row += self.batches.share
+        self._number += 1
+
+    def _gradient(self) -> Tensor:
+        """The gradient of the mean loss over the batch, and that loss."""
+        import torch
+
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        rows = self._picks + self.batches.row
+        for part in self.memory.parts(self.batches.share):
+            inputs = self.batches.inputs.index_select(0, rows[part]).permute(0, 3, 1, 2)  # channels-last in memory
+            targets = self.batches.targets.index_select(0, rows[part])
+            # no cache of cast weights: a recording would hold on to those of its first step
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+                logits = self.model(inputs)  # (micro, classes)
+                loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
+            loss = loss * ((part.stop - part.start) / self.batches.share)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _record(self, recorder: Recorder) -> None:
+        """Record a step, and leave everything as it was; where that cannot be, steps are run as they are."""
+        kept = {key: tensor.clone() for key, tensor in self._state().items()}
+
+        def warm_up() -> None:  # twice: what the first step makes, the second must find in its place
+            for _ in range(2):
+                self._once()
+                for key, tensor in self._state().items():
+                    # what the optimizer made on first use: for momentum and Adam's moments, none yet means zero
+                    tensor.copy_(kept[key]) if key in kept else tensor.zero_()
+
+        recorder.warm_up(warm_up)
+        self.optimizer.zero_grad(set_to_none=True)  # gradients are to lie in the recording's own memory
+        self._recording = True
+        try:
+            recorder.record(self._once)
+            self.recorded = True
+        except RuntimeError as error:
+            self._recorder, self.unrecorded = None, (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.optimizer.zero_grad(set_to_none=True)
+        finally:
+            self._recording = False
+
+    def _state(self) -> dict[Any, Tensor]:
+        """All that a step changes: weights, running statistics, the optimizer's state, counters and the loss."""
+        import torch
+
+        found: dict[Any, Tensor] = {("loss",): self.loss, ("row",): self.batches.row, ("number",): self._number}
+        found |= {("parameter", name): each.detach() for name, each in self.model.named_parameters()}
+        found |= {("buffer", name): each for name, each in self.model.named_buffers()}
+        for number, state in enumerate(self.optimizer.state.values()):
+            found |= {(number, name): each for name, each in state.items() if isinstance(each, torch.Tensor)}
+        return found
+
+
+def accuracy(
+    model: nn.Module, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, memory: Halving
+) -> float | None:
+    """Top-1 accuracy on uint8 (N, channels, side, side), in [0, 1]; None if a logit is not finite.
+
+    In float32, as `nas evaluate` and every exported file judge.
+    """
+    import torch
+
+    def right() -> int:
+        count = torch.zeros((), dtype=torch.int64, device=labels.device)
+        finite = torch.ones((), dtype=torch.bool, device=labels.device)
+        with torch.inference_mode():
+            for part in memory.parts(len(labels)):
+                logits = model(scale(images[part]).contiguous(memory_format=torch.channels_last))
+                count += (logits.argmax(1) == labels[part]).sum()
+                finite &= logits.isfinite().all()
+        return int(count) if bool(finite) else -1
+
+    model.eval()
+    found = memory.attempt(right)
+    return None if found < 0 else found / len(labels)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """CUDA raises its own error; on the CPU and on MPS it is a RuntimeError, recognized by its text."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
+def on_device(advancing: Generator[int, None, T], device: torch.device) -> Generator[int, None, T]:
+    """Advance a training in the way of its device: on a GPU, on a stream of its own."""
+    if device.type != "cuda":
+        return advancing
+    from estimators.cuda import on_own_stream
+
+    return on_own_stream(advancing, device)
+
+
+def finished(advancing: Generator[int, None, T]) -> T:
+    """Advance something to its end: its result."""
+    while True:
+        try:
+            next(advancing)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,111 @@
+"""All that only a GPU can run: a step as a CUDA graph, a stream for each training, and how far the host runs ahead.
+
+Nothing else in the package needs a GPU to be tested. Sources are PyTorch's documentation: "CUDA semantics", sections
+"CUDA graphs" and "CUDA streams", and the reference of `torch.cuda.CUDAGraph`.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+AHEAD: Final = 16
+"""Steps between two marks in a stream. The host enqueues no more than two marks ahead of the device, so that what it
+counts is what was done, and a training that reads its loss waits for few steps."""
+
+
+class Graph:
+    """A step as a CUDA graph; a `Recorder`. To be used on the stream of the training that it belongs to.
+
+    Args:
+        generator: the generator that the work draws from.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        import torch
+
+        self._graph = torch.cuda.CUDAGraph()
+        # Each replay then draws anew, from the generator's seed at that time (CUDAGraph.register_generator_state).
+        self._graph.register_generator_state(generator)
+
+    def warm_up(self, work: Callable[[], object]) -> None:
+        """Run the work on the stream on which it will be captured ("CUDA graphs": whole-network capture)."""
+        work()
+
+    def record(self, work: Callable[[], object]) -> None:
+        """Capture the work.
+
+        `torch.cuda.graph` would do so too, but it synchronizes the device and collects garbage first, which stalls the
+        other trainings of this process. `thread_local` lets other threads allocate meanwhile
+        (cudaStreamCaptureMode in "CUDA graphs").
+        """
+        self._graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            work()
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # the capture is broken, which is what `work` said
+                self._graph.capture_end()
+            raise
+        self._graph.capture_end()
+
+    def replay(self) -> None:
+        """Launch the graph on the current stream."""
+        self._graph.replay()
+
+
+_IDLE: Final[list[torch.cuda.Stream]] = []
+"""Streams of trainings that ended: the caching allocator keeps memory by stream, and the next training reuses it."""
+
+
+def on_own_stream(advancing: Generator[int, None, T], device: torch.device) -> Generator[int, None, T]:
+    """Advance something on a stream of its own, no further ahead of the device than two marks.
+
+    Yields:
+        What the other one yields; 0 while the device has yet to catch up.
+    """
+    import torch
+
+    stream = _IDLE.pop() if _IDLE else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))  # on which the training was prepared
+    marks: collections.deque[torch.cuda.Event] = collections.deque()
+    steps = 0
+    try:
+        while True:
+            with torch.cuda.stream(stream):  # "CUDA streams": current only while this one is advanced
+                try:
+                    images = next(advancing)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+            yield images
+            steps += 1
+            if steps % AHEAD == 0:
+                marks.append(stream.record_event())
+            while len(marks) > 2 and not marks[0].query():  # type: ignore[no-untyped-call]
+                yield 0
+            if len(marks) > 2:
+                marks.popleft()
+    finally:
+        advancing.close()
+        stream.synchronize()
+        _IDLE.append(stream)
+
+
+def room_for_another(device: torch.device, under_way: int) -> bool:
+    """Whether one more training fits, if it takes half as much again as those under way took at their peak, on average.
+
+    Memory that the caching allocator keeps counts as free: "CUDA semantics", section "Memory management".
+    """
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    needed = 1.5 * torch.cuda.max_memory_allocated(device) / max(under_way, 1)
+    return bool(free + kept > max(needed, total / 50))

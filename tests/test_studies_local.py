@@ -1,0 +1,175 @@
+"""Laws of the engine of this process: several trials at once are what each is alone, and their number is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from studies_stand_ins import begin, story
+
+from estimators import Estimate, ShortTraining, load_data
+from searchspaces import UserError
+from studies import LocalEngine
+from studies.engine import Ending, Job
+from studies.local import GAIN, MOST, WINDOW_S, Width
+
+
+def short(trials: int = 5, **settings: Any) -> Any:
+    return begin(
+        estimator=ShortTraining(load_data("digits"), epochs=2, data_fraction=0.1, image_size=8, device="cpu"),
+        trials=trials, strategy="random", **settings,
+    )  # fmt: skip
+
+
+def test_a_study_has_the_same_trials_however_many_run_at_once():
+    alone, together = short(), short()
+    alone.run()
+    before = torch.get_rng_state(), torch.get_num_threads()
+    together.run(engine=LocalEngine("cpu", at_once=4))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+
+    def found(study: Any) -> dict[int, tuple[Any, ...]]:
+        return {each.number: (each.architecture, each.curve, each.details["train_loss"]) for each in study.trials}
+
+    assert found(together) == found(alone)
+    assert story(together) != []
+
+
+@dataclass
+class Scripted:
+    """Advances so many steps, of which each is logged, and runs out of memory beside others."""
+
+    steps: int = 3
+    room: int = 99
+    under_way: set[str] = field(default_factory=set)
+    most: int = 0
+    log: list[str] = field(default_factory=list)
+    device: str = "cpu"
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "scripted"}
+
+    def estimate(self, architecture: Any, context: Any) -> Estimate:
+        raise AssertionError("it is advanced")
+
+    def advance(self, architecture: Any, context: Any) -> Any:
+        self.under_way.add(architecture)
+        try:
+            for step in range(self.steps):
+                if len(self.under_way) > self.room:
+                    raise torch.OutOfMemoryError("CUDA out of memory.")
+                self.most = max(self.most, len(self.under_way))
+                self.log.append(f"{architecture}{step}")
+                yield 32
+            context.report(1, 0.5)
+            return Estimate(0.5, 0.0, (0.5,))
+        finally:
+            self.under_way.discard(architecture)
+
+
+def drive(estimator: Any, names: str, at_once: int, done: Any = None, next_job: Any = None) -> dict[int, Ending]:
+    jobs = iter([Job(number, name, 0) for number, name in enumerate(names)])  # type: ignore[arg-type]
+    endings: dict[int, Ending] = {}
+    LocalEngine("cpu", at_once).run(
+        estimator, next_job or (lambda: next(jobs, None)), lambda *told: True, done or endings.__setitem__
+    )
+    return endings
+
+
+def test_trials_take_turns_and_a_new_one_begins_when_one_ends():
+    scripted = Scripted(steps=2)
+    endings = drive(scripted, "abc", 2)
+    assert scripted.log == ["a0", "b0", "a1", "b1", "c0", "c1"]
+    assert [endings[number].state for number in range(3)] == ["complete"] * 3
+    assert drive(Scripted(), "", 2) == {}
+
+
+def test_trials_that_run_out_of_memory_beside_others_run_again_beside_fewer():
+    scripted = Scripted(steps=4, room=2)
+    endings = drive(scripted, "abcdefgh", 4)
+    assert {each.state for each in endings.values()} == {"complete"}
+    assert len(endings) == 8
+    assert scripted.most == 2
+
+
+def test_a_trial_that_runs_out_of_memory_alone_fails():
+    endings = drive(Scripted(room=0), "ab", 2)
+    assert {each.state for each in endings.values()} == {"failed"}
+    assert {each.reason for each in endings.values()} == {"out of memory: CUDA out of memory."}
+
+
+def test_what_the_study_raises_stops_all_that_is_under_way():
+    def full(number: int, ending: Ending) -> None:
+        raise OSError("no space left")
+
+    scripted = Scripted()
+    with pytest.raises(OSError, match="no space left"):
+        drive(scripted, "abcd", 3, done=full)
+    assert scripted.under_way == set()
+
+
+def test_it_asks_again_only_after_an_end():
+    asked: list[int] = []
+    left = [Job(0, "a", 0), None, Job(1, "b", 0), None, None]  # type: ignore[list-item]
+
+    def next_job() -> Job | None:
+        asked.append(1)
+        return left.pop(0) if left else None
+
+    assert len(drive(Scripted(), "", 3, next_job=next_job)) == 2
+    assert len(asked) == 5  # a, none, b when a has ended, none, and none at the end
+
+
+def test_an_estimator_that_cannot_be_advanced_runs_one_at_a_time():
+    class Whole:
+        device = "cpu"
+
+        def describe(self) -> dict[str, Any]:
+            return {"name": "whole"}
+
+        def estimate(self, architecture: Any, context: Any) -> Estimate:
+            return Estimate(0.5, 0.0)
+
+    assert len(drive(Whole(), "abc", 3)) == 3
+
+
+@pytest.mark.parametrize("at_once", [0, -1])
+def test_none_at_once_is_refused(at_once):
+    with pytest.raises(UserError, match=f"at_once must be at least 1, got {at_once}"):
+        LocalEngine(at_once=at_once)
+
+
+def measured(speed: Any, has_room: Any = lambda under_way: True) -> int:
+    """The number found where so many at once process `speed` images a second together."""
+    clock = [0.0]
+    width = Width(MOST, measured=True, has_room=has_room, clock=lambda: clock[0])
+    for _ in range(2 * 10**5):
+        under_way = width.wanted(width.wanted(1))
+        width.count(32)
+        clock[0] += 32 / speed(under_way)
+    return width.wanted(99)
+
+
+@pytest.mark.parametrize(
+    ("speed", "found"),
+    [
+        (lambda count: 1000, 1),
+        (lambda count: 1000 * min(count, 4), 4),
+        (lambda count: 1000 * count, MOST),
+        (lambda count: {1: 37_900, 2: 51_900, 4: 73_400, 8: 104_200, 16: 105_000}[count], 8),  # an H200, batch 32
+        (lambda count: 1000 * (1 + (GAIN - 1.01) * (count - 1)), 1),
+    ],
+)
+def test_twice_as_many_run_at_once_as_long_as_that_is_faster(speed, found):
+    assert measured(speed) == found
+
+
+def test_no_more_are_begun_than_fit():
+    width = Width(8, measured=False, has_room=lambda under_way: under_way < 3)
+    assert [width.wanted(count) for count in range(5)] == [8, 8, 8, 3, 4]
+    width.narrow(2)
+    assert [width.wanted(count) for count in range(3)] == [2, 2, 2]
+    assert WINDOW_S > 0
