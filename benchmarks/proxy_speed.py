@@ -26,7 +26,7 @@ from estimators.data import ImageData
 from estimators.estimator import TrialContext
 from estimators.short_training import ShortTraining
 from estimators.steps import decayed, quick_to_load
-from searchspaces import CLASSICS, Buildable, load_space, space_named
+from searchspaces import Buildable, classic, load_space, space_named
 
 TRAIN, VAL = 640, 160
 """Images: enough for a steady speed, few enough for ResNet-18 on one core."""
@@ -41,8 +41,8 @@ def networks() -> dict[str, Buildable]:
     return {
         "few-macs, 5.2M MACs": near,
         "EfficientNet-B0 in mbconv": space_named("mbconv").references["efficientnet_b0"],
-        "ResNet-18": CLASSICS["resnet18"],
-        "GoogLeNet": CLASSICS["googlenet"],
+        "ResNet-18": classic("resnet18"),
+        "GoogLeNet": classic("googlenet"),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import warnings
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -33,11 +34,18 @@ class Graph:
 
         self._graph = torch.cuda.CUDAGraph()
         # Each replay then draws anew, from the generator's seed at that time (CUDAGraph.register_generator_state).
-        self._graph.register_generator_state(generator)
+        # Newer versions of torch register a generator when it is first drawn from, and need no call.
+        register = getattr(self._graph, "register_generator_state", None)
+        if register is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                register(generator)
 
     def warm_up(self, work: Callable[[], object]) -> None:
         """Run the work on the stream on which it will be captured ("CUDA graphs": whole-network capture)."""
-        work()
+        with warnings.catch_warnings():  # Adam must be told that it will be captured, and warns where it is not
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+            work()
 
     def record(self, work: Callable[[], object]) -> None:
         """Capture the work.
