@@ -84,8 +84,10 @@ class Draws:
         )  # fmt: skip
 
 
-def draw(how: Augmentation, positions: NDArray[np.int64], side: int, batch: int, share: int, seed: int) -> Draws:
-    """The draws of one epoch, whose last incomplete batch is left out.
+def draw(
+    how: Augmentation, positions: NDArray[np.int64], side: int, batch: int, share: int, seed: int, fill: bool = False
+) -> Draws:
+    """The draws of one epoch.
 
     Args:
         how: what is drawn.
@@ -94,11 +96,11 @@ def draw(how: Augmentation, positions: NDArray[np.int64], side: int, batch: int,
         batch: images per step.
         share: images of a batch that one process trains on, and mixes with one another; divides `batch`.
         seed: of all draws; another one for each epoch.
+        fill: whether the last incomplete batch is filled with images of the first; otherwise it is left out.
     """
     rng = np.random.default_rng(seed)
-    batches = len(positions) // batch
-    rows = batches * batch
-    order = rng.permutation(positions)[:rows]
+    rows = batches_in(len(positions), batch, fill) * batch
+    order = np.resize(rng.permutation(positions), rows)
     pad = math.ceil(how.crop * side)
     shifts = rng.integers(0, 2 * pad + 1, (rows, 2))
     mirrored = rng.random(rows) < 0.5
@@ -115,6 +117,15 @@ def draw(how: Augmentation, positions: NDArray[np.int64], side: int, batch: int,
             keep[start : start + share] = proportion
             boxes[start : start + share] = box
     return Draws(order, shifts, mirrored, corners, kinds, signs, partners, keep, boxes)
+
+
+def batches_in(images: int, batch: int, fill: bool) -> int:
+    """The number of batches in an epoch.
+
+    >>> batches_in(100, 32, fill=False), batches_in(100, 32, fill=True)
+    (3, 4)
+    """
+    return math.ceil(images / batch) if fill else images // batch
 
 
 def _mixture(how: Augmentation, side: int, rng: np.random.Generator) -> tuple[float, tuple[int, int, int, int]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from estimators.augmentation import Augmentation, Draws, augmented, draw
+from estimators.augmentation import Augmentation, Draws, augmented, batches_in, draw
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +33,13 @@ class Batches:
         labels: int64 (all images,).
         positions: (training images,), indices into both.
         how: the augmentation.
-        batch: images per step of all processes together; the last incomplete batch of an epoch is dropped.
+        batch: images per step of all processes together.
         classes: in all.
         seed: of the draws of an epoch, by its number.
         device: where the batches are made.
         statistics: mean and standard deviation of the pixels of each channel.
         rank, processes: this process takes its share of each batch.
+        fill: whether the last incomplete batch of an epoch is filled with images of the first, or left out.
 
     Attributes:
         steps: batches in an epoch.
@@ -61,12 +62,13 @@ class Batches:
         statistics: tuple[NDArray[np.float64], NDArray[np.float64]],
         rank: int = 0,
         processes: int = 1,
+        fill: bool = False,
     ) -> None:
         import torch
 
-        self.steps, self.share = len(positions) // batch, batch // processes
+        self.steps, self.share = batches_in(len(positions), batch, fill), batch // processes
         self._positions, self._how, self._batch, self._classes, self._seed = positions, how, batch, classes, seed
-        self._images, self._labels, self._device, self._rank = images, labels, device, rank
+        self._images, self._labels, self._device, self._rank, self._fill_up = images, labels, device, rank, fill
         side, channels = images.shape[1], images.shape[3]
         self.mean, self.std = (torch.tensor(each, dtype=torch.float32, device=device) for each in statistics)
         self._chunk = min(max(1, BUFFER_BYTES // (4 * self.share * side * side * channels)), self.steps)  # batches
@@ -101,7 +103,9 @@ class Batches:
 
         if self._epoch is None or self._epoch[0] != epoch:
             side = self._images.shape[1]
-            self._epoch = epoch, draw(self._how, self._positions, side, self._batch, self.share, self._seed(epoch))
+            seed = self._seed(epoch)
+            drawn = draw(self._how, self._positions, side, self._batch, self.share, seed, self._fill_up)
+            self._epoch = epoch, drawn
         first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.steps)
         starts = np.arange(first, last) * self._batch + self._rank * self.share
         draws = self._epoch[1].at((starts[:, None] + np.arange(self.share)).reshape(-1))

@@ -13,15 +13,17 @@ arXiv:1710.09412, sec. 3.1); CutMix 1, half of the batches mixed (Yun et al. 201
 code); weights averaged with decay 0.9999 and stochastic depth 0.2 (Tan & Le 2019, arXiv:1905.11946, sec. 5.2 and its
 code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2).
 
-These are recipes for hundreds of epochs. A short training (some ten epochs) of a small network learns more with
-`mixup=0`, `cutmix=0` and a smaller `randaugment_magnitude`.
+These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
+128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
+thousand, and mixed images are not yet learned. So the default, `auto`, is `sgd` fitted to the number of training images
+by `fitted`; `benchmarks/recipes.py` compares it with a grid around it.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from estimators.steps import Range, check_ranges
@@ -37,7 +39,7 @@ class Recipe:
     Attributes:
         optimizer: `sgd` (with Nesterov momentum) or `adamw`.
         epochs: passes over the training images.
-        batch: images per step, of all workers together; the last incomplete batch of an epoch is dropped.
+        batch: images per step, of all workers together; the last batch of an epoch is filled with images of its first.
         lr: learning rate at its peak.
         momentum: of SGD, in [0, 1).
         warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
@@ -95,14 +97,29 @@ class Recipe:
 
 
 RECIPES: Final[dict[str, dict[str, Any]]] = {
+    "auto": {},
     "sgd": {},
     "adamw": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.8},
 }
-"""The recipes by name, as differences from the defaults of `Recipe`."""
+"""The recipes by name, as differences from the defaults of `Recipe`; `auto` also has what `fitted` says."""
+
+BATCHES: Final = ((4_000, 32), (16_000, 64))
+"""Training images below which a batch is so large; 128 from there on."""
+GENTLE_STEPS: Final = 5_000
+"""Steps below which nothing is mixed, left out or distorted."""
+STRONG_STEPS: Final = 25_000
+"""Steps from which everything is; in between, half of it."""
+AVERAGED: Final = 0.05
+"""Share of all steps over which weights are averaged."""
 
 
-def make_recipe(name: str = "sgd", **settings: Any) -> Recipe:
+def make_recipe(name: str = "sgd", images: int | None = None, **settings: Any) -> Recipe:
     """A recipe by its name, with some settings changed.
+
+    Args:
+        name: in `RECIPES`.
+        images: training and validation images together, which `auto` is fitted to.
+        settings: of `Recipe`, by name.
 
     Raises:
         UserError: the name or a setting is unknown (the message has the nearest one), or a value is out of range.
@@ -116,7 +133,35 @@ def make_recipe(name: str = "sgd", **settings: Any) -> Recipe:
     for each in settings:
         if each not in known:
             raise UserError(f"recipe {name}: unknown setting {each!r}{nearest(each, known)}")
-    return Recipe(**{**RECIPES[name], **settings})
+    recipe = Recipe(**{**RECIPES[name], **settings})
+    if name != "auto":
+        return recipe
+    if images is None:
+        raise UserError("recipe auto is fitted to a number of images, which is not known here; use sgd or adamw")
+    return replace(recipe, **{key: value for key, value in fitted(recipe, images).items() if key not in settings})
+
+
+def fitted(recipe: Recipe, images: int) -> dict[str, Any]:
+    """The settings that suit a number of images: batch size, averaging, and the strength of augmentation.
+
+    - The batch is such that an epoch is a few dozen steps where there are few images.
+    - Weights are averaged over the last twentieth of the steps or so.
+    - Mixing, RandAugment and stochastic depth slow learning down at first; they are off in short trainings and at half
+      of their strength in trainings of medium length.
+
+    Args:
+        recipe: with the number of epochs, and the shares of the images that are used and validated on.
+        images: training and validation images together.
+    """
+    train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
+    batch = min(next((size for below, size in BATCHES if train < below), 128), train)
+    steps = recipe.epochs * math.ceil(train / batch)
+    found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
+    if steps < GENTLE_STEPS:
+        found |= {"randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}
+    elif steps < STRONG_STEPS:
+        found |= {"randaugment_operations": 1, "randaugment_magnitude": 5.0, "mix": 0.25, "drop_path": 0.1}
+    return found
 
 
 _RANGES: Final[tuple[Range, ...]] = (

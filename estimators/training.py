@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from estimators import checkpoint
-from estimators.augmentation import Augmentation
+from estimators.augmentation import Augmentation, batches_in
 from estimators.averaging import WeightAverage
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
@@ -153,11 +153,11 @@ class _Training:
 
         self.recipe, self.folder, self.seed, self.device, self.group = recipe, folder, seed, device, group
         self.data = data
-        self.train, self.val = _split(data, recipe)
+        self.train, self.val = split(data, recipe)
         self.batch = min(recipe.batch, len(self.train))
         if self.batch % group.size:
             raise UserError(f"a batch of {self.batch} images cannot be divided equally among {group.size} workers")
-        self.epoch_steps = len(self.train) // self.batch
+        self.epoch_steps = batches_in(len(self.train), self.batch, fill=True)
         self.steps = recipe.epochs * self.epoch_steps
         statistics = channel_statistics(data.images, self.train)
         self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found)
@@ -176,7 +176,7 @@ class _Training:
         held = self._go_back()
         batches = Batches(
             data.images, data.labels, self.train, self._augmentation(), self.batch, data.task.classes,
-            lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size,
+            lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size, fill=True,
         )  # fmt: skip
         self.core = Core(
             self.model,
@@ -372,7 +372,7 @@ def _cost(network: Buildable, task: Task) -> Cost:
         raise UserError(f"the network cannot take images of {task}: {error}") from error
 
 
-def _split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Indices into `data.images` of the training and the validation images."""
     _, used = stratified_split(data.labels, recipe.data_fraction, recipe.split_seed, least=2)
     train, val = stratified_split(data.labels[used], recipe.val_fraction, recipe.split_seed, least=1)

@@ -129,9 +129,28 @@ def trained_folder(title: str, data: str) -> Path:
     return Path("runs") / f"{path.stem}-{Path(data.removeprefix('hub:')).stem}"
 
 
+def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) -> Recipe:
+    """The recipe of a training: that of its folder, if it was begun there and nobody asks for another.
+
+    Raises:
+        UserError: the recipe or a setting is unknown, or a value is out of range.
+    """
+    from estimators.recipe import Recipe, make_recipe
+    from estimators.trained import read_facts
+
+    begun = read_facts(folder)
+    if begun is not None and name == "auto" and not settings:
+        return Recipe(**begun["recipe"])
+    return make_recipe(name, len(job.data.labels), **settings)
+
+
 def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> Document:
     """What is about to be trained, and how."""
+    from estimators.augmentation import batches_in
+    from estimators.training import split
+
     cost = job.network.cost(job.data.task)
+    train = len(split(job.data, recipe)[0])
     return {
         "network": job.title,
         "words": job.network.words(),
@@ -140,6 +159,8 @@ def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> 
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
+        "train_images": train,
+        "epoch_steps": batches_in(train, recipe.batch, fill=True),
         "seed": seed,
         "folder": str(folder),
     }

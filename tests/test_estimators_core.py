@@ -110,7 +110,7 @@ def test_a_recorded_step_is_the_step(name, recorded, monkeypatch):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_full_training_recorded_and_cut_ends_as_one_that_was_neither(name, tmp_path, recorded, monkeypatch):
-    recipe = make_recipe(name, epochs=3, batch=32, randaugment_operations=1)
+    recipe = make_recipe(name, 300, epochs=3, batch=32, randaugment_operations=1)
 
     def cut(moment):
         if moment.step == 4:  # in the first epoch, so that what goes on records with momentum already there
@@ -119,7 +119,7 @@ def test_a_full_training_recorded_and_cut_ends_as_one_that_was_neither(name, tmp
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, FEW, recipe, tmp_path / "recorded", seed=4, on_moment=cut)
     train(SMALL, FEW, recipe, tmp_path / "recorded", seed=4)
-    assert [each.replays for each in recorded] == [4, 3 * 8 - 4]
+    assert [each.replays for each in recorded] == [4, 3 * 9 - 4]
     monkeypatch.setattr(training, "recorder_of", lambda device: None)
     train(SMALL, FEW, recipe, tmp_path / "plain", seed=4)
     assert same(weights(tmp_path / "recorded"), weights(tmp_path / "plain"))
@@ -261,6 +261,10 @@ def test_an_epoch_has_each_image_at_most_once_and_processes_share_its_batches():
     assert set(whole.order) <= set(positions)
     halves = draw(EVERYTHING, positions, 8, 16, 8, seed=1)
     assert np.array_equal(whole.order, halves.order)
+    filled = draw(EVERYTHING, positions, 8, 16, 16, seed=1, fill=True)
+    assert len(filled.order) == 112
+    assert set(filled.order) == set(positions)
+    assert np.array_equal(filled.order[100:], filled.order[:12])
     assert np.array_equal(halves.partners // 8, np.arange(96) // 8)  # mixed within a process's share
     assert not np.array_equal(draw(EVERYTHING, positions, 8, 16, 16, seed=2).order, whole.order)
 

@@ -52,13 +52,15 @@ def cut_after(step):
 def unbroken(tmp_path_factory):
     """Each recipe trained in one go: the folder and what was opened from it."""
     folders = {name: tmp_path_factory.mktemp(name) / "whole" for name in RECIPES}
-    return {name: train(SMALL, FEW, make_recipe(name, **QUICK), folder, seed=4) for name, folder in folders.items()}
+    return {
+        name: train(SMALL, FEW, make_recipe(name, 300, **QUICK), folder, seed=4) for name, folder in folders.items()
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_path, name):
-    recipe, folder = make_recipe(name, **QUICK), tmp_path / "cut"
-    for step in (1, 2, 3, 5):  # of 6, 3 an epoch: mid-epoch, between two, and before anything was kept
+    recipe, folder = make_recipe(name, 300, **QUICK), tmp_path / "cut"
+    for step in (1, 2, 4, 7):  # of 8, 4 an epoch: mid-epoch, between two, and before anything was kept
         with pytest.raises(Cut):
             train(SMALL, FEW, recipe, folder, seed=4, checkpoint_s=0 if step > 1 else 1e9, on_moment=cut_after(step))
         np.random.seed(step)  # and nobody's generators matter
@@ -114,7 +116,7 @@ def test_an_interrupt_between_two_steps_loses_none(unbroken, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "x", seed=4, on_moment=interrupt)
     train(SMALL, FEW, make_recipe("sgd", **QUICK), tmp_path / "x", seed=4, on_moment=lambda at: done.append(at.step))
-    assert done == [3, 4, 5, 6]
+    assert done == [3, 4, 5, 6, 7, 8]
     assert same(weights(tmp_path / "x"), weights(unbroken["sgd"].folder))
 
 
@@ -142,7 +144,7 @@ def test_what_was_trained_opens_again_and_does_what_its_facts_say(unbroken):
     told = opened.logits(FEW.test_images).argmax(1)
     assert (told == FEW.test_labels).mean() == pytest.approx(opened.facts["test_accuracy"])
     assert not opened.module("last").training
-    val = FEW.images[training._split(FEW, make_recipe("sgd", **QUICK))[1]]
+    val = FEW.images[training.split(FEW, make_recipe("sgd", **QUICK))[1]]
     scaled = opened.scaled_images(val)
     assert scaled.shape == (len(val), 1, 8, 8)
     assert torch.allclose(scaled * opened.std[0] + opened.mean[0], torch.from_numpy(val).permute(0, 3, 1, 2).float())
@@ -242,3 +244,40 @@ def test_names_nobody_knows_are_refused():
         make_recipe("adam")
     with pytest.raises(UserError, match="unknown setting 'epoch'; did you mean 'epochs'"):
         make_recipe("sgd", epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "found"),
+    [
+        (227, 100, {"batch": 32, "randaugment_operations": 0, "mixup": 0.0, "drop_path": 0.0}),  # 700 steps
+        (20, 100, {"batch": 18, "mixup": 0.0}),
+        (5_000, 100, {"batch": 64, "randaugment_operations": 1, "mix": 0.25, "mixup": 0.2}),  # 7,100
+        (50_000, 100, {"batch": 128, "randaugment_operations": 2, "mix": 0.5, "drop_path": 0.2}),  # 35,200
+        (50_000, 5, {"batch": 128, "randaugment_operations": 0}),  # 1,760
+        (10**6, 100, {"batch": 128, "ema": 0.9999}),
+    ],
+)
+def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, epochs, found):
+    recipe = make_recipe("auto", images, epochs=epochs)
+    assert {name: getattr(recipe, name) for name in found} == found
+    steps = epochs * -(-round(0.9 * images) // recipe.batch)
+    assert 1 / (1 - recipe.ema) < 0.06 * steps  # what is averaged is the end of the training
+    kept = make_recipe("auto", images, epochs=epochs, batch=48, mixup=0.3, ema=0.5)
+    assert (kept.batch, kept.mixup, kept.ema) == (48, 0.3, 0.5)  # what a person says stands
+    with pytest.raises(UserError, match="which is not known here"):
+        make_recipe("auto")
+
+
+def test_every_image_is_trained_on_in_every_epoch(tmp_path):
+    seen = []
+    train_it = training.Batches._pixels
+
+    def watched(self, order):
+        seen.extend(order.tolist())
+        return train_it(self, order)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Batches, "_pixels", watched)
+        trained = train(SMALL, FEW, make_recipe("sgd", epochs=1, batch=64, data_fraction=0.8), tmp_path / "x")
+    assert len(seen) == 4 * 64
+    assert len(set(seen)) == trained.facts["train_images"]

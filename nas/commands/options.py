@@ -17,7 +17,7 @@ PRUNERS: Final = ("none", "asha", "median")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 MEASURED_DEVICES: Final = ("cpu", "cuda")
 RUNTIMES: Final = ("onnxruntime", "torch")
-RECIPES: Final = ("sgd", "adamw")
+RECIPES: Final = ("auto", "sgd", "adamw")
 FORMATS: Final = ("onnx", "torchscript", "torch-export", "python")
 UNITS: Final = ("fraction", "percent")
 WEIGHTS: Final = ("best", "last")
@@ -535,7 +535,13 @@ Epochs = Annotated[
     int | None, Option("--epochs", metavar="N", help="Training epochs; 100 by default.", rich_help_panel=HOW)
 ]
 Recipe = Annotated[
-    str, Option("--recipe", metavar="NAME", help=f"Training recipe: {_one_of(RECIPES)}.", rich_help_panel=HOW)
+    str,
+    Option(
+        "--recipe",
+        metavar="NAME",
+        help=f"Training recipe: {_one_of(RECIPES)}; auto is sgd, fitted to the number of images.",
+        rich_help_panel=HOW,
+    ),
 ]
 RecipeSettings = Annotated[
     list[str] | None,

@@ -35,7 +35,7 @@ def train(
     data: options.TrainedData = None,
     image_size: options.ImageSize = None,
     epochs: options.Epochs = None,
-    recipe: options.Recipe = "sgd",
+    recipe: options.Recipe = "auto",
     settings: options.RecipeSettings = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -57,21 +57,27 @@ def train(
     of the data is used once, at the end.
     """
     from estimators.estimator import Diverged
-    from estimators.recipe import make_recipe
     from estimators.training import train as train_here
     from nas.parsing import parse_duration, parse_values
-    from nas.training import interruptible, plan_document, trained_folder, training_document, training_job
+    from nas.training import (
+        interruptible,
+        plan_document,
+        recipe_for,
+        trained_folder,
+        training_document,
+        training_job,
+    )
     from searchspaces import UserError, load_space
     from searchspaces.files import make_folder
     from studies.lock import locked
 
     if ray is None and (gpus or workers):
         raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
-    given = parse_values(settings or [])
-    plan = make_recipe(recipe, **given, **({} if epochs is None else {"epochs": epochs}))
+    given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
     job = training_job(network, data, image_size, load_space(space) if space else None)
     folder = trained_folder(job.title, job.data.name) if out is None else out
+    plan = recipe_for(job, folder, recipe, given)
     train_it: Any = partial(train_here, device=device)
     if ray is not None:
         from studies.ray.training import train_on_ray
@@ -155,6 +161,10 @@ def _opened(folder: str, space: str | None) -> Trained:
     return Trained.open(folder, load_space(space) if space else None)
 
 
+FEW_STEPS: Final = 5
+"""Steps of an epoch below which a warning is printed."""
+
+
 def show_training_plan(document: Document, console: Console) -> None:
     """What `nas train` shows before it trains."""
     recipe, data = document["recipe"], document["data"]
@@ -165,9 +175,16 @@ def show_training_plan(document: Document, console: Console) -> None:
             ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
             ("data", f"{data['name']}: {images}"),
             ("recipe", _recipe_text(recipe)),
+            ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
             ("folder", Text(document["folder"])),
         )
     )
+    if document["epoch_steps"] < FEW_STEPS:
+        console.print(
+            f"An epoch is {document['epoch_steps']} steps of {recipe['batch']} images, which is few: a smaller batch "
+            "(--set batch=16) or more epochs learn more.",
+            style="yellow",
+        )
 
 
 def _recipe_text(recipe: Document) -> str:
