@@ -24,13 +24,14 @@ class WeightAverage:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self._decay = decay
         self._own = list(self.module.state_dict().values())
+        self._theirs = list(model.state_dict().values())  # they stay where they are, and collecting them takes long
 
-    def take(self, model: nn.Module, step: int) -> None:
+    def take(self, step: int) -> None:
         """Update after a step, counted from 0. As in TensorFlow, the decay is smaller in the first steps."""
         import torch
 
         decay = min(self._decay, (1 + step) / (10 + step))
-        now = list(model.state_dict().values())
+        now = self._theirs
         smooth = [index for index, each in enumerate(now) if each.is_floating_point()]
         torch._foreach_lerp_([self._own[i] for i in smooth], [now[i] for i in smooth], 1 - decay)
         for own, theirs in zip(self._own, now, strict=True):

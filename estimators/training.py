@@ -250,7 +250,7 @@ class _Training:
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
         while self.core.done < self.steps:
             self.core.step()
-            self.average.take(self.model, self.core.done - 1)
+            self.average.take(self.core.done - 1)
             yield self.batch
             epoch, at = divmod(self.core.done, self.epoch_steps)
             if at == 0:

@@ -355,7 +355,7 @@ def test_the_learning_rate_rises_linearly_to_its_peak_and_falls_on_a_cosine():
 def test_candidates_are_shrunken_only_as_far_as_they_must_be():
     """Small networks are trained whole; of mbconv's under 400M MACs at 224 pixels, half cost more than 8M at 8 pixels
     at half of their width and depth, and no smaller factors are offered than a quarter and a half."""
-    estimator = ShortTraining(DIGITS)
+    estimator = ShortTraining(DIGITS, device="cpu")
     assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0}
     large = SPACES["mbconv"]().under(Budget.parse("400M"), Task(224))
     assert estimator.suited(large) == {"width": 0.25, "depth": 0.5}
@@ -411,7 +411,9 @@ def test_in_bfloat16_grouped_convolutions_stay_in_float32_and_accuracies_are_tho
 def test_images_too_small_for_most_networks_shrink_nothing_away():
     """Where a network cannot be built its trial says why; what is chosen here must not be what fails."""
     few = Space("few", stages=Stage(large_steps, width=choice(8, 16)), head=Stage(conv_head, width=16), smallest_map=1)
-    assert ShortTraining(DIGITS).suited(few) == dict(zip(("width", "depth"), short_training.SHRUNKEN[-1], strict=True))
+    assert ShortTraining(DIGITS, device="cpu").suited(few) == dict(
+        zip(("width", "depth"), short_training.SHRUNKEN[-1], strict=True)
+    )
 
 
 def large_steps(c_in: int, width: int, stride: int) -> Node:

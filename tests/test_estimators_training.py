@@ -216,7 +216,7 @@ def test_the_average_is_the_mean_that_its_decay_says():
         with torch.no_grad():
             model.weight.fill_(float(step))
             model.num_batches_tracked.fill_(step)
-        average.take(model, step)
+        average.take(step)
         decay = min(0.9, (1 + step) / (10 + step))
         by_hand = decay * by_hand + (1 - decay) * step
     assert average.module.weight.item() == pytest.approx(by_hand.item(), rel=1e-5)
