@@ -109,18 +109,24 @@ def stand_in(folder: Path, name: str, body: str) -> None:
 
 
 @needs_bash
-def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gpus", [{"CUDA_VISIBLE_DEVICES": "2,3"}, {}], ids=["with GPUs", "without"])
+def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(
+    tmp_path: Path, gpus: dict[str, str]
+) -> None:
     stand_in(tmp_path / "bin", "scontrol", "printf 'a\\nb\\nc\\n'")
-    stand_in(tmp_path / "bin", "srun", "sleep 0.1")
-    stand_in(tmp_path / "bin", "ray", "exit 0")
-    nodes_are_there = 'until [ "$(grep -c ^srun "$SAID")" = 3 ]; do sleep 0.05; done'  # they start in the background
+    stand_in(tmp_path / "bin", "srun", 'while [[ $1 == --* ]]; do shift; done; "$@"')
+    stand_in(tmp_path / "bin", "ray", 'echo "gpus $CUDA_VISIBLE_DEVICES, mps $CUDA_MPS_PIPE_DIRECTORY" >> "$SAID"')
+    stand_in(tmp_path / "bin", "mkdir", "exit 0")  # folders of the service are in /tmp
+    stand_in(tmp_path / "bin", "nvidia-cuda-mps-control", "exit 0")
+    stand_in(tmp_path / "bin", "nvidia-smi", """[ -n "${1#--id=}" ] && printf 'GPU-one\nGPU-two\n'""")
+    nodes_are_there = 'until [ "$(grep -c "^ray start" "$SAID")" = 3 ]; do sleep 0.05; done'  # they start in the background
     nas = f"trap 'echo interrupted >> \"$SAID\"; exit 130' INT; {nodes_are_there}; kill -USR1 $PPID; sleep 20 & wait"
     stand_in(tmp_path / "bin", "nas", nas)
     stand_in(tmp_path / "bin", "python", f'exec {sys.executable} "$@"')
     said = tmp_path / "said"
     environment = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SAID": str(said), "SLURM_JOB_ID": "123",
-        "SLURM_JOB_NODELIST": "a,b,c", "SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4",
+        "SLURM_JOB_NODELIST": "a,b,c", "SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4", **gpus,
     }  # fmt: skip
     words = ["--budget", "400M", "--name", "two words"]
     ended = subprocess.run(
@@ -136,6 +142,9 @@ def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(tmp_p
     assert [f"--nodelist={host} " in line for host, line in zip("abc", starts, strict=True)] == [True] * 3
     assert ["--head --port=20123" in line for line in starts] == [True, False, False]
     assert ["--address=a:20123" in line for line in starts] == [False, True, True]
+    services = [line for line in lines if line.startswith("nvidia-cuda-mps-control")]
+    assert services == ["nvidia-cuda-mps-control -f"] * (3 if gpus else 0)
+    assert lines.count("gpus GPU-one,GPU-two, mps /tmp/nas-mps-123") == len(services)
     assert "nas search --ray auto --budget 400M --name two words" in lines
     assert lines[-1] == "interrupted"
     assert not re.search(r"[0-9a-f]{64}", said.read_text())  # the token is on no command line
@@ -147,12 +156,12 @@ def test_two_nodes_of_one_machine_search_together_and_leave_nothing_behind(tmp_p
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
+    stand_in(tmp_path / "bin", "nvidia-smi", "exit 0")
+    stand_in(tmp_path / "bin", "nvidia-cuda-mps-control", '[ "$*" = -d ] || cat >> "$SAID"')
     environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PORT": str(port),
-        "TMPDIR": str(tmp_path),
-    }
+        **os.environ, "PATH": f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": str(port), "TMPDIR": str(tmp_path), "SAID": str(tmp_path / "said"),
+    }  # fmt: skip
     quick = ["--trials", "4", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1", "--name", "a"]
     command = [str(EXAMPLES / "two_nodes.sh"), *quick, "--out", str(tmp_path / "runs")]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -160,6 +169,8 @@ def test_two_nodes_of_one_machine_search_together_and_leave_nothing_behind(tmp_p
     lines = [line for line in ended.stdout.splitlines() if re.match(r"\d/4  trial", line)]
     assert len(lines) == 4
     assert {word for line in lines for word in re.findall(r" on (\w+)", line)} == {"one", "two"}
+    said = (tmp_path / "said").read_text()
+    assert said.split() == ["nvidia-smi", "nvidia-cuda-mps-control", "-d", "nvidia-cuda-mps-control", "quit"]
     with socket.socket() as gone:
         assert gone.connect_ex(("127.0.0.1", port)) != 0
 

@@ -30,10 +30,24 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0
 export RAY_ADDRESS=$head:$port OMP_NUM_THREADS=1
 
+# Trials that share a GPU take turns on it unless CUDA's Multi-Process Service (MPS) runs there. It ends with the job.
+with_mps() { # COMMAND...: run it, with MPS where this node has GPUs
+    local uuids
+    if command -v nvidia-cuda-mps-control > /dev/null &&
+        uuids=$(nvidia-smi --id="${CUDA_VISIBLE_DEVICES:-}" --query-gpu=uuid --format=csv,noheader); then
+        export CUDA_VISIBLE_DEVICES=${uuids//$'\n'/,} # by UUID: MPS numbers the GPUs that it is given from 0
+        export CUDA_MPS_PIPE_DIRECTORY=/tmp/nas-mps-$SLURM_JOB_ID CUDA_MPS_LOG_DIRECTORY=/tmp/nas-mps-$SLURM_JOB_ID/log
+        mkdir -p "$CUDA_MPS_LOG_DIRECTORY"
+        nvidia-cuda-mps-control -f &
+    fi
+    exec "$@"
+}
+export -f with_mps
+
 node() { # HOST OPTIONS...: a Ray node that lives as long as this script
     local host=$1
     shift
-    srun --nodes=1 --ntasks=1 --overlap --nodelist="$host" --export=ALL \
+    srun --nodes=1 --ntasks=1 --overlap --nodelist="$host" --export=ALL bash -c 'with_mps "$@"' node \
         env -u RAY_ADDRESS ray start --block --disable-usage-stats --num-cpus="$cores" --num-gpus="$gpus" "$@" &
 }
 

@@ -21,9 +21,19 @@ export RAY_AUTH_TOKEN
 folder=$(mktemp -d /tmp/ray-XXXXXX) # a short path: sockets lie there
 nodes=()
 
+# Processes that share a GPU take turns on it unless CUDA's Multi-Process Service (MPS) runs.
+mps=
+if command -v nvidia-cuda-mps-control > "$folder/mps.log" && nvidia-smi > "$folder/mps.log" 2>&1; then
+    export CUDA_MPS_PIPE_DIRECTORY=$folder/mps CUDA_MPS_LOG_DIRECTORY=$folder/mps
+    mkdir "$folder/mps"
+    nvidia-cuda-mps-control -d
+    mps=yes
+fi
+
 stop() {
     kill "${nodes[@]}" 2> "$folder/stop.log" || true # one that is gone already is no trouble
     wait "${nodes[@]}" 2>> "$folder/stop.log" || true
+    [ -z "$mps" ] || echo quit | nvidia-cuda-mps-control
     rm -rf "$folder"
 }
 trap stop EXIT
