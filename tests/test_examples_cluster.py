@@ -119,7 +119,7 @@ def test_the_slurm_script_starts_a_node_on_each_host_and_passes_the_end_on(
     stand_in(tmp_path / "bin", "mkdir", "exit 0")  # folders of the service are in /tmp
     stand_in(tmp_path / "bin", "nvidia-cuda-mps-control", "exit 0")
     stand_in(tmp_path / "bin", "nvidia-smi", """[ -n "${1#--id=}" ] && printf 'GPU-one\nGPU-two\n'""")
-    nodes_are_there = 'until [ "$(grep -c "^ray start" "$SAID")" = 3 ]; do sleep 0.05; done'  # they start in the background
+    nodes_are_there = 'until [ "$(grep -c "^ray start" "$SAID")" = 3 ]; do sleep 0.05; done'  # in the background
     nas = f"trap 'echo interrupted >> \"$SAID\"; exit 130' INT; {nodes_are_there}; kill -USR1 $PPID; sleep 20 & wait"
     stand_in(tmp_path / "bin", "nas", nas)
     stand_in(tmp_path / "bin", "python", f'exec {sys.executable} "$@"')
