@@ -39,7 +39,7 @@ def theirs(candidates: int) -> tuple[float, float]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import traced_cost
 
     torch.set_num_threads(1)
     space, rng = space_named("mbconv"), np.random.default_rng(1)

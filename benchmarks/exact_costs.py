@@ -31,7 +31,7 @@ def main() -> int:
     """Print a line a space; the number of spaces with a difference."""
     import torch
 
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import traced_cost
 
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -78,9 +78,9 @@ def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) ->
             cost = found.cost(images)
             made = network_runner(found.network(images), images, how)
         else:
-            from searchspaces.modules import traced_cost
+            from searchspaces.counting import counted
 
-            cost = traced_cost(found, images)
+            cost = counted(found, images).cost
             made = runner(found, images.shape, how)
     except ShapeError as error:
         raise UserError(f"{title(text)} cannot take images of {images}: {error}") from error

@@ -86,7 +86,8 @@ def cost_document(
     """What a network costs, stage by stage.
 
     Args:
-        text: what `named` understands; a torch module is counted by tracing.
+        text: what `named` understands; a torch module is counted by tracing one run, and the document then has how
+            often each operator ran that is not counted, and fvcore's count, None where it has none.
         task: the images it is for; by default the network's own, or 224 x 224 x 3 and 1000 classes.
         space: of an architecture's text form, where it is no space of ours.
         latency: a table that has the network's parts.
@@ -112,11 +113,13 @@ def cost_document(
             document["architecture"] |= {"scale": found.scale.told()}
         document["paper"] = found.paper
         return {**document, "counted": "exactly", **cost.told(), "stages": stages}
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import counted
 
-    cost = traced_cost(found, task)
+    made = counted(found, task)
+    theirs = None if made.fvcore_macs is None else {"macs": made.fvcore_macs, "unknown": made.fvcore_unknown}
     # a trace does not tell the peak
-    return {**document, "counted": "by tracing", **cost.told(), "peak_activation_bytes": None}
+    costs = {**made.cost.told(), "peak_activation_bytes": None}
+    return {**document, "counted": "by tracing", **costs, "uncounted": made.uncounted, "fvcore": theirs}
 
 
 def draw(found: Buildable, task: Task, name: str, path: Path) -> None:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import importlib
 import math
-import warnings
 from collections import OrderedDict
 from typing import Any
 
-import torch
 from torch import nn
 
 from searchspaces import joins, layers, torch_layers
 from searchspaces.calls import Call, call_of
-from searchspaces.cost import Cost
-from searchspaces.errors import UserError
 from searchspaces.node import Node
-from searchspaces.task import Shape, Task
+from searchspaces.task import Shape
 
 
 def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
@@ -130,42 +126,3 @@ def _initialise(module: nn.Module) -> None:
             nn.init.normal_(each.weight, 0.0, 0.01)
             if each.bias is not None:
                 nn.init.zeros_(each.bias)
-
-
-def traced_cost(module: nn.Module, task: Task) -> Cost:
-    """The cost of any torch module, counted by fvcore on one traced run; exact only for what fvcore knows.
-
-    Counts the sum of fvcore's `conv`, `linear`, `matmul`, `addmm`, `bmm` and `einsum`, and trained parameters.
-    Activations are those of convolutions; the peak of memory is not told by a trace and is given as 0.
-
-    Args:
-        module: takes (1, channels, height, width).
-        task: the images it is for.
-
-    Raises:
-        UserError: if the module cannot run on such images.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
-
-    images = torch.zeros(1, *task.shape)
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fvcore still traces with torch.jit, which torch deprecates
-            flops = FlopCountAnalysis(module, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-            by_operator = flops.by_operator()
-            counted = ActivationCountAnalysis(module, images).unsupported_ops_warnings(False)
-            activations = counted.uncalled_modules_warnings(False).by_operator()
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{type(module).__name__} does not run on {task}: {reason[0] if reason else error!r}"
-        ) from error
-    finally:
-        module.train(training)
-    macs = sum(int(by_operator[name]) for name in ("conv", "linear", "matmul", "addmm", "bmm", "einsum"))
-    params = sum(each.numel() for each in module.parameters() if each.requires_grad)
-    return Cost(macs, params, int(activations["conv"]), 0)

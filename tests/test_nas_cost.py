@@ -53,6 +53,108 @@ def test_a_torch_module_of_ones_own_is_counted_by_tracing_and_says_so(nas_cli):
     assert "counted by tracing" in nas_cli("cost", "examples/my_net.py:net", "--task", "32x32x3:10").out
 
 
+MODULES = """
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.attention, self.head = nn.Conv2d(3, 32, 4, 4), nn.MultiheadAttention(32, 4), nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).permute(2, 0, 1)
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(0))
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+        self.stem, self.encoder = nn.Conv2d(3, 32, 4, 4), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    @torch.inference_mode()
+    def forward(self, x):
+        return self.encoder(self.stem(x).flatten(2).transpose(1, 2)).mean(1)
+
+
+class Product(nn.Module):
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2)
+        return nn.functional.scaled_dot_product_attention(x, x, x).mean(1)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.recurrent, self.head = kind(96, 64, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1])
+
+
+class Vectors(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(10, 3072), requires_grad=False)
+
+    def forward(self, x):
+        return torch.fft.rfft(self.weights @ x.flatten()).real[None]
+
+
+def lstm(): return Recurrent(nn.LSTM)
+def gru(): return Recurrent(nn.GRU)
+def rnn(): return Recurrent(nn.RNN)
+"""
+TOKENS, STEPS = 8 * 8, 32  # of a 32 x 32 image: patches of 4 x 4, and rows
+STEM = TOKENS * 32 * 3 * 4 * 4
+ATTENTION = TOKENS * 32 * 32 * 4 + 2 * TOKENS * TOKENS * 32  # query, key, value and output; scores and their sum
+OF_ONES_OWN = {
+    "Attention": STEM + ATTENTION + 32 * 10,
+    "Encoder": STEM + 2 * (ATTENTION + 2 * TOKENS * 32 * 64),
+    "Product": 2 * 1024 * 1024 * 3,
+    "lstm": STEPS * 4 * 64 * (96 + 64) + 64 * 10,
+    "gru": STEPS * 3 * 64 * (96 + 64) + 64 * 10,
+    "rnn": STEPS * 64 * (96 + 64) + 64 * 10,
+    "Vectors": 10 * 3072,
+}
+
+
+@pytest.mark.parametrize("name", OF_ONES_OWN)
+def test_attention_and_recurrent_layers_of_ones_own_are_counted(nas_cli, tmp_path, name):
+    (tmp_path / "own.py").write_text(MODULES)
+    network = f"{tmp_path / 'own.py'}:{name}"
+    document = nas_cli("cost", network, "--task", "32x32x3:10", "--json").json()
+    assert document["macs"] == OF_ONES_OWN[name]
+    if name == "Vectors":
+        assert document["params"] == 30_720  # frozen
+        assert document["uncounted"] == {"fft_r2c": 1}
+        assert document["fvcore"] is None
+        return
+    assert document["fvcore"]["macs"] < document["macs"]
+    said = nas_cli("cost", network, "--task", "32x32x3:10").out
+    assert f"counts {document['fvcore']['macs']:,} MACs; it does not know" in said
+    for operator, times in document["uncounted"].items():
+        assert f"{operator} {times}" in " ".join(said.split())
+
+
+def test_frozen_layers_count_in_the_parameters_and_two_counts_agree(nas_cli, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n"
+        "net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),"
+        " nn.Linear(4, 10), nn.Linear(10, 2))\nnet[4].requires_grad_(False)\n"
+    )
+    network = f"{tmp_path / 'own.py'}:net"
+    document = nas_cli("cost", network, "--task", "8x8x3:2", "--json").json()
+    assert document["params"] == 16 + 50 + 22
+    assert document["fvcore"]["macs"] == document["macs"]
+    assert document["uncounted"] == {"relu": 1, "mean": 1}
+    said = nas_cli("cost", network, "--task", "8x8x3:2").out
+    assert "counts as many MACs" in said
+    assert "relu 1, mean 1" in said
+
+
 def test_a_space_says_what_it_holds_and_what_fits(nas_cli):
     document = nas_cli("space", "mbconv", "--budget", "360M..400M", "--json").json()
     assert document["budget"] == "macs=360M..400M"

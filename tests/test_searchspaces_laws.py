@@ -60,7 +60,7 @@ def rng_of(seed: int) -> np.random.Generator:
 def test_costs_are_what_fvcore_counts_on_the_built_module(name, task):
     import torch
 
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import traced_cost
 
     space, rng = space_named(name), rng_of(1)
     for scale in (Scale(), Scale(0.5, 0.5)):

@@ -25,6 +25,7 @@ from test_searchspaces_laws import peak_bytes
 from benchmarks.exports import differences, differing_source
 from searchspaces import Task, UserError
 from searchspaces.calls import CALLS, call_to
+from searchspaces.counting import traced_cost
 from searchspaces.drawing import svg
 from searchspaces.layers import (
     ACTIVATIONS,
@@ -51,7 +52,7 @@ from searchspaces.layers import (
     Sum,
     Zero,
 )
-from searchspaces.modules import build, traced_cost
+from searchspaces.modules import build
 from searchspaces.node import Within, layer
 
 TASK = Task(SIDE, CHANNELS, 7)

@@ -156,7 +156,7 @@ def test_a_shared_choice_that_every_stage_overrides_is_refused():
 def test_activations_are_what_is_built_and_counted():
     import torch
 
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import traced_cost
 
     space = with_activations("relu", None, per_block(*OPEN))
     with torch.random.fork_rng():

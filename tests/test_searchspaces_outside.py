@@ -39,7 +39,7 @@ def counted(architecture: Architecture, task: Task) -> None:
     """The costs are what fvcore counts on the built module, which runs."""
     import torch
 
-    from searchspaces.modules import traced_cost
+    from searchspaces.counting import traced_cost
 
     with torch.random.fork_rng():
         module = architecture.build(task).eval()

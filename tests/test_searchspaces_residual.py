@@ -126,7 +126,8 @@ def test_a_copy_of_a_network_drops_its_own_paths_and_branches_that_are_averaged_
 def test_weights_shared_between_steps_count_once_and_are_one_parameter():
     import torch
 
-    from searchspaces.modules import build, traced_cost
+    from searchspaces.counting import traced_cost
+    from searchspaces.modules import build
 
     conv = Conv(8, 3)
     shared = Graph((GraphStep(conv, (0,)), GraphStep(Norm(), (1,)), GraphStep(conv, (2,), weights_of=1)))

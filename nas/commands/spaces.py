@@ -14,6 +14,8 @@ from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts,
 from nas.wording import MACS_NOTE, count, human
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console, RenderableType
     from rich.table import Table
 
@@ -78,7 +80,8 @@ def cost(
     """Count the costs of a network, stage by stage.
 
     A torch module of your own (my_net.py:net, a module or a function that
-    returns one) is counted by tracing.
+    returns one) is counted by tracing one run of it, attention and recurrent
+    layers too; operators that are not counted are listed.
 
     [bold]Example:[/]  nas cost efficientnet_b0 --task 240x240x3:1000
     """
@@ -230,16 +233,40 @@ def costs_and_shares(one: Document) -> list[str]:
 
 def show_totals(document: Document, console: Console, *more: tuple[str, RenderableType]) -> None:
     """What a network is, and its costs as a whole."""
-    traced = document["counted"] == "by tracing"
-    how = Text("counted by tracing (fvcore); operators that it does not know count as zero", style="yellow")
+    how = [("how", Text("exact, from the layers themselves"))]
+    if document["counted"] == "by tracing":
+        how = [("how", Text("counted by tracing one run")), *_second_count(document)]
     console.print(
         facts(
             ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
             ("on", f"{document['task']}  (height x width x channels : classes)"),
             *((title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document),
-            ("how", how if traced else Text("exact, from the layers themselves")),
+            *how,
             *more,
         )
     )
     console.print()
     console.print(Text(MACS_NOTE, style=FAINT))
+
+
+def _second_count(document: Document) -> Iterator[tuple[str, Text]]:
+    """What a traced count leaves out, and how fvcore's count compares."""
+    if document["uncounted"]:
+        yield "not counted", Text(f"{_times(document['uncounted'])}  (how often each ran)")
+    theirs = document["fvcore"]
+    if theirs is None:
+        yield "fvcore", Text("cannot trace it, so there is no second count", style="yellow")
+    elif theirs["macs"] == document["macs"]:
+        yield "fvcore", Text("counts as many MACs")
+    else:
+        unknown = f"; it does not know {_times(theirs['unknown'])}" if theirs["unknown"] else ""
+        yield "fvcore", Text(f"counts {theirs['macs']:,} MACs{unknown}", style="yellow")
+
+
+def _times(operators: dict[str, int]) -> str:
+    """How often each ran.
+
+    >>> _times({"mul": 2, "softmax": 1})
+    'mul 2, softmax 1'
+    """
+    return ", ".join(f"{name} {times}" for name, times in operators.items())
