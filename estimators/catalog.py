@@ -44,7 +44,10 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         if each not in known:
             raise UserError(f"{kind}: unknown setting {each!r}{nearest(each, known)}")
     if kind == "table":
-        return TableEstimator(subject, **settings)
+        try:
+            return TableEstimator(subject, **settings)
+        except TypeError as error:  # a value of the wrong type, such as a list for a name
+            raise UserError(f"table: {error}") from error
     if isinstance(data, str):
         data = load_data(data, settings.get("image_size"))
     return ESTIMATORS[kind](data, device=device, **settings)

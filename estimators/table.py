@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from estimators.estimator import Estimate, TrialContext
-from searchspaces import UserError, nearest
+from searchspaces import UserError, load_object, nearest
 from searchspaces.files import read_json
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ class TableEstimator:
         path: of the JSON file.
         unit: of the file's accuracies, `fraction` or `percent`; checked against all of them.
         field: name of the accuracies in entries that are objects.
-        key: maps an architecture to its key in the file; by default to its JSON text form.
+        key: maps an architecture to its key in the file; by default to its JSON text form. A function, or
+            `file.py:function`.
 
     Raises:
-        UserError: the file cannot be read, is not such a table, or has accuracies that do not fit the unit.
+        UserError: the key is no function; the file cannot be read, is not such a table, or has accuracies that do not
+            fit the unit.
     """
 
     def __init__(
@@ -46,8 +48,12 @@ class TableEstimator:
         path: str | Path,
         unit: str = "fraction",
         field: str = "test_acc",
-        key: Callable[[Architecture], str] | None = None,
+        key: Callable[[Architecture], str] | str | None = None,
     ) -> None:
+        if isinstance(key, str) and ".py:" in key:
+            key = load_object(key)
+        if key is not None and not callable(key):
+            raise UserError(f"table: key must be a function of an architecture or file.py:function, got {key!r}")
         if unit not in UNITS:
             raise UserError(f"table: unknown unit {unit!r}{nearest(unit, UNITS)}")
         self._name, self._unit, self._field = str(path), unit, field

@@ -22,7 +22,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     '; known: mbconv, resnet'
     """
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(known)}"

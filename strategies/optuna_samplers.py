@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.samplers._ga import BaseGASampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
@@ -176,7 +176,7 @@ def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings:
     """A sampler of `optuna.samplers` by its class name; other settings go to its constructor.
 
     Raises:
-        UserError: there is no such sampler, or it does not have a setting or refuses its value.
+        UserError: there is no such sampler, it samples numbers only, or a setting is unknown or refused.
     """
     names = [each for each in optuna.samplers.__all__ if _needs_only_settings(getattr(optuna.samplers, each))]
     if name not in names:
@@ -193,6 +193,11 @@ def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings:
             return kind(seed=seed, **settings)  # type: ignore[call-arg]
 
     try:
+        if _samples_numbers_only(sampler(0)):
+            raise UserError(
+                f"optuna:{name} samples numbers only, and every decision of a space is categorical: all would be drawn "
+                "at random; choose 'tpe', 'optuna:GPSampler' or 'optuna:NSGAIISampler', for example"
+            )
         return OptunaStrategy(space, sampler, startup, {"startup": startup, **settings})
     except (TypeError, ValueError, ImportError) as error:
         raise UserError(f"optuna:{name}: {' '.join(str(error).split())}") from error
@@ -205,6 +210,18 @@ def _needs_only_settings(kind: Any) -> bool:
     parameters = inspect.signature(kind).parameters
     needed = [each for each in parameters.values() if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
     return "seed" in parameters and not needed
+
+
+def _samples_numbers_only(sampler: BaseSampler) -> bool:
+    """Whether the sampler would leave a categorical parameter, but not a number, to independent random draws."""
+    study, distributions = (
+        _memory_study(),
+        {"number": IntDistribution(0, 9), "category": CategoricalDistribution([0, 1])},
+    )
+    study.add_trial(create_trial(params={"number": 0, "category": 0}, distributions=distributions, value=0.0))
+    trial = study._storage.get_trial(study._storage.create_new_trial(study._study_id))
+    sampled = sampler.infer_relative_search_space(study, trial)
+    return "number" in sampled and "category" not in sampled
 
 
 class _NewThatFits(_ParzenEstimator):

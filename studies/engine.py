@@ -51,6 +51,8 @@ class Ending:
         seconds: wall-clock time.
         reason: why it failed or was pruned.
         details: plain JSON values.
+
+    Text of an estimator may hold bytes that are not UTF-8, which no file and no screen takes: they become escapes.
     """
 
     state: Literal["complete", "pruned", "failed"]
@@ -59,6 +61,23 @@ class Ending:
     curve: tuple[float, ...] = ()
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("reason", "details"):
+            object.__setattr__(self, name, _encodable(getattr(self, name)))
+
+
+def _encodable(value: Any) -> Any:
+    """A JSON value whose text can be written as UTF-8.
+
+    >>> _encodable({"name": ["caf\\udce9"]})
+    {'name': ['caf\\\\udce9']}
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +179,7 @@ def _advanced(
         )
     except Pruned as pruned:
         ending = Ending("pruned", pruned.seconds, pruned.accuracy, pruned.curve, f"pruned: {pruned}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # `sys.exit` would end the study, and every resume of it
         where = {} if isinstance(error, Diverged) else {"traceback": traceback.format_exc()[-_TRACEBACK:]}
         ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
     if unheard:
@@ -177,7 +196,7 @@ def failure_kind(reason: str | None) -> str:
     return (reason or "").partition(":")[0]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """One line: what kind of failure, and the error's own words."""
     message = " ".join(str(error).split())
     if isinstance(error, Diverged):

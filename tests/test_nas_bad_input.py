@@ -55,6 +55,11 @@ def not_an_image(at: Path) -> Path:
     return at / "photos"
 
 
+def table(at: Path) -> Path:
+    (at / "table.json").write_text('{"any": [0.5]}')
+    return at / "table.json"
+
+
 def labels_that_do_not_fit(at: Path) -> Path:
     file = at / "images.npz"
     np.savez(file, train_images=np.zeros((9, 8, 8, 3), np.uint8), train_labels=np.zeros(8, np.int64))
@@ -102,6 +107,18 @@ MISTAKES = {
     "unknown option": (lambda at: [*search(at), "--buget", "3"], "unknown option '--buget'; did you mean '--budget'?"),
     "unknown network": (lambda at: ["cost", "efficentnet_b0"], "did you mean 'efficientnet_b0'?"),
     "unknown setting": (lambda at: [*search(at), "--set", "estimator.epoch=3"], "did you mean 'epochs'?"),
+    "a key that is no function": (
+        lambda at: [*search(at, estimator=f"table:{table(at)}"), "--set", "estimator.key=stage1.width"],
+        "table: key must be a function of an architecture or file.py:function, got 'stage1.width'",
+    ),
+    "a unit that is no text": (
+        lambda at: [*search(at, estimator=f"table:{table(at)}"), "--set", "estimator.unit=5"],
+        "table: unknown unit 5",
+    ),
+    "a sampler of numbers": (
+        lambda at: search(at, strategy="optuna:CmaEsSampler"),
+        "CmaEsSampler samples numbers only",
+    ),
     "no budget": (lambda at: ["search", "--space", "mbconv"], "missing option '--budget'"),
     "impossible budget": (lambda at: search(at, budget="1M"), "93.7M"),
     "impossible budget of a space": (lambda at: ["space", "mbconv", "--budget", "1M"], "93.7M"),

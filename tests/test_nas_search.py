@@ -99,6 +99,70 @@ def test_resume_show_and_plot_need_the_folder_and_nothing_else(nas_cli, tmp_path
     assert nas_cli("plot", str(run), "--json").json() == {"plot": str(run / "pareto.html")}
 
 
+OWN = """
+import sys
+from estimators import Estimate
+
+class Odd:
+    def describe(self):
+        return {"name": "odd"}
+    def estimate(self, architecture, context):
+        if FAILS:
+            FAILS
+        details = {"loss": float("nan"), "bounds": [float("-inf"), 1.5], "file": "caf\\udce9.png"}
+        return Estimate(0.5, 0.01, (0.5,), details)
+
+estimator = Odd()
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        ("sys.exit(3)", "SystemExit: 3"),
+        ("__import__('argparse').ArgumentParser().parse_args(['--what'])", "SystemExit: 2"),
+        ("raise ValueError('caf\\udce9 \\ud800')", "ValueError: caf\\udce9 \\ud800"),
+    ],
+)
+def test_a_trial_that_exits_or_says_what_is_no_text_is_a_failed_trial(nas_cli, tmp_path, fails, reason):
+    (tmp_path / "own.py").write_text(OWN.replace("if FAILS", "if context.seed % 2").replace("FAILS", fails))
+    run, own = tmp_path / "runs" / "odd", f"{tmp_path / 'own.py'}:estimator"
+    words = ["--budget", "400M", "--estimator", own, "--trials", "6", "--out", str(run.parent), "--name", "odd"]
+    said = nas_cli("search", "--space", "mbconv", *words)
+    assert said.code == 0
+    assert reason in said.out
+    document = nas_cli("show", str(run), "--json").json()
+    assert document["trials"]["failed"] == 4
+    assert document["trials"]["complete"] == 2
+    assert nas_cli("resume", str(run), "--estimator", own, "--trials", "8", "--json").code == 0
+    assert reason.encode() in (run / "trials.csv").read_bytes()
+
+
+def test_json_has_null_for_what_is_no_number(nas_cli, tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace("FAILS", "False"))
+    words = ["--budget", "400M", "--estimator", f"{tmp_path / 'own.py'}:estimator", "--trials", "1"]
+    nas_cli("search", "--space", "mbconv", *words, "--out", str(tmp_path / "runs"), "--name", "odd")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    said = nas_cli("show", str(tmp_path / "runs" / "odd"), "--trial", "0", "--json")
+    document = json.loads(said.out, parse_constant=refuse)
+    assert document["details"] == {"loss": None, "bounds": [None, 1.5], "file": "caf\\udce9.png"}
+
+
+def test_a_table_takes_the_key_of_a_file(nas_cli, tmp_path):
+    (tmp_path / "table.json").write_text('{"any": [0.5, 0.7]}')
+    (tmp_path / "own.py").write_text("def key(architecture):\n    return 'any'\n")
+    words = ["--budget", "400M", "--estimator", f"table:{tmp_path / 'table.json'}", "--trials", "2", "--json", "-q"]
+    words += ["--set", f"estimator.key={tmp_path / 'own.py'}:key", "--out", str(tmp_path / "runs"), "--name", "run"]
+    document = nas_cli("search", "--space", "mbconv", *words).json()
+    assert document["trials"]["complete"] == 2
+    assert (
+        nas_cli("resume", str(tmp_path / "runs" / "run"), "--trials", "3", "--json").json()["trials"]["complete"] == 3
+    )
+
+
 def test_a_trial_is_shown_with_all_that_is_known_of_it(nas_cli, words, tmp_path):
     nas_cli(*words, "--quiet")
     run = str(tmp_path / "runs" / "demo")

@@ -245,6 +245,7 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
         ("optuna:GPSamplr", {}, "no sampler 'GPSamplr' .*; did you mean 'GPSampler'"),
         ("optuna:GridSampler", {}, "no sampler 'GridSampler'"),
+        ("optuna:CmaEsSampler", {}, "optuna:CmaEsSampler samples numbers only, .* choose 'tpe'"),
         ("optuna:NSGAIISampler", {"popsize": 3}, "optuna:NSGAIISampler has no setting 'popsize'"),
         ("optuna:NSGAIISampler", {"population_size": 1}, "optuna:NSGAIISampler: `population_size` must be"),
     ],

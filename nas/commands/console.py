@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as as_text
+import math
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
@@ -23,8 +25,16 @@ def console(json: bool = False) -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print a document as JSON."""
-    print(as_text.dumps(value, indent=2, default=str))
+    """Print a document as JSON, which has no NaN and no infinity: both are null."""
+    print(as_text.dumps(_finite(value), indent=2, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def say(message: str) -> None:
