@@ -33,7 +33,7 @@ from estimators.recipe import make_recipe
 from estimators.steps import own_globals
 from estimators.trained import Trained
 from estimators.training import train
-from searchspaces import Buildable, Scale, Task, load_space
+from searchspaces import Scale, Task, classic, load_space
 from searchspaces.modules import build
 from studies import LocalEngine
 
@@ -161,7 +161,7 @@ def correctness(report: Report, device: str, quick: bool) -> None:
             report.check(f"after {trials} trials no more is held than after 10", grown < 8, f"{grown:.1f} MiB more")
 
 
-def memory_runs_out(report: Report, few: Buildable) -> None:
+def memory_runs_out(report: Report, few: Any) -> None:
     """A network that does not fit is halved or fails with the reason, and the next trial is as ever."""
     torch.cuda.empty_cache()
     there = torch.cuda.get_device_properties(0).total_memory
@@ -254,17 +254,17 @@ def speed(report: Report, device: str, quick: bool) -> None:
 
 def full_training(device: str, quick: bool) -> None:
     """ResNet-18 by the default recipe, and by steps on a batch that stays."""
-    data, network = noise(1280 if quick else 40_000), networks()["ResNet-18"]
+    data = noise(1280 if quick else 40_000)
     recipe, moments = make_recipe("sgd", epochs=1 if quick else 3), list[tuple[int, float]]()
     with tempfile.TemporaryDirectory() as folder:
-        train(network, data, recipe, Path(folder, "x"), 0, device,
+        train(classic("resnet18"), data, recipe, Path(folder, "x"), 0, device,
               on_moment=lambda at: moments.append((at.step, time.perf_counter())))  # fmt: skip
     whole = (moments[-1][0] - moments[0][0]) * recipe.batch / (moments[-1][1] - moments[0][1])
     estimator = settings(noise(recipe.batch + 20), device, epochs=1, batch=recipe.batch, val_fraction=0.1)
     fixed = replace(estimator, epochs=2 if quick else 300, crop=0.0, mirror=False)
     times: list[float] = []
     with own_globals(torch.device(device), 1):
-        training = fixed.advance(network, TrialContext(0))
+        training = fixed.advance(networks()["ResNet-18"], TrialContext(0))
         while next(training, None) is not None:
             times.append(time.perf_counter())
     limit = (len(times) - 1) * recipe.batch / (times[-1] - times[0])
