@@ -1,9 +1,10 @@
 """Data augmentation, an epoch at a time: everything random is drawn before the steps, from the seed alone.
 
-Random crops, mirroring and cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. `draw`
-makes the order and all draws of an epoch on the CPU in one piece, so they are the same on every device and need no
-state between epochs; `augmented` applies any rows of them with a few large operations on the device of the images. An
-image comes out the same whichever rows are processed with it.
+Random crops, random resized crops (Szegedy et al. 2015, arXiv:1409.4842, sec. 6, with torchvision's ranges), mirroring,
+cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. `draw` makes the order and all draws of
+an epoch on the CPU in one piece, so they are the same on every device and need no state between epochs; `augmented`
+applies any rows of them with a few large operations on the device of the images. An image comes out the same whichever
+rows are processed with it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Augmentation:
 
     Attributes:
         crop: random crops after padding by this share of the side.
+        resized: smallest share of the image's area that a random crop takes, which is then resized to the whole.
         mirror: mirror half of the images left to right.
         cutout: side of the randomly placed hole, as a share of the image's side.
         operations: RandAugment's operations on each image.
@@ -42,6 +44,7 @@ class Augmentation:
     mixup: float = 0.0
     cutmix: float = 0.0
     mix: float = 0.0
+    resized: float = 0.0
 
     @property
     def mixes(self) -> bool:
@@ -56,6 +59,7 @@ class Draws:
     Attributes:
         order: (rows,), the positions of the images.
         shifts: (rows, 2), the crop's top and left edge in the padded image, in pixels.
+        frames: (rows, 4), centre (x, y) and half width and height of a resized crop, in half sides from the middle.
         mirrored: (rows,), whether the image is mirrored.
         corners: (rows, 2), the hole's top and left edge, in pixels; it may reach over the border.
         kinds, signs: (rows, operations), indices into `OPERATIONS`, and 1 or -1.
@@ -66,6 +70,7 @@ class Draws:
 
     order: NDArray[np.int64]
     shifts: NDArray[np.int64]
+    frames: NDArray[np.float32]
     mirrored: NDArray[np.bool_]
     corners: NDArray[np.int64]
     kinds: NDArray[np.int64]
@@ -79,8 +84,8 @@ class Draws:
         place = np.zeros(len(self.order), np.int64)
         place[rows] = np.arange(len(rows))
         return Draws(
-            self.order[rows], self.shifts[rows], self.mirrored[rows], self.corners[rows], self.kinds[rows],
-            self.signs[rows], place[self.partners[rows]], self.keep[rows], self.boxes[rows],
+            self.order[rows], self.shifts[rows], self.frames[rows], self.mirrored[rows], self.corners[rows],
+            self.kinds[rows], self.signs[rows], place[self.partners[rows]], self.keep[rows], self.boxes[rows],
         )  # fmt: skip
 
 
@@ -116,7 +121,8 @@ def draw(
             proportion, box = _mixture(how, side, rng)
             keep[start : start + share] = proportion
             boxes[start : start + share] = box
-    return Draws(order, shifts, mirrored, corners, kinds, signs, partners, keep, boxes)
+    frames = _frames(rows, how.resized, rng) if how.resized else np.tile(np.array([0, 0, 1, 1], np.float32), (rows, 1))
+    return Draws(order, shifts, frames, mirrored, corners, kinds, signs, partners, keep, boxes)
 
 
 def batches_in(images: int, batch: int, fill: bool) -> int:
@@ -126,6 +132,17 @@ def batches_in(images: int, batch: int, fill: bool) -> int:
     (3, 4)
     """
     return math.ceil(images / batch) if fill else images // batch
+
+
+def _frames(rows: int, smallest: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Resized crops: an area uniform in [smallest, 1] of the image, a ratio of sides log-uniform in 3/4 to 4/3.
+
+    A crop that is longer than the image is cut to it; torchvision draws up to ten times and then takes the middle.
+    """
+    area, ratio = rng.uniform(smallest, 1, rows), np.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3), rows))
+    half = np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], 1).clip(max=1.0)
+    centre = rng.uniform(-1, 1, (rows, 2)) * (1 - half)
+    return np.concatenate([centre, half], 1).astype(np.float32)
 
 
 def _mixture(how: Augmentation, side: int, rng: np.random.Generator) -> tuple[float, tuple[int, int, int, int]]:
@@ -170,6 +187,8 @@ def augmented(
         planes = operated(planes, _sent(draws.kinds[:, step]), _sent(draws.signs[:, step]), how.magnitude, mean)
         images = planes.permute(0, 2, 3, 1)
     images = (images - mean) / std
+    if how.resized:
+        images = _resized(images, _sent(draws.frames, device))
     if how.crop or how.mirror:
         images = _moved(images, draws, how)
     hole = round(how.cutout * side)
@@ -195,6 +214,18 @@ def _moved(images: Tensor, draws: Draws, how: Augmentation) -> Tensor:
     padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
     which = torch.arange(len(images), device=device)[:, None, None]
     return padded[which, places[:, 0, :, None], across[:, None, :]]
+
+
+def _resized(images: Tensor, frames: Tensor) -> Tensor:
+    """The parts of the images in their frames, at the size of the whole (bilinear)."""
+    import torch
+
+    matrices = torch.zeros(len(frames), 2, 3, device=frames.device)
+    matrices[:, 0, 0], matrices[:, 1, 1], matrices[:, :, 2] = frames[:, 2], frames[:, 3], frames[:, :2]
+    planes = images.permute(0, 3, 1, 2)
+    grid = torch.nn.functional.affine_grid(matrices, list(planes.shape), align_corners=False)
+    found = torch.nn.functional.grid_sample(planes, grid, "bilinear", "border", align_corners=False)
+    return found.permute(0, 2, 3, 1)
 
 
 def _mixed(images: Tensor, labels: Tensor, draws: Draws, classes: int) -> tuple[Tensor, Tensor]:

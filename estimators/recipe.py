@@ -11,7 +11,9 @@ a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983); weight decay on convoluti
 2 operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719, sec. 4.4, ResNet-50); mixup 0.2 (Zhang et al. 2018,
 arXiv:1710.09412, sec. 3.1); CutMix 1, half of the batches mixed (Yun et al. 2019, arXiv:1905.04899, sec. 4.1 and its
 code); weights averaged with decay 0.9999 and stochastic depth 0.2 (Tan & Le 2019, arXiv:1905.11946, sec. 5.2 and its
-code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2).
+code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2);
+for images of 96 pixels and more, random resized crops from 8 % of the area (Szegedy et al. 2015, arXiv:1409.4842,
+sec. 6, and torchvision's references), from the images as they are trained on.
 
 These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
 128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
@@ -52,6 +54,7 @@ class Recipe:
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
         crop: random crops after padding by this share of the side; 0 is off.
+        resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
@@ -78,6 +81,7 @@ class Recipe:
     ema: float = 0.9999
     drop_path: float = 0.2
     crop: float = 0.125
+    resized_crop: float = 0.0
     mirror: bool | None = None
     cutout: float = 0.0
     data_fraction: float = 1.0
@@ -109,16 +113,19 @@ GENTLE_STEPS: Final = 5_000
 """Steps below which nothing is mixed, left out or distorted."""
 STRONG_STEPS: Final = 25_000
 """Steps from which everything is; in between, half of it."""
+LARGE: Final = 96
+"""Pixels of a side from which crops are resized."""
 AVERAGED: Final = 0.05
 """Share of all steps over which weights are averaged."""
 
 
-def make_recipe(name: str = "sgd", images: int | None = None, **settings: Any) -> Recipe:
+def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **settings: Any) -> Recipe:
     """A recipe by its name, with some settings changed.
 
     Args:
         name: in `RECIPES`.
         images: training and validation images together, which `auto` is fitted to.
+        side: of the images in pixels, which it is fitted to as well.
         settings: of `Recipe`, by name.
 
     Raises:
@@ -138,11 +145,11 @@ def make_recipe(name: str = "sgd", images: int | None = None, **settings: Any) -
         return recipe
     if images is None:
         raise UserError("recipe auto is fitted to a number of images, which is not known here; use sgd or adamw")
-    return replace(recipe, **{key: value for key, value in fitted(recipe, images).items() if key not in settings})
+    return replace(recipe, **{key: value for key, value in fitted(recipe, images, side).items() if key not in settings})
 
 
-def fitted(recipe: Recipe, images: int) -> dict[str, Any]:
-    """The settings that suit a number of images: batch size, averaging, and the strength of augmentation.
+def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
+    """The settings that suit a number of images and their size: batch size, averaging, strength of augmentation, crops.
 
     - The batch is such that an epoch is a few dozen steps where there are few images.
     - Weights are averaged over the last twentieth of the steps or so.
@@ -152,11 +159,14 @@ def fitted(recipe: Recipe, images: int) -> dict[str, Any]:
     Args:
         recipe: with the number of epochs, and the shares of the images that are used and validated on.
         images: training and validation images together.
+        side: of the images, in pixels.
     """
     train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
     batch = min(next((size for below, size in BATCHES if train < below), 128), train)
     steps = recipe.epochs * math.ceil(train / batch)
     found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
+    if side >= LARGE:
+        found |= {"crop": 0.0, "resized_crop": 0.35 if steps < GENTLE_STEPS else 0.08}
     if steps < GENTLE_STEPS:
         found |= {"randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}
     elif steps < STRONG_STEPS:
@@ -180,6 +190,7 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("ema", 0, 1, True, False),
     ("drop_path", 0, 1, True, False),
     ("crop", 0, 0.5, True, True),
+    ("resized_crop", 0, 1, True, True),
     ("cutout", 0, 1, True, False),
     ("data_fraction", 0, 1, False, True),
     ("val_fraction", 0, 0.5, False, True),

@@ -199,7 +199,7 @@ class _Training:
         mirror = self.data.mirror if recipe.mirror is None else recipe.mirror
         return Augmentation(
             recipe.crop, mirror, recipe.cutout, recipe.randaugment_operations, recipe.randaugment_magnitude,
-            recipe.mixup, recipe.cutmix, recipe.mix,
+            recipe.mixup, recipe.cutmix, recipe.mix, recipe.resized_crop,
         )  # fmt: skip
 
     def _begun(
@@ -405,7 +405,8 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     pairs = [("task", before["task"], now["task"]), ("network", before.get("network"), now["network"])]
     pairs += [("seed", before["seed"], now["seed"]), ("workers", before.get("workers"), now["workers"])]
     pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
-    pairs += [(name, before["recipe"].get(name), value) for name, value in now["recipe"].items()]
+    usual = Recipe().describe()  # of a setting that there was not when the training began
+    pairs += [(name, before["recipe"].get(name, usual[name]), value) for name, value in now["recipe"].items()]
     for name, old, new in pairs:
         if old != new and not (name == "workers" and before["finished"]):
             raise UserError(

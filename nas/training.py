@@ -141,7 +141,7 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     begun = read_facts(folder)
     if begun is not None and name == "auto" and not settings:
         return Recipe(**begun["recipe"])
-    return make_recipe(name, len(job.data.labels), **settings)
+    return make_recipe(name, len(job.data.labels), job.data.task.image_size, **settings)
 
 
 def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> Document:

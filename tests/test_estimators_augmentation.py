@@ -138,7 +138,7 @@ def test_each_image_is_drawn_for_itself_from_the_seed_alone():
 
 
 def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it():
-    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0)
+    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0, resized=0.3)
     draws = draw(how, np.arange(32), 24, 32, 32, 1)
     pixels, mean, std = images.permute(0, 2, 3, 1)[draws.order], torch.full((3,), 120.0), torch.full((3,), 50.0)
 
@@ -166,6 +166,23 @@ def test_a_crop_moves_the_image_by_at_most_its_padding_and_fills_with_the_mean()
     padded = torch.nn.functional.pad((images[0, 0].float() - 100) / 2, (1, 1, 1, 1))
     possible = {tuple(padded[y : y + 8, x : x + 8].flatten().tolist()) for y in range(3) for x in range(3)}
     assert {tuple(each.flatten().tolist()) for each in cropped} == possible  # all nine of them, and nothing else
+
+
+def test_a_resized_crop_is_a_part_of_the_image_at_its_whole_size():
+    # each pixel holds its column (channel 0) and its row (channel 1), so that a crop says where it was taken
+    side = 32
+    columns = torch.arange(side).repeat(side, 1) * 7
+    images = torch.stack([columns, columns.T]).to(torch.uint8).expand(2000, 2, side, side)
+    cropped = altered(images, Augmentation(resized=0.08))[0] / 7
+    width, height = cropped[:, 0, 0, -1] - cropped[:, 0, 0, 0], cropped[:, 1, -1, 0] - cropped[:, 1, 0, 0]
+    area = (width / (side - 1)) * (height / (side - 1))
+    assert 0.04 < area.min() < 0.12  # the smallest, and what the borders of pixels make of it
+    assert area.max() > 0.9
+    # the mean of an area uniform in 0.08 to 1 is 0.54; crops longer than the image are cut
+    assert area.mean() == pytest.approx(0.52, abs=0.03)
+    ratio = (width / height)[(width < side - 3) & (height < side - 3)]
+    assert 0.7 < ratio.min() < 0.8
+    assert 1.25 < ratio.max() < 1.45
 
 
 def test_cutout_cuts_one_square_that_may_reach_over_the_border():

@@ -264,6 +264,8 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
     assert 1 / (1 - recipe.ema) < 0.06 * steps  # what is averaged is the end of the training
     kept = make_recipe("auto", images, epochs=epochs, batch=48, mixup=0.3, ema=0.5)
     assert (kept.batch, kept.mixup, kept.ema) == (48, 0.3, 0.5)  # what a person says stands
+    large = make_recipe("auto", images, side=224, epochs=epochs)
+    assert (large.crop, large.resized_crop > 0, recipe.resized_crop) == (0.0, True, 0.0)
     with pytest.raises(UserError, match="which is not known here"):
         make_recipe("auto")
 
