@@ -19,6 +19,9 @@ ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
 }
 """Each takes the data or its file first, then its settings by name."""
 
+READING: Final = ("skip_bad", "max_pixels")
+"""How image files are read: given among an estimator's settings, so that a run folder keeps them."""
+
 
 def make_estimator(name: str, data: str | ImageData = "digits", device: str = "auto", **settings: Any) -> Estimator:
     """An estimator by its name.
@@ -27,7 +30,7 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         name: a name in `ESTIMATORS`, or `table:FILE.json`.
         data: images, or a text for `load_data`; a table does not read it.
         device: `auto`, `cpu`, `cuda` or `mps`, for estimators that train.
-        settings: of the estimator, by name.
+        settings: of the estimator, by name; and `skip_bad` and `max_pixels` of `load_data`, if the data are a text.
 
     Raises:
         UserError: the name or a setting is unknown (the message has the nearest one), or a value is not allowed.
@@ -39,6 +42,7 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         raise UserError("estimator 'table' needs its file: table:FILE.json")
     if device not in DEVICES:
         raise UserError(f"unknown device {device!r}{nearest(device, DEVICES)}")
+    reading = {name: settings.pop(name) for name in READING if kind != "table" and name in settings}
     known = [each for each in inspect.signature(ESTIMATORS[kind]).parameters if each not in ("data", "path", "device")]
     for each in settings:
         if each not in known:
@@ -49,5 +53,5 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         except TypeError as error:  # a value of the wrong type, such as a list for a name
             raise UserError(f"table: {error}") from error
     if isinstance(data, str):
-        data = load_data(data, settings.get("image_size"))
+        data = load_data(data, settings.get("image_size"), **reading)
     return ESTIMATORS[kind](data, device=device, **settings)

@@ -24,7 +24,7 @@ import numpy as np
 from estimators.augmentation import Augmentation
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
-from estimators.data import ImageData, stratified_split
+from estimators.data import ImageData, train_and_validation
 from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.steps import (
@@ -200,9 +200,7 @@ class ShortTraining:
     def split(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Indices into `data.images` of the training and the validation images; a function of the settings alone."""
         assert self.data_fraction is not None
-        _, used = stratified_split(self.data.labels, self.data_fraction, self.split_seed, least=2)
-        train, val = stratified_split(self.data.labels[used], self.val_fraction, self.split_seed, least=1)
-        return used[train], used[val]
+        return train_and_validation(self.data, self.data_fraction, self.val_fraction, self.split_seed)
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """Train one architecture and validate it after each epoch.

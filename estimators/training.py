@@ -31,7 +31,7 @@ from estimators.augmentation import Augmentation, batches_in
 from estimators.averaging import WeightAverage
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
-from estimators.data import ImageData, stratified_split
+from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
@@ -374,9 +374,7 @@ def _cost(network: Buildable, task: Task) -> Cost:
 
 def split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Indices into `data.images` of the training and the validation images."""
-    _, used = stratified_split(data.labels, recipe.data_fraction, recipe.split_seed, least=2)
-    train, val = stratified_split(data.labels[used], recipe.val_fraction, recipe.split_seed, least=1)
-    return used[train], used[val]
+    return train_and_validation(data, recipe.data_fraction, recipe.val_fraction, recipe.split_seed)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -200,13 +200,14 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
     if data is None and not needed:
         return None
     from estimators.data import load_data
+    from nas.training import reading_of
 
     spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
     if data is None and spec != "digits" and not spec.startswith("hub:") and not Path(spec).exists():
         raise UserError(
             f"int8 is calibrated on training images, and {spec!r} does not exist; give them with --data DATA"
         )
-    images = load_data(spec, found.task.image_size)
+    images = load_data(spec, found.task.image_size, **reading_of(found.facts["data"]))
     if images.fingerprint != found.facts["data"]["fingerprint"]:
         raise UserError(f"--data: {spec!r} does not hold the images that {found.title} was trained on")
     return images

@@ -117,7 +117,9 @@ def _training(found: Exportable) -> str:
         "Data": f"{_line(data.get('name'))}, at {_line(data.get('task'))} (height x width x channels : classes)",
         "Images": f"{facts.get('train_images', data.get('images', '?'))} for training,"
         f" {facts.get('val_images', '?')} for validation",
+        **({"Notes on the data": "; ".join(map(str, data["notes"]))} if data.get("notes") else {}),
         "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
+        "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
         "Seed": facts.get("seed", "unknown"),
@@ -127,6 +129,15 @@ def _training(found: Exportable) -> str:
     }
     settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in recipe.items())
     return f"## Training\n\n{_table(rows)}\n\nRecipe: {_line(settings)}."
+
+
+def _mirrored(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """Whether training images were mirrored, and how to train otherwise."""
+    on = recipe.get("mirror") if recipe.get("mirror") is not None else data.get("mirror")
+    if on is None:
+        return "unknown"
+    why = f" ({_line(data['mirror_reason'])})" if on == data.get("mirror") and "mirror_reason" in data else " (as set)"
+    return f"{'at random' if on else 'never'}{why}; `nas train --set mirror={'false' if on else 'true'}` changes it"
 
 
 def _origin(found: Exportable) -> str:

@@ -1,15 +1,18 @@
 """`model.py`: a network in one readable file that needs torch but not nas.
 
 It has the source of the network (`searchspaces.source`), the class names, the normalisation of pixels, a reader of
-safetensors in ten lines, and a command: `python model.py photo.jpg`. Text from a folder (class names, the name of the
-network) is written as literals and comments only, so that none of it becomes code.
+safetensors in ten lines, and a command: `python model.py photo.jpg`. Image files become pixels in it by the functions
+that training uses (`estimators.image_files.PORTABLE`), copied as they stand. Text from a folder (class names, the name
+of the network) is written as literals and comments only, so that none of it becomes code.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Final
 
+from estimators.image_files import FORMATS, MAX_PIXELS, PORTABLE
 from searchspaces import Task
 from searchspaces.layers import Node
 from searchspaces.source import source
@@ -31,6 +34,8 @@ CHANNELS = {channels}  # {colours}
 CLASSES = {names}
 MEAN = {mean}  # of each channel, in 0 to 255
 STD = {std}
+MAX_PIXELS = {max_pixels:_}  # of an image file
+FORMATS = {formats}
 
 
 def load(weights: Path | str = Path(__file__).with_name("{weights}")) -> nn.Module:
@@ -71,11 +76,13 @@ def read_images(path: str) -> Tensor:
     """uint8 (images, SIZE, SIZE, CHANNELS) from an image file, or a .raw file with the pixels of one or more images."""
     if path.endswith(".raw"):
         return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8).view(-1, SIZE, SIZE, CHANNELS)
-    from PIL import Image, ImageOps
+    with pillow_settings():
+        image = decoded(path, SIZE, MAX_PIXELS)[0]
+    pixels = image.convert("L").tobytes() if CHANNELS == 1 else image.tobytes()
+    return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(1, SIZE, SIZE, CHANNELS)
 
-    image = ImageOps.exif_transpose(Image.open(path)).convert("{mode}")
-    image = ImageOps.fit(image, (SIZE, SIZE), Image.Resampling.BILINEAR)
-    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, SIZE, SIZE, CHANNELS)
+
+{reading}
 
 
 def main() -> None:
@@ -83,7 +90,11 @@ def main() -> None:
         sys.exit("usage: python model.py IMAGE...")
     made = load()
     for path in sys.argv[1:]:
-        for probabilities in predict(made, read_images(path)):
+        try:
+            pixels = read_images(path)
+        except Exception as error:  # a damaged file makes Pillow raise anything
+            sys.exit(f"{{path!r}} cannot be read as an image: {{error}}")
+        for probabilities in predict(made, pixels):
             likeliest = probabilities.topk(min(3, len(CLASSES)))
             words = [f"{{CLASSES[i]}} {{100 * p:.1f}}%" for p, i in zip(likeliest[0].tolist(), likeliest[1].tolist())]
             print(f"{{path}}: {{', '.join(words)}}")
@@ -119,8 +130,10 @@ def standalone(
         version: version of nas.
     """
     body = source(network, task.shape)
-    imports = ["import json", "import sys", "from collections import OrderedDict", "from pathlib import Path"]
-    imports += ["from typing import Any"] if "Any" in body else []
+    imports = ["from __future__ import annotations", "", "import json", "import sys"]
+    imports += ["from collections import OrderedDict", "from collections.abc import Iterator"]
+    imports += ["from contextlib import contextmanager", "from pathlib import Path"]
+    imports += [f"from typing import {'Any, BinaryIO' if 'Any' in body else 'BinaryIO'}"]
     imports += ["", "import torch", "from torch import Tensor, nn"]
     imports += ["from torch.nn import functional"] if "functional." in body else []
     return _TEMPLATE.format(
@@ -134,7 +147,9 @@ def standalone(
         std=tuple(map(float, std)),
         weights=weights,
         version=version,
-        mode="L" if task.channels == 1 else "RGB",
+        max_pixels=MAX_PIXELS,
+        formats=_tuple(FORMATS),
+        reading="\n\n".join(inspect.getsource(function) for function in PORTABLE).rstrip(),
         imports="\n".join(imports),
         source=body,
     )
@@ -151,11 +166,16 @@ def harmless(text: str) -> str:
 
 
 def _names(class_names: Sequence[str]) -> str:
-    """The names as a literal, several per line."""
+    """Class names as a literal."""
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return f"tuple(str(number) for number in range({len(class_names)}))"
+    return _tuple(class_names)
+
+
+def _tuple(names: Sequence[str]) -> str:
+    """Texts as a literal, several per line."""
     lines, line = [], ""
-    for name in class_names:
+    for name in names:
         word = f"{name!r}, "
         if line and len(line) + len(word) > 106:
             lines.append(line.rstrip())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nas.networks import TRAINED, named
 from searchspaces import Buildable, Scale, UserError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from estimators import ImageData
     from estimators.recipe import Recipe
+    from estimators.sources import Source
     from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
@@ -49,7 +50,11 @@ class TrainingJob:
 
 
 def training_job(
-    what: str, data: str | None = None, image_size: int | None = None, space: SearchSpace | None = None
+    what: str,
+    data: str | None = None,
+    image_size: int | None = None,
+    space: SearchSpace | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> TrainingJob:
     """The network and the images that a person names.
 
@@ -58,6 +63,7 @@ def training_job(
         data: images, as `load_data` takes them; by default those of the run.
         image_size: height and width in pixels; by default those of the data, or of a scaled network.
         space: of the network, if it is a person's own.
+        reading: how image files are read, as `load_data` takes it; what is not given is as it was for the run's images.
 
     Raises:
         UserError: there is no such network or data, or the network cannot be trained.
@@ -66,8 +72,9 @@ def training_job(
 
     folder = Path(what)
     found: Document | None
+    read_as: Document = {}
     if Manifest.is_in(folder):
-        network, found, own = _of_run(folder, space)
+        network, found, own, read_as = _of_run(folder, space)
     else:
         network, found, own = named(what, space), _of_file(what), None
     if not isinstance(network, Buildable):
@@ -77,11 +84,11 @@ def training_job(
         raise UserError(f"--data is needed: {_title(what)} is not a run folder with images of its own")
     if image_size is None and network.task is not None and network.scale != Scale():
         image_size = network.task.image_size
-    return TrainingJob(network, load_data(source, image_size), found, _title(what))
+    return TrainingJob(network, load_data(source, image_size, **{**read_as, **(reading or {})}), found, _title(what))
 
 
-def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None]:
-    """The best network of a run, how it was found, and the data of the run."""
+def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None, Document]:
+    """The best network of a run, how it was found, the data of the run, and how their files are read."""
     from nas.api import open_study
 
     study = open_study(folder, space=space)
@@ -101,7 +108,12 @@ def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Documen
         "versions": dict(manifest.versions),
     }
     source = manifest.data
-    return best.architecture, found, source if isinstance(source, str) else None
+    return (
+        best.architecture,
+        found,
+        source if isinstance(source, str) else None,
+        reading_of(manifest.estimator["given"]),
+    )
 
 
 def _of_file(what: str) -> Document | None:
@@ -223,43 +235,90 @@ def standard_error(accuracy: float, images: int) -> float:
     return round(math.sqrt(accuracy * (1 - accuracy) / images), 12)
 
 
-def evaluate(trained: Trained, data: str | None = None, which: str = "best") -> Document:
+def evaluate(
+    trained: Trained, data: str | None = None, which: str = "best", reading: Mapping[str, Any] | None = None
+) -> Document:
     """The top-1 accuracy of a trained network, for each class too, and its most frequent confusions.
 
     Args:
         trained: the network.
-        data: images of the same classes, all of which are used; by default the test part of the training data.
+        data: images of the same classes, or of some of them, all of which are used; by default the test part of the
+            training data.
         which: its weights, `best` or `last`.
+        reading: how image files are read, as `load_data` takes it; what is not given is as it was for training.
 
     Raises:
-        UserError: there are no such images, or they have other classes.
+        UserError: there are no such images, or they have classes that the network was not trained on.
     """
-    import numpy as np
+    from estimators.data import ImageData, recoloured
+    from estimators.sources import Reading, read_source
 
-    from estimators import load_data
-    from estimators.data import recoloured
-
-    source = data or str(trained.facts["data"].get("source", trained.facts["data"]["name"]))
-    loaded = load_data(source, trained.task.image_size)
-    if set(loaded.class_names) != set(trained.class_names):
-        strange = sorted(set(loaded.class_names) ^ set(trained.class_names))[0]
-        raise UserError(f"data {source!r} has other classes than the network was trained on, such as {strange!r}")
-    same = loaded.fingerprint == trained.facts["data"]["fingerprint"]
-    if data is None and not same:
-        raise UserError(f"data {source!r} are not the images that the network was trained on; give others with --data")
-    if same:
-        images, labels = loaded.test_images, loaded.test_labels
+    held, size = trained.facts["data"], trained.task.image_size
+    source = data or str(held.get("source", held["name"]))
+    read = Reading(**{**reading_of(held), **(reading or {})})
+    whole: ImageData | None
+    if data is None:
+        found = read_source(source, size, read)
+        whole = ImageData.from_source(found, size)
+        if whole.fingerprint != held["fingerprint"]:
+            raise UserError(
+                f"data {source!r} are not the images that the network was trained on; give others with --data"
+            )
     else:
-        images = np.concatenate([loaded.images, loaded.test_images])
-        labels = np.concatenate([loaded.labels, loaded.test_labels])
-    position = np.array([trained.class_names.index(name) for name in loaded.class_names])
+        found = read_source(source, size, read, trained.class_names)
+        whole = _whole(found, size)
+    if whole is not None and whole.fingerprint == held["fingerprint"]:
+        images, labels = whole.test_images, whole.test_labels
+        part = "test"
+    else:
+        images, labels = _everything(found, trained)
+        part = "all"
     return {
         "folder": str(trained.folder),
         "weights": which,
         "data": source,
-        "part": "test" if same else "all",
-        **_judged(trained, recoloured(images, trained.task.channels), position[labels], which),
+        "part": part,
+        "notes": found.notes,
+        **_judged(trained, recoloured(images, trained.task.channels), labels, which),
     }
+
+
+def _whole(source: Source, size: int) -> ImageData | None:
+    """The images as a training would take them, to be recognised; None if they are too few to train on."""
+    from estimators.data import ImageData
+
+    try:
+        return ImageData.from_source(source, size) if "train" in source.parts else None
+    except UserError:
+        return None
+
+
+def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images of a source, and their labels as positions among the network's classes.
+
+    Raises:
+        UserError: a class of theirs is none of the network's.
+    """
+    import numpy as np
+
+    from estimators.arrays import squared
+    from estimators.data import recoloured
+
+    size, channels = trained.task.image_size, trained.task.channels
+    labels = np.concatenate([part.labels for part in source.parts.values()])
+    names = source.class_names or [str(number) for number in range(int(labels.max()) + 1)]
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise UserError(f"data {source.name!r}: labels must lie in 0 to {len(names) - 1}")
+    positions = np.full(len(names), -1)
+    for label in np.unique(labels):
+        if names[label] not in trained.class_names:
+            raise UserError(
+                f"data {source.name!r} has class {names[label]!r}, which the network does not have; its classes are "
+                f"{', '.join(map(repr, trained.class_names[:10]))}{', ...' if len(trained.class_names) > 10 else ''}"
+            )
+        positions[label] = trained.class_names.index(names[label])
+    images = np.concatenate([recoloured(squared(part.images, size), channels) for part in source.parts.values()])
+    return images, positions[labels]
 
 
 def _judged(trained: Trained, images: NDArray[np.uint8], labels: NDArray[np.int64], which: str) -> Document:
@@ -289,7 +348,13 @@ def _judged(trained: Trained, images: NDArray[np.uint8], labels: NDArray[np.int6
     }
 
 
-def predict(trained: Trained, images: Sequence[str], top: int = 5, which: str = "best") -> Document:
+def predict(
+    trained: Trained,
+    images: Sequence[str],
+    top: int = 5,
+    which: str = "best",
+    reading: Mapping[str, Any] | None = None,
+) -> Document:
     """Classify image files with a trained network.
 
     Args:
@@ -297,17 +362,27 @@ def predict(trained: Trained, images: Sequence[str], top: int = 5, which: str = 
         images: files.
         top: number of classes for each image, the most probable first.
         which: its weights, `best` or `last`.
+        reading: how image files are read, as `load_data` takes it.
 
     Raises:
-        UserError: a file cannot be read as an image, or `top` is less than 1.
+        UserError: a file cannot be read as an image and bad files are not skipped, or `top` is less than 1.
     """
     import numpy as np
 
-    from estimators.data import read_images
+    from estimators.image_files import read_images
+    from estimators.image_folders import readable
+    from estimators.sources import Reading
 
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
-    logits = trained.logits(read_images(images, trained.task.image_size, trained.task.channels), which)
+    read = Reading(**(reading or {}))
+    bad: list[UserError] = []
+    pixels, files = read_images(
+        images, trained.task.image_size, trained.task.channels, read.max_pixels, bad if read.skip_bad else None
+    )
+    if not len(files):
+        raise UserError(f"none of the {len(images)} files can be read as an image: {bad[0]}")
+    logits = trained.logits(pixels, which)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
@@ -316,9 +391,17 @@ def predict(trained: Trained, images: Sequence[str], top: int = 5, which: str = 
         "weights": which,
         "images": [
             {
-                "file": str(file),
+                "file": readable(str(file)),
                 "classes": [{"class": trained.class_names[i], "probability": float(row[i])} for i in order],
             }
-            for file, row, order in zip(images, shares, best, strict=True)
+            for file, row, order in zip(files, shares, best, strict=True)
         ],
+        "skipped": [str(each) for each in bad],
     }
+
+
+def reading_of(held: Mapping[str, Any]) -> Document:
+    """How image files are read, of all that is said of them, as `load_data` takes it."""
+    from estimators.catalog import READING
+
+    return {name: held[name] for name in READING if name in held}

@@ -158,7 +158,7 @@ def _estimator(
     if isinstance(estimator, str):
         estimator = whole_path(estimator)
         if there is not None and there.estimator["origin"] == NAMED and there.estimator["name"] == estimator:
-            own = {**there.estimator["given"], **own}
+            own = {**_given_again(there.estimator), **own}
     origin, found = estimator_from(estimator, data, settings.device, own)
     if origin == NAMED and there is None:
         found, own = suited(found, feasible, own)
@@ -166,6 +166,16 @@ def _estimator(
     name = estimator if origin == NAMED else described.get("name", type(found).__name__)
     kept = {"name": name, "origin": origin, "given": own, "resolved": described}
     return kept, found, data if origin == NAMED else None
+
+
+def _given_again(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an estimator that a study began with, to make it again.
+
+    Whether images are mirrored is among them for an estimator of ours: it was judged by the class names, and how they
+    are judged may change from version to version.
+    """
+    judged = {"mirror": kept["resolved"]["mirror"]} if kept["origin"] == NAMED and "mirror" in kept["resolved"] else {}
+    return {**judged, **kept["given"]}
 
 
 def find(
@@ -215,7 +225,7 @@ def find(
         if estimator is None and kept["origin"] != NAMED:
             raise again(kept["origin"], "estimator", place)
         given = kept["name"] if estimator is None else estimator
-        settings = kept["given"] if makes(given) else {}
+        settings = _given_again(kept) if makes(given) else {}
         _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
         described = found.describe()
         now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}

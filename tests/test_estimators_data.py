@@ -75,6 +75,7 @@ def test_a_test_part_of_its_own_is_kept_as_it_is(tmp_path):
 def test_grey_arrays_get_a_channel_and_oblong_ones_lose_their_sides(tmp_path):
     images = np.zeros((20, 6, 10), dtype=np.uint8)
     images[:, :, 2:8] = 200  # the centre 6 of 10 columns
+    images[:, 0, 0] = np.arange(20)  # no two images are the same
     data = load_data(npz(tmp_path, train_images=images, train_labels=np.arange(20) % 2))
     assert data.images.shape[1:] == (6, 6, 1)
     assert np.all(data.images == 200)

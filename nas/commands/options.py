@@ -39,6 +39,7 @@ LENGTH: Final = "How long"
 HOW: Final = "How"
 KEPT: Final = "Where to keep it"
 SIZES: Final = "What sizes"
+IMAGES: Final = "Image files"
 PARALLEL: Final = "Parallel trials"
 TRAINED: Final = "What to train"
 DATA_PARALLEL: Final = "Several workers for one network"
@@ -120,6 +121,25 @@ Task = Annotated[
 Latency = Annotated[
     str | None,
     Option("--latency", metavar="FILE.json", help=_LATENCY, rich_help_panel=SEARCHED),
+]
+
+SkipBad = Annotated[
+    bool,
+    Option(
+        "--skip-bad",
+        metavar="",
+        help="Leave out files that cannot be read as images; by default the first of them is an error.",
+        rich_help_panel=IMAGES,
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    Option(
+        "--max-pixels",
+        metavar="N",
+        help="Pixels of the largest image that is decoded; 178956970 by default. A JPEG is decoded at a reduced size.",
+        rich_help_panel=IMAGES,
+    ),
 ]
 
 # How long

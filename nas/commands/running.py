@@ -28,12 +28,18 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     from nas.placement import Placement
 
     targets = parse_targeted(given["settings"] or ())
+    reading = reading_given(given["skip_bad"], given["max_pixels"])
     return {
         **given,
         "wave": Placement.of(given).wave(given["deterministic"]),
         "strategy_settings": targets["strategy"],
-        "estimator_settings": targets["estimator"],
+        "estimator_settings": {**targets["estimator"], **reading},
     }
+
+
+def reading_given(skip_bad: bool, max_pixels: int | None) -> dict[str, Any]:
+    """The options on image files that were given, as `load_data` takes them."""
+    return {**({"skip_bad": True} if skip_bad else {}), **({} if max_pixels is None else {"max_pixels": max_pixels})}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def scale(
     space: options.SpaceOfNetwork = None,
     latency: options.Latency = None,
     data: options.Data = "digits",
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
     trials: options.ScaledTrials = None,
     time: options.Time = None,
     strategy: options.Strategy = "grid",

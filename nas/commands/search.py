@@ -23,6 +23,8 @@ def search(
     budget: options.Budget,
     space: options.Space = "mbconv",
     data: options.Data = "digits",
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
     task: options.Task = "224x224x3:1000",
     latency: options.Latency = None,
     trials: options.Trials = None,

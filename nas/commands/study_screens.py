@@ -11,9 +11,11 @@ from nas.commands.tables import (
     COST_NAMES,
     FAINT,
     GOOD,
+    WARNING,
     cost_text,
     exact_cost,
     facts,
+    mirroring_text,
     option_text,
     table,
 )
@@ -80,6 +82,10 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         images = {use: estimator.pop(f"{use}_images", None) for use in ("train", "val")}
         counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
         rows.append(("data", f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"))
+        rows += [("", Text(str(note), style=WARNING)) for note in data.get("notes", ())]
+        if "mirror" in estimator and "mirror_reason" in data:
+            text = mirroring_text(data, estimator["mirror"], "--set estimator.mirror")
+            rows.append(("mirroring", text))
     name = str(estimator.pop("name", ""))
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))

@@ -5,6 +5,7 @@ Screens fit into 80 columns, and are plain text where there is no terminal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -46,6 +47,20 @@ def facts(*pairs: tuple[str, RenderableType]) -> Table:
     for name, value in pairs:
         made.add_row(name, value)
     return made
+
+
+def mirroring_text(data: Mapping[str, Any], mirror: bool | None, option: str) -> str:
+    """Whether images are mirrored, why, and how to change it.
+
+    Args:
+        data: the description of the images.
+        mirror: as it was set; None leaves it to the class names.
+        option: sets it.
+    """
+    on = data["mirror"] if mirror is None else mirror
+    why = data["mirror_reason"] if on == data["mirror"] else "as set"
+    told = "images are mirrored left to right at random" if on else "off"
+    return f"{told}: {why} ({option}={'false' if on else 'true'} changes it)"
 
 
 def cost_text(name: str, value: float | None) -> str:

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json
-from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts, table
+from nas.commands.running import reading_given
+from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
 from nas.wording import duration, human, percent, sparkline
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def train(
     context: typer.Context,
     network: options.BestOrNetwork,
     data: options.TrainedData = None,
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
     image_size: options.ImageSize = None,
     epochs: options.Epochs = None,
     recipe: options.Recipe = "auto",
@@ -75,7 +78,8 @@ def train(
         raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
-    job = training_job(network, data, image_size, load_space(space) if space else None)
+    reading = reading_given(skip_bad, max_pixels)
+    job = training_job(network, data, image_size, load_space(space) if space else None, reading)
     folder = trained_folder(job.title, job.data.name) if out is None else out
     plan = recipe_for(job, folder, recipe, given)
     train_it: Any = partial(train_here, device=device)
@@ -117,6 +121,8 @@ def train(
 def evaluate(
     trained: options.Trained,
     data: options.OtherData = None,
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
     weights: options.Weights = "best",
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
@@ -127,7 +133,7 @@ def evaluate(
     """
     from nas.training import evaluate as evaluated
 
-    document = evaluated(_opened(trained, space), data, weights)
+    document = evaluated(_opened(trained, space), data, weights, reading_given(skip_bad, max_pixels))
     if json:
         return print_json(document)
     show_evaluation(document, console())
@@ -137,6 +143,8 @@ def predict(
     trained: options.Trained,
     images: options.Images,
     top: options.Top = 5,
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
     weights: options.Weights = "best",
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
@@ -147,7 +155,7 @@ def predict(
     """
     from nas.training import predict as predicted
 
-    document = predicted(_opened(trained, space), images, top, weights)
+    document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels))
     if json:
         return print_json(document)
     show_prediction(document, console())
@@ -174,8 +182,10 @@ def show_training_plan(document: Document, console: Console) -> None:
             ("network", Text.assemble((document["network"], "bold"), (f"  {document['words']}", FAINT))),
             ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
             ("data", f"{data['name']}: {images}"),
+            *(("", Text(note, style=WARNING)) for note in data["notes"]),
             ("recipe", _recipe_text(recipe)),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
+            ("mirroring", mirroring_text(data, recipe["mirror"], "--set mirror")),
             ("folder", Text(document["folder"])),
         )
     )
@@ -342,6 +352,7 @@ def show_evaluation(document: Document, console: Console) -> None:
         pair = f"{one['class']} classified as {one['taken_for']}"
         words = f"{pair}: {one['images']:,} images, {percent(one['share'])} of the class"
         rows.append(("confusions" if index == 0 else "", Text(words)))
+    rows += [("note" if index == 0 else "", Text(each, WARNING)) for index, each in enumerate(document["notes"])]
     console.print(facts(*rows))
 
 
@@ -354,3 +365,5 @@ def show_prediction(document: Document, console: Console) -> None:
             cells = (Text(one["file"] if index == 0 else ""), Text(each["class"], style=style))
             made.add_row(*cells, Text(percent(each["probability"]), style=style))
     console.print(made)
+    for why in document["skipped"]:
+        console.print(Text(f"skipped: {why}", style=WARNING))

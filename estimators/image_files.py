@@ -1,0 +1,225 @@
+"""One image file becomes pixels, in the one way that search, training, prediction, evaluation and exports share.
+
+A file is decoded by Pillow, turned upright, brought to 8 bits and to RGB, cropped to its centre square and resized. Of
+an animation or a stack the first frame is used. The functions in `PORTABLE` are written into an exported `model.py` as
+they stand here, so they use nothing but the standard library and Pillow.
+
+Left out: formats that Pillow reads with the help of another program (EPS runs Ghostscript), and colour profiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchspaces import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS: Final = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
+    "TIFF", "WEBP",
+)  # fmt: skip
+"""What is decoded, by Pillow's names; none of these runs another program."""
+
+MAX_PIXELS: Final = 178_956_970
+"""Pixels of the largest image that is decoded: Pillow's own limit, 512 MB in RGB. A JPEG is decoded at a reduced size,
+so that larger photographs pass."""
+
+
+@contextmanager
+def pillow_settings() -> Iterator[None]:
+    """Pillow without its own limit of pixels, which `decoded` replaces, and without warnings on standard error."""
+    import logging
+    import warnings
+
+    from PIL import Image
+
+    log, limit = logging.getLogger("PIL"), Image.MAX_IMAGE_PIXELS
+    quiet = logging.NullHandler()
+    log.addHandler(quiet)  # else the standard library prints what Pillow's plugins log
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+        log.removeHandler(quiet)
+
+
+def decoded(source: Path | str | BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
+    """The centre square of an image in RGB, `size` pixels high and wide, and whether the image is grey."""
+    from PIL import Image, ImageOps
+
+    Image.init()
+    with Image.open(source, formats=[each for each in FORMATS if each in Image.OPEN]) as image:
+        full = image.width * image.height
+        image.draft(None, (2 * size, 2 * size))  # JPEG: decode no more pixels than are needed
+        progressive = image.info.get("progressive")  # all its coefficients are kept in memory
+        if (full if progressive else image.width * image.height) > max_pixels:
+            raise ValueError(f"it has {full:,} pixels, more than the limit of {max_pixels:,} (--max-pixels)")
+        image.load()
+        upright = turned_upright(image)
+    grey = upright.mode in ("1", "L", "LA", "La", "I", "F") or upright.mode.startswith("I;16")
+    plain = on_white(in_8_bits(upright))
+    return ImageOps.fit(plain.convert("RGB"), (size, size), Image.Resampling.BILINEAR), grey
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """The image turned by its EXIF orientation. EXIF that cannot be read is ignored, since it is not about pixels."""
+    from PIL import Image
+
+    try:
+        orientation = image.getexif().get(0x0112)
+    except Exception:  # cameras and editors write anything there, and Pillow's parsers then raise anything
+        return image
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def in_8_bits(image: Image.Image) -> Image.Image:
+    """Grey images of 16 or 32 bits and of floats, scaled to 8 bits; Pillow itself would clip them at 255.
+
+    16 bits are divided by 256. Of 32 bits and floats the file does not say which value is white: it is taken to be the
+    smallest of 1 (floats only), 255 and 65535 that is not exceeded. Anything else is refused.
+    """
+    import array
+    import math
+
+    if image.mode.startswith("I;16"):
+        grey = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+        grey.info.pop("transparency", None)  # a grey level in 16 bits
+        return grey
+    if image.mode not in ("I", "F"):
+        return image
+    low, high = (float(each) for each in image.getextrema())  # type: ignore[arg-type]  # of one band
+    finite = image.mode == "I" or math.isfinite(sum(array.array("f", image.tobytes())))
+    if not finite or low < 0 or high > 65535:
+        found = f"range from {low:g} to {high:g}" if finite else "are not all finite"
+        raise ValueError(f"its values {found}; convert it to 8 or 16 bits (0 to 1, 255 or 65535 is understood)")
+    if image.mode == "F":
+        factor = 255.0 if high <= 1 else 1.0 if high <= 255 else 1 / 256
+        return image.point(lambda value: value * factor + 0.5).convert("L")
+    return image.convert("L") if high <= 255 else image.point(lambda value: value * (1 / 256)).convert("L")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Transparent pixels shown on white, as on a page; what is stored under them was never meant to be seen."""
+    from PIL import Image
+
+    if image.mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image
+
+
+PORTABLE: Final = (pillow_settings, decoded, turned_upright, in_8_bits, on_white)
+"""The functions that an exported `model.py` contains, beside `FORMATS` and `MAX_PIXELS`."""
+
+
+def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], bool, bytes]:
+    """A file as uint8 (size, size, 3), whether it is grey, and a hash of its content. Call it in `pillow_settings`.
+
+    Raises:
+        UserError: it cannot be read as an image; the message has its name.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{str(file)!r} cannot be read: {error.strerror or error}") from error
+    pixels, grey = decoded_bytes(content, repr(str(file)), size, max_pixels)
+    return pixels, grey, hashlib.blake2b(content, digest_size=16).digest()
+
+
+def decoded_bytes(content: bytes, name: str, size: int, max_pixels: int) -> tuple[NDArray[np.uint8], bool]:
+    """The content of an image file as uint8 (size, size, 3), and whether it is grey. Call it in `pillow_settings`.
+
+    Raises:
+        UserError: it cannot be read as an image; the message has its name.
+    """
+    try:
+        square, grey = decoded(io.BytesIO(content), size, max_pixels)
+        return np.asarray(square), grey
+    except Exception as error:  # a damaged file makes Pillow's plugins raise anything
+        why = first_line(error)
+        if "cannot identify image file" in why:
+            why = "it is empty" if not content else "it is not of an image format that is supported"
+        raise UserError(f"{name} cannot be read as an image: {why}") from error
+
+
+def read_images(
+    files: Sequence[str | Path],
+    image_size: int,
+    channels: int,
+    max_pixels: int = MAX_PIXELS,
+    bad: list[UserError] | None = None,
+) -> tuple[NDArray[np.uint8], list[str | Path]]:
+    """Image files as uint8 (files, size, size, channels), and the files that were read.
+
+    Args:
+        files: of images.
+        image_size, channels: of the pixels.
+        max_pixels: of the largest image that is decoded.
+        bad: takes the errors of files that cannot be read as images, which are then left out.
+
+    Raises:
+        UserError: a file cannot be read as an image, and there is no list for it; the message has its name.
+    """
+    images = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8)
+    read: list[str | Path] = []
+    with pillow_settings():
+        for file in files:
+            try:
+                images[len(read)] = decoded_file(Path(file), image_size, max_pixels)[0]
+            except UserError as error:
+                if bad is None:
+                    raise
+                bad.append(error)
+            else:
+                read.append(file)
+    return recoloured(images[: len(read)], channels), read
+
+
+def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Convert images (..., channels) from grey to three channels, or from three to grey.
+
+    Raises:
+        UserError: the numbers of channels are others.
+
+    >>> recoloured(np.array([[[10, 20, 30]]], dtype=np.uint8), 1)  # 0.299, 0.587 and 0.114 of them
+    array([[[18]]], dtype=uint8)
+    """
+    have = images.shape[-1]
+    if have == channels:
+        return images
+    if have == 1 and channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    if have == 3 and channels == 1:  # ITU-R 601-2 in the whole numbers of Pillow's convert("L"), and so of model.py
+        grey = images.astype(np.uint32) @ np.array([19595, 38470, 7471], dtype=np.uint32)
+        return ((grey + 0x8000) >> 16).astype(np.uint8)[..., None]
+    raise UserError(f"images with {have} channels cannot be converted to {channels} channels")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
