@@ -69,7 +69,7 @@ class Found:
 
     def all_notes(self) -> list[str]:
         """The notes, with one on what is skipped."""
-        counted = ", ".join(f"{number:,} {kind}" for kind, number in sorted(self.skipped.items()))
+        counted = ", ".join(f"{kind} ({number:,})" for kind, number in sorted(self.skipped.items()))
         return [*([f"skipped: {counted}"] if counted else []), *self.notes]
 
 
@@ -165,7 +165,9 @@ def _classes(
         found.skipped += skipped
         others = [kind for kind in skipped if kind != _HIDDEN]
         if not files and others and _DANGLING not in others:
-            found.notes.append(f"{readable(folder.name)!r} has no images and is not a class: it has {others[0]}")
+            found.notes.append(
+                f"{readable(folder.name)!r} has no images and is not a class; it has: {', '.join(others)}"
+            )
             continue
         if not files and not may_be_empty:
             raise UserError(f"data {name!r}: class {readable(folder.name)!r} has no image")
@@ -225,7 +227,7 @@ def _listed(path: Path, skipped: Counter[str]) -> tuple[list[Path], list[Path]]:
         elif each.suffix.lower() in _SUFFIXES or _looks_like_image(each):
             images.append(each)
         else:
-            skipped[f"{readable(each.suffix.lower()) or 'without a suffix'} files"] += 1
+            skipped[readable(each.suffix.lower()) or "files without a suffix"] += 1
     return images, folders
 
 

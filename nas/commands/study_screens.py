@@ -81,6 +81,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     if isinstance(data, dict):
         images = {use: estimator.pop(f"{use}_images", None) for use in ("train", "val")}
         counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
+        if isinstance(held_out := data.get("test_images"), int):
+            counts.append(f"{held_out:,} held out for a test")
         rows.append(("data", f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"))
         rows += [("", Text(str(note), style=WARNING)) for note in data.get("notes", ())]
         if "mirror" in estimator and "mirror_reason" in data:

@@ -1,0 +1,438 @@
+"""Photographs as people have them, through the command line: what is read is right, or is said in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photographs import CLASSES, in_mode, of_every_mode, photograph, photographs, pixels
+from PIL import Image
+
+from searchspaces import Scale, Scaled, Task, space_named
+
+SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(16, 3, 2))
+
+
+@pytest.fixture
+def searched(nas_cli, tmp_path, monkeypatch):
+    """A search of one trial of one epoch; the screen in one line, since it is a panel, and the manifest."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def search(data: object, *more: str):
+        name = f"run{len(list(tmp_path.glob('runs/*')))}"
+        words = ["search", "--budget", "400M", "--data", str(data), "--trials", "1", "--ledger", "journal"]
+        settings = ["--set", "estimator.epochs=1", "--set", "estimator.image_size=16", "--strategy", "random"]
+        said = nas_cli(*words, "--out", str(tmp_path / "runs"), "--name", name, *settings, *more)
+        manifest = tmp_path / "runs" / name / "study.json"
+        found = json.loads(manifest.read_text())["estimator"]["resolved"] if manifest.exists() else {}
+        return said.code, " ".join(said.out.replace("│", " ").split()), said.err, found
+
+    return search
+
+
+@pytest.fixture
+def refused(searched):
+    """The one line of a search that cannot begin."""
+
+    def search(data: object, *more: str) -> str:
+        code, _, err, _ = searched(data, *more)
+        assert code == 2
+        assert err.count("\n") == 1
+        return err
+
+    return search
+
+
+# Layouts
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train", "valid", "test"), ("Training", "Val", "Testing"), ("TRAIN", "validation", "test")],
+)
+def test_validation_and_test_parts_are_used_for_what_they_are(searched, tmp_path, train, val, test):
+    for seed, (part, each) in enumerate(((train, 6), (val, 3), (test, 2))):
+        photographs(tmp_path / "set" / part, each=each, seed=seed)
+    code, out, _, found = searched(tmp_path / "set")
+    assert code == 0
+    assert (found["train_images"], found["val_images"]) == (12, 6)
+    assert (found["data"]["test_images"], found["data"]["test_part"]) == (4, "own")
+    assert "validation images: the 6 of the validation part" in out
+
+
+def test_the_only_part_held_out_is_for_the_test(searched, tmp_path):
+    photographs(tmp_path / "set" / "Training", each=6)
+    photographs(tmp_path / "set" / "Testing", each=2, seed=1)
+    code, _, _, found = searched(tmp_path / "set")
+    assert code == 0
+    assert (found["data"]["images"], found["data"]["test_images"]) == (12, 4)
+
+
+def test_pictures_without_labels_are_said_and_not_used(searched, tmp_path):
+    photographs(tmp_path / "set" / "train")
+    for number in range(4):
+        photograph(tmp_path / "set" / "test" / f"{number}.png", number + 50)
+    code, out, _, found = searched(tmp_path / "set")
+    assert code == 0
+    assert "'test' has 4 images but no class folders and is not used" in out
+    assert found["data"]["test_part"].startswith("held out")
+
+
+def test_a_class_may_be_called_train(searched, tmp_path):
+    code, _, _, found = searched(photographs(tmp_path / "set", ("bus", "car", "train")))
+    assert code == 0
+    assert found["data"]["task"] == "16x16x3:3"
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (("valid/cat", "valid/dog", "test/cat", "test/dog"), "has the folders 'test', 'valid', but none named 'train'"),
+        (("train/cat", "train/dog", "val/cat", "valid/cat", "valid/dog"), "has both 'val' and 'valid'"),
+        (("train/cat", "train/dog", "test/cat", "more/cat"), "beside them 'more', which has images too"),
+        (("cat/train", "cat/test", "dog/train", "dog/test"), "put the parts outside, as in train/CLASS"),
+        (("train", "test"), "'train' has 3 images but no class folders"),
+        (("train/cat", "train/dog", "test/emu"), "'test' has class 'emu', which 'train' does not have"),
+    ],
+)
+def test_a_layout_that_is_not_understood_is_refused_by_what_was_seen(refused, tmp_path, folders, said):
+    for seed, folder in enumerate(folders):
+        for number in range(3):
+            photograph(tmp_path / "set" / folder / f"{number}.png", 10 * seed + number)
+    assert said in refused(tmp_path / "set")
+
+
+def test_run_folders_are_never_data(nas_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(photographs(tmp_path / "set"))
+    quick = ["--set", "estimator.epochs=1", "--set", "estimator.image_size=16", "--strategy", "random", "--trials", "1"]
+    for name in ("first", "second"):
+        said = nas_cli("search", "--budget", "400M", "--data", ".", "--name", name, *quick)
+        assert said.code == 0, said.err
+    manifest = json.loads(Path("runs/second/study.json").read_text())
+    assert manifest["estimator"]["resolved"]["data"]["task"] == "16x16x3:2"
+
+
+# Junk, links, copies
+
+
+def test_junk_is_skipped_at_every_depth_and_counted(searched, tmp_path):
+    data = photographs(tmp_path / "set")
+    for file in (".ipynb_checkpoints/1-checkpoint.png", "@eaDir/1.png", "more/.hidden/2.png", "._0.png", "Thumbs.db"):
+        photograph(data / "cat" / f"{file}.png", 99).rename(data / "cat" / file)
+    photograph(data / "__MACOSX" / "cat" / "0.png", 99)
+    for file in ("labels.csv", "cat/0.xml", "dog/0.xml"):
+        (data / file).write_text("x")
+    (data / "annotations").mkdir()
+    (data / "annotations" / "all.json").write_text("{}")
+    code, out, _, found = searched(data)
+    assert code == 0
+    assert found["data"]["images"] + found["data"]["test_images"] == 12
+    assert "skipped: .csv (1), .json (1), .xml (2), hidden or system files and folders (6)" in out
+    assert "'annotations' has no images and is not a class" in out
+
+
+def test_a_broken_image_is_one_line_with_its_name_and_can_be_skipped(searched, tmp_path):
+    data = photographs(tmp_path / "set")
+    for number in range(5):
+        (data / "dog" / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff cut")
+    code, _, err, _ = searched(data)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "broken0.jpg' cannot be read as an image" in err
+    assert "--skip-bad" in err
+    code, out, _, found = searched(data, "--skip-bad")
+    assert code == 0
+    assert "skipped: 5 files that cannot be read as images: dog/broken0.jpg, dog/broken1.jpg" in out.replace("'", "")
+    assert "and 2 more" in out
+    assert found["data"]["images"] + found["data"]["test_images"] == 12
+
+
+def test_a_run_that_skipped_bad_files_resumes_and_trains_without_saying_so_again(nas_cli, searched, tmp_path):
+    data = photographs(tmp_path / "set")
+    (data / "dog" / "broken.png").write_bytes(b"")
+    assert searched(data, "--skip-bad")[0] == 0
+    said = nas_cli("resume", tmp_path / "runs" / "run0", "--trials", "2", "--json", "--quiet")
+    assert (said.code, said.json()["trials"]["complete"]) == (0, 2)
+    trained = tmp_path / "trained"
+    said = nas_cli("train", tmp_path / "runs" / "run0", "--epochs", "1", "--image-size", "16", "--out", trained)
+    assert said.code == 0, said.err
+    assert nas_cli("evaluate", trained).code == 0
+
+
+def test_links_are_followed_but_not_in_circles(searched, tmp_path):
+    data, elsewhere = photographs(tmp_path / "set", each=4), photographs(tmp_path / "elsewhere", each=5, seed=3)
+    (data / "cat" / "linked").symlink_to(elsewhere / "cat")
+    (data / "dog" / "one.png").symlink_to(elsewhere / "dog" / "0.png")
+    (data / "cat" / "linked" / "up").symlink_to(data / "cat")
+    (data / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    code, out, _, found = searched(data)
+    assert code == 0
+    assert found["data"]["images"] + found["data"]["test_images"] == 4 + 4 + 5 + 1
+    assert "links to folders that were read already (1)" in out
+    assert "links to nothing (1)" in out
+
+
+def test_copies_of_test_images_are_kept_out_of_training(searched, tmp_path):
+    photographs(tmp_path / "set" / "train", each=6)
+    photographs(tmp_path / "set" / "test", each=2)  # the same seed: the same images
+    code, out, _, found = searched(tmp_path / "set")
+    assert code == 0
+    assert "left out of the training part: 4 images that are in the test part too" in out
+    assert (found["data"]["images"], found["data"]["test_images"]) == (8, 4)
+
+
+def test_copies_within_a_class_are_never_in_training_and_test(searched, tmp_path):
+    data = photographs(tmp_path / "set", each=8)
+    for file in list(data.rglob("*.png")):
+        (file.parent / f"copy of {file.name}").write_bytes(file.read_bytes())
+    code, out, _, found = searched(data)
+    assert code == 0
+    assert "images that are in the test part too" in out
+    assert found["data"]["images"] < 32 - found["data"]["test_images"]
+
+
+# Names
+
+
+def test_names_in_other_bytes_are_the_same_classes_and_work_everywhere(nas_cli, tmp_path):
+    data = tmp_path / "set"
+    photographs(data / "train", ("cafe\u0301", "dog"))
+    photographs(data / "test", ("caf\u00e9", "dog"), each=2, seed=1)
+    os.rename(data / "train" / "dog", os.fsencode(data / "train") + b"/d\xf6g")
+    os.rename(data / "test" / "dog", os.fsencode(data / "test") + b"/d\xf6g")
+    network = tmp_path / "small.json"
+    network.write_text(SMALL.to_json())
+    trained = tmp_path / "trained"
+    assert nas_cli("train", network, "--data", data, "--epochs", "1", "--image-size", "16", "--out", trained).code == 0
+    assert json.loads((trained / "training.json").read_text())["class_names"] == ["caf\u00e9", "d\u00f6g"]
+    file = photograph(tmp_path / "one.png", 1)
+    os.rename(file, os.fsencode(tmp_path) + b"/\xf6ne.png")
+    for words in (
+        ("evaluate", trained),
+        ("predict", trained, os.fsdecode(os.fsencode(tmp_path) + b"/\xf6ne.png")),
+        ("export", trained, "--to", "onnx,python", "--data", data),
+    ):
+        said = nas_cli(*words)
+        assert said.code == 0, said.err
+
+
+# Pixels
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small network that saw a few photographs."""
+    from nas.cli import main
+
+    at = tmp_path_factory.mktemp("trained")
+    (at / "small.json").write_text(SMALL.to_json())
+    words = ["train", str(at / "small.json"), "--data", str(photographs(at / "set")), "--epochs", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--image-size", "16", "--set", "batch=4", "--out", str(at / "one"), "--quiet"])
+    assert not ended.value.code
+    return at / "one"
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_images_of_many_bits_are_scaled(searched, tmp_path, mode):
+    for label, name in enumerate(CLASSES):
+        for number in range(8):
+            file = tmp_path / "set" / name / f"{number}.tif"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            in_mode(mode, pixels(100 * label + number, label)).save(file)
+    code, _, _, found = searched(tmp_path / "set")
+    assert code == 0
+    assert found["data"]["task"] == "16x16x1:2"
+    from estimators import load_data
+
+    data = load_data(str(tmp_path / "set"), 24)
+    want = np.asarray(Image.fromarray(pixels(0, 0)).convert("L"))
+    assert any(np.abs(image[..., 0].astype(int) - want).max() <= 1 for image in [*data.images, *data.test_images])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full((8, 8), 255_000, np.int32), "range from 255000 to 255000"),
+        (np.full((8, 8), -3, np.int32), "range from -3 to -3"),
+        (np.full((8, 8), np.nan, np.float32), "are not all finite"),
+    ],
+)
+def test_numbers_without_a_usual_range_are_refused_with_the_files_name(refused, tmp_path, values, said):
+    data = photographs(tmp_path / "set")
+    Image.fromarray(values).save(data / "dog" / "odd.tif")
+    err = refused(data)
+    assert said in err
+    assert "odd.tif' cannot be read as an image" in err
+
+
+def test_odd_exif_is_ignored_and_an_orientation_turns_the_pixels(nas_cli, tmp_path, trained):
+    upright = photograph(tmp_path / "upright.png", 5)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = Image.open(upright).transpose(Image.Transpose.ROTATE_90)
+    turned.save(tmp_path / "turned.png", exif=exif)
+    odd = Image.Exif()
+    odd[0x0112] = b"sideways"
+    Image.open(upright).save(tmp_path / "odd.png", exif=odd)
+    Image.open(upright).save(tmp_path / "cut.png", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x12\x01")
+    files = [tmp_path / f"{name}.png" for name in ("upright", "turned", "odd", "cut")]
+    said = nas_cli("predict", trained, *files, "--json")
+    assert (said.code, said.err) == (0, "")
+    told = [one["classes"] for one in said.json()["images"]]
+    assert told[0] == told[1] == told[2] == told[3]
+
+
+def test_images_that_are_all_alike_are_said(searched, tmp_path):
+    for name in CLASSES:
+        for number in range(6):
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 20)).save(tmp_path / "set" / name / f"{number}.png")
+    code, out, _, _ = searched(tmp_path / "set")
+    assert code == 0
+    assert "all pixels of all images have the same value, 0" in out
+
+
+def test_a_large_image_is_refused_with_a_way_round(searched, tmp_path, nas_cli, trained):
+    data = photographs(tmp_path / "set")
+    Image.new("L", (300, 200), 7).save(data / "dog" / "large.png")
+    Image.new("L", (3000, 2000), 7).save(data / "dog" / "large.jpg")  # decoded at an eighth of its size
+    code, _, err, _ = searched(data, "--max-pixels", "50000")
+    assert code == 2
+    assert "large.jpg' cannot be read as an image: it has 6,000,000 pixels, more than the limit of 50,000" in err
+    (data / "dog" / "large.jpg").unlink()
+    assert searched(data, "--max-pixels", "60000")[0] == 0
+    said = nas_cli("predict", trained, data / "dog" / "large.png", "--max-pixels", "50000")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    said = nas_cli("predict", trained, data / "dog" / "large.png", data / "dog" / "0.png", "--max-pixels", "50000",
+                   "--skip-bad", "--json")  # fmt: skip
+    assert said.code == 0
+    assert len(said.json()["images"]) == len(said.json()["skipped"]) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels):
+    """Ten modes and nine orientations; 500 files: `python -m benchmarks.one_way`."""
+    from benchmarks.one_way import disagreements, made_network
+
+    files = of_every_mode(tmp_path / "files", 90)
+    network = made_network(tmp_path, channels)
+    assert disagreements(network, files) == {"evaluate": 0, "model.py": 0, "onnx": 0}
+
+
+# Arrays
+
+
+def npz(path: Path, **change: object) -> Path:
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), dtype=np.uint8)
+    np.savez(path / "set.npz", **{"train_images": images, "train_labels": np.arange(40) % 2, **change})
+    return path / "set.npz"
+
+
+def test_channels_first_labels_in_a_column_and_names_as_bytes_are_taken(searched, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 12, 12), dtype=np.uint8)
+    names = np.array(["caf\u00e9".encode("latin-1"), b"dog"])
+    file = npz(tmp_path, train_images=images, train_labels=(np.arange(40) % 2)[:, None], class_names=names)
+    code, out, _, found = searched(file)
+    assert code == 0
+    assert found["data"]["task"] == "16x16x3:2"
+    assert "train_images (40, 3, 12, 12) are read as (images, channels, height, width)" in out
+
+
+def test_a_validation_part_among_arrays_is_used(searched, tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
+    code, _, _, found = searched(npz(tmp_path, val_images=images, val_labels=np.arange(6) % 2, test_images=images + 1,
+                                     test_labels=np.arange(6) % 2))  # fmt: skip
+    assert code == 0
+    assert (found["train_images"], found["val_images"], found["data"]["test_images"]) == (40, 6, 6)
+
+
+# Mirroring
+
+
+@pytest.mark.parametrize(
+    ("names", "mirror"),
+    [
+        (("b", "d"), False),
+        (("b", "d", "space"), False),
+        (("LeftTurn", "RightTurn"), False),
+        (("turnleft", "turnright"), False),
+        (("gauche", "droite"), False),
+        (("digit_0", "digit_1"), False),
+        (("Sample001", "Sample002"), False),
+        (("n01440764", "n01443537"), True),
+        (("bright", "dark"), True),
+        (("cat", "dog"), True),
+    ],
+)
+def test_mirroring_follows_from_the_names_and_is_said(searched, tmp_path, names, mirror):
+    code, out, _, found = searched(photographs(tmp_path / "set", names))
+    assert code == 0
+    assert found["mirror"] is found["data"]["mirror"] is mirror
+    assert ("mirroring images are mirrored" if mirror else "mirroring off") in out
+    assert f"--set estimator.mirror={'false' if mirror else 'true'} changes it" in out
+
+
+def test_mirroring_is_on_the_screen_of_a_training_and_on_the_card(nas_cli, tmp_path, trained):
+    assert nas_cli("export", trained, "--to", "python", "--out", tmp_path / "out").code == 0
+    card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "| Mirrored left to right | at random (no class names look like characters" in card
+    words = ["--epochs", "1", "--image-size", "16", "--set", "batch=4", "--set", "mirror=false"]
+    said = nas_cli(
+        "train", trained.parent / "small.json", "--data", trained.parent / "set", *words, "--out", tmp_path / "off"
+    )
+    assert "off: as set (--set mirror=true changes it)" in " ".join(said.out.split())
+
+
+# Few images
+
+
+@pytest.mark.parametrize("each", [3, 4])
+def test_few_images_hold_out_at_least_one_of_each_class(nas_cli, tmp_path, each):
+    data, network = photographs(tmp_path / "set", each=each), tmp_path / "small.json"
+    network.write_text(SMALL.to_json())
+    words = ["train", network, "--data", data, "--epochs", "1", "--image-size", "16", "--out", tmp_path / "out"]
+    said = nas_cli(*words, "--json", "--quiet")
+    assert said.code == 0, said.err
+    assert said.json()["data"]["test_images"] == 2
+
+
+def test_too_few_images_are_refused_before_the_training(refused, tmp_path):
+    assert "too few images to hold any out for a test" in refused(photographs(tmp_path / "set", each=2))
+
+
+# Evaluation
+
+
+def test_what_is_there_is_evaluated(nas_cli, tmp_path, trained):
+    photograph(tmp_path / "set" / "cat" / "only.png", 77)
+    said = nas_cli("evaluate", trained, "--data", tmp_path / "set", "--json")
+    assert said.code == 0
+    assert [(one["class"], one["images"]) for one in said.json()["classes"]] == [("cat", 1), ("dog", 0)]
+    photographs(tmp_path / "parts" / "test", each=1, seed=9)
+    assert nas_cli("evaluate", trained, "--data", tmp_path / "parts", "--json").json()["images"] == 2
+    photograph(tmp_path / "set" / "emu" / "1.png", 78)
+    said = nas_cli("evaluate", trained, "--data", tmp_path / "set")
+    assert said.code == 2
+    assert "has class 'emu', which the network does not have" in said.err
+
+
+def test_the_training_data_elsewhere_are_recognised(nas_cli, tmp_path, trained):
+    (tmp_path / "moved").symlink_to(trained.parent / "set")
+    said = nas_cli("evaluate", trained, "--data", tmp_path / "moved", "--json")
+    assert (said.code, said.json()["part"]) == (0, "test")
+
+
+def test_model_py_reads_no_broken_file(nas_cli, tmp_path, trained):
+    assert nas_cli("export", trained, "--to", "python", "--out", tmp_path / "out").code == 0
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
+    command = [sys.executable, tmp_path / "out" / "model.py", tmp_path / "broken.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "broken.png' cannot be read as an image" in done.stderr
