@@ -37,23 +37,38 @@ so that larger photographs pass."""
 
 @contextmanager
 def pillow_settings() -> Iterator[None]:
-    """Pillow without its own limit of pixels, which `decoded` replaces, and without warnings on standard error."""
+    """Pillow without its own limit of pixels, which `decoded` replaces, and nothing raw on standard error.
+
+    Pillow warns and logs, and libtiff, which it contains, writes to the file of standard error: all of that goes
+    nowhere, since what cannot be read is an error with the file's name.
+    """
     import logging
+    import os
     import warnings
 
     from PIL import Image
 
-    log, limit = logging.getLogger("PIL"), Image.MAX_IMAGE_PIXELS
-    quiet = logging.NullHandler()
-    log.addHandler(quiet)  # else the standard library prints what Pillow's plugins log
+    log, limit, silent = logging.getLogger("PIL"), Image.MAX_IMAGE_PIXELS, logging.NullHandler()
+    log.addHandler(silent)  # else the standard library prints what is logged
     Image.MAX_IMAGE_PIXELS = None
     try:
+        stderr = os.dup(2)
+    except OSError:  # a process may have closed it
+        stderr = None
+    try:
+        if stderr is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        if stderr is not None:
+            os.dup2(stderr, 2)
+            os.close(stderr)
         Image.MAX_IMAGE_PIXELS = limit
-        log.removeHandler(quiet)
+        log.removeHandler(silent)
 
 
 def decoded(source: Path | str | BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bool]:

@@ -83,11 +83,12 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
         if isinstance(held_out := data.get("test_images"), int):
             counts.append(f"{held_out:,} held out for a test")
-        rows.append(("data", f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"))
+        told = f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"
+        rows.append(("data", Text(told)))
         rows += [("", Text(str(note), style=WARNING)) for note in data.get("notes", ())]
         if "mirror" in estimator and "mirror_reason" in data:
             text = mirroring_text(data, estimator["mirror"], "--set estimator.mirror")
-            rows.append(("mirroring", text))
+            rows.append(("mirroring", Text(text)))
     name = str(estimator.pop("name", ""))
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))

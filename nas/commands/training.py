@@ -181,11 +181,11 @@ def show_training_plan(document: Document, console: Console) -> None:
         facts(
             ("network", Text.assemble((document["network"], "bold"), (f"  {document['words']}", FAINT))),
             ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
-            ("data", f"{data['name']}: {images}"),
+            ("data", Text(f"{data['name']}: {images}")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             ("recipe", _recipe_text(recipe)),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
-            ("mirroring", mirroring_text(data, recipe["mirror"], "--set mirror")),
+            ("mirroring", Text(mirroring_text(data, recipe["mirror"], "--set mirror"))),
             ("folder", Text(document["folder"])),
         )
     )
@@ -346,7 +346,7 @@ def show_evaluation(document: Document, console: Console) -> None:
     part = "the test part of" if document["part"] == "test" else "all of"
     rows: list[tuple[str, RenderableType]] = [
         ("top-1 accuracy", Text.assemble((percent(document["accuracy"]), GOOD), error)),
-        ("images", f"{document['images']:,}: {part} {document['data']}"),
+        ("images", Text(f"{document['images']:,}: {part} {document['data']}")),
     ]
     for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
         pair = f"{one['class']} classified as {one['taken_for']}"
