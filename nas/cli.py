@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from nas.commands import comparing, exporting, looking, measuring, scaling, search, spaces, training
+from nas.commands import comparing, evaluating, exporting, looking, measuring, scaling, search, spaces, training
 from nas.commands.console import INTERRUPTED, say
 
 MISTAKE: Final = 2
@@ -35,8 +35,8 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "measure": measuring.measure,
     "export": exporting.export,
     "train": training.train,
-    "evaluate": training.evaluate,
-    "predict": training.predict,
+    "evaluate": evaluating.evaluate,
+    "predict": evaluating.predict,
 }
 """By the names that people type, in the order of the help."""
 

@@ -1,15 +1,15 @@
-"""Training in full, evaluation and prediction: from a network's name and images to documents."""
+"""Training in full: from a network's name and images to documents."""
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nas.metrics import standard_error
 from nas.networks import TRAINED, named
 from searchspaces import Buildable, Scale, UserError
 from searchspaces.files import read_json
@@ -17,19 +17,12 @@ from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from estimators import ImageData
     from estimators.recipe import Recipe
-    from estimators.sources import Source
     from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
     from searchspaces import SearchSpace
-
-CONFUSIONS: Final = 20
-"""The most frequent confusions of two classes that an evaluation lists."""
 
 
 @dataclass(frozen=True)
@@ -224,180 +217,6 @@ FILES: Final = {
     "last weights": "last.safetensors",
 }
 """The files in the folder of a trained network, by purpose."""
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """The standard error of an accuracy in [0, 1], as of a binomial proportion.
-
-    >>> standard_error(0.9, 900)
-    0.01
-    """
-    return round(math.sqrt(accuracy * (1 - accuracy) / images), 12)
-
-
-def evaluate(
-    trained: Trained, data: str | None = None, which: str = "best", reading: Mapping[str, Any] | None = None
-) -> Document:
-    """The top-1 accuracy of a trained network, for each class too, and its most frequent confusions.
-
-    Args:
-        trained: the network.
-        data: images of the same classes, or of some of them, all of which are used; by default the test part of the
-            training data.
-        which: its weights, `best` or `last`.
-        reading: how image files are read, as `load_data` takes it; what is not given is as it was for training.
-
-    Raises:
-        UserError: there are no such images, or they have classes that the network was not trained on.
-    """
-    from estimators.data import ImageData, recoloured
-    from estimators.sources import Reading, read_source
-
-    held, size = trained.facts["data"], trained.task.image_size
-    source = data or str(held.get("source", held["name"]))
-    read = Reading(**{**reading_of(held), **(reading or {})})
-    whole: ImageData | None
-    if data is None:
-        found = read_source(source, size, read)
-        whole = ImageData.from_source(found, size)
-        if whole.fingerprint != held["fingerprint"]:
-            raise UserError(
-                f"data {source!r} are not the images that the network was trained on; give others with --data"
-            )
-    else:
-        found = read_source(source, size, read, trained.class_names)
-        whole = _whole(found, size)
-    if whole is not None and whole.fingerprint == held["fingerprint"]:
-        images, labels = whole.test_images, whole.test_labels
-        part = "test"
-    else:
-        images, labels = _everything(found, trained)
-        part = "all"
-    return {
-        "folder": str(trained.folder),
-        "weights": which,
-        "data": source,
-        "part": part,
-        "notes": found.notes,
-        **_judged(trained, recoloured(images, trained.task.channels), labels, which),
-    }
-
-
-def _whole(source: Source, size: int) -> ImageData | None:
-    """The images as a training would take them, to be recognised; None if they are too few to train on."""
-    from estimators.data import ImageData
-
-    try:
-        return ImageData.from_source(source, size) if "train" in source.parts else None
-    except UserError:
-        return None
-
-
-def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All images of a source, and their labels as positions among the network's classes.
-
-    Raises:
-        UserError: a class of theirs is none of the network's.
-    """
-    import numpy as np
-
-    from estimators.arrays import squared
-    from estimators.data import recoloured
-
-    size, channels = trained.task.image_size, trained.task.channels
-    labels = np.concatenate([part.labels for part in source.parts.values()])
-    names = source.class_names or [str(number) for number in range(int(labels.max()) + 1)]
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise UserError(f"data {source.name!r}: labels must lie in 0 to {len(names) - 1}")
-    positions = np.full(len(names), -1)
-    for label in np.unique(labels):
-        if names[label] not in trained.class_names:
-            raise UserError(
-                f"data {source.name!r} has class {names[label]!r}, which the network does not have; its classes are "
-                f"{', '.join(map(repr, trained.class_names[:10]))}{', ...' if len(trained.class_names) > 10 else ''}"
-            )
-        positions[label] = trained.class_names.index(names[label])
-    images = np.concatenate([recoloured(squared(part.images, size), channels) for part in source.parts.values()])
-    return images, positions[labels]
-
-
-def _judged(trained: Trained, images: NDArray[np.uint8], labels: NDArray[np.int64], which: str) -> Document:
-    import numpy as np
-
-    predicted = trained.logits(images, which).argmax(1)
-    names, classes = trained.class_names, trained.task.classes
-    counted = np.zeros((classes, classes), dtype=np.int64)  # (true class, predicted class)
-    np.add.at(counted, (labels, predicted), 1)
-    right, of = counted.diagonal(), counted.sum(1)
-    wrong = counted - np.diag(right)
-    most = [divmod(int(each), classes) for each in np.argsort(-wrong, axis=None, kind="stable")]
-    accuracy = float(right.sum() / of.sum())
-    return {
-        "images": int(of.sum()),
-        "accuracy": accuracy,
-        "standard_error": standard_error(accuracy, int(of.sum())),
-        "classes": [
-            {"class": names[i], "images": int(of[i]), "accuracy": float(right[i] / of[i]) if of[i] else None}
-            for i in range(classes)
-        ],
-        "confusions": [
-            {"class": names[i], "taken_for": names[j], "images": int(wrong[i, j]), "share": float(wrong[i, j] / of[i])}
-            for i, j in most[:CONFUSIONS]
-            if wrong[i, j]
-        ],
-    }
-
-
-def predict(
-    trained: Trained,
-    images: Sequence[str],
-    top: int = 5,
-    which: str = "best",
-    reading: Mapping[str, Any] | None = None,
-) -> Document:
-    """Classify image files with a trained network.
-
-    Args:
-        trained: the network.
-        images: files.
-        top: number of classes for each image, the most probable first.
-        which: its weights, `best` or `last`.
-        reading: how image files are read, as `load_data` takes it.
-
-    Raises:
-        UserError: a file cannot be read as an image and bad files are not skipped, or `top` is less than 1.
-    """
-    import numpy as np
-
-    from estimators.image_files import read_images
-    from estimators.image_folders import readable
-    from estimators.sources import Reading
-
-    if top < 1:
-        raise UserError(f"--top must be at least 1, got {top}")
-    read = Reading(**(reading or {}))
-    bad: list[UserError] = []
-    pixels, files = read_images(
-        images, trained.task.image_size, trained.task.channels, read.max_pixels, bad if read.skip_bad else None
-    )
-    if not len(files):
-        raise UserError(f"none of the {len(images)} files can be read as an image: {bad[0]}")
-    logits = trained.logits(pixels, which)
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-    return {
-        "folder": str(trained.folder),
-        "weights": which,
-        "images": [
-            {
-                "file": readable(str(file)),
-                "classes": [{"class": trained.class_names[i], "probability": float(row[i])} for i in order],
-            }
-            for file, row, order in zip(files, shares, best, strict=True)
-        ],
-        "skipped": [str(each) for each in bad],
-    }
 
 
 def reading_of(held: Mapping[str, Any]) -> Document:

@@ -92,6 +92,31 @@ def test_evaluating_tells_what_training_told_and_each_class(capsys, trained):
     assert "the test part of digits" in out
 
 
+def test_an_ensemble_has_the_mean_probabilities_of_its_networks_and_its_confusions_are_drawn(capsys, tmp_path, trained):
+    from estimators.trained import Trained
+    from estimators.views import probabilities
+
+    other = tmp_path / "other"
+    assert run(capsys, "train", "resnet20", "--data", "digits", "--epochs", 1, *QUICK, "--out", other, "--quiet")[0] == 0
+    page = tmp_path / "confusion.html"
+    given = ("--views", "ten-crop", "--confusion", page)
+    code, out, _ = run(capsys, "evaluate", trained, other, *given, "--json")
+    assert code == 0
+    document = json.loads(out)
+    means = sum(probabilities(Trained.open(each), DIGITS.test_images, "ten-crop") for each in (trained, other)) / 2
+    assert document["accuracy"] == pytest.approx((means.argmax(1) == DIGITS.test_labels).mean())
+    assert document["folders"] == [str(trained), str(other)]
+    assert sum(map(sum, document["confusion_matrix"])) == len(DIGITS.test_labels)
+    assert "Confusion matrix" in page.read_text()
+    code, out, _ = run(capsys, "evaluate", trained, other, *given)
+    assert code == 0
+    assert "mean probabilities of 2 networks" in out
+    assert "balanced accuracy" in out
+    code, _, err = run(capsys, "evaluate", trained, "--views", "ten-corp")
+    assert code == 2
+    assert "did you mean 'ten-crop'" in err
+
+
 def test_other_images_of_the_same_classes_are_all_looked_at(capsys, tmp_path, trained):
     for label in range(10):
         (tmp_path / "in colour" / str(label)).mkdir(parents=True)

@@ -21,6 +21,7 @@ RECIPES: Final = ("auto", "sgd", "adamw")
 FORMATS: Final = ("onnx", "torchscript", "torch-export", "python")
 UNITS: Final = ("fraction", "percent")
 WEIGHTS: Final = ("best", "last")
+VIEWS: Final = ("one", "mirror", "ten-crop", "scales")
 LEDGERS: Final = ("sqlite", "journal")
 
 
@@ -98,6 +99,10 @@ TrainedOrNetwork = Annotated[
     ),
 ]
 Trained = Annotated[str, Argument(metavar="TRAINED", help="Folder written by 'nas train'.")]
+SeveralTrained = Annotated[
+    list[str],
+    Argument(metavar="TRAINED", help="Folders written by 'nas train'; of several the probabilities are averaged."),
+]
 Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files.")]
 SpaceName = Annotated[str, Argument(metavar="SPACE", help=_SPACE)]
 NamePart = Annotated[
@@ -616,6 +621,17 @@ Weights = Annotated[
         help=f"Weights: {_one_of(WEIGHTS)}, where best are the averaged weights of the epoch with the highest "
         "validation accuracy.",
     ),
+]
+Views = Annotated[
+    str,
+    Option(
+        "--views",
+        metavar="NAME",
+        help=f"Test-time augmentation, over which probabilities are averaged: {_one_of(VIEWS)}.",
+    ),
+]
+Confusion = Annotated[
+    Path | None, Option("--confusion", metavar="FILE.html", help="Draw the confusion matrix into this page.")
 ]
 Top = Annotated[int, Option("--top", metavar="K", help="Number of classes to show for each image.")]
 

@@ -1,4 +1,4 @@
-"""`nas train`, `evaluate` and `predict`: train a network in full, and use it."""
+"""`nas train`: train a network in full."""
 
 from __future__ import annotations
 
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
-
-_CONFUSIONS: Final = 5
-"""Confusions on the screen."""
 
 
 def train(
@@ -116,57 +112,6 @@ def train(
     if json:
         return print_json(document)
     show_training(document, screen)
-
-
-def evaluate(
-    trained: options.Trained,
-    data: options.OtherData = None,
-    skip_bad: options.SkipBad = False,
-    max_pixels: options.MaxPixels = None,
-    weights: options.Weights = "best",
-    space: options.SpaceOfNetwork = None,
-    json: options.Json = False,
-) -> None:
-    """Measure the top-1 accuracy of a trained network, on the test part of its data or on other images.
-
-    [bold]Example:[/]  nas evaluate runs/first-trained
-    """
-    from nas.training import evaluate as evaluated
-
-    document = evaluated(_opened(trained, space), data, weights, reading_given(skip_bad, max_pixels))
-    if json:
-        return print_json(document)
-    show_evaluation(document, console())
-
-
-def predict(
-    trained: options.Trained,
-    images: options.Images,
-    top: options.Top = 5,
-    skip_bad: options.SkipBad = False,
-    max_pixels: options.MaxPixels = None,
-    weights: options.Weights = "best",
-    space: options.SpaceOfNetwork = None,
-    json: options.Json = False,
-) -> None:
-    """Classify images with a trained network.
-
-    [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
-    """
-    from nas.training import predict as predicted
-
-    document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels))
-    if json:
-        return print_json(document)
-    show_prediction(document, console())
-
-
-def _opened(folder: str, space: str | None) -> Trained:
-    """The trained network of a folder."""
-    from estimators.trained import Trained
-    from searchspaces import load_space
-
-    return Trained.open(folder, load_space(space) if space else None)
 
 
 FEW_STEPS: Final = 5
@@ -330,40 +275,3 @@ def show_training(document: Document, console: Console) -> None:
     rows += [("", ""), ("next", Text(f"nas evaluate {folder}")), ("", Text(f"nas predict {folder} IMAGE"))]
     rows += [("", Text(f"nas export {folder} --to onnx,python"))]
     console.print(facts(*rows))
-
-
-def show_evaluation(document: Document, console: Console) -> None:
-    """`nas evaluate`."""
-    made = table("class", "images>", "accuracy>")
-    several = sorted(document["classes"], key=lambda one: (one["accuracy"] is None, one["accuracy"]))
-    for one in several[:20]:
-        share = "" if one["accuracy"] is None else percent(one["accuracy"])
-        made.add_row(Text(one["class"]), f"{one['images']:,}", share)
-    console.print(made)
-    if len(several) > 20:
-        console.print(Text(f"and {len(several) - 20} more classes with higher accuracy", style=FAINT))
-    error = f" ± {100 * document['standard_error']:.1f}%"
-    part = "the test part of" if document["part"] == "test" else "all of"
-    rows: list[tuple[str, RenderableType]] = [
-        ("top-1 accuracy", Text.assemble((percent(document["accuracy"]), GOOD), error)),
-        ("images", Text(f"{document['images']:,}: {part} {document['data']}")),
-    ]
-    for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
-        pair = f"{one['class']} classified as {one['taken_for']}"
-        words = f"{pair}: {one['images']:,} images, {percent(one['share'])} of the class"
-        rows.append(("confusions" if index == 0 else "", Text(words)))
-    rows += [("note" if index == 0 else "", Text(each, WARNING)) for index, each in enumerate(document["notes"])]
-    console.print(facts(*rows))
-
-
-def show_prediction(document: Document, console: Console) -> None:
-    """`nas predict`."""
-    made = table("image", "class", "probability>")
-    for one in document["images"]:
-        for index, each in enumerate(one["classes"]):
-            style = "bold" if index == 0 else FAINT
-            cells = (Text(one["file"] if index == 0 else ""), Text(each["class"], style=style))
-            made.add_row(*cells, Text(percent(each["probability"]), style=style))
-    console.print(made)
-    for why in document["skipped"]:
-        console.print(Text(f"skipped: {why}", style=WARNING))

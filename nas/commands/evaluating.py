@@ -1,0 +1,130 @@
+"""`nas evaluate` and `nas predict`: what trained networks are worth, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from nas.commands import options
+from nas.commands.console import console, print_json
+from nas.commands.running import reading_given
+from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
+from nas.wording import percent
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from estimators.trained import Trained
+    from nas.documents import Document
+
+_CONFUSIONS: Final = 5
+"""Confusions on the screen."""
+
+
+def evaluate(
+    trained: options.SeveralTrained,
+    data: options.OtherData = None,
+    views: options.Views = "one",
+    confusion: options.Confusion = None,
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
+    weights: options.Weights = "best",
+    space: options.SpaceOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Evaluate a trained network, or an ensemble of several, on the test part of its data or on other images.
+
+    [bold]Example:[/]  nas evaluate runs/first-trained
+    [bold]Example:[/]  nas evaluate runs/a-trained runs/b-trained --views ten-crop --confusion confusion.html
+    """
+    from nas.evaluating import evaluate as evaluated
+
+    several = [_opened(each, space) for each in trained]
+    document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels), views)
+    if confusion is not None:
+        from studies.pages.confusion import write_confusion
+
+        write_confusion(document, confusion)
+    if json:
+        return print_json(document)
+    show_evaluation(document, console(), confusion)
+
+
+def predict(
+    trained: options.Trained,
+    images: options.Images,
+    top: options.Top = 5,
+    views: options.Views = "one",
+    skip_bad: options.SkipBad = False,
+    max_pixels: options.MaxPixels = None,
+    weights: options.Weights = "best",
+    space: options.SpaceOfNetwork = None,
+    json: options.Json = False,
+) -> None:
+    """Classify images with a trained network.
+
+    [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
+    """
+    from nas.evaluating import predict as predicted
+
+    document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels), views)
+    if json:
+        return print_json(document)
+    show_prediction(document, console())
+
+
+def _opened(folder: str, space: str | None) -> Trained:
+    """The trained network of a folder."""
+    from estimators.trained import Trained
+    from searchspaces import load_space
+
+    return Trained.open(folder, load_space(space) if space else None)
+
+
+def show_evaluation(document: Document, console: Console, confusion: Path | None = None) -> None:
+    """`nas evaluate`."""
+    made = table("class", "images>", "recall>", "precision>")
+    several = sorted(document["classes"], key=lambda one: (one["accuracy"] is None, one["accuracy"]))
+    for one in several[:20]:
+        shares = ["" if one[key] is None else percent(one[key]) for key in ("accuracy", "precision")]
+        made.add_row(Text(one["class"]), f"{one['images']:,}", *shares)
+    console.print(made)
+    if len(several) > 20:
+        console.print(Text(f"and {len(several) - 20} more classes with higher recall", style=FAINT))
+    low, high = (f"{100 * bound:.1f}" for bound in document["interval"])
+    within = f" ± {100 * document['standard_error']:.1f}% (95% interval: {low} to {high}%)"
+    part = "the test part of" if document["part"] == "test" else "all of"
+    rows: list[tuple[str, RenderableType]] = [
+        ("top-1 accuracy", Text.assemble((percent(document["accuracy"]), GOOD), within)),
+        *([("top-5 accuracy", percent(document["top5_accuracy"]))] if document["top5_accuracy"] is not None else []),
+        ("balanced accuracy", f"{percent(document['balanced_accuracy'])}, the mean recall of the classes"),
+        ("calibration error", f"{percent(document['calibration_error'])}, the mean gap of confidence and accuracy"),
+        ("images", Text(f"{document['images']:,}: {part} {document['data']}")),
+    ]
+    for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
+        pair = f"{one['class']} classified as {one['taken_for']}"
+        words = f"{pair}: {one['images']:,} images, {percent(one['share'])} of the class"
+        rows.append(("confusions" if index == 0 else "", Text(words)))
+    rows += [("note" if index == 0 else "", Text(each, WARNING)) for index, each in enumerate(document["notes"])]
+    if len(document["folders"]) > 1:
+        rows.append(("ensemble", f"mean probabilities of {len(document['folders'])} networks"))
+    if document["views"] != "one":
+        rows.append(("views", f"{document['views']}: mean probabilities over views of each image"))
+    if confusion is not None:
+        rows.append(("confusion matrix", Text(str(confusion))))
+    console.print(facts(*rows))
+
+
+def show_prediction(document: Document, console: Console) -> None:
+    """`nas predict`."""
+    made = table("image", "class", "probability>")
+    for one in document["images"]:
+        for index, each in enumerate(one["classes"]):
+            style = "bold" if index == 0 else FAINT
+            cells = (Text(one["file"] if index == 0 else ""), Text(each["class"], style=style))
+            made.add_row(*cells, Text(percent(each["probability"]), style=style))
+    console.print(made)
+    for why in document["skipped"]:
+        console.print(Text(f"skipped: {why}", style=WARNING))

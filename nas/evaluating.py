@@ -1,0 +1,185 @@
+"""Evaluation and prediction with trained networks: one, or several whose probabilities are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from estimators.views import probabilities
+from nas.metrics import metrics
+from nas.training import reading_of
+from searchspaces import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from estimators import ImageData
+    from estimators.sources import Source
+    from estimators.trained import Trained
+    from nas.documents import Document
+
+
+def evaluate(
+    several: Sequence[Trained],
+    data: str | None = None,
+    which: str = "best",
+    reading: Mapping[str, Any] | None = None,
+    views: str = "one",
+) -> Document:
+    """How good a trained network is, or an ensemble of several, whose probabilities are averaged; see `metrics`.
+
+    Args:
+        several: the networks, at least one; all have the same classes, and each sees the images at its own size.
+        data: images of the same classes, or of some of them, all of which are used; by default the test part of the
+            training data.
+        which: their weights, `best` or `last`.
+        reading: how image files are read, as `load_data` takes it; what is not given is as it was for training.
+        views: of each image, in `estimators.views.VIEWS`.
+
+    Raises:
+        UserError: there are no such images, they have classes that the networks were not trained on, or the networks
+            do not belong together.
+    """
+    import numpy as np
+
+    first = several[0]
+    for other in several[1:]:
+        if other.class_names != first.class_names:
+            raise UserError(f"{other.folder} has other classes than {first.folder}: they cannot be averaged")
+        if data is None and other.facts["data"].get("source") != first.facts["data"].get("source"):
+            raise UserError(f"{other.folder} was trained on other data than {first.folder}: give --data")
+    parts = [_part(trained, data, reading or {}) for trained in several]
+    source, part, notes, _, labels = parts[0]
+    for trained, (_, other_part, _, _, other_labels) in zip(several[1:], parts[1:], strict=True):
+        if part != other_part or labels.shape != other_labels.shape or (labels != other_labels).any():
+            raise UserError(f"{trained.folder} has other test images than {first.folder}: they cannot be averaged")
+    found = [probabilities(each, images, views, which) for each, (*_, images, _) in zip(several, parts, strict=True)]
+    return {
+        "folder": str(first.folder),
+        "folders": [str(trained.folder) for trained in several],
+        "weights": which,
+        "views": views,
+        "data": source,
+        "part": part,
+        "notes": notes,
+        **metrics(np.mean(found, axis=0), labels, first.class_names),
+    }
+
+
+def _part(
+    trained: Trained, data: str | None, reading: Mapping[str, Any]
+) -> tuple[str, str, list[str], NDArray[np.uint8], NDArray[np.int64]]:
+    """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""
+    from estimators.data import ImageData, recoloured
+    from estimators.sources import Reading, read_source
+
+    held, size = trained.facts["data"], trained.task.image_size
+    source = data or str(held.get("source", held["name"]))
+    read = Reading(**{**reading_of(held), **reading})
+    whole: ImageData | None
+    if data is None:
+        found = read_source(source, size, read)
+        whole = ImageData.from_source(found, size)
+        if whole.fingerprint != held["fingerprint"]:
+            raise UserError(
+                f"data {source!r} are not the images that the network was trained on; give others with --data"
+            )
+    else:
+        found = read_source(source, size, read, trained.class_names)
+        whole = _whole(found, size)
+    if whole is not None and whole.fingerprint == held["fingerprint"]:
+        part, images, labels = "test", whole.test_images, whole.test_labels
+    else:
+        part, (images, labels) = "all", _everything(found, trained)
+    return source, part, list(found.notes), recoloured(images, trained.task.channels), labels
+
+
+def _whole(source: Source, size: int) -> ImageData | None:
+    """The images as a training would take them, to be recognised; None if they are too few to train on."""
+    from estimators.data import ImageData
+
+    try:
+        return ImageData.from_source(source, size) if "train" in source.parts else None
+    except UserError:
+        return None
+
+
+def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images of a source, and their labels as positions among the network's classes.
+
+    Raises:
+        UserError: a class of theirs is none of the network's.
+    """
+    import numpy as np
+
+    from estimators.arrays import squared
+    from estimators.data import recoloured
+
+    size, channels = trained.task.image_size, trained.task.channels
+    labels = np.concatenate([part.labels for part in source.parts.values()])
+    names = source.class_names or [str(number) for number in range(int(labels.max()) + 1)]
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise UserError(f"data {source.name!r}: labels must lie in 0 to {len(names) - 1}")
+    positions = np.full(len(names), -1)
+    for label in np.unique(labels):
+        if names[label] not in trained.class_names:
+            raise UserError(
+                f"data {source.name!r} has class {names[label]!r}, which the network does not have; its classes are "
+                f"{', '.join(map(repr, trained.class_names[:10]))}{', ...' if len(trained.class_names) > 10 else ''}"
+            )
+        positions[label] = trained.class_names.index(names[label])
+    images = np.concatenate([recoloured(squared(part.images, size), channels) for part in source.parts.values()])
+    return images, positions[labels]
+
+
+def predict(
+    trained: Trained,
+    images: Sequence[str],
+    top: int = 5,
+    which: str = "best",
+    reading: Mapping[str, Any] | None = None,
+    views: str = "one",
+) -> Document:
+    """Classify image files with a trained network.
+
+    Args:
+        trained: the network.
+        images: files.
+        top: number of classes for each image, the most probable first.
+        which: its weights, `best` or `last`.
+        reading: how image files are read, as `load_data` takes it.
+        views: of each image, in `estimators.views.VIEWS`.
+
+    Raises:
+        UserError: a file cannot be read as an image and bad files are not skipped, or `top` is less than 1.
+    """
+    import numpy as np
+
+    from estimators.image_files import read_images
+    from estimators.image_folders import readable
+    from estimators.sources import Reading
+
+    if top < 1:
+        raise UserError(f"--top must be at least 1, got {top}")
+    read = Reading(**(reading or {}))
+    bad: list[UserError] = []
+    pixels, files = read_images(
+        images, trained.task.image_size, trained.task.channels, read.max_pixels, bad if read.skip_bad else None
+    )
+    if not len(files):
+        raise UserError(f"none of the {len(images)} files can be read as an image: {bad[0]}")
+    shares = probabilities(trained, pixels, views, which)
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+    return {
+        "folder": str(trained.folder),
+        "weights": which,
+        "images": [
+            {
+                "file": readable(str(file)),
+                "classes": [{"class": trained.class_names[i], "probability": float(row[i])} for i in order],
+            }
+            for file, row, order in zip(files, shares, best, strict=True)
+        ],
+        "skipped": [str(each) for each in bad],
+    }
