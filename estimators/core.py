@@ -244,27 +244,40 @@ class Core:
 
 
 def accuracy(
-    model: nn.Module, scale: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, memory: Halving
+    model: nn.Module,
+    scale: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    memory: Halving,
+    balanced: bool = False,
 ) -> float | None:
     """Top-1 accuracy on uint8 (N, channels, side, side), in [0, 1]; None if a logit is not finite.
 
     In float32, as `nas evaluate` and every exported file judge.
+
+    Args:
+        balanced: the mean over the classes that have images of the accuracy on each, instead of that over all images.
     """
     import torch
 
-    def right() -> int:
-        count = torch.zeros((), dtype=torch.int64, device=labels.device)
+    def right() -> Tensor | None:
+        found = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
         finite = torch.ones((), dtype=torch.bool, device=labels.device)
         with torch.inference_mode():
             for part in memory.parts(len(labels)):
                 logits = model(scale(images[part]).contiguous(memory_format=torch.channels_last))
-                count += (logits.argmax(1) == labels[part]).sum()
+                found[part] = logits.argmax(1) == labels[part]
                 finite &= logits.isfinite().all()
-        return int(count) if bool(finite) else -1
+        return found if bool(finite) else None
 
     model.eval()
     found = memory.attempt(right)
-    return None if found < 0 else found / len(labels)
+    if found is None:
+        return None
+    if not balanced:
+        return int(found.sum()) / len(labels)
+    of, hit = torch.bincount(labels), torch.bincount(labels, found.double())
+    return float((hit[of > 0] / of[of > 0]).mean())
 
 
 def out_of_memory(error: BaseException) -> bool:

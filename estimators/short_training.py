@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace, Task
 
 PRECISIONS: Final = ("fp32", "bf16")
+METRICS: Final = ("top-1", "balanced")
+_NEW: Final = {"precision": "fp32", "metric": "top-1"}
+"""Settings that run folders do not have where they are as they were before there was a choice."""
 ENOUGH_IMAGES: Final = 4000
 """Maximum number of images by default, if `data_fraction` is None."""
 ENOUGH_MACS: Final = 8e6
@@ -93,6 +96,8 @@ class ShortTraining:
         crop: random crops after padding by this share of the side; 0 is off.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
+        metric: what is estimated on the validation images: `top-1` accuracy, or `balanced`, the mean of the accuracies
+            on each class, for classes of uneven size.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
             is part of the description. 1 gives the same result in every engine and does not stall beside other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
@@ -123,6 +128,7 @@ class ShortTraining:
     crop: float = 0.125
     mirror: bool | None = None
     cutout: float = 0.0
+    metric: str = "top-1"
     threads: int = 1
     precision: str = "fp32"
     device: str = "auto"
@@ -143,8 +149,9 @@ class ShortTraining:
         """The settings with defaults resolved, and the data, as plain JSON values."""
         apart = ("data", "device", "save_after_s")
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
-        if self.precision == "fp32":
-            del settings["precision"]  # as in the run folders of before there was a choice
+        for name, usual in _NEW.items():
+            if settings[name] == usual:
+                del settings[name]
         train, val = self.split()
         counts = {"train_images": len(train), "val_images": len(val)}
         return {"name": "short-training", **settings, **counts, "data": self.data.describe()}
@@ -285,7 +292,7 @@ class ShortTraining:
             if not math.isfinite(loss):
                 raise Diverged(f"the training loss was {loss} in epoch {epoch + 1} of {self.epochs}")
             judged = Halving(JUDGED, device) if device.type == "cuda" else core.memory
-            found = accuracy(core.model, batches.scaled, *validation, judged)
+            found = accuracy(core.model, batches.scaled, *validation, judged, self.metric == "balanced")
             if found is None:
                 raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")
             curve.append(found)
@@ -358,8 +365,12 @@ def _check(settings: ShortTraining) -> None:
         ("threads", 1, math.inf, True, False),
         ("save_after_s", 0, math.inf, True, False),
     )
-    if settings.precision not in PRECISIONS:
-        raise UserError(f"unknown precision {settings.precision!r}{nearest(settings.precision, PRECISIONS)}")
+    for name, value, known in (
+        ("precision", settings.precision, PRECISIONS),
+        ("metric", settings.metric, METRICS),
+    ):
+        if value not in known:
+            raise UserError(f"unknown {name} {value!r}{nearest(value, known)}")
     whole = {"epochs", "batch", "image_size", "split_seed", "threads"}
     check_ranges("short-training", settings, ranges, whole, left_open={"image_size", "data_fraction"})
     if settings.device not in DEVICES:

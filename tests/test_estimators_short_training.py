@@ -408,6 +408,30 @@ def test_in_bfloat16_grouped_convolutions_stay_in_float32_and_accuracies_are_tho
         ShortTraining(DIGITS, precision="bf61")
 
 
+def test_balanced_accuracy_counts_each_class_alike():
+    """A class of 300 images and one of 30, and a network that always says the first."""
+
+    class First(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            logits = self.inner(x)
+            return logits if self.training else logits * 0 + torch.tensor([1.0, 0.0])
+
+    labels = np.array([0] * 300 + [1] * 30)
+    data = ImageData.of("uneven", DIGITS.images[:330], labels, DIGITS.images[:20], np.arange(20) % 2)
+    first = (labels[ShortTraining(data, data_fraction=1.0).split()[1]] == 0).mean()
+    assert first > 0.9
+    assert train(architecture=Tiny(First), data=data, data_fraction=1.0).accuracy == pytest.approx(first)
+    assert train(architecture=Tiny(First), data=data, data_fraction=1.0, metric="balanced").accuracy == 0.5
+    assert "metric" not in ShortTraining(data).describe()
+    assert ShortTraining(data, metric="balanced").describe()["metric"] == "balanced"
+    with pytest.raises(UserError, match="unknown metric 'balance'; did you mean 'balanced'"):
+        ShortTraining(data, metric="balance")
+
+
 def test_images_too_small_for_most_networks_shrink_nothing_away():
     """Where a network cannot be built its trial says why; what is chosen here must not be what fails."""
     few = Space("few", stages=Stage(large_steps, width=choice(8, 16)), head=Stage(conv_head, width=16), smallest_map=1)

@@ -12,9 +12,11 @@ import pytest
 import nas
 from estimators import ESTIMATORS, latency
 from estimators.recipe import RECIPES
+from estimators.short_training import METRICS
 from estimators.steps import DEVICES
 from estimators.table import UNITS
 from estimators.trained import WEIGHTS
+from estimators.views import VIEWS
 from nas import cli
 from nas.commands import options, scaling, search
 from nas.formats import FORMATS
@@ -36,12 +38,15 @@ TABLES = {
     "FORMATS": FORMATS,
     "UNITS": UNITS,
     "WEIGHTS": WEIGHTS,
+    "VIEWS": VIEWS,
+    "METRICS": METRICS,
     "LEDGERS": LEDGERS,
 }
 """Where each list of names in `nas/commands/options.py` comes from."""
 HELPS = [("search", "STRATEGIES"), ("search", "ESTIMATORS"), ("search", "PRUNERS"), ("search", "DEVICES"),
          ("search", "LEDGERS"), ("measure", "RUNTIMES"), ("measure", "MEASURED_DEVICES"), ("train", "RECIPES"),
-         ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("predict", "WEIGHTS")]  # fmt: skip
+         ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("predict", "WEIGHTS"),
+         ("evaluate", "VIEWS"), ("search", "METRICS")]  # fmt: skip
 
 OTHER_NAMES = {"wave": "deterministic", "strategy_settings": "settings", "estimator_settings": "settings"}
 """Settings that an option of another name stands for."""

@@ -97,7 +97,9 @@ def test_an_ensemble_has_the_mean_probabilities_of_its_networks_and_its_confusio
     from estimators.views import probabilities
 
     other = tmp_path / "other"
-    assert run(capsys, "train", "resnet20", "--data", "digits", "--epochs", 1, *QUICK, "--out", other, "--quiet")[0] == 0
+    assert (
+        run(capsys, "train", "resnet20", "--data", "digits", "--epochs", 1, *QUICK, "--out", other, "--quiet")[0] == 0
+    )
     page = tmp_path / "confusion.html"
     given = ("--views", "ten-crop", "--confusion", page)
     code, out, _ = run(capsys, "evaluate", trained, other, *given, "--json")

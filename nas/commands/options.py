@@ -17,6 +17,7 @@ PRUNERS: Final = ("none", "asha", "median")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 MEASURED_DEVICES: Final = ("cpu", "cuda")
 RUNTIMES: Final = ("onnxruntime", "torch")
+METRICS: Final = ("top-1", "balanced")
 RECIPES: Final = ("auto", "sgd", "adamw")
 FORMATS: Final = ("onnx", "torchscript", "torch-export", "python")
 UNITS: Final = ("fraction", "percent")
@@ -208,6 +209,16 @@ Confirm = Annotated[
 Replicas = Annotated[
     bool,
     Option("--replicas", metavar="", help="Allow a network to be trained more than once.", rich_help_panel=HOW),
+]
+Metric = Annotated[
+    str | None,
+    Option(
+        "--metric",
+        metavar="NAME",
+        help=f"What is maximized on the validation images: {_one_of(METRICS)}; balanced is the mean accuracy of the "
+        "classes, for classes of uneven size.",
+        rich_help_panel=HOW,
+    ),
 ]
 Pruner = Annotated[
     str,

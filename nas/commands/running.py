@@ -28,12 +28,14 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     from nas.placement import Placement
 
     targets = parse_targeted(given["settings"] or ())
-    reading = reading_given(given["skip_bad"], given["max_pixels"])
+    more = reading_given(given["skip_bad"], given["max_pixels"])
+    if given["metric"] is not None:
+        more["metric"] = given["metric"]
     return {
         **given,
         "wave": Placement.of(given).wave(given["deterministic"]),
         "strategy_settings": targets["strategy"],
-        "estimator_settings": {**targets["estimator"], **reading},
+        "estimator_settings": {**targets["estimator"], **more},
     }
 
 

@@ -52,6 +52,7 @@ def scale(
     objectives: options.Objectives = None,
     confirm: options.ScaledConfirm = None,
     replicas: options.Replicas = False,
+    metric: options.Metric = None,
     pruner: options.Pruner = "none",
     settings: options.StudySettings = None,
     seed: options.Seed = 0,

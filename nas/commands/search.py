@@ -35,6 +35,7 @@ def search(
     objectives: options.Objectives = None,
     confirm: options.Confirm = 0,
     replicas: options.Replicas = False,
+    metric: options.Metric = None,
     pruner: options.Pruner = "none",
     settings: options.StudySettings = None,
     seed: options.Seed = 0,
