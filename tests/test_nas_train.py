@@ -191,17 +191,17 @@ def test_what_is_no_image_is_said(capsys, trained, network):
 # `nas`, which gets a signal when it has done so many steps more than an epoch has. One from here could come too late.
 STRUCK = """
 import os, signal, sys
-from estimators.training import _Training
+from estimators.core import Core
 from nas.cli import main
 
-step, done, by, more = _Training._step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
+step, done, by, more = Core.step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
 
-def struck(self, positions):
-    if len(done) == self.epoch_steps + more:
+def struck(self):
+    if len(done) == self.batches.steps + more:
         os.kill(os.getpid(), by)
-    done.append(step(self, positions))
+    done.append(step(self))
 
-_Training._step = struck
+Core.step = struck
 main()
 """
 
@@ -229,7 +229,7 @@ def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(capsys, tmp_p
 
     assert run(capsys, *command("whole"))[0] == 0
     place, held = tmp_path / "killed" / "checkpoint.safetensors", []
-    for more in "12":  # steps than an epoch has, so that there is a checkpoint; three epochs have 18
+    for more in "12":  # steps than an epoch has, so that there is a checkpoint; three epochs have 18 and more
         dead = subprocess.run([sys.executable, "-c", STRUCK, "SIGKILL", more, *command("killed")])
         assert dead.returncode == -signal.SIGKILL
         held.append(place.read_bytes())
