@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,8 @@ def export(
         made = FORMATS[name](found)
         predictor = made.load()
         entry: Document = checked(name, predictor, reference, found.task)
+        if name == "python" and found.task.channels in (1, 3):
+            entry["image_files"] = check_reading(next(iter(made.files.values())).decode(), found.task)
         if images is not None:
             entry |= _compared(predictor, reference, images)
         entry = {"format": name, "files": _write(folder, made.files), **entry}
@@ -241,6 +243,42 @@ def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -
             f" more than {TOLERANCE:g} of that, so nothing was written"
         )
     return {"max_difference": difference, "largest_logit": largest}
+
+
+def check_reading(source: str, task: Task) -> int:
+    """The number of image files, of all modes, that a `model.py` reads as training does.
+
+    Raises:
+        UserError: it reads one otherwise.
+    """
+    import tempfile
+
+    from PIL import Image
+
+    from estimators.image_files import read_images
+
+    defined: dict[str, Any] = {"__name__": "model", "__file__": "model.py"}
+    exec(compile(source, "model.py", "exec"), defined)
+    noise = random_pixels(Task(40, 3, task.classes), 1)[0]
+    grey = noise[..., 0]
+    several = {f"{mode}.png": Image.fromarray(noise).convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}
+    several["CMYK.jpg"] = Image.fromarray(noise).convert("CMYK")
+    several["16 bits.png"] = Image.fromarray(grey.astype(np.uint16) * 257)
+    several["32 bits.tif"] = Image.fromarray(grey.astype(np.int32) * 257)
+    several["float.tif"] = Image.fromarray(grey.astype(np.float32) / 255)
+    several["RGBA.png"].putalpha(Image.fromarray(grey))
+    several["LA.png"].putalpha(Image.fromarray(grey))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    with tempfile.TemporaryDirectory() as folder:
+        for name, image in several.items():
+            file = Path(folder) / name
+            image.save(file, exif=turned)
+            ours = read_images([file], task.image_size, task.channels)[0]
+            theirs = defined["read_images"](str(file)).numpy()
+            if not np.array_equal(ours, theirs):
+                raise UserError(f"python: model.py reads {name} otherwise than training does; nothing was written")
+    return len(several)
 
 
 def _compared(predictor: Predictor, reference: Predictor, images: ImageData) -> dict[str, int]:

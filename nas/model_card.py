@@ -83,6 +83,8 @@ def _files(found: Exportable, document: Document) -> str:
             )
         if "images" in each:
             said.append(f"same class as torch on {each['same_class']} of {each['images']} test images")
+        if "image_files" in each:
+            said.append(f"same pixels as in training from image files of {each['image_files']} modes")
         for number, file in enumerate(each["files"]):
             told = "weights" if number else "; ".join(said)
             rows.append(f"| `{_name(file['file'])}` | {each['format']} | {human(file['bytes'])}B | {told} |")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from estimators.data import ImageData, load_data, mirrors, stratified_split
+from estimators.data import ImageData, load_data, mirrors, stratified_split, train_and_validation
 from searchspaces import Task, UserError
 
 RNG = np.random.default_rng(0)
@@ -302,6 +302,19 @@ def test_a_hub_set_in_parquet_is_read(tmp_path, hub):
     assert (data.task, data.test_part) == (Task(16, 3, 2), "own")
     assert data.images[:, 8, 8, 0].tolist() == list(range(8))
     assert data.labels.tolist() == [0, 1] * 4
+
+
+def test_a_hub_set_with_validation_and_test_splits_uses_both(tmp_path, hub):
+    features = hub.Features({"img": hub.Image(), "label": hub.ClassLabel(names=["cat", "dog"])})
+    (tmp_path / "set").mkdir()
+    for split, count in (("train", 8), ("validation", 4), ("test", 2)):
+        images = [Image.new("RGB", (50, 40), (index, 0, 0)) for index in range(count)]
+        rows = hub.Dataset.from_dict({"img": images, "label": [i % 2 for i in range(count)]}, features=features)
+        rows.to_parquet(str(tmp_path / "set" / f"{split}.parquet"))
+    data = load_data(f"hub:{tmp_path / 'set'}", image_size=16)
+    assert (len(data.images), len(data.test_images)) == (12, 2)
+    train, val = train_and_validation(data, 1.0, 0.2, 0)
+    assert (train.tolist(), val.tolist()) == (list(range(8)), list(range(8, 12)))
 
 
 def test_a_hub_set_of_image_files_is_read_as_the_folder_is(tmp_path, hub):

@@ -377,6 +377,15 @@ def test_mirroring_follows_from_the_names_and_is_said(searched, tmp_path, names,
     assert f"--set estimator.mirror={'false' if mirror else 'true'} changes it" in out
 
 
+def test_a_run_keeps_its_mirroring_where_names_are_judged_otherwise_by_now(nas_cli, searched, tmp_path, monkeypatch):
+    from estimators import data
+
+    assert searched(photographs(tmp_path / "set"))[3]["mirror"] is True
+    monkeypatch.setattr(data, "mirroring", lambda names: (False, "judged otherwise"))
+    said = nas_cli("resume", tmp_path / "runs" / "run0", "--trials", "2", "--json", "--quiet")
+    assert (said.code, said.json()["trials"]["complete"]) == (0, 2)
+
+
 def test_mirroring_is_on_the_screen_of_a_training_and_on_the_card(nas_cli, tmp_path, trained):
     assert nas_cli("export", trained, "--to", "python", "--out", tmp_path / "out").code == 0
     card = (tmp_path / "out" / "model_card.md").read_text()
