@@ -14,6 +14,7 @@ from nas.documents import axis
 from nas.parsing import parse_duration
 from searchspaces import Architecture, Budget, SearchSpace, Task, UserError, load_space
 from searchspaces.latency import LatencyTable
+from searchspaces.strides import stated
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -42,6 +43,7 @@ def search(
     data: str = "digits",
     *,
     task: str | Task | None = None,
+    strides: str | None = None,
     latency: str | Path | LatencyTable | None = None,
     trials: int | None = None,
     time: float | str | None = None,
@@ -74,6 +76,8 @@ def search(
             everything.
         data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
         task: the deployment task, on which the budget is counted: 224 x 224 x 3 and 1000 classes unless told otherwise.
+        strides: `published` keeps all strides on small images, `small-images` leaves the first ones out
+            (`searchspaces.strides`); by default as the space is declared.
         latency: a latency table (`nas measure`) or its file: with it `latency_ms` is a cost like any other, in budgets
             (`8ms`) and objectives.
         trials: how many networks to try in all; 60 where no time is given either.
@@ -103,6 +107,7 @@ def search(
     Raises:
         UserError: an argument is wrong, or a setting differs from those of the run that is there.
     """
+    space = stated(space, strides)
     given = {**locals(), "trials": planned(trials, time)}
     from studies import Study
     from studies.engine import check_device

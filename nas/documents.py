@@ -9,13 +9,16 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from searchspaces import COSTS, SPACES, Budget, Feasible, Space, Task, space_named
+from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Space, Task, space_named
 from searchspaces.drawing import pieces
+from searchspaces.stage import PUBLISHED
+from searchspaces.strides import published, rule_of
 
 if TYPE_CHECKING:
-    from searchspaces import SearchSpace
+    from searchspaces import Buildable, SearchSpace
     from searchspaces.drawing import Piece
     from studies import Study, Trial
     from studies.results import Confirmed
@@ -48,6 +51,7 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
         "size": space.size,
         "task": str(task),
         "budget": str(inside.budget) if bounded else None,
+        "strides": rule_of(space),
         "strides_left_out": strides_left_out(space, task),
         "draws": inside.draws,
         "smallest": inside.smallest.told(),
@@ -63,6 +67,8 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
 
 def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
     """Stages that halve large images, but not those of a task, which are too small to be halved as often."""
+    if rule_of(space) == PUBLISHED:
+        return []
     if isinstance(space, Space):
         declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
         return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
@@ -73,6 +79,29 @@ def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
         {piece.label for piece in pieces(any_member.network(of), of.shape) if _halves(piece)} for of in (Task(), task)
     )
     return sorted(large - small)
+
+
+def strides_document(found: Buildable, task: Task) -> Document:
+    """The rule for a network's strides, and the stages that it leaves them out of on a task's images.
+
+    The rule is None where there is none: in spaces of a class of one's own.
+    """
+    architecture = found.architecture
+    if isinstance(found, Classic):
+        rule: str | None = found.strides
+    else:
+        rule = None if architecture is None else rule_of(architecture.space)
+    if rule is None or rule == PUBLISHED:
+        return {"rule": rule, "left_out": []}
+    large = replace(task, image_size=max(task.image_size, Task().image_size), latency=None)  # one that is always taken
+    if isinstance(found, Classic):
+        whole = found.under(PUBLISHED).network(large)
+    else:
+        assert architecture is not None
+        whole = Scaled(published(architecture), found.scale, large).network()
+    both = pieces(whole, large.shape), pieces(found.network(task), task.shape)
+    halved, kept = ([piece.label for piece in several if _halves(piece)] for several in both)
+    return {"rule": rule, "left_out": [label for label in halved if label not in kept]}
 
 
 def _halves(piece: Piece) -> bool:

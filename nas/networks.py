@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import (
     CLASSICS,
     Buildable,
+    Classic,
     Scale,
     Scaled,
     Task,
@@ -34,6 +35,7 @@ from searchspaces.layers import (
     SqueezeExcite,
     leaves,
 )
+from searchspaces.strides import published
 from searchspaces.text_forms import at_own_size
 
 if TYPE_CHECKING:
@@ -105,7 +107,12 @@ def cost_document(
             stages = [_stage(piece, cost) for piece in pieces(found.network(task), task.shape)]
         except ShapeError as error:
             raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
+        from nas.documents import strides_document
+
+        document["strides"] = strides_document(found, task)
         architecture, scaled = found.architecture, found.scale != Scale()
+        if isinstance(found, Classic) and architecture is not None and cost != architecture.cost(task):
+            architecture = published(architecture)  # its text form stands for the network that is counted here
         if architecture is not None:
             document["architecture"] = {"space": architecture.space.name, "choices": architecture.choices}
             document["words"] = (found if scaled else architecture).words()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from searchspaces import (
     CLASSICS,
     Architecture,
     Buildable,
+    Classic,
     Factors,
     Scaled,
     ScalingSpace,
@@ -26,6 +27,7 @@ from searchspaces import (
     nearest,
 )
 from searchspaces.files import make_folder, write_whole
+from searchspaces.strides import published
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.results import merit
@@ -141,7 +143,12 @@ def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
             f"{found.words()} cannot be scaled: it is not a member of a search space, which would define its depth "
             f"and width{nearest(found.words(), able)}"
         )
-    return Scaled(found.architecture, found.scale, task or found.task or Task())
+    base = Scaled(found.architecture, found.scale, task or found.task or Task())
+    if isinstance(found, Classic) and base.network() != found.network(
+        base.task
+    ):  # it keeps its strides on small images
+        base = replace(base, architecture=published(found.architecture))
+    return base
 
 
 def _phis(text: str) -> tuple[float, ...]:

@@ -115,3 +115,14 @@ def _count(number: float) -> str:
     if number < 1e9:
         return f"{int(number):,}"
     return f"{number:.3g}".replace("e+", "e")
+
+
+def strides_text(rule: str, left_out: list[str]) -> str:
+    """Which strides a network has on images of a size, and by which rule.
+
+    >>> strides_text("small-images", ["stem", "stage2"])
+    'left out in stem and stage2, since images of this size are too small to be halved there (small-images)'
+    """
+    if not left_out:
+        return "as published" if rule == "published" else f"all kept on images of this size ({rule})"
+    return f"left out in {' and '.join(left_out)}, since images of this size are too small to be halved there ({rule})"

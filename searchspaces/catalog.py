@@ -17,6 +17,8 @@ from searchspaces.nasnet import nasnet_space
 from searchspaces.own_code import load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.scaling import scaling_space
+from searchspaces.stage import PUBLISHED
+from searchspaces.strides import SUFFIX, with_strides
 
 SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
     "mbconv": mbconv_space,
@@ -48,18 +50,24 @@ CLASSICS: Final = {name: make for networks in FAMILIES.values() for name, make i
 
 @cache
 def space_named(name: str) -> SearchSpace:
-    """One of our own spaces, by name; never loads a file.
+    """One of our own spaces, by name, such as `mbconv` or `mbconv@published`; never loads a file.
 
     Raises:
         UserError: there is none of that name.
     """
-    if name not in SPACES:
-        raise UserError(f"unknown space {name!r}{nearest(name, SPACES)}")
-    return SPACES[name]()
+    plain = name.removesuffix(SUFFIX)
+    if plain not in SPACES:
+        raise UserError(f"unknown space {name!r}{nearest(plain, SPACES)}")
+    return SPACES[name]() if plain == name else with_strides(space_named(plain), PUBLISHED)
+
+
+def is_ours(space: SearchSpace) -> bool:
+    """Whether `space_named` finds a space by its name."""
+    return space.name.removesuffix(SUFFIX) in SPACES and space == space_named(space.name)
 
 
 def load_space(given: str | SearchSpace) -> SearchSpace:
-    """A space by name, by `file.py:object`, or as it is.
+    """A space by name, by `file.py:object`, or as it is; `@published` after either is the rule for its strides.
 
     Raises:
         UserError: there is no such space, file or object, or the object lacks a part of `SearchSpace`.
@@ -68,10 +76,12 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
         return checked_space(given, "the space")
     if ".py:" not in given:
         return space_named(given)
-    found = load_object(given)
+    plain = given.removesuffix(SUFFIX)
+    found = load_object(plain)
     if callable(found) and not isinstance(found, type):
         found = found()
-    return checked_space(found, given)
+    space = checked_space(found, plain)
+    return space if plain == given else with_strides(space, PUBLISHED)
 
 
 def classic(name: str) -> Classic:

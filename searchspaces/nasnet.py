@@ -19,7 +19,7 @@ from searchspaces.budgeted.feasible import Feasible, known
 from searchspaces.cost import Budget, Cost
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain
-from searchspaces.stage import Scale
+from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.task import Task
 from searchspaces.wiring import OPERATIONS, Half, Wiring, Wirings, stacked
 
@@ -94,6 +94,7 @@ class NASNetSpace:
         stem_width: options for the channels of the first convolution.
         references: members by name: normal cell, reduction cell, and the other choices.
         doc: a line for a person.
+        keeps_strides: whether all strides are kept on small images.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class NASNetSpace:
         stem_width: tuple[int, ...],
         references: Mapping[str, tuple[Wiring, Wiring, Mapping[str, Value]]] | None = None,
         doc: str = "",
+        keeps_strides: bool = False,
     ) -> None:
         self.name, self.pairs, self.operations, self.doc = name, pairs, operations, doc
+        self.keeps_strides = keeps_strides
         self._members = dict(references or {})
         self._frame = (
             Decision("width", width),
@@ -138,6 +141,20 @@ class NASNetSpace:
     def whole(self) -> NASNetSpace:
         """Itself: it has no budget."""
         return self
+
+    @cached_property
+    def published(self) -> NASNetSpace:
+        """The space whose networks keep their strides on images of every size."""
+        frame = {decision.name: decision.options for decision in self._frame if decision.name != "skip"}
+        return NASNetSpace(
+            f"{self.name}@{PUBLISHED}",
+            pairs=self.pairs,
+            operations=self.operations,
+            references=self._members,
+            doc=self.doc,
+            keeps_strides=True,
+            **frame,  # type: ignore[arg-type]
+        )
 
     def _cell_decisions(self, cell: str) -> Iterator[Decision]:
         for index in range(self.pairs):
@@ -197,7 +214,8 @@ class NASNetSpace:
     def describe(self) -> dict[str, Any]:
         """What the space is, as JSON: two spaces with equal descriptions hold the same architectures."""
         frame = {decision.name: list(decision.options) for decision in self._frame}
-        return {"name": self.name, "pairs": self.pairs, "operations": list(self.operations), **frame}
+        strides = {"strides": PUBLISHED} if self.keeps_strides else {}
+        return {"name": self.name, "pairs": self.pairs, "operations": list(self.operations), **frame, **strides}
 
     def architecture(self, choices: Mapping[str, Value]) -> Architecture:
         """The architecture of a set of choices, canonical; those without effect are dropped.
@@ -252,7 +270,7 @@ class NASNetSpace:
             repeats=(scale.blocks(int(frame["repeats"])),) * 3,
             stem_width=scale.channels(int(frame["stem_width"])),
             skip=bool(frame["skip"]),
-            made_for=scale.unscaled(task.image_size),
+            made_for=None if self.keeps_strides else scale.unscaled(task.image_size),
         )
 
     def cost(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Cost:

@@ -28,7 +28,7 @@ from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain, Node, ShapeError
-from searchspaces.stage import Choice, Known, Part, SameAs, Scale, Stage, cell_params
+from searchspaces.stage import PUBLISHED, Choice, Known, Part, SameAs, Scale, Stage, cell_params
 from searchspaces.task import Shape, Task
 
 _BlockKey = tuple[int, int, Shape, Choices, Choices, Choices]
@@ -169,6 +169,23 @@ class Space:
         for pair in canonical:
             groups[self._group.get(pair[0], 0)].append(pair)
         return Architecture(self, tuple(map(tuple, groups)))
+
+    @cached_property
+    def published(self) -> Space:
+        """The space whose networks keep their strides on images of every size; itself where none is ever left out."""
+        if self.smallest_map <= 1:
+            return self
+        _, sections, _, shared = self._declared
+        declared = dict(sections)
+        return Space(
+            f"{self.name}@{PUBLISHED}",
+            stages=declared["stage"],
+            stem=declared["stem"],
+            head=declared["head"],
+            references={name: dict(choices) for name, choices in self._declared_references.items()},
+            doc=self.doc,
+            **dict(shared),
+        )
 
     def strides(self, task: Task, scale: Scale = Scale()) -> list[int]:
         """The stride of each stage, stem and head included, on the images of a task."""

@@ -21,6 +21,9 @@ Cell = Callable[..., Node]
 
 _OWN: Final = ("c_in", "width", "stride")
 
+PUBLISHED: Final = "published"
+"""The rule for strides that leaves none out; spaces under it have it at the end of their names, after an @."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -4,10 +4,11 @@
     {"space": "scaling", "of": {...}, "choices": {...}}                      one of a space made of a network
     {"space": "mbconv", "choices": {...}, "task": "32x32x3:10"}              for certain images and classes
     {"space": "mbconv", "choices": {...}, "scale": {"width": 1.1}, ...}      and scaled
-    {"classic": "resnet18", "task": "32x32x3:10"}                            a classic network
+    {"classic": "resnet18", "task": "32x32x3:10", "strides": "published"}    a classic network
 
-Other keys are ignored, so that a file can say more about its network. A text never loads a person's file: an
-architecture of a space that is not among our own needs that space. `to_json` of each kind of network writes its form.
+A classic without `strides`, as earlier versions wrote it, leaves out strides on small images. Other keys are ignored,
+so that a file can say more about its network. A text never loads a person's file: an architecture of a space that is
+not among our own needs that space. `to_json` of each kind of network writes its form.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from searchspaces.architecture import Architecture
 from searchspaces.catalog import classic, space_named
 from searchspaces.errors import UserError
 from searchspaces.scaling import Scaled, ScalingSpace
-from searchspaces.stage import Scale
+from searchspaces.stage import PUBLISHED, Scale
+from searchspaces.strides import SMALL_IMAGES, SUFFIX, with_strides
 from searchspaces.task import Task
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def network_from_json(text: str, space: SearchSpace | None = None) -> Buildable:
     """
     form = _form(text, "a network")
     if "classic" in form:
-        found = classic(str(form["classic"]))
+        found = classic(str(form["classic"])).under(form.get("strides", SMALL_IMAGES))
         return replace(found, task=_task(form["task"])) if "task" in form else found
     if "scale" in form or "task" in form:
         return scaled_from_json(text, space)
@@ -66,6 +68,8 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
         raise UserError(f"not an architecture: {text[:80]!r}; it needs a space's name and choices")
     if space is None or (of is not None and space.name != name):
         space = space_named(name) if of is None else space_of(name, of, space)
+    if name == space.name + SUFFIX:
+        space = with_strides(space, PUBLISHED)
     if space.name != name:
         raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
     return space.architecture(choices)

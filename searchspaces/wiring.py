@@ -376,11 +376,11 @@ def stacked(
         stem_width: channels of the first convolution.
         skip: whether the second input of the cell after a reduction cell is that of the reduction cell, not its first.
         dropout: rate before the classifier.
-        made_for: image size that decides which strides are left out; that of the task by default.
+        made_for: image size that decides which strides are left out; None keeps all of them.
     """
-    strides = len(repeats) + 2
-    side = made_for or task.image_size
-    dropped = next((lost for lost in range(3) if -(-side // 2 ** (strides - lost)) >= 7), 3)
+    strides, dropped = len(repeats) + 2, 0
+    if made_for is not None:
+        dropped = next((lost for lost in range(3) if -(-made_for // 2 ** (strides - lost)) >= 7), 3)
     stem = Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
     steps: list[GraphStep] = []
     values, level, levels = [0], 0, [0]  # outputs so far, and how often each was halved

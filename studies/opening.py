@@ -28,6 +28,8 @@ from searchspaces import (
 )
 from searchspaces.files import read_text, write_whole
 from searchspaces.latency import LatencyTable
+from searchspaces.stage import PUBLISHED
+from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
 from studies.folder import LATENCY, LEDGERS
@@ -202,6 +204,8 @@ def find(
         space = space_again(manifest.space)
     elif "of" in manifest.space and load_space(space).name != manifest.space["name"]:
         space = space_again(manifest.space, load_space(space))
+    elif manifest.space["name"] == load_space(space).name + SUFFIX:
+        space = space + SUFFIX if isinstance(space, str) else with_strides(space, PUBLISHED)
     origin, whole = space_from(space)
     task = _task_of(manifest, place)
     feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
@@ -260,8 +264,8 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
         return scaled.architecture.to_json()
     if given not in space.references and given in CLASSICS:
         member = classic(given).architecture
-        if member is not None and member.space == space:
-            return member.to_json()
+        if member is not None and with_strides(member.space, rule_of(space) or SMALL_IMAGES) == space:
+            return space.architecture(member.choices).to_json()
     return given
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import ShortTraining, make_estimator
-from searchspaces import SPACES, ScalingSpace, UserError, load_object, load_space, space_named, space_of
+from searchspaces import ScalingSpace, UserError, load_object, load_space, space_named, space_of
+from searchspaces.catalog import is_ours
 from strategies import make_strategy
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
     if space.budget is not None:
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
     home = space.base.architecture.space if isinstance(space, ScalingSpace) else space
-    if home.name in SPACES and home == space_named(home.name):
+    if is_ours(home):
         return NAMED, space
     return given if isinstance(given, str) else MEMORY, space
 

@@ -66,7 +66,7 @@ def published_family(base: Scaled, phis: Iterable[float]) -> list[Member]:
         UserError: the base is another network, or there is no such member.
     """
     b0 = classic("efficientnet_b0")
-    if base.architecture != b0.architecture or base.scale != Scale() or base.task.image_size != b0.task.image_size:
+    if base.network(b0.task) != b0.network() or base.task.image_size != b0.task.image_size:
         raise UserError("coefficients: the published ones are for efficientnet_b0 at 224 pixels; give three numbers")
     found = [Member(0, Factors(), base)]
     for phi in phis:

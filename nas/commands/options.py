@@ -124,6 +124,17 @@ Task = Annotated[
         rich_help_panel=SEARCHED,
     ),
 ]
+Strides = Annotated[
+    str | None,
+    Option(
+        "--strides",
+        metavar="RULE",
+        help="Strides on images too small to be halved as often: small-images leaves the first ones out, as the space "
+        "is declared; published keeps all, as --space SPACE@published.",
+        show_default="small-images",
+        rich_help_panel=SEARCHED,
+    ),
+]
 Latency = Annotated[
     str | None,
     Option("--latency", metavar="FILE.json", help=_LATENCY, rich_help_panel=SEARCHED),

@@ -26,6 +26,7 @@ def search(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     task: options.Task = "224x224x3:1000",
+    strides: options.Strides = None,
     latency: options.Latency = None,
     trials: options.Trials = None,
     time: options.Time = None,
@@ -65,11 +66,13 @@ def search(
     fits. Ctrl-C ends cleanly; the same command resumes the search.
     """
     from nas.api import checked_name, planned, run_name
+    from searchspaces.strides import stated
     from studies import Study
     from studies.settings import Settings
 
-    folder = out / checked_name(run_name(space, budget, data) if name is None else name)
-    given = Settings.parse({**settings_given(context.params), "trials": planned(trials, time)})
+    where = stated(space, strides)
+    folder = out / checked_name(run_name(where, budget, data) if name is None else name)
+    given = Settings.parse({**settings_given(context.params), "space": where, "trials": planned(trials, time)})
     running = Running.of(context.params, folder)
     _run(Study.create(folder, given), running, json)
 

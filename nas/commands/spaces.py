@@ -11,7 +11,7 @@ from nas.commands import options
 from nas.commands.console import console, print_json
 from nas.commands.study_screens import fitting
 from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts, option_text, table
-from nas.wording import MACS_NOTE, count, human
+from nas.wording import MACS_NOTE, count, human, strides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ def space(
     name: options.SpaceName,
     budget: options.BudgetOfSpace = None,
     task: options.TaskOfSpace = "224x224x3:1000",
+    strides: options.Strides = None,
     latency: options.LatencyOfNetwork = None,
     json: options.Json = False,
 ) -> None:
@@ -49,9 +50,10 @@ def space(
     from nas.documents import space_document
     from searchspaces import Budget, Task, load_space
     from searchspaces.latency import LatencyTable
+    from searchspaces.strides import stated
 
     deployment = LatencyTable.read(latency).on(Task.parse(task)) if latency else Task.parse(task)
-    document = space_document(load_space(name), deployment, Budget.parse(budget) if budget else None)
+    document = space_document(load_space(stated(name, strides)), deployment, Budget.parse(budget) if budget else None)
     if json:
         return print_json(document)
     show_space(document, console())
@@ -134,9 +136,8 @@ def _space_facts(document: Document) -> list[tuple[str, RenderableType]]:
     pairs: list[tuple[str, RenderableType]] = [("holds", f"{count(document['size'])} architectures")]
     drawn = f"; smallest and largest of {document['draws']} draws" if document["draws"] else ""
     pairs.append(("costs on", f"{document['task']}  (height x width x channels : classes){drawn}"))
-    if document["strides_left_out"]:
-        halving = " and ".join(document["strides_left_out"])
-        pairs.append(("strides", f"left out in {halving}, since images of this size are too small to be halved there"))
+    if document["strides"] is not None:
+        pairs.append(("strides", strides_text(document["strides"], document["strides_left_out"])))
     if document["fits"] is not None:
         pairs.append(("budget", document["budget"]))
         pairs.append(("fits", fitting(document["fits"])))
@@ -234,6 +235,8 @@ def costs_and_shares(one: Document) -> list[str]:
 def show_totals(document: Document, console: Console, *more: tuple[str, RenderableType]) -> None:
     """What a network is, and its costs as a whole."""
     how = [("how", Text("exact, from the layers themselves"))]
+    if strides := document.get("strides", {}).get("rule"):
+        how.append(("strides", Text(strides_text(strides, document["strides"]["left_out"]))))
     if document["counted"] == "by tracing":
         how = [("how", Text("counted by tracing one run")), *_second_count(document)]
     console.print(

@@ -19,7 +19,7 @@ from nas.commands.tables import (
     option_text,
     table,
 )
-from nas.wording import MACS_NOTE, about, count, duration, human, percent, share, sparkline
+from nas.wording import MACS_NOTE, about, count, duration, human, percent, share, sparkline, strides_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -37,6 +37,8 @@ def show_preflight(study: Document, space: Document, console: Console) -> None:
     rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
     timed = f", {_range(space, 'latency_ms')}" if "latency_ms" in space["smallest"] else ""
     rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters{timed}"))
+    if space["strides_left_out"] or space["strides"] == "published":
+        rows.append(("strides", strides_text(space["strides"], space["strides_left_out"])))
     if space["fits"] is not None:
         rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
         rows.append(("fits", fitting(space["fits"])))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from searchspaces.architecture import Architecture
 from searchspaces.cost import Cost
+from searchspaces.errors import UserError, nearest
 from searchspaces.latency import network_cost
 from searchspaces.layers import Node
 from searchspaces.scaling import Scaled
-from searchspaces.stage import Scale
+from searchspaces.stage import PUBLISHED, Scale
+from searchspaces.strides import RULES, published
 from searchspaces.task import Task
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Classic:
-    """One classic network.
+    """One classic network, with its published strides on images of every size.
 
     Attributes:
         name: the name in timm where timm has the network, the name in the paper otherwise.
@@ -29,6 +31,9 @@ class Classic:
         tree: the tree of layers for a task.
         task: the images and classes of its published numbers.
         architecture: the same network as a member of one of our spaces; None where it is a member of none.
+        for_small_images: its tree under the other rule for strides (`searchspaces.strides`), which trained networks of
+            earlier versions have; None where it is the same.
+        strides: the rule that `tree` follows.
     """
 
     name: str
@@ -36,14 +41,29 @@ class Classic:
     tree: Callable[[Task], Node]
     task: Task = Task()
     architecture: Architecture | None = None
+    for_small_images: Callable[[Task], Node] | None = None
+    strides: str = PUBLISHED
 
     @staticmethod
     def member(
         architecture: Architecture, name: str, paper: str, task: Task = Task(), scale: Scale = Scale()
     ) -> Classic:
         """A classic that is an architecture of a space, or a scaled one, which is no member itself."""
-        scaled = Scaled(architecture, scale, task)
-        return Classic(name, paper, scaled.network, task, architecture if scale == Scale() else None)
+        small, scaled = (Scaled(each, scale, task) for each in (architecture, published(architecture)))
+        member = architecture if scale == Scale() else None
+        return Classic(name, paper, scaled.network, task, member, small.network)
+
+    def under(self, strides: str) -> Classic:
+        """The same network under a rule for strides.
+
+        Raises:
+            UserError: there is no such rule.
+        """
+        if strides not in RULES:
+            raise UserError(f"unknown rule for strides {strides!r}{nearest(str(strides), RULES)}")
+        if strides == self.strides:
+            return self
+        return replace(self, tree=self.for_small_images or self.tree, strides=strides)
 
     @property
     def scale(self) -> Scale:
@@ -55,8 +75,9 @@ class Classic:
         return self.name
 
     def to_json(self) -> str:
-        """Its text form: the name, and the images and classes."""
-        return json.dumps({"classic": self.name, "task": str(self.task)})
+        """Its text form: the name, the images and classes, and the strides where they are as published."""
+        strides = {"strides": self.strides} if self.strides == PUBLISHED else {}
+        return json.dumps({"classic": self.name, "task": str(self.task), **strides})
 
     def network(self, task: Task | None = None) -> Node:
         """The tree of layers, for its own task by default."""

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from searchspaces.architecture import Architecture
 from searchspaces.classics.classic import Classic
 from searchspaces.inception import auxiliary_head, conv, inception_space, pooled_head
 from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Multiply, Node, Norm, Pool, Sum
 from searchspaces.space import Space
+from searchspaces.strides import published
 from searchspaces.task import Task
 
 Kernel = int | tuple[int, int]
@@ -172,9 +174,9 @@ def _space() -> Space:
     return inception_space()
 
 
-def _with_auxiliaries(name: str, task: Task) -> Node:
+def _with_auxiliaries(member: Architecture, task: Task) -> Node:
     """The member of `inception`, with GoogLeNet's two auxiliary heads on modules 4a and 4d (1409.4842, sec. 5)."""
-    network = _space().references[name].network(task)
+    network = member.network(task)
     nodes: list[Node] = []
     for stage in network.children():
         nodes.append(stage)
@@ -184,9 +186,17 @@ def _with_auxiliaries(name: str, task: Task) -> Node:
 
 
 def _googlenet(name: str, paper: str) -> Callable[[], Classic]:
-    return lambda: Classic(
-        name, paper, lambda task: _with_auxiliaries(name, task), architecture=_space().references[name]
-    )
+    def made() -> Classic:
+        member = _space().references[name]
+        return Classic(
+            name,
+            paper,
+            lambda task: _with_auxiliaries(published(member), task),
+            architecture=member,
+            for_small_images=lambda task: _with_auxiliaries(member, task),
+        )
+
+    return made
 
 
 def _classic(name: str, tree: Callable[[Task], Node], paper: str) -> Callable[[], Classic]:

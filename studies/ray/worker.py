@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from searchspaces import SPACES, UserError, architecture_from_json, own_code, space_named
+from searchspaces import UserError, architecture_from_json, own_code
+from searchspaces.catalog import is_ours
 from studies.engine import Ending, Job, run_job
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ def put(estimator: Estimator, space: SearchSpace) -> Any:
     """
     import ray
 
-    ours = space.name in SPACES and space == space_named(space.name)
     try:
-        return ray.put((estimator, None if ours else space))
+        return ray.put((estimator, None if is_ours(space) else space))
     except (TypeError, AttributeError) as error:
         why = " ".join(str(error).split()[:40])
         raise UserError(f"the estimator or the space cannot be sent to other processes: {why}") from error
