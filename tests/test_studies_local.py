@@ -173,3 +173,30 @@ def test_no_more_are_begun_than_fit():
     width.narrow(2)
     assert [width.wanted(count) for count in range(3)] == [2, 2, 2]
     assert WINDOW_S > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--at-once", "0"], "--at-once must be a whole number from 1, got 0"),
+        (["--at-once", "2", "--workers", "2"], "--at-once is for trials in one process, and --workers starts several"),
+        (["--at-once", "2", "--ray"], "--at-once is for trials in this process; on Ray, --gpus-per-trial 0.25"),
+    ],
+)
+def test_a_mistake_about_trials_at_once_is_one_line(nas_cli, tmp_path, words, message):
+    said = nas_cli("search", "--budget", "400M", "--out", tmp_path / "runs", *words)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert message in said.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_trials_take_turns_from_the_command_line_and_batches_are_as_large(nas_cli, tmp_path):
+    cheap = [word for name in ("epochs=1", "data_fraction=0.1") for word in ("--set", f"estimator.{name}")]
+    given = ["--space", "mbconv", "--budget", "40M", "--task", "32x32x3:10", "--device", "cpu", "--strategy", "random"]
+    common = ["search", *given, *cheap, "--trials", "4", "--out", tmp_path, "--at-once", "2"]
+    said = nas_cli(*common, "--name", "turns")
+    assert said.code == 0, said.err
+    assert "up to 2 trials at once; --at-once 1 or --deterministic repeats a seed exactly" in said.out
+    said = nas_cli(*common, "--name", "again", "--deterministic", "--quiet", "--json")
+    assert said.code == 0, said.err
+    assert said.json()["trials"]["complete"] == 4
