@@ -186,7 +186,7 @@ def augmented(
         planes = images.permute(0, 3, 1, 2)
         planes = operated(planes, _sent(draws.kinds[:, step]), _sent(draws.signs[:, step]), how.magnitude, mean)
         images = planes.permute(0, 2, 3, 1)
-    images = (images - mean) / std
+    images = images.sub_(mean).div_(std)  # neither is the caller's
     if how.resized:
         images = _resized(images, _sent(draws.frames, device))
     if how.crop or how.mirror:

@@ -99,6 +99,7 @@ class Core:
         bf16: forward passes in bfloat16 where autocast finds it safe, on a CPU without grouped convolutions.
         recorder: makes what records the step, given the generator that the network draws from; None runs each as it is.
         exchange: called between the backward pass and the optimizer, where several processes train together.
+        done: steps that were done before, where a training goes on.
 
     Attributes:
         done: steps done.
