@@ -27,7 +27,8 @@ from searchspaces import (
     nearest,
 )
 from searchspaces.files import make_folder, write_whole
-from searchspaces.strides import published
+from searchspaces.strides import published as as_published
+from searchspaces.strides import with_strides
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.results import merit
@@ -107,6 +108,7 @@ def plan(
     band: str | float = "5%",
     coefficients: str | Factors | None = None,
     task: str | Task | None = None,
+    strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
@@ -118,7 +120,7 @@ def plan(
     """
     said = what if isinstance(what, str) else getattr(what, "name", "architecture")
     home = load_space(space) if isinstance(space, str) else space
-    base = _base(what, home, Task.parse(task) if isinstance(task, str) else task)
+    base = _base(what, home, Task.parse(task) if isinstance(task, str) else task, strides)
     phis = _phis(phi) if isinstance(phi, str) else tuple(phi)
     sizes = ScalingSpace(base, target, step, _share(band) if isinstance(band, str) else band)
     published = coefficients == "published"
@@ -132,8 +134,8 @@ def plan(
     return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
 
 
-def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
-    """The network of a text or an object, and the images that it is for."""
+def _base(what: Any, home: SearchSpace | None, task: Task | None, strides: str | None) -> Scaled:
+    """The network of a text or an object, and the images that it is for; under a rule for strides if one is given."""
     found = named(what, home) if isinstance(what, str) else what
     if not isinstance(found, Buildable):
         raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
@@ -144,10 +146,11 @@ def _base(what: Any, home: SearchSpace | None, task: Task | None) -> Scaled:
             f"and width{nearest(found.words(), able)}"
         )
     base = Scaled(found.architecture, found.scale, task or found.task or Task())
-    if isinstance(found, Classic) and base.network() != found.network(
-        base.task
-    ):  # it keeps its strides on small images
-        base = replace(base, architecture=published(found.architecture))
+    if strides is not None:
+        home = with_strides(found.architecture.space, strides)
+        return replace(base, architecture=home.architecture(found.architecture.choices))
+    if isinstance(found, Classic) and base.network() != found.network(base.task):  # its strides on small images
+        return replace(base, architecture=as_published(found.architecture))
     return base
 
 
@@ -246,6 +249,7 @@ def scale(
     band: str | float = "5%",
     coefficients: str | Factors | None = None,
     task: str | Task | None = None,
+    strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
@@ -268,6 +272,7 @@ def scale(
         coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
             authors of EfficientNet state for each of B1 to B7.
         task: the deployment task; by default the network's own.
+        strides: the rule for strides on small images (`searchspaces.strides`); by default the network's own.
         space: of the network, if it is a person's own.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
@@ -281,8 +286,8 @@ def scale(
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
-        name=name, out=out,
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, strides=strides,
+        space=space, name=name, out=out,
     )  # fmt: skip
     study = None
     if planned.searches:

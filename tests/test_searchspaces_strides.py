@@ -190,3 +190,29 @@ def test_the_rule_is_the_same_from_search_to_export(nas_cli: Any, tmp_path: Path
         "export", str(run / "best.json"), *home, "--to", "python", "--out", str(tmp_path / "e"), "--json"
     )
     assert exported.json()["macs"] == best["macs"]
+
+
+def test_a_family_has_the_rule_of_its_base(nas_cli: Any, tmp_path: Path) -> None:
+    words = [
+        "scale",
+        "efficientnet_b0",
+        "--task",
+        "96x96x3:10",
+        "--coefficients",
+        "1.2,1.1,1.15",
+        "--phi",
+        "1",
+        "--json",
+    ]
+    for rule, macs, space in (
+        ([], 71_153_632, "mbconv@published"),
+        (["--strides", "published"], 71_153_632, "mbconv@published"),
+        (["--strides", "small-images"], 282_694_528, "mbconv"),
+    ):
+        family = nas_cli(*words, *rule, "--out", str(tmp_path / "".join(rule))).json()["family"]
+        assert family["base"]["space"] == space
+        assert family["members"][0]["macs"] == macs
+        larger = json.loads(Path(family["members"][1]["file"]).read_text())
+        assert (
+            network_from_json(json.dumps(larger)).cost(Task.parse(larger["task"])).macs == family["members"][1]["macs"]
+        )

@@ -39,6 +39,7 @@ def scale(
     step: options.Step = 0.05,
     band: options.Band = "5%",
     task: options.ScaledTask = None,
+    strides: options.Strides = None,
     space: options.SpaceOfNetwork = None,
     latency: options.Latency = None,
     data: options.Data = "digits",
@@ -89,8 +90,8 @@ def scale(
     from studies.scaling import candidates
 
     planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, space=space,
-        name=name, out=out,
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, strides=strides,
+        space=space, name=name, out=out,
     )  # fmt: skip
     screen, found = console(json), candidates(planned.space)
     document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
