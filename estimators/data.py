@@ -238,7 +238,12 @@ def train_and_validation(
 
 
 def load_data(
-    spec: str, image_size: int | None = None, *, skip_bad: bool = False, max_pixels: int = MAX_PIXELS
+    spec: str,
+    image_size: int | None = None,
+    *,
+    skip_bad: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    cache: str | None = None,
 ) -> ImageData:
     """Read images from the source that a person names.
 
@@ -251,11 +256,12 @@ def load_data(
             arrays keep their size, and files are decoded at 32 pixels.
         skip_bad: leave out files that cannot be read as images; they are counted in the notes.
         max_pixels: pixels of the largest image that is decoded.
+        cache: a folder in which the decoded images of a folder are kept, or `none`; by default the user's cache folder.
 
     Raises:
         UserError: there is no such data, or they cannot be used; the message has the file, array or class.
     """
-    return ImageData.from_source(read_source(spec, image_size, Reading(skip_bad, max_pixels)), image_size)
+    return ImageData.from_source(read_source(spec, image_size, Reading(skip_bad, max_pixels, cache)), image_size)
 
 
 def _checked_names(source: Source) -> tuple[str, ...]:

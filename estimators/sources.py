@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.arrays import Labelled, labelled
+from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, entry_name, keep, read
 from estimators.image_files import MAX_PIXELS, decoded_bytes, decoded_file, first_line, pillow_settings
-from estimators.image_folders import Part, find_images, readable
+from estimators.image_folders import find_images, readable
 from searchspaces import UserError
 
 DEFAULT_IMAGE_SIZE: Final = 32
@@ -38,10 +40,12 @@ class Reading:
     Attributes:
         skip_bad: leave out files that cannot be read as images, instead of refusing the data.
         max_pixels: pixels of the largest image that is decoded.
+        cache: the folder in which decoded images are kept, or `none`; see `decoded_cache`.
     """
 
     skip_bad: bool = False
     max_pixels: int = MAX_PIXELS
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
@@ -50,7 +54,7 @@ class Reading:
             raise UserError(f"skip-bad must be true or false, got {self.skip_bad!r}")
 
     def describe(self) -> dict[str, Any]:
-        """The settings that are not the defaults, as plain JSON values."""
+        """The settings that are not the defaults and that the images depend on, as plain JSON values."""
         told = {"skip_bad": self.skip_bad, "max_pixels": self.max_pixels}
         return {name: value for name, value in told.items() if value != getattr(Reading(), name)}
 
@@ -173,28 +177,45 @@ def _folder(name: str, path: Path, image_size: int, reading: Reading, known: Seq
             whose = f"{found.parts['train'].folder!r} does not have" if known is None else "the network does not have"
             raise UserError(f"data {name!r}: {part.folder!r} has class {strange!r}, which {whose}")
     source = Source(name, {}, classes, [], reading)
-    bad: list[tuple[Path, UserError]] = []
-    decoded = {kind: _decoded_part(part, classes, image_size, reading, bad) for kind, part in found.parts.items()}
-    grey = all(each[3] for each in decoded.values())
-    for kind, (images, labels, keys, _) in decoded.items():
-        if len(images):
-            source.parts[kind], _ = labelled(name, kind, images[..., :1] if grey else images, labels, keys)
+    bad: list[str] = []
+    decoded = {
+        kind: _decoded_part(path, [file for each in part.classes.values() for file in each], image_size, reading)
+        for kind, part in found.parts.items()
+    }
+    grey = all(each.grey for each in decoded.values())
+    for kind, each in decoded.items():
+        classed = found.parts[kind].classes
+        labels = np.repeat([classes.index(label) for label in classed], [len(files) for files in classed.values()])
+        labels = np.delete(labels, list(each.bad))
+        if len(labels):
+            images = each.images[..., :1] if grey else each.images
+            source.parts[kind], _ = labelled(name, kind, images, labels, [key.tobytes() for key in each.keys])
+        bad += each.bad.values()
     if bad:
-        first = ", ".join(repr(readable(str(file.relative_to(path)))) for file, _ in bad[:_NAMED])
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {first}{more}")
+        named = ", ".join(map(repr, bad[:_NAMED]))
+        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {named}{more}")
     source.notes = found.all_notes() + source.notes
     if "train" not in source.parts and (known is None or not source.parts):
-        raise UserError(f"data {name!r} has no image that can be read: {bad[0][1] if bad else 'there is none'}")
+        raise UserError(f"data {name!r} has no image that can be read" + (f", such as {bad[0]!r}" if bad else ""))
     return source
 
 
-def _decoded_part(
-    part: Part, classes: Sequence[str], image_size: int, reading: Reading, bad: list[tuple[Path, UserError]]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[bytes], bool]:
-    """Images, labels and hashes of a part, and whether all are grey; bad files are appended to `bad`."""
-    position = {name: index for index, name in enumerate(classes)}
-    files = [(file, position[label]) for label, several in part.classes.items() for file in several]
+def _decoded_part(root: Path, files: Sequence[Path], image_size: int, reading: Reading) -> Decoded:
+    """The images of files below a folder: from the cache, or decoded by as many threads as there are cores, and kept.
+
+    Raises:
+        UserError: a file cannot be read as an image, and bad files are not skipped.
+    """
+    folder, entry = cache_folder(reading.cache), ""
+    if folder is not None:
+        try:
+            entry = entry_name(root, files, [image_size, reading.max_pixels])
+        except OSError as error:
+            raise UserError(f"cannot read {error.filename!r}: {error.strerror}") from error
+        kept = read(folder, entry, len(files))
+        if kept is not None and (reading.skip_bad or not kept.bad):
+            return kept
 
     def decode(file: Path) -> tuple[NDArray[np.uint8], bool, bytes] | UserError:
         try:
@@ -204,20 +225,24 @@ def _decoded_part(
                 raise UserError(f"{error}; --skip-bad leaves such files out") from error
             return error
 
+    start = time.perf_counter()
     images = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8)
-    labels: list[int] = []
     keys: list[bytes] = []
+    bad: dict[int, str] = {}
     all_grey = True
     with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for (file, label), result in zip(files, pool.map(lambda one: decode(one[0]), files), strict=True):
+        for position, result in enumerate(pool.map(decode, files)):
             if isinstance(result, UserError):
-                bad.append((file, result))
+                bad[position] = readable(str(files[position].relative_to(root)))
                 continue
             images[len(keys)], grey, key = result
-            labels.append(label)
             keys.append(key)
             all_grey &= grey
-    return images[: len(keys)], np.array(labels, dtype=np.int64), keys, all_grey
+    hashes = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+    made = Decoded(images[: len(keys)], hashes, all_grey, bad)
+    if folder is not None and time.perf_counter() - start > SLOW_S:
+        keep(folder, entry, made, {"data": str(root.resolve()), "images": len(keys), "image_size": image_size})
+    return made
 
 
 def _hub(spec: str, image_size: int, reading: Reading) -> Source:

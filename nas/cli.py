@@ -15,7 +15,18 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from nas.commands import comparing, evaluating, exporting, looking, measuring, scaling, search, spaces, training
+from nas.commands import (
+    caching,
+    comparing,
+    evaluating,
+    exporting,
+    looking,
+    measuring,
+    scaling,
+    search,
+    spaces,
+    training,
+)
 from nas.commands.console import INTERRUPTED, say
 
 MISTAKE: Final = 2
@@ -37,6 +48,7 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "train": training.train,
     "evaluate": evaluating.evaluate,
     "predict": evaluating.predict,
+    "cache": caching.cache,
 }
 """By the names that people type, in the order of the help."""
 

@@ -444,3 +444,48 @@ def test_model_py_reads_no_broken_file(nas_cli, tmp_path, trained):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "broken.png' cannot be read as an image" in done.stderr
+
+
+# Kept decoded
+
+
+def test_what_was_decoded_is_kept_shown_and_removed(nas_cli, searched, tmp_path, monkeypatch):
+    from estimators import sources
+
+    monkeypatch.setattr(sources, "SLOW_S", 0.0)
+    data, cache = photographs(tmp_path / "set"), tmp_path / "cache"
+    (data / "dog" / "broken.png").write_bytes(b"")
+    first = searched(data, "--skip-bad", "--cache", str(cache))
+    assert first[0] == 0
+    said = nas_cli("cache", "--cache", cache, "--json").json()
+    assert [(one["images"], one["image_size"], one["bad"]) for one in said["entries"]] == [(12, 16, 1)]
+    assert str(data) in nas_cli("cache", "--cache", cache).out.replace("\n", "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "decoded_file", lambda *given: pytest.fail("decoded again"))
+        again = searched(data, "--skip-bad", "--cache", str(cache))
+    assert again[3]["data"] == first[3]["data"]
+    assert searched(data, "--cache", str(cache))[0] == 2  # a broken image is an error, kept or not
+
+    for file in cache.glob("*.npy"):
+        file.write_bytes(b"damaged")
+    assert searched(data, "--skip-bad", "--cache", str(cache))[3]["data"] == first[3]["data"]
+    os.utime(data / "cat" / "0.png", (1, 1))
+    assert searched(data, "--skip-bad", "--cache", str(cache))[0] == 0
+    assert len(nas_cli("cache", "--cache", cache, "--json").json()["entries"]) == 2
+    assert nas_cli("cache", "--cache", cache, "--empty").code == 0
+    assert list(cache.iterdir()) == []
+
+
+def test_the_cache_is_bounded_and_what_was_used_last_stays(tmp_path, monkeypatch):
+    from estimators import decoded_cache
+    from estimators.decoded_cache import Decoded, entries, keep, read
+
+    monkeypatch.setattr(decoded_cache, "LIMIT_BYTES", 1300)
+    made = Decoded(np.zeros((10, 4, 4, 3), np.uint8), np.zeros((10, 16), np.uint8), False, {})  # 640 bytes
+    for number, name in enumerate(("a", "b", "c")):
+        keep(tmp_path, name, made, {})
+        os.utime(tmp_path / f"{name}.json", (number, number))
+        if name == "b":
+            assert read(tmp_path, "a", 10) is not None  # used now, after b
+    assert {each["name"] for each in entries(tmp_path)} == {"a", "c"}

@@ -30,6 +30,7 @@ def evaluate(
     confusion: options.Confusion = None,
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
+    cache: options.Cache = None,
     weights: options.Weights = "best",
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
@@ -42,7 +43,7 @@ def evaluate(
     from nas.evaluating import evaluate as evaluated
 
     several = [_opened(each, space) for each in trained]
-    document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels), views)
+    document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels, cache), views)
     if confusion is not None:
         from studies.pages.confusion import write_confusion
 

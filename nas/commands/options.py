@@ -159,6 +159,21 @@ MaxPixels = Annotated[
     ),
 ]
 
+Cache = Annotated[
+    str | None,
+    Option(
+        "--cache",
+        metavar="DIR|none",
+        help="Folder in which decoded images are kept; by default NAS_CACHE, or nas in the user's cache folder.",
+        rich_help_panel=IMAGES,
+    ),
+]
+CacheFolder = Annotated[
+    str | None,
+    Option("--cache", metavar="DIR", help="Folder of the cache; by default NAS_CACHE, or nas in the user's."),
+]
+Empty = Annotated[bool, Option("--empty", metavar="", help="Remove everything in the cache.")]
+
 # How long
 
 Trials = Annotated[

@@ -28,7 +28,7 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     from nas.placement import Placement
 
     targets = parse_targeted(given["settings"] or ())
-    more = reading_given(given["skip_bad"], given["max_pixels"])
+    more = reading_given(given["skip_bad"], given["max_pixels"], given["cache"])
     if given["metric"] is not None:
         more["metric"] = given["metric"]
     return {
@@ -39,9 +39,10 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reading_given(skip_bad: bool, max_pixels: int | None) -> dict[str, Any]:
+def reading_given(skip_bad: bool, max_pixels: int | None, cache: str | None = None) -> dict[str, Any]:
     """The options on image files that were given, as `load_data` takes them."""
-    return {**({"skip_bad": True} if skip_bad else {}), **({} if max_pixels is None else {"max_pixels": max_pixels})}
+    given = {"skip_bad": skip_bad or None, "max_pixels": max_pixels, "cache": cache}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def scale(
     data: options.Data = "digits",
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
+    cache: options.Cache = None,
     trials: options.ScaledTrials = None,
     time: options.Time = None,
     strategy: options.Strategy = "grid",

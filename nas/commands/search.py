@@ -25,6 +25,7 @@ def search(
     data: options.Data = "digits",
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
+    cache: options.Cache = None,
     task: options.Task = "224x224x3:1000",
     strides: options.Strides = None,
     latency: options.Latency = None,

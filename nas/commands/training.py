@@ -32,6 +32,7 @@ def train(
     data: options.TrainedData = None,
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
+    cache: options.Cache = None,
     image_size: options.ImageSize = None,
     epochs: options.Epochs = None,
     recipe: options.Recipe = "auto",
@@ -74,7 +75,7 @@ def train(
         raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
-    reading = reading_given(skip_bad, max_pixels)
+    reading = reading_given(skip_bad, max_pixels, cache)
     job = training_job(network, data, image_size, load_space(space) if space else None, reading)
     folder = trained_folder(job.title, job.data.name) if out is None else out
     plan = recipe_for(job, folder, recipe, given)
