@@ -71,7 +71,8 @@ def labelled(
         )
     if len(labels) != len(images):
         raise UserError(f"data {name!r}: {part}_labels holds {len(labels)} labels for {len(images)} images")
-    blank = (images == images[:, :1, :1]).all((1, 2, 3))
+    blank = (images[:, ::8, ::8] == images[:, :1, :1]).all((1, 2, 3))  # a few pixels tell most images apart
+    blank[blank] = (images[blank] == images[blank][:, :1, :1]).all((1, 2, 3))
     if keys is None:
         keys = [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in images]
     known = tuple(b"" if empty else key for key, empty in zip(keys, blank, strict=True))
