@@ -118,19 +118,20 @@ def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], ND
 
     size, channels = trained.task.image_size, trained.task.channels
     labels = np.concatenate([part.labels for part in source.parts.values()])
-    names = source.class_names or [str(number) for number in range(int(labels.max()) + 1)]
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise UserError(f"data {source.name!r}: labels must lie in 0 to {len(names) - 1}")
-    positions = np.full(len(names), -1)
-    for label in np.unique(labels):
-        if names[label] not in trained.class_names:
+    found, inverse = np.unique(labels, return_inverse=True)
+    positions = []
+    for label in found.tolist():
+        if source.class_names and not 0 <= label < len(source.class_names):
+            raise UserError(f"data {source.name!r}: labels must lie in 0 to {len(source.class_names) - 1}, got {label}")
+        name = source.class_names[label] if source.class_names else str(label)
+        if name not in trained.class_names:
             raise UserError(
-                f"data {source.name!r} has class {names[label]!r}, which the network does not have; its classes are "
+                f"data {source.name!r} has class {name!r}, which the network does not have; its classes are "
                 f"{', '.join(map(repr, trained.class_names[:10]))}{', ...' if len(trained.class_names) > 10 else ''}"
             )
-        positions[label] = trained.class_names.index(names[label])
+        positions.append(trained.class_names.index(name))
     images = np.concatenate([recoloured(squared(part.images, size), channels) for part in source.parts.values()])
-    return images, positions[labels]
+    return images, np.array(positions)[inverse]
 
 
 def predict(

@@ -430,6 +430,13 @@ def test_what_is_there_is_evaluated(nas_cli, tmp_path, trained):
     assert "has class 'emu', which the network does not have" in said.err
 
 
+def test_labels_beyond_the_classes_are_one_line(nas_cli, tmp_path, trained):
+    for change in ({}, {"class_names": np.array(CLASSES)}):
+        said = nas_cli("evaluate", trained, "--data", npz(tmp_path, train_labels=np.full(40, 2**62), **change))
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert str(2**62) in said.err
+
+
 def test_the_training_data_elsewhere_are_recognised(nas_cli, tmp_path, trained):
     (tmp_path / "moved").symlink_to(trained.parent / "set")
     said = nas_cli("evaluate", trained, "--data", tmp_path / "moved", "--json")
