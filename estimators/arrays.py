@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.on_disk import OnDisk, chunks
 from searchspaces import UserError
 
 
@@ -18,19 +19,20 @@ class Labelled:
     """Images with their labels.
 
     Attributes:
-        images: uint8 (images, height, width, channels).
+        images: uint8 (images, height, width, channels), an array or `OnDisk`.
         labels: int64 (images,).
         keys: a hash of each image, equal for copies only; empty for an image of a single colour, which says nothing
             about where it comes from.
     """
 
-    images: NDArray[np.uint8]
+    images: Any
     labels: NDArray[np.int64]
     keys: tuple[bytes, ...]
 
     def __getitem__(self, chosen: NDArray[Any]) -> Labelled:
         """The images at these indices."""
-        return Labelled(self.images[chosen], self.labels[chosen], tuple(self.keys[index] for index in chosen))
+        images = self.images.at(chosen) if isinstance(self.images, OnDisk) else self.images[chosen]
+        return Labelled(images, self.labels[chosen], tuple(self.keys[index] for index in chosen))
 
     def without(self, keys: Set[bytes]) -> Labelled:
         """The images that are no copies of others."""
@@ -71,12 +73,18 @@ def labelled(
         )
     if len(labels) != len(images):
         raise UserError(f"data {name!r}: {part}_labels holds {len(labels)} labels for {len(images)} images")
-    blank = (images[:, ::8, ::8] == images[:, :1, :1]).all((1, 2, 3))  # a few pixels tell most images apart
-    blank[blank] = (images[blank] == images[blank][:, :1, :1]).all((1, 2, 3))
+    blank = np.concatenate([_blank(some) for some in chunks(images)])
     if keys is None:
         keys = [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in images]
     known = tuple(b"" if empty else key for key, empty in zip(keys, blank, strict=True))
     return Labelled(images, labels.astype(np.int64), known), notes
+
+
+def _blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which images are of a single colour."""
+    blank: NDArray[np.bool_] = (images[:, ::8, ::8] == images[:, :1, :1]).all((1, 2, 3))  # tells most apart
+    blank[blank] = (images[blank] == images[blank][:, :1, :1]).all((1, 2, 3))
+    return blank
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
@@ -91,10 +99,17 @@ def _channels_first(shape: tuple[int, ...]) -> bool:
     return first < second == last
 
 
-def squared(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Centre crop to a square, then resize (bilinear, antialiased) to (images, side, side, channels)."""
+def squared(images: Any, side: int) -> Any:
+    """Centre crop to a square, then resize (bilinear, antialiased) to (images, side, side, channels).
+
+    Images on disk stay there if they have that size, and else come into memory.
+    """
     count, height, width, channels = images.shape
     short = min(height, width)
+    if isinstance(images, OnDisk):
+        if short == side:
+            return images
+        return np.concatenate([squared(some, side) for some in chunks(images)])
     top, left = (height - short) // 2, (width - short) // 2
     images = images[:, top : top + short, left : left + short]
     if short == side or count == 0:

@@ -22,6 +22,7 @@ from estimators.arrays import Labelled, squared
 from estimators.image_files import MAX_PIXELS, read_images, recoloured
 from estimators.image_folders import readable
 from estimators.mirroring import mirroring, mirrors
+from estimators.on_disk import OnDisk, chunks, joined
 from estimators.sources import DEFAULT_IMAGE_SIZE, Reading, Source, read_source, source_of
 from searchspaces import Task, UserError
 
@@ -51,7 +52,8 @@ class ImageData:
 
     Attributes:
         name: source of the images, as a person typed it.
-        images: uint8 (images, height, width, channels), for training and validation.
+        images: uint8 (images, height, width, channels), for training and validation; `OnDisk` where they are more
+            than memory should hold.
         labels: int64 (images,), in [0, classes).
         test_images, test_labels: the test images, which no search uses, and their labels.
         class_names: one name per class.
@@ -155,7 +157,7 @@ class ImageData:
         images, labels, indices = squared(train.images, side), train.labels, None
         if validation is not None:
             indices = np.arange(len(labels), len(labels) + len(validation.labels))
-            images = np.concatenate([images, squared(validation.images, side)])
+            images = joined(images, squared(validation.images, side))
             labels = np.concatenate([labels, validation.labels])
             notes.append(f"validation images: the {len(indices):,} of the validation part")
         arrays = images, labels, squared(test.images, side), test.labels
@@ -297,11 +299,12 @@ def _check_counts(name: str, train: Labelled, names: Sequence[str], least: int, 
 def _oddities(parts: Iterable[Labelled]) -> list[str]:
     """What is odd about the pixels, and may be a fault of the files."""
     several = list(parts)
-    if any(each.images.min() != each.images.max() for each in several):
-        flat = all(not key for each in several for key in each.keys)
-        return ["every image is of a single colour"] if flat else []
-    values = {int(each.images.min()) for each in several}
-    return [f"all pixels of all images have the same value, {values.pop()}"] if len(values) == 1 else []
+    low = {min(int(some.min()) for some in chunks(each.images)) for each in several}
+    high = {max(int(some.max()) for some in chunks(each.images)) for each in several}
+    if len(low | high) == 1:
+        return [f"all pixels of all images have the same value, {low.pop()}"]
+    flat = all(not key for each in several for key in each.keys)
+    return ["every image is of a single colour"] if flat else []
 
 
 def _apart(part: Labelled, other: Labelled, named: str, other_named: str) -> tuple[Labelled, list[str]]:
@@ -312,11 +315,12 @@ def _apart(part: Labelled, other: Labelled, named: str, other_named: str) -> tup
     return rest, [told] if copies else []
 
 
-def _fingerprint(names: tuple[str, ...], arrays: Iterable[NDArray[Any]]) -> str:
+def _fingerprint(names: tuple[str, ...], arrays: Iterable[Any]) -> str:
     """sha256 of class names and arrays; the arrays become read-only."""
     digest = hashlib.sha256(repr(names).encode())
     for array in arrays:
         array.setflags(write=False)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for some in chunks(array) if isinstance(array, OnDisk) else (array,):
+            digest.update(np.ascontiguousarray(some).data)
     return digest.hexdigest()

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.arrays import Labelled, labelled
-from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, entry_name, keep, read
+from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, drop, entry_name, finished, keep, on_disk, read
 from estimators.image_files import MAX_PIXELS, decoded_bytes, decoded_file, first_line, pillow_settings
 from estimators.image_folders import find_images, readable
+from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
 
 DEFAULT_IMAGE_SIZE: Final = 32
@@ -188,7 +189,9 @@ def _folder(name: str, path: Path, image_size: int, reading: Reading, known: Seq
         labels = np.repeat([classes.index(label) for label in classed], [len(files) for files in classed.values()])
         labels = np.delete(labels, list(each.bad))
         if len(labels):
-            images = each.images[..., :1] if grey else each.images
+            images: Any = each.images
+            if grey:
+                images = images.grey() if isinstance(images, OnDisk) else images[..., :1]
             source.parts[kind], _ = labelled(name, kind, images, labels, [key.tobytes() for key in each.keys])
         bad += each.bad.values()
     if bad:
@@ -204,9 +207,12 @@ def _folder(name: str, path: Path, image_size: int, reading: Reading, known: Seq
 def _decoded_part(root: Path, files: Sequence[Path], image_size: int, reading: Reading) -> Decoded:
     """The images of files below a folder: from the cache, or decoded by as many threads as there are cores, and kept.
 
+    Those that memory should not hold are decoded into the cache and stay there; see `OnDisk`.
+
     Raises:
-        UserError: a file cannot be read as an image, and bad files are not skipped.
+        UserError: a file cannot be read as an image and bad files are not skipped, or there is no room for the images.
     """
+    size = len(files) * image_size**2 * 3
     folder, entry = cache_folder(reading.cache), ""
     if folder is not None:
         try:
@@ -225,23 +231,33 @@ def _decoded_part(root: Path, files: Sequence[Path], image_size: int, reading: R
                 raise UserError(f"{error}; --skip-bad leaves such files out") from error
             return error
 
-    start = time.perf_counter()
-    images = np.empty((len(files), image_size, image_size, 3), dtype=np.uint8)
+    start, shape = time.perf_counter(), (len(files), image_size, image_size, 3)
+    large = size > limit_bytes()
+    images = on_disk(folder, entry, shape) if large else np.empty(shape, dtype=np.uint8)
     keys: list[bytes] = []
     bad: dict[int, str] = {}
     all_grey = True
-    with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for position, result in enumerate(pool.map(decode, files)):
-            if isinstance(result, UserError):
-                bad[position] = readable(str(files[position].relative_to(root)))
-                continue
-            images[len(keys)], grey, key = result
-            keys.append(key)
-            all_grey &= grey
+    try:
+        with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for position, result in enumerate(pool.map(decode, files)):
+                if isinstance(result, UserError):
+                    bad[position] = readable(str(files[position].relative_to(root)))
+                    continue
+                images[len(keys)], grey, key = result
+                keys.append(key)
+                all_grey &= grey
+    except BaseException:
+        if large:
+            drop(folder, entry)
+        raise
     hashes = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
+    about = {"data": str(root.resolve()), "images": len(keys), "image_size": image_size}
+    if large:
+        assert folder is not None
+        return finished(folder, entry, images, hashes, all_grey, bad, about)
     made = Decoded(images[: len(keys)], hashes, all_grey, bad)
     if folder is not None and time.perf_counter() - start > SLOW_S:
-        keep(folder, entry, made, {"data": str(root.resolve()), "images": len(keys), "image_size": image_size})
+        keep(folder, entry, made, about)
     return made
 
 
