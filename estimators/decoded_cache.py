@@ -95,7 +95,7 @@ def read(folder: Path, name: str, files: int) -> Decoded | None:
     place = folder / f"{name}{_IMAGES}"
     try:
         facts = json.loads((folder / f"{name}{_FACTS}").read_text())
-        images = np.load(place, mmap_mode="r", allow_pickle=False)
+        images = np.asarray(np.load(place, mmap_mode="r", allow_pickle=False))
         keys = np.load(folder / f"{name}{_KEYS}", allow_pickle=False)
         bad = {int(position): str(file) for position, file in facts["bad"].items()}
         os.utime(folder / f"{name}{_FACTS}")  # it was used now

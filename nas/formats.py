@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.image_files import MAX_PIXELS
 from estimators.quiet import quietly
 from searchspaces import Buildable, Task, UserError
 
@@ -239,6 +240,7 @@ def _python(found: Exportable) -> Made:
         found.title,
         weights,
         nas.__version__,
+        int(found.facts.get("data", {}).get("max_pixels", MAX_PIXELS)),
     )
     tensors = {name: each.detach().contiguous().clone() for name, each in found.module.state_dict().items()}
     files = {"model.py": text.encode(), weights: safetensors.torch.save(tensors, found.described())}

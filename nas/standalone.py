@@ -117,6 +117,7 @@ def standalone(
     title: str,
     weights: str,
     version: str,
+    max_pixels: int = MAX_PIXELS,
 ) -> str:
     """The text of `model.py`.
 
@@ -128,6 +129,7 @@ def standalone(
         title: the name of the network.
         weights: name of the safetensors file beside it.
         version: version of nas.
+        max_pixels: of an image file that is decoded.
     """
     body = source(network, task.shape)
     imports = ["from __future__ import annotations", "", "import json", "import sys"]
@@ -147,7 +149,7 @@ def standalone(
         std=tuple(map(float, std)),
         weights=weights,
         version=version,
-        max_pixels=MAX_PIXELS,
+        max_pixels=max_pixels,
         formats=_tuple(FORMATS),
         reading="\n\n".join(inspect.getsource(function) for function in PORTABLE).rstrip(),
         imports="\n".join(imports),
