@@ -1,7 +1,8 @@
 """How good are the strategies, trial for trial? Regret after N trials, beside other people's searches, in one run.
 
     python -m benchmarks.regret [--problem macro|fashion|drawn] [--seeds 100] [--trials 25 50 100 200] [--only tpe rl]
-                                [--peers peers/bin/python] [--results regret.jsonl] [--jobs 2]
+                                [--at-once 1 2 8 64] [--table nas-bench-macro.json] [--peers peers/bin/python]
+                                [--results regret.jsonl] [--jobs 2]
 
 `macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at
 random) under 60M MACs. `fashion` is a table that `record.py` made of short trainings, used in the same way. `drawn` has
@@ -15,6 +16,10 @@ search the plain product of options, as a person would set them up: what does no
 as a trial spent; Optuna is told of the budget by `set_constraint`, the others get a reward of 0. Numbers behind a
 peer's name are its population and tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne
 Tune and NNI an environment of their own: `peers.py` says how.
+
+With `--at-once` our strategies are also run with that many trials under way at any moment: each ask then comes before
+that many trials less one have been told. Trials end in the order of lengths drawn from a log-normal distribution whose
+standard deviation is half of its mean. Confirmation begins when every proposal has ended, as in a study.
 
 Contestants take turns, seed after seed, so that whatever is done when a run is cut can be compared. What is done is
 kept in the file of results, if there is one, and not done again, as long as strategies and table are the same.
@@ -30,9 +35,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: processes side by side
 
 import argparse
+import copy
 import functools
 import hashlib
+import heapq
+import itertools
 import json
+import math
 import subprocess
 import sys
 import time
@@ -69,6 +78,7 @@ TABLES = {
     "macro": ROOT.parent / "shared" / "data" / "nas-bench-macro.json",
     "fashion": ROOT / "benchmarks" / "fashion.json",
 }
+TABLE = "NAS_BENCHMARK_TABLE"  # in the environment of the processes of a run: the file of the problem's table
 TASK = Task(image_size=32, channels=3, classes=10)
 
 
@@ -96,7 +106,7 @@ class Problem:
 @functools.cache
 def macro(instance: int) -> Problem:
     """NAS-Bench-Macro under 60M MACs; there is one instance."""
-    table = json.loads(TABLES["macro"].read_text())
+    table = json.loads(Path(os.environ[TABLE]).read_text())
     architecture = load_object(f"{ROOT / 'examples' / 'nas_bench_macro.py'}:architecture")
     space, key = (architecture.__globals__[name] for name in ("space", "key"))  # of the same loading of the file
     feasible = space.under(Budget.parse("60M"), TASK)
@@ -169,7 +179,7 @@ def drawn(instance: int) -> Problem:
 @functools.cache
 def fashion(instance: int) -> Problem:
     """The recorded trainings of `fashion_space.py`; there is one instance."""
-    table = json.loads(TABLES["fashion"].read_text())
+    table = json.loads(Path(os.environ[TABLE]).read_text())
     key = load_object(f"{ROOT / 'benchmarks' / 'fashion_space.py'}:key")
     space, task, budget = (key.__globals__[name] for name in ("space", "TASK", "BUDGET"))
     feasible = space.under(budget, task)
@@ -190,26 +200,62 @@ def fashion(instance: int) -> Problem:
 PROBLEMS = {"macro": (macro, 1), "fashion": (fashion, 1), "drawn": (drawn, 5)}
 """And how many instances, over which the seeds go in turn."""
 
+SIGMA = math.sqrt(math.log1p(0.5**2))
+"""Of the logarithm of a trial's length, whose standard deviation is half of its mean."""
+
 Trials = list[tuple[Architecture, float]]  # what was tried, what was observed; 0 for what does not fit
 Peer = Callable[[Problem, int, int], Iterator[tuple[Architecture, float]]]  # problem, trials, seed
 
 
-def ours(name: str, problem: Problem, trials: int, seed: int) -> tuple[Trials, Trials]:
-    """One of this package's strategies, one trial at a time; without and with confirmation as `studies.Study` does it.
+class Running:
+    """One of this package's strategies, with so many trials under way, in a time of its own.
+
+    Attributes:
+        strategy: what it knows is `tried`, and which trials are under way.
+        tried: the trials that have ended, in the order in which they did.
+    """
+
+    def __init__(self, name: str, problem: Problem, trials: int, seed: int, at_once: int) -> None:
+        self.strategy, self.tried = make_strategy(name, problem.space, trials), Trials()
+        self._problem, self._seed, self._at_once, self._now = problem, seed, at_once, 0.0
+        self._noise, self._lengths = (np.random.default_rng([seed, 1 << power]) for power in (20, 22))
+        self._under_way: list[tuple[float, int, Architecture]] = []
+
+    def begin(self, number: int) -> None:
+        """Start a trial, and end the first of those under way if there are as many as there may be."""
+        member = self.strategy.ask(np.random.default_rng([self._seed, number]))
+        self.strategy.tell(member, Outcome("running"))
+        ends = self._now + float(self._lengths.lognormal(0.0, SIGMA))
+        heapq.heappush(self._under_way, (ends, number, member))
+        if len(self._under_way) == self._at_once:
+            self._end()
+
+    def end_all(self) -> None:
+        """Wait for all that is under way."""
+        while self._under_way:
+            self._end()
+
+    def _end(self) -> None:
+        self._now, _, member = heapq.heappop(self._under_way)
+        accuracy = self._problem.observed(member, self._noise)
+        self.tried.append((member, accuracy))
+        self.strategy.tell(member, Outcome("complete", accuracy))
+
+
+def ours(name: str, problem: Problem, trials: int, seed: int, at_once: int) -> tuple[Trials, Trials]:
+    """One of this package's strategies; without and with confirmation as `studies.Study` does it.
 
     Both begin alike, so that is done once.
     """
-    strategy, noise = make_strategy(name, problem.space, trials), np.random.default_rng([seed, 1 << 20])
-    leading = trials // 25
-    tried: Trials = []
+    plain, leading = Running(name, problem, trials, seed, at_once), trials // 25
     for number in range(trials):
         if number == trials - CONFIRMATIONS * leading:
-            confirmed = tried + confirmations(strategy, tried, leading, problem, seed)
-        member = strategy.ask(np.random.default_rng([seed, number]))
-        strategy.tell(member, Outcome("running"))
-        tried.append((member, problem.observed(member, noise)))
-        strategy.tell(member, Outcome("complete", tried[-1][1]))
-    return tried, confirmed
+            other = copy.deepcopy(plain) if at_once > 1 else plain
+            other.end_all()
+            confirmed = other.tried + confirmations(other.strategy, other.tried, leading, problem, seed)
+        plain.begin(number)
+    plain.end_all()
+    return plain.tried, confirmed
 
 
 def confirmations(strategy: Strategy, tried: Trials, leading: int, problem: Problem, seed: int) -> Trials:
@@ -333,7 +379,12 @@ class Score:
     seconds: float = 0.0
 
 
-def scores(problem_name: str, contestant: str, trials: Sequence[int], seed: int) -> list[Score]:
+def called(contestant: str, at_once: int) -> str:
+    """A contestant's name in the table."""
+    return contestant if at_once == 1 else f"{contestant}, {at_once} at once"
+
+
+def scores(problem_name: str, contestant: str, at_once: int, trials: Sequence[int], seed: int) -> list[Score]:
     """Run a contestant with one seed: a peer once, since its settings are the same for any number of trials."""
     make, instances = PROBLEMS[problem_name]
     problem, began = make(seed % instances), time.process_time()
@@ -344,8 +395,9 @@ def scores(problem_name: str, contestant: str, trials: Sequence[int], seed: int)
         runs = [(contestant, n, tried[:n]) for n in trials]
     else:
         for n in trials:
-            plain, confirmed = ours(contestant, problem, n, seed)
-            runs += [(contestant, n, plain), (contestant + CONFIRMED, n, confirmed)]
+            plain, confirmed = ours(contestant, problem, n, seed, at_once)
+            name = called(contestant, at_once)
+            runs += [(name, n, plain), (name + CONFIRMED, n, confirmed)]
     seconds = time.process_time() - began
     return [
         Score(problem_name, name, n, seed, *judged(problem, tried, name.endswith(CONFIRMED)), round(seconds, 2))
@@ -370,7 +422,7 @@ def judged(problem: Problem, tried: Trials, confirmed: bool) -> tuple[float, int
 
 def code_and_table(problem: str) -> str:
     """What results depend on, in short: the files of the strategies and the table."""
-    files = sorted((ROOT / "strategies").glob("*.py")) + [TABLES[problem]] * (problem in TABLES)
+    files = sorted((ROOT / "strategies").glob("*.py")) + [Path(os.environ[TABLE])] * (problem in TABLES)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -381,9 +433,14 @@ def kept(results: Path | None, code: str) -> list[Score]:
     return [Score(**row["score"]) for row in rows if row["code"] == code]
 
 
-def done(problem: str, contestant: str, trials: Sequence[int], seed: int, found: Iterable[Score]) -> bool:
+def rows_of(contestant: str, at_once: int) -> list[str]:
+    """The names of a contestant's rows in the table."""
+    name = called(contestant, at_once)
+    return [name] if CONTESTANTS[contestant] else [name, name + CONFIRMED]
+
+
+def done(problem: str, names: Sequence[str], trials: Sequence[int], seed: int, found: Iterable[Score]) -> bool:
     """Whether the file holds all that a contestant has to do with this seed."""
-    names = [contestant] if CONTESTANTS[contestant] else [contestant, contestant + CONFIRMED]
     have = {(score.problem, score.contestant, score.trials, score.seed) for score in found}
     return all((problem, name, n, seed) in have for name in names for n in trials)
 
@@ -436,13 +493,16 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--first-seed", type=int, default=1000, help="settings were chosen with seeds below 1000")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="CONTESTANT")
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1], metavar="K", help="trials under way, of ours")
+    parser.add_argument("--table", type=Path, help="the file of the problem's table, where it is elsewhere")
     parser.add_argument("--peers", help="Python of the environment that Syne Tune and NNI are installed in")
     parser.add_argument("--results", type=Path, help="a file that keeps what is done, one line each")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = parser.parse_args()
-    table = TABLES.get(given.problem)
-    if table and not table.exists():
-        parser.error(f"the table of {given.problem} is not at {table}")
+    if given.problem in TABLES:
+        os.environ[TABLE] = str(given.table or TABLES[given.problem])
+        if not Path(os.environ[TABLE]).exists():
+            parser.error(f"the table of {given.problem} is not at {os.environ[TABLE]}: give its path with --table")
     names, trials = list(given.only), sorted(given.trials)
     if any(name.startswith("pyglove") for name in names):
         try:
@@ -457,9 +517,15 @@ def main() -> None:
         names = [name for name in names if not name.startswith(("Syne", "NNI"))]
     code, seeds = code_and_table(given.problem), range(given.first_seed, given.first_seed + given.seeds)
     found = kept(given.results, code)
-    todo = [(name, seed) for seed in seeds for name in names if not done(given.problem, name, trials, seed, found)]
+    contestants = [(name, k) for name in names for k in ([1] if CONTESTANTS[name] else sorted(set(given.at_once)))]
+    todo = [
+        (*contestant, seed)
+        for seed in seeds
+        for contestant in contestants
+        if not done(given.problem, rows_of(*contestant), trials, seed, found)
+    ]
     with ProcessPoolExecutor(given.jobs) as pool:
-        futures = [pool.submit(scores, given.problem, name, trials, seed) for name, seed in todo]
+        futures = [pool.submit(scores, given.problem, name, k, trials, seed) for name, k, seed in todo]
         for number, future in enumerate(as_completed(futures), start=1):
             found += future.result()
             if given.results:
@@ -467,7 +533,7 @@ def main() -> None:
                     file.writelines(json.dumps({"code": code, "score": asdict(s)}) + "\n" for s in future.result())
             print(f"\r{number} of {len(todo)}", end="", file=sys.stderr, flush=True)
     print(f"{given.problem}: mean regret in percentage points, ± its standard error")
-    rows = [name for each in names for name in ([each] if CONTESTANTS[each] else [each, each + CONFIRMED])]
+    rows = list(itertools.chain.from_iterable(rows_of(*contestant) for contestant in contestants))
     mine = [score for score in found if score.problem == given.problem and score.seed in seeds]
     show(mine, rows, trials)
 
