@@ -2,10 +2,10 @@
 
     python -m benchmarks.fuzz_images [--inputs 10000] [--seed 0]
 
-Seven of ten inputs are image files (`nas predict --skip-bad`), the others `.npz` files and folders (`nas evaluate
---data`). Each must be read, or be one line with its name: no traceback, nothing on standard error beside that line, no
-program run, no object unpickled, nothing written outside the folder of results. Decoders are C: they run in processes
-of a few hundred inputs, so that a crash is counted and does not end the run.
+Seven of ten inputs are image files (`nas predict`), the others `.npz` files and folders (`nas evaluate --data`, for
+every second folder with `--skip-bad`). Each must be read, or be one line with its name: no traceback, nothing on
+standard error beside that line, no program run, no object unpickled, nothing written outside the folder of results.
+Decoders are C: they run in processes of a few hundred inputs, so that a crash is counted and does not end the run.
 """
 
 from __future__ import annotations
