@@ -261,7 +261,12 @@ def _decoded_part(root: Path, files: Sequence[Path], image_size: int, reading: R
     return made
 
 
-def _hub(spec: str, image_size: int, reading: Reading) -> Source:
+def hub_splits(spec: str) -> Any:
+    """The splits of a data set of the hub, as `datasets` gives them; not one image is decoded.
+
+    Raises:
+        UserError: the library is missing or too old, there is no such data set, or it has no training split.
+    """
     try:
         import datasets
     except ImportError as error:
@@ -277,8 +282,15 @@ def _hub(spec: str, image_size: int, reading: Reading) -> Source:
         raise UserError(f"data {spec!r} could not be loaded from the hub: {first_line(error)}") from error
     if "train" not in splits:
         raise UserError(f"data {spec!r} has no split 'train'; it has: {', '.join(splits)}")
+    return splits
+
+
+def _hub(spec: str, image_size: int, reading: Reading) -> Source:
+    import datasets
+
+    splits = hub_splits(spec)
     train = splits["train"]
-    image_column, label_column = _columns(spec, train.features)
+    image_column, label_column = hub_columns(spec, train.features)
     source = Source(spec, {}, None, [], reading)
     chosen = {"train": train}
     for part, names in (("val", ("validation", "valid", "val")), ("test", ("test",))):
@@ -346,8 +358,12 @@ def _decoded_split(
     return images[: len(labels)], np.array(labels, dtype=np.int64), all_grey
 
 
-def _columns(spec: str, features: Any) -> tuple[str, str]:
-    """Names of the image and the label column: by type, then by the usual names."""
+def hub_columns(spec: str, features: Any) -> tuple[str, str]:
+    """Names of the image and the label column: by type, then by the usual names.
+
+    Raises:
+        UserError: there are none.
+    """
     import datasets
 
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]

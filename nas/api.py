@@ -43,6 +43,7 @@ def search(
     data: str = "digits",
     *,
     task: str | Task | None = None,
+    image_size: int | None = None,
     strides: str | None = None,
     latency: str | Path | LatencyTable | None = None,
     trials: int | None = None,
@@ -75,7 +76,11 @@ def search(
         budget: what a network may cost, such as `400M` (MACs), `360M..400M` or `macs=400M,params=5.3M`; None is
             everything.
         data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
-        task: the deployment task, on which the budget is counted: 224 x 224 x 3 and 1000 classes unless told otherwise.
+        task: the deployment task, on which the budget is counted: by default the classes, the channels and the image
+            size of a person's own images; 224 x 224 x 3 and 1000 classes with digits.
+        image_size: height and width of the images in pixels, on which the budget is counted and candidates are
+            trained; by default the budget is counted on images as they are in their files, up to 224 pixels, and
+            candidates are trained on files decoded at 32.
         strides: `published` keeps all strides on small images, `small-images` leaves the first ones out
             (`searchspaces.strides`); by default as the space is declared.
         latency: a latency table (`nas measure`) or its file: with it `latency_ms` is a cost like any other, in budgets

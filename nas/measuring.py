@@ -24,6 +24,7 @@ def measure_networks(
     task: Task | None = None,
     space: SearchSpace | None = None,
     on_step: Callable[[MeasureStep], None] = lambda _: None,
+    image_size: int | None = None,
 ) -> Document:
     """Measure the latency of whole networks, in turns; the document has medians and percentiles.
 
@@ -33,6 +34,7 @@ def measure_networks(
         task: the images; by default each network's own.
         space: of architectures, if it is a person's own.
         on_step: called after each step.
+        image_size: height and width of the images in pixels; by default those of the task.
 
     Raises:
         UserError: a text is not a network, or a network cannot take the images or does not run on the runtime.
@@ -44,7 +46,7 @@ def measure_networks(
     with threads_of(how):
         for index, text in enumerate(networks):
             on_step(MeasureStep("networks", index, 2 * total))
-            made.append(_ready(text, how, task, space))
+            made.append(_ready(text, how, task, space, image_size))
         took = measured(
             [each for each, _ in made],
             NETWORKS,
@@ -65,13 +67,15 @@ def measure_networks(
     return {"how": how.described(), "networks": rows}
 
 
-def _ready(text: str, how: How, task: Task | None, space: SearchSpace | None) -> tuple[TimedRunner, Document]:
+def _ready(
+    text: str, how: How, task: Task | None, space: SearchSpace | None, image_size: int | None
+) -> tuple[TimedRunner, Document]:
     """A network ready to be timed, and its name, task and costs."""
     from estimators.latency import network_runner, runner
     from nas.networks import named, own_task, title
 
     found = named(text, space)
-    images = replace(task or own_task(found), latency=None)
+    images = replace((task or own_task(found)).at(image_size), latency=None)
     told: Document = {"name": title(text), "task": str(images)}
     try:
         if isinstance(found, Buildable):

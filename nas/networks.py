@@ -36,6 +36,7 @@ from searchspaces.layers import (
     leaves,
 )
 from searchspaces.strides import published
+from searchspaces.task import check_sizes
 from searchspaces.text_forms import at_own_size
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def classics_document(part: str = "") -> Document:
 
 
 def cost_document(
-    text: str, task: Task | None = None, space: SearchSpace | None = None, latency: LatencyTable | None = None
+    text: str,
+    task: Task | None = None,
+    space: SearchSpace | None = None,
+    latency: LatencyTable | None = None,
+    image_size: int | None = None,
 ) -> Document:
     """What a network costs, stage by stage.
 
@@ -93,12 +98,14 @@ def cost_document(
         task: the images it is for; by default the network's own, or 224 x 224 x 3 and 1000 classes.
         space: of an architecture's text form, where it is no space of ours.
         latency: a table that has the network's parts.
+        image_size: height and width of the images in pixels; by default those of the task.
 
     Raises:
         UserError: the text is none of these, the network cannot take the task's images, or the table is of others.
     """
+    check_sizes(task, image_size)
     found = named(text, space)
-    task = task or own_task(found)
+    task = (task or own_task(found)).at(image_size)
     task = task if latency is None else latency.on(task)
     document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
     if isinstance(found, Buildable):

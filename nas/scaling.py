@@ -29,6 +29,7 @@ from searchspaces import (
 from searchspaces.files import make_folder, write_whole
 from searchspaces.strides import published as as_published
 from searchspaces.strides import with_strides
+from searchspaces.task import check_sizes
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.results import merit
@@ -108,6 +109,7 @@ def plan(
     band: str | float = "5%",
     coefficients: str | Factors | None = None,
     task: str | Task | None = None,
+    image_size: int | None = None,
     strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
@@ -120,7 +122,9 @@ def plan(
     """
     said = what if isinstance(what, str) else getattr(what, "name", "architecture")
     home = load_space(space) if isinstance(space, str) else space
-    base = _base(what, home, Task.parse(task) if isinstance(task, str) else task, strides)
+    task = Task.parse(task) if isinstance(task, str) else task
+    check_sizes(task, image_size)
+    base = _base(what, home, task, image_size, strides)
     phis = _phis(phi) if isinstance(phi, str) else tuple(phi)
     sizes = ScalingSpace(base, target, step, _share(band) if isinstance(band, str) else band)
     published = coefficients == "published"
@@ -134,7 +138,9 @@ def plan(
     return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
 
 
-def _base(what: Any, home: SearchSpace | None, task: Task | None, strides: str | None) -> Scaled:
+def _base(
+    what: Any, home: SearchSpace | None, task: Task | None, image_size: int | None, strides: str | None
+) -> Scaled:
     """The network of a text or an object, and the images that it is for; under a rule for strides if one is given."""
     found = named(what, home) if isinstance(what, str) else what
     if not isinstance(found, Buildable):
@@ -145,7 +151,7 @@ def _base(what: Any, home: SearchSpace | None, task: Task | None, strides: str |
             f"{found.words()} cannot be scaled: it is not a member of a search space, which would define its depth "
             f"and width{nearest(found.words(), able)}"
         )
-    base = Scaled(found.architecture, found.scale, task or found.task or Task())
+    base = Scaled(found.architecture, found.scale, (task or found.task or Task()).at(image_size))
     if strides is not None:
         home = with_strides(found.architecture.space, strides)
         return replace(base, architecture=home.architecture(found.architecture.choices))
@@ -249,6 +255,7 @@ def scale(
     band: str | float = "5%",
     coefficients: str | Factors | None = None,
     task: str | Task | None = None,
+    image_size: int | None = None,
     strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
@@ -272,6 +279,7 @@ def scale(
         coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
             authors of EfficientNet state for each of B1 to B7.
         task: the deployment task; by default the network's own.
+        image_size: height and width of the images for the base, on which costs are counted and candidates are trained.
         strides: the rule for strides on small images (`searchspaces.strides`); by default the network's own.
         space: of the network, if it is a person's own.
         name, out: of the run folder.
@@ -286,13 +294,15 @@ def scale(
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, strides=strides,
-        space=space, name=name, out=out,
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task,
+        image_size=image_size, strides=strides, space=space, name=name, out=out,
     )  # fmt: skip
     study = None
     if planned.searches:
         found = candidates(planned.space)
-        study = Study.create(planned.folder, settings_for(planned, found, {**search, "data": data}))
+        study = Study.create(
+            planned.folder, settings_for(planned, found, {**search, "data": data, "image_size": image_size})
+        )
         go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
     family = made(planned, study)
     write(family)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from searchspaces.cost import COSTS, Cost
@@ -94,5 +94,19 @@ class Task:
         """The same task on images of `enlarged` side."""
         return Task(enlarged(self.image_size, factor), self.channels, self.classes)
 
+    def at(self, image_size: int | None) -> Task:
+        """The same task on images of another side; as it is where that is None."""
+        return self if image_size is None else replace(self, image_size=image_size)
+
     def __str__(self) -> str:
         return f"{self.image_size}x{self.image_size}x{self.channels}:{self.classes}"
+
+
+def check_sizes(task: Task | None, image_size: int | None) -> None:
+    """Refuse an image size that is not the task's, where both are given.
+
+    Raises:
+        UserError: they differ.
+    """
+    if task is not None and image_size is not None and task.image_size != image_size:
+        raise UserError(f"--image-size {image_size} and --task {task} differ: give one of them")

@@ -15,6 +15,8 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from estimators import ShortTraining, load_data
+from estimators.image_sizes import file_sizes
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -74,6 +76,7 @@ class Opened:
         ledger: where its trials are.
         strategy, estimator: make each afresh; raise UserError where it must be given again.
         checkpoints: where trials keep their training state.
+        size_from: what the image size of the task follows from, where nobody gave it and the study begins here.
     """
 
     folder: Path | None
@@ -85,6 +88,7 @@ class Opened:
     strategy: Callable[[], Strategy]
     estimator: Callable[[], Estimator]
     checkpoints: Checkpoints
+    size_from: str | None = None
 
 
 def create(folder: str | Path | None, settings: Settings) -> Opened:
@@ -97,13 +101,20 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
     there = _manifest_of(place)
     ledger = "memory" if place is None else settings.ledger
     space_origin, whole = space_from(settings.space)
-    feasible = under(whole, settings.budget, settings.task)
+    made: _Made | None = None
+    task, size_from = _given_task(settings, there), None
+    if task is None:
+        made = _made(settings, there)
+        task, size_from = _task_from_data(settings, made)
+    if settings.latency is not None:
+        task = settings.latency.on(task)
+    feasible = under(whole, settings.budget, task)
     strategy_kept, make_strategy = _strategy(settings, whole, feasible, there)
-    estimator_kept, estimator, data = _estimator(settings, feasible, there)
+    estimator_kept, estimator, data = _estimator(made or _made(settings, there), feasible, there)
     manifest = Manifest(
         study=place.resolve().name if place else "memory",
         space=manifest_of(whole, space_origin, fingerprint(whole)),
-        task=str(settings.task),
+        task=str(task),
         budget=None if settings.budget is None else str(feasible.budget),
         strategy=strategy_kept,
         estimator=estimator_kept,
@@ -116,16 +127,18 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         ledger=without_password(ledger),
         wave=settings.wave,
         checkpoints=None if settings.checkpoints is None else whole_place(settings.checkpoints),
-        latency=None if settings.task.latency is None else settings.task.latency.fingerprint,
+        latency=None if task.latency is None else task.latency.fingerprint,
     )
     opened: Ledger
     if there is None:
-        opened = _begin(place, manifest, ledger, settings.task)
+        opened = _begin(place, manifest, ledger, task)
     else:
         there.refuse_changes(manifest, str(place))
         manifest, opened = there, OptunaLedger.open(ledger, cast(Path, place), there.study)
     kept = Checkpoints.of(place, manifest, settings.checkpoints)
-    return Opened(place, manifest, whole, feasible, settings.task, opened, make_strategy, lambda: estimator, kept)
+    return Opened(
+        place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, size_from
+    )  # fmt: skip
 
 
 def _strategy(
@@ -152,22 +165,69 @@ def _strategy(
     return {"name": name_of(strategy), "origin": origin, "given": given, "resolved": resolved}, make
 
 
-def _estimator(
-    settings: Settings, feasible: SearchSpace, there: Manifest | None
-) -> tuple[dict[str, Any], Estimator, str | None]:
-    """What the manifest keeps of the estimator, the estimator, and where its images are if it has a name."""
+@dataclass(frozen=True)
+class _Made:
+    """An estimator as it is made from settings.
+
+    Attributes:
+        name: in our tables, or what else it was given as.
+        origin: where it comes from.
+        given: its own settings.
+        data: where its images are.
+        found: the estimator.
+    """
+
+    name: Any
+    origin: str
+    given: dict[str, Any]
+    data: str
+    found: Estimator
+
+
+def _made(settings: Settings, there: Manifest | None) -> _Made:
+    """The estimator, with its images."""
     estimator, own, data = settings.estimator, dict(settings.estimator_settings), whole_path(settings.data)
     if isinstance(estimator, str):
         estimator = whole_path(estimator)
         if there is not None and there.estimator["origin"] == NAMED and there.estimator["name"] == estimator:
             own = {**_given_again(there.estimator), **own}
     origin, found = estimator_from(estimator, data, settings.device, own)
+    return _Made(estimator, origin, own, data, found)
+
+
+def _estimator(
+    made: _Made, feasible: SearchSpace, there: Manifest | None
+) -> tuple[dict[str, Any], Estimator, str | None]:
+    """What the manifest keeps of the estimator, the estimator, and where its images are if it has a name."""
+    found, own, origin = made.found, made.given, made.origin
     if origin == NAMED and there is None:
         found, own = suited(found, feasible, own)
     described = found.describe()
-    name = estimator if origin == NAMED else described.get("name", type(found).__name__)
+    name = made.name if origin == NAMED else described.get("name", type(found).__name__)
     kept = {"name": name, "origin": origin, "given": own, "resolved": described}
-    return kept, found, data if origin == NAMED else None
+    return kept, found, made.data if origin == NAMED else None
+
+
+def _given_task(settings: Settings, there: Manifest | None) -> Task | None:
+    """The deployment task that a person gave or that the study began with; None if it follows from the data."""
+    if settings.task is not None:
+        return settings.task
+    return None if there is None or settings.image_size is not None else Task.parse(there.task)
+
+
+def _task_from_data(settings: Settings, made: _Made) -> tuple[Task, str | None]:
+    """The deployment task of a person's own images, ImageNet's for others, and what its image size follows from."""
+    if not isinstance(made.found, ShortTraining) or made.origin != NAMED or made.data == "digits":
+        return Task().at(settings.image_size), None
+    task = made.found.data.task
+    if settings.image_size is not None:
+        return task.at(settings.image_size), None
+    files = file_sizes(made.data)
+    if files is not None:
+        return task.at(files.usual), files.words()
+    if "image_size" in made.given:
+        task = task.at(load_data(made.data).task.image_size)
+    return task, "the size of the arrays"
 
 
 def _given_again(kept: Mapping[str, Any]) -> dict[str, Any]:

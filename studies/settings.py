@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Architecture, Budget, Task, UserError
 from searchspaces.latency import LatencyTable
+from searchspaces.task import check_sizes
 from studies.checkpoints import check_place
 from studies.ledger import check_spec
 from studies.pruning import check_pruner
@@ -34,7 +35,11 @@ class Settings:
         space: a name, `file.py:object`, or a space; the whole of it, not the part that fits the budget.
         budget: what may be trained; None is everything.
         data: what `load_data` understands; for estimators that have a name.
-        task: the deployment task, on which costs are counted; with the costs of the latency table, if there is one.
+        task: the deployment task, on which costs are counted. By default the classes, the channels and the image size
+            of a person's own images, else that of ImageNet.
+        image_size: height and width of the images in pixels, on which costs are counted and candidates of
+            `short-training` are trained. By default costs are counted on the images as they are in their files, and
+            candidates are trained on files decoded at 32 pixels.
         latency: a latency table; `latency_ms` is then a cost like any other. A copy is kept in the run folder.
         trials: planned in all; None where time is the only limit.
         strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a strategy
@@ -64,7 +69,8 @@ class Settings:
     space: str | SearchSpace = "mbconv"
     budget: Budget | None = None
     data: str = "digits"
-    task: Task = field(default_factory=Task)
+    task: Task | None = None
+    image_size: int | None = None
     latency: LatencyTable | None = None
     trials: int | None = None
     strategy: str | Strategy | Callable[..., Strategy] = "guided"
@@ -97,8 +103,19 @@ class Settings:
         check_spec(self.ledger)
         check_place(self.checkpoints)
         check_pruner(self.pruner)
-        if self.latency is not None:
-            object.__setattr__(self, "task", self.latency.on(self.task))
+        check_sizes(self.task, self.image_size)
+        if self.image_size is not None and self.estimator == "short-training":
+            object.__setattr__(self, "estimator_settings", self._at_image_size())
+
+    def _at_image_size(self) -> dict[str, Any]:
+        """The estimator's settings, with the image size."""
+        size, trained = self.image_size, self.estimator_settings.get("image_size", self.image_size)
+        if trained != size:
+            raise UserError(
+                f"--image-size {size} and estimator.image_size={trained} differ: to count costs at {size} px and train "
+                f"candidates at {trained} px, give --task {size}x{size}xCHANNELS:CLASSES instead of --image-size"
+            )
+        return {**self.estimator_settings, "image_size": size}
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Settings:

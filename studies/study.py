@@ -53,6 +53,7 @@ class Study:
         budget: with percents resolved; None where everything fits.
         record: its trials, as the ledger has them.
         checkpoints: where trials keep their training state while they run.
+        size_from: what the task's image size follows from, in words, if this study begins now and nobody gave it.
     """
 
     def __init__(self, opened: Opened) -> None:
@@ -60,7 +61,7 @@ class Study:
         self.space, self.feasible, self.checkpoints = opened.space, opened.feasible, opened.checkpoints
         self.budget = None if self.manifest.budget is None else Budget.parse(self.manifest.budget)
         self.record = Record(opened.ledger, self.space, self.task, self.manifest.seed, self._where())
-        self._strategy, self._estimator = opened.strategy, opened.estimator
+        self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
 
     @classmethod
     def create(cls, folder: str | Path | None, settings: Settings) -> Study:

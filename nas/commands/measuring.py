@@ -26,6 +26,7 @@ def measure(
     space: options.MeasuredSpace = None,
     out: options.TableFile = None,
     task: options.TaskOfNetwork = None,
+    image_size: options.ImageSizeOfNetwork = None,
     budget: options.MeasuredBudget = None,
     check: options.Check = 20,
     runtime: options.Runtime = None,
@@ -46,6 +47,7 @@ def measure(
     from estimators.latency import How
     from nas.measuring import measure_networks, measure_space, table_document
     from searchspaces import Budget, Task, UserError, load_space
+    from searchspaces.task import check_sizes
 
     if bool(networks) == (out is not None):
         raise UserError("give networks to measure, or --space SPACE --out FILE.json for the latency table of a space")
@@ -53,16 +55,18 @@ def measure(
         raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
     how = How(runtime or "", device, threads, batch)
     home, images = load_space(space) if space else None, Task.parse(task) if task else None
+    check_sizes(images, image_size)
     screen = console(json)
     try:
         with MeasureProgress(screen, quiet) as progress:
             if networks:
-                document = measure_networks(networks, how, images, home, progress)
+                document = measure_networks(networks, how, images, home, progress, image_size)
             else:
                 assert home is not None
                 assert out is not None
                 bound = Budget.parse(budget) if budget else None
-                made = measure_space(home, images or Task(), how, out, budget=bound, networks=check, on_step=progress)
+                on = images or Task().at(image_size)
+                made = measure_space(home, on, how, out, budget=bound, networks=check, on_step=progress)
                 document = table_document(made, out, space or "")
     except KeyboardInterrupt:
         raise interrupted("the same command resumes" if out is not None else "") from None

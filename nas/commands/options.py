@@ -59,6 +59,7 @@ _BUDGET: Final = (
 )
 _LATENCY: Final = "Latency table made by 'nas measure': latency_ms becomes a cost, as in --budget 8ms."
 _TASK: Final = "HxWxC:N"
+_IMAGE_SIZE: Final = "Height and width of the images in pixels"
 
 # Every command
 
@@ -116,11 +117,22 @@ Space = Annotated[str, Option("--space", metavar="SPACE", help=_SPACE, rich_help
 Budget = Annotated[str, Option("--budget", metavar="BUDGET", help=_BUDGET, rich_help_panel=SEARCHED)]
 Data = Annotated[str, Option("--data", metavar="DATA", help=_DATA, rich_help_panel=SEARCHED)]
 Task = Annotated[
-    str,
+    str | None,
     Option(
         "--task",
         metavar=_TASK,
-        help="Deployment task, on which costs are counted: image height, width and channels, and classes.",
+        help="Deployment task, on which costs are counted: image height, width and channels, and classes; by default "
+        "those of your images, or 224x224x3:1000 with digits.",
+        rich_help_panel=SEARCHED,
+    ),
+]
+SearchedImageSize = Annotated[
+    int | None,
+    Option(
+        "--image-size",
+        metavar="N",
+        help=f"{_IMAGE_SIZE}, for counting costs and for training candidates; by default costs are counted at the size "
+        "of your images, at most 224, and image files are decoded at 32 to train candidates.",
         rich_help_panel=SEARCHED,
     ),
 ]
@@ -459,6 +471,16 @@ ScaledTask = Annotated[
     str | None,
     Option("--task", metavar=_TASK, help="Images and classes; by default the network's own.", rich_help_panel=SIZES),
 ]
+ScaledImageSize = Annotated[
+    int | None,
+    Option(
+        "--image-size",
+        metavar="N",
+        help=f"{_IMAGE_SIZE} for the base, for counting costs and for training candidates; by default costs are "
+        "counted at the network's own, and image files are decoded at 32 to train candidates.",
+        rich_help_panel=SIZES,
+    ),
+]
 ScaledTrials = Annotated[
     int | None,
     Option(
@@ -494,6 +516,10 @@ TaskOfSpace = Annotated[str, Option("--task", metavar=_TASK, help="Deployment ta
 TaskOfNetwork = Annotated[
     str | None,
     Option("--task", metavar=_TASK, help="Images and classes; by default the network's own, or 224x224x3:1000."),
+]
+ImageSizeOfNetwork = Annotated[
+    int | None,
+    Option("--image-size", metavar="N", help=f"{_IMAGE_SIZE}; otherwise as without --task."),
 ]
 SpaceOfNetwork = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json
 from nas.commands.running import Running, settings_given
-from nas.commands.study_screens import show_plan, study_facts
+from nas.commands.study_screens import show_plan, study_facts, with_fidelity
 from nas.commands.tables import GOOD, WARNING, facts, table
 from nas.wording import human, percent
 
@@ -39,6 +39,7 @@ def scale(
     step: options.Step = 0.05,
     band: options.Band = "5%",
     task: options.ScaledTask = None,
+    image_size: options.ScaledImageSize = None,
     strides: options.Strides = None,
     space: options.SpaceOfNetwork = None,
     latency: options.Latency = None,
@@ -91,8 +92,8 @@ def scale(
     from studies.scaling import candidates
 
     planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task, strides=strides,
-        space=space, name=name, out=out,
+        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task,
+        image_size=image_size, strides=strides, space=space, name=name, out=out,
     )  # fmt: skip
     screen, found = console(json), candidates(planned.space)
     document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
@@ -115,7 +116,7 @@ def scale(
     if json:
         print_json(document)
     elif "family" in document:
-        show_family(document["family"], planned.folder, screen, space)
+        show_family(document["family"], planned.folder, screen, space, document.get("study"))
     if stopped:
         raise interrupted("the same command resumes")
 
@@ -175,7 +176,9 @@ def _factors(one: Document) -> list[str]:
     return [f"{one[name]:.4g}" for name in _NAMES]
 
 
-def show_family(document: Document, folder: Path, console: Console, space: str | None = None) -> None:
+def show_family(
+    document: Document, folder: Path, console: Console, space: str | None = None, study: Document | None = None
+) -> None:
     """The factors, the family, and what to do with it.
 
     Args:
@@ -183,9 +186,10 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
         folder: where its files are.
         console: where it is shown.
         space: as typed, if the base is of a person's own space.
+        study: that found the factors, if one did.
     """
-    if "trained" in document:
-        console.print(_ranking(document["trained"]))
+    if study is not None:
+        console.print(_ranking(document["trained"], study))
     console.print(_members(document["members"], "The family"))
     if "powers" in document:
         console.print(_members(document["powers"], "For comparison, the powers of (1.2, 1.1, 1.15)"))
@@ -215,9 +219,9 @@ def show_family(document: Document, folder: Path, console: Console, space: str |
     console.print(facts(*rows))
 
 
-def _ranking(trained: list[Document]) -> Table:
+def _ranking(trained: list[Document], study: Document) -> Table:
     made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
-    made.title = f"The best of {len(trained)} candidates, by proxy accuracy"
+    made.title = with_fidelity(f"The best of {len(trained)} candidates, by proxy accuracy", study)
     for index, one in enumerate(trained[:8]):
         error = one["standard_error"]
         made.add_row(

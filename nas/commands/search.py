@@ -26,7 +26,8 @@ def search(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     cache: options.Cache = None,
-    task: options.Task = "224x224x3:1000",
+    task: options.Task = None,
+    image_size: options.SearchedImageSize = None,
     strides: options.Strides = None,
     latency: options.Latency = None,
     trials: options.Trials = None,
@@ -132,7 +133,8 @@ def _run(study: Study, running: Running, json: bool) -> None:
     from nas.documents import resume_command, space_document, study_document
 
     def preflight() -> None:
-        show_preflight(study_document(study), space_document(study.feasible, study.task), running.console)
+        space = space_document(study.feasible, study.task)
+        show_preflight(study_document(study), space, running.console, study.size_from)
 
     ended, stopped = running.run(study, preflight)
     document = study_document(study)

@@ -75,6 +75,7 @@ def classics(part: options.NamePart = "", json: options.Json = False) -> None:
 def cost(
     network: options.Network,
     task: options.TaskOfNetwork = None,
+    image_size: options.ImageSizeOfNetwork = None,
     space: options.SpaceOfNetwork = None,
     latency: options.LatencyOfNetwork = None,
     json: options.Json = False,
@@ -85,14 +86,15 @@ def cost(
     returns one) is counted by tracing one run of it, attention and recurrent
     layers too; operators that are not counted are listed.
 
-    [bold]Example:[/]  nas cost efficientnet_b0 --task 240x240x3:1000
+    [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
     """
     from nas.networks import cost_document
     from searchspaces import Task, load_space
     from searchspaces.latency import LatencyTable
 
     times = LatencyTable.read(latency) if latency else None
-    document = cost_document(network, Task.parse(task) if task else None, load_space(space) if space else None, times)
+    images, home = Task.parse(task) if task else None, load_space(space) if space else None
+    document = cost_document(network, images, home, times, image_size)
     if json:
         return print_json(document)
     show_cost(document, console())

@@ -32,11 +32,20 @@ _SHOWN: Final = ("epochs", "image_size", "width", "depth", "data_fraction")
 """Settings of a proxy that make training cheaper; the manifest has all settings."""
 
 
-def show_preflight(study: Document, space: Document, console: Console) -> None:
-    """What `nas search` is about to do, before anything is trained."""
+def show_preflight(study: Document, space: Document, console: Console, size_from: str | None = None) -> None:
+    """What `nas search` is about to do, before anything is trained.
+
+    Args:
+        study: what is run.
+        space: of it, what fits its budget.
+        console: where it is shown.
+        size_from: what the image size follows from, if nobody gave it.
+    """
     rows: list[tuple[str, RenderableType]] = [("space", f"{study['space']}: {count(space['size'])} architectures")]
     timed = f", {_range(space, 'latency_ms')}" if "latency_ms" in space["smallest"] else ""
     rows.append(("", f"{_range(space, 'macs')} MACs, {_range(space, 'params')} parameters{timed}"))
+    if size_from is not None:
+        rows.append(("image size", image_size_text(study["task"], size_from, "--image-size or --task")))
     if space["strides_left_out"] or space["strides"] == "published":
         rows.append(("strides", strides_text(space["strides"], space["strides_left_out"])))
     if space["fits"] is not None:
@@ -94,6 +103,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     name = str(estimator.pop("name", ""))
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
+    rows += [("", words)] if (words := fidelity(study)) else []
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
@@ -107,6 +117,41 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         again = f"the last {3 * study['confirm']} trials train the {best} three more times; the mean accuracy decides"
         rows.append(("confirms", again))
     return rows
+
+
+def image_size_text(task: str, size_from: str, option: str) -> str:
+    """The image size that was chosen, why, and how to change it."""
+    return f"{task.partition('x')[0]} px: {size_from} ({option} changes it)"
+
+
+def fidelity(study: Document) -> str | None:
+    """How candidates are trained smaller than they are counted; None if they are not, or if nobody knows.
+
+    >>> fidelity({"task": "224x224x3:4", "estimator": {"image_size": 32, "width": 0.25, "depth": 0.5}})
+    'trained at 32 px, width 1/4, depth 1/2; counted at 224 px'
+    """
+    counted, trained = int(study["task"].partition("x")[0]), study["estimator"].get("image_size")
+    factors = {name: study["estimator"].get(name, 1) for name in ("width", "depth")}
+    if not isinstance(trained, int) or (trained >= counted and set(factors.values()) == {1}):
+        return None
+    shrunken = [f"{name} {_fraction(value)}" for name, value in factors.items() if value != 1]
+    return f"{', '.join([f'trained at {trained} px', *shrunken])}; counted at {counted} px"
+
+
+def with_fidelity(title: str, study: Document) -> Text:
+    """The title of a table of accuracies and costs; the line below says where the two are those of different sizes."""
+    words = fidelity(study)
+    return Text.assemble(title, (f"\n{words}", f"not bold {FAINT}")) if words else Text(title)
+
+
+def _fraction(value: float) -> str:
+    """A factor as a fraction, if it is a simple one.
+
+    >>> _fraction(0.25), _fraction(0.3)
+    ('1/4', '0.3')
+    """
+    above, below = value.as_integer_ratio()
+    return f"{above}/{below}" if 1 < below <= 8 else f"{value:g}"
 
 
 def _settings(settings: Document) -> str:
@@ -159,7 +204,7 @@ def _pareto(document: Document) -> Table:
     """The Pareto front of accuracy and a cost, cheapest first."""
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
     made = table("trial>", "accuracy>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
-    made.title = f"Pareto front of accuracy and {COST_NAMES[document['against']]}"
+    made.title = with_fidelity(f"Pareto front of accuracy and {COST_NAMES[document['against']]}", document)
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
@@ -176,7 +221,8 @@ def _pareto(document: Document) -> Table:
 
 def _confirmed(document: Document) -> Table:
     """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
-    made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "", title="Confirmed networks")
+    made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "")
+    made.title = with_fidelity("Confirmed networks", document)
     for one in document["confirmed"]:
         won = one["number"] == document["best"]["number"]
         error = one["standard_error"]

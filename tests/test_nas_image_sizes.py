@@ -1,0 +1,179 @@
+"""One image size and one task, from a person's own images to what is searched, trained, counted and measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from photographs import pixels
+from PIL import Image
+
+from estimators.image_sizes import file_sizes
+from studies import Study
+from studies.settings import Settings
+
+CLASSES = ("apple", "boat", "cat", "door")
+SIDES = [(60 + 7 * number, 50 + 3 * number) for number in range(10)]
+"""Widths and heights of ten oblong photographs: the shorter sides have a median of 63.5, the usual size below is 32."""
+LARGER = [(width + 40, height + 20) for width, height in SIDES]
+"""Their median is 83.5; the usual size below is 64."""
+
+
+def photos(at, sides=LARGER):
+    """Ten oblong photographs in each of four classes."""
+    for label, name in enumerate(CLASSES):
+        (at / name).mkdir(parents=True)
+        for number, (width, height) in enumerate(sides):
+            square = Image.fromarray(pixels(100 * label + number, label, max(width, height)))
+            square.crop((0, 0, width, height)).save(at / name / f"{number}.jpg")
+    return at
+
+
+@pytest.fixture
+def search(nas_cli, tmp_path, monkeypatch):
+    """A search of one trial of one epoch: its screen in one line, its error and its manifest."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(data: object, *more: object, name: str = "run"):
+        words = ["search", "--budget", "400M", "--trials", "1", "--ledger", "journal", "--strategy", "random"]
+        words += ["--set", "estimator.epochs=1", "--device", "cpu", "--data", data, "--name", name]
+        said = nas_cli(*map(str, [*words, "--out", tmp_path / "runs", *more]))
+        path = tmp_path / "runs" / name / "study.json"
+        manifest = json.loads(path.read_text()) if path.exists() else {}
+        return " ".join(said.out.replace("│", " ").split()), said.err, manifest
+
+    return run
+
+
+def trained_at(manifest):
+    return manifest["estimator"]["resolved"]["image_size"]
+
+
+@pytest.mark.parametrize(("sides", "size"), [(SIDES, 32), (LARGER, 64), ([(3000, 400), (300, 800)], 224)])
+def test_the_size_of_files_is_the_usual_one_below_the_median_of_their_shorter_sides(tmp_path, sides, size):
+    found = file_sizes(str(photos(tmp_path / "photos", sides)))
+    assert found is not None
+    assert found.usual == size
+    assert found.files == 4 * len(sides)
+
+
+def test_costs_are_counted_on_the_images_as_they_are_and_smaller_trainings_say_so(search, tmp_path):
+    out, _, manifest = search(photos(tmp_path / "photos"))
+    assert manifest["task"] == "64x64x3:4"
+    assert trained_at(manifest) == 32
+    reason = "64 px: the shorter side of 40 image files has a median of 83 px (--image-size or --task changes it)"
+    assert f"image size {reason}" in out
+    assert "macs=400M, counted on 64x64x3:4" in out
+    factors = {1.0: "", 0.5: " 1/2", 0.25: " 1/4"}
+    width, depth = (manifest["estimator"]["resolved"][name] for name in ("width", "depth"))
+    shrunken = "".join(f", {name}{factors[one]}" for name, one in (("width", width), ("depth", depth)) if one != 1)
+    words = f"trained at 32 px{shrunken}; counted at 64 px"
+    assert out.count(words) == 2  # in the header and in the table
+    again, _, now = search(tmp_path / "photos")
+    assert now == manifest
+    assert "changes it" not in again.replace("estimator.mirror=false changes it", "")  # it was said
+
+
+def test_an_image_size_is_what_costs_are_counted_at_and_candidates_trained_at(search, tmp_path):
+    out, _, manifest = search(photos(tmp_path / "photos"), "--image-size", 48)
+    assert (manifest["task"], trained_at(manifest)) == ("48x48x3:4", 48)
+    assert "image size 48" not in out
+    _, err, _ = search(tmp_path / "photos", "--image-size", 40)
+    assert "task was '48x48x3:4' when the study began and is '40x40x3:4' now" in err
+    assert search(tmp_path / "photos")[1:] == ("", manifest)
+
+
+def test_the_estimator_s_image_size_is_what_candidates_are_trained_at_alone(search, tmp_path):
+    _, _, manifest = search(photos(tmp_path / "photos"), "--set", "estimator.image_size=40")
+    assert (manifest["task"], trained_at(manifest)) == ("64x64x3:4", 40)
+
+
+def test_a_task_that_is_given_stays(search, tmp_path):
+    out, _, manifest = search(photos(tmp_path / "photos"), "--task", "96x96x3:7")
+    assert (manifest["task"], trained_at(manifest)) == ("96x96x3:7", 32)
+    assert "image size 96" not in out
+
+
+def test_a_run_that_began_on_another_task_resumes_on_it(nas_cli, search, tmp_path):
+    _, _, before = search(photos(tmp_path / "photos"), "--task", "224x224x3:1000")
+    out, err, after = search(tmp_path / "photos")
+    assert (after, err) == (before, "")
+    assert "counted on 224x224x3:1000" in out
+    assert nas_cli("resume", str(tmp_path / "runs" / "run"), "--trials", "2").code == 0
+
+
+def test_digits_are_counted_on_the_task_of_imagenet(search):
+    out, _, manifest = search("digits", "--set", "estimator.data_fraction=0.1")
+    assert (manifest["task"], trained_at(manifest)) == ("224x224x3:1000", 8)
+    assert "image size" not in out
+    _, _, manifest = search("digits", "--set", "estimator.data_fraction=0.1", "--image-size", 16, name="larger")
+    assert (manifest["task"], trained_at(manifest)) == ("16x16x3:1000", 16)
+
+
+@pytest.mark.parametrize(("more", "trained"), [((), 20), (("--set", "estimator.image_size=16"), 16)])
+def test_arrays_keep_their_size(search, tmp_path, more, trained):
+    images = np.random.default_rng(0).integers(0, 256, (40, 20, 28), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=np.arange(40) % 3)
+    out, _, manifest = search(tmp_path / "set.npz", *more)
+    assert (manifest["task"], trained_at(manifest)) == ("20x20x1:3", trained)
+    assert "image size 20 px: the size of the arrays (--image-size or --task changes it)" in out
+
+
+def test_the_size_of_a_set_of_the_hub_is_that_of_its_files(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra 'hub' is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    images = [Image.fromarray(pixels(number, number, 100)).crop((0, 0, 100, 70)) for number in range(6)]
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = datasets.Dataset.from_dict({"img": images, "label": [0, 1] * 3}, features=features)
+    (tmp_path / "set").mkdir()
+    rows.to_parquet(tmp_path / "set" / "train.parquet")
+    found = file_sizes(f"hub:{tmp_path / 'set'}")
+    assert found is not None
+    assert (found.shorter, found.files, found.usual) == (70, 6, 64)
+
+
+def test_costs_and_latency_are_those_of_the_image_size(nas_cli):
+    by_size = nas_cli("cost", "efficientnet_b0", "--image-size", "96", "--json").json()
+    assert by_size == nas_cli("cost", "efficientnet_b0", "--task", "96x96x3:1000", "--json").json()
+    quick = ["--runtime", "torch", "--json", "--quiet"]
+    measured = nas_cli("measure", "mobilenetv3_small_100", "--image-size", "32", *quick).json()
+    assert measured["networks"][0]["task"] == "32x32x3:1000"
+
+
+def test_a_family_is_scaled_from_the_image_size(nas_cli, tmp_path):
+    words = ["scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "1", "--out", str(tmp_path)]
+    members = nas_cli(*words, "--image-size", "96", "--json").json()["family"]["members"]
+    assert [one["image_size"] for one in members] == [96, 110]  # 96 * 1.15, to an even number
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("search --budget 400M --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
+        (
+            "search --budget 400M --image-size 96 --set estimator.image_size=32",
+            "--image-size 96 and estimator.image_size=32 differ: to count costs at 96 px and train candidates at 32 "
+            "px, give --task 96x96xCHANNELS:CLASSES instead of --image-size",
+        ),
+        ("search --budget 400M --image-size 0", "image size must be at least 1 pixel, in whole numbers, got 0"),
+        ("cost resnet18 --image-size 0", "image_size must be a whole number of at least 1, got 0"),
+        ("scale efficientnet_b0 --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
+        ("cost resnet18 --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
+        ("measure resnet18 --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_one_line_and_leave_nothing(nas_cli, tmp_path, command, said):
+    out = ["--out", str(tmp_path / "runs")] if command.split()[0] in ("search", "scale") else []
+    result = nas_cli(*command.split(), *out)
+    assert result.code == 2
+    assert said in result.err
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_it_is_a_setting_of_a_study(tmp_path):
+    study = Study.create(None, Settings(data=str(photos(tmp_path / "photos")), image_size=40))
+    assert str(study.task) == "40x40x3:4"
+    assert trained_at({"estimator": study.manifest.estimator}) == 40
+    assert study.size_from is None
