@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nas.metrics import standard_error
 from nas.networks import TRAINED, named
-from searchspaces import Buildable, Scale, UserError
+from searchspaces import Buildable, Scale, Task, UserError
 from searchspaces.files import read_json
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
@@ -34,12 +34,16 @@ class TrainingJob:
         data: the images, in the size that they are trained at.
         found: how the network was found, if a search found it.
         title: the network's name.
+        counted: the task that a search counted its costs on.
+        size_from: what the image size follows from, in words, if nobody gave it.
     """
 
     network: Buildable
     data: ImageData
     found: Document | None
     title: str
+    counted: Task | None = None
+    size_from: str | None = None
 
 
 def training_job(
@@ -48,15 +52,18 @@ def training_job(
     image_size: int | None = None,
     space: SearchSpace | None = None,
     reading: Mapping[str, Any] | None = None,
+    out: Path | None = None,
 ) -> TrainingJob:
     """The network and the images that a person names.
 
     Args:
         what: a run folder, which stands for its best network; a classic's name; a network's text form or its file.
         data: images, as `load_data` takes them; by default those of the run.
-        image_size: height and width in pixels; by default those of the data, or of a scaled network.
+        image_size: height and width in pixels; by default those that the training began with, that the run counted
+            costs at, of a scaled network, or of the data, at most 224 for image files.
         space: of the network, if it is a person's own.
         reading: how image files are read, as `load_data` takes it; what is not given is as it was for the run's images.
+        out: the folder of the training; by default made from the two names.
 
     Raises:
         UserError: there is no such network or data, or the network cannot be trained.
@@ -66,8 +73,11 @@ def training_job(
     folder = Path(what)
     found: Document | None
     read_as: Document = {}
+    counted: Task | None = None
+    proxy = None
     if Manifest.is_in(folder):
         network, found, own, read_as = _of_run(folder, space)
+        counted, proxy = Task.parse(found["task"]), found["estimator"].get("image_size")
     else:
         network, found, own = named(what, space), _of_file(what), None
     if not isinstance(network, Buildable):
@@ -75,9 +85,29 @@ def training_job(
     source = data or own
     if source is None:
         raise UserError(f"--data is needed: {_title(what)} is not a run folder with images of its own")
-    if image_size is None and network.task is not None and network.scale != Scale():
-        image_size = network.task.image_size
-    return TrainingJob(network, load_data(source, image_size, **{**read_as, **(reading or {})}), found, _title(what))
+    size_from = None
+    if image_size is None:
+        of_images = counted is not None and (source != "digits" or proxy == counted.image_size)  # digits have 8 pixels
+        begun = out or trained_folder(_title(what), source)
+        image_size, size_from = _image_size(network, source, counted if of_images else None, begun)
+    images = load_data(source, image_size, **{**read_as, **(reading or {})})
+    return TrainingJob(network, images, found, _title(what), counted, size_from)
+
+
+def _image_size(network: Buildable, source: str, of_run: Task | None, folder: Path) -> tuple[int | None, str | None]:
+    """The image size where nobody gave it, and what it follows from; None leaves it to the data."""
+    from estimators.image_sizes import file_sizes
+    from estimators.trained import read_facts
+
+    begun = read_facts(folder)
+    if begun is not None:
+        return Task.parse(begun["task"]).image_size, f"the training in {folder} began at it"
+    if network.task is not None and network.scale != Scale():
+        return network.task.image_size, "that of the scaled network"
+    if of_run is not None:
+        return of_run.image_size, "the run counted costs at it"
+    files = file_sizes(source)
+    return (None, None) if files is None else (files.usual, files.words())
 
 
 def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None, Document]:
@@ -160,6 +190,8 @@ def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> 
         "network": job.title,
         "words": job.network.words(),
         "task": str(job.data.task),
+        "size_from": job.size_from,
+        "counted": None if job.counted is None else str(job.counted),
         "macs": cost.macs,
         "params": cost.params,
         "data": job.data.describe(),

@@ -133,6 +133,34 @@ def test_the_size_of_a_set_of_the_hub_is_that_of_its_files(tmp_path, monkeypatch
     assert (found.shorter, found.files, found.usual) == (70, 6, 64)
 
 
+def trained(nas_cli, tmp_path, *words: object):
+    """The screen of a training of one epoch, in one line, and the task that it was trained on."""
+    settings = ["--epochs", 1, "--set", "batch=8", "--device", "cpu", "--out", tmp_path / "trained"]
+    said = nas_cli(*map(str, ["train", *words, *settings]))
+    assert said.code == 0, said.err
+    return " ".join(said.out.split()), json.loads((tmp_path / "trained" / "training.json").read_text())["task"]
+
+
+def test_the_best_of_a_run_is_trained_at_the_size_that_costs_were_counted_at(nas_cli, search, tmp_path):
+    search(photos(tmp_path / "photos"))
+    out, task = trained(nas_cli, tmp_path / "1", tmp_path / "runs" / "run")
+    assert task == "64x64x3:4"
+    assert "image size 64 px: the run counted costs at it (--image-size changes it)" in out
+    assert "the search counted costs on" not in out
+    out, task = trained(nas_cli, tmp_path / "2", tmp_path / "runs" / "run", "--image-size", 32)
+    assert task == "32x32x3:4"
+    assert "the search counted costs on 64x64x3:4" in out
+    out, task = trained(nas_cli, tmp_path / "2", tmp_path / "runs" / "run")  # it was begun there, and is finished
+    assert task == "32x32x3:4"
+    assert "began at it (--image-size changes it)" in out
+
+
+def test_a_network_without_a_run_is_trained_at_the_size_of_the_files(nas_cli, tmp_path):
+    out, task = trained(nas_cli, tmp_path, "mobilenetv3_small_100", "--data", photos(tmp_path / "photos"))
+    assert task == "64x64x3:4"
+    assert "64 px: the shorter side of 40 image files has a median of 83 px (--image-size changes it)" in out
+
+
 def test_costs_and_latency_are_those_of_the_image_size(nas_cli):
     by_size = nas_cli("cost", "efficientnet_b0", "--image-size", "96", "--json").json()
     assert by_size == nas_cli("cost", "efficientnet_b0", "--task", "96x96x3:1000", "--json").json()

@@ -615,7 +615,8 @@ ImageSize = Annotated[
     Option(
         "--image-size",
         metavar="N",
-        help="Height and width of the images in pixels; by default those of the data, or of a scaled network.",
+        help=f"{_IMAGE_SIZE}; by default those that the run counted costs at, or those of a scaled network, or those "
+        "of the data, at most 224 for image files.",
         rich_help_panel=TRAINED,
     ),
 ]

@@ -15,6 +15,7 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json
 from nas.commands.running import reading_given
+from nas.commands.study_screens import image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
 from nas.wording import duration, human, percent, sparkline
 
@@ -76,7 +77,7 @@ def train(
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
     reading = reading_given(skip_bad, max_pixels, cache)
-    job = training_job(network, data, image_size, load_space(space) if space else None, reading)
+    job = training_job(network, data, image_size, load_space(space) if space else None, reading, out)
     folder = trained_folder(job.title, job.data.name) if out is None else out
     plan = recipe_for(job, folder, recipe, given)
     train_it: Any = partial(train_here, device=device)
@@ -127,6 +128,7 @@ def show_training_plan(document: Document, console: Console) -> None:
         facts(
             ("network", Text.assemble((document["network"], "bold"), (f"  {document['words']}", FAINT))),
             ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
+            *_image_size_facts(document),
             ("data", Text(f"{data['name']}: {images}")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             ("recipe", _recipe_text(recipe)),
@@ -141,6 +143,17 @@ def show_training_plan(document: Document, console: Console) -> None:
             "(--set batch=16) or more epochs learn more.",
             style="yellow",
         )
+
+
+def _image_size_facts(document: Document) -> list[tuple[str, RenderableType]]:
+    """Where the image size comes from, and the one of the search, if it is another one."""
+    rows: list[tuple[str, RenderableType]] = []
+    task, counted = document["task"], document["counted"]
+    if document["size_from"] is not None:
+        rows.append(("image size", image_size_text(task, document["size_from"], "--image-size")))
+    if counted is not None and counted.partition("x")[0] != task.partition("x")[0]:
+        rows.append(("", Text(f"the search counted costs on {counted}", style=WARNING)))
+    return rows
 
 
 def _recipe_text(recipe: Document) -> str:
