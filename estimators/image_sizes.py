@@ -81,9 +81,9 @@ def _in_folder(spec: str) -> list[str | io.BytesIO]:
 
 
 def _in_hub(spec: str) -> list[str | io.BytesIO]:
-    import datasets
-
     train = hub_splits(spec)["train"]
+    import datasets  # which is there, and new enough
+
     column, _ = hub_columns(spec, train.features)
     rows = train.cast_column(column, datasets.Image(decode=False))
     files = [rows[index][column] for index in _sample(range(len(rows)))]

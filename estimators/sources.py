@@ -286,9 +286,9 @@ def hub_splits(spec: str) -> Any:
 
 
 def _hub(spec: str, image_size: int, reading: Reading) -> Source:
-    import datasets
-
     splits = hub_splits(spec)
+    import datasets  # which is there, and new enough
+
     train = splits["train"]
     image_column, label_column = hub_columns(spec, train.features)
     source = Source(spec, {}, None, [], reading)

@@ -422,8 +422,8 @@ def test_balanced_accuracy_counts_each_class_alike():
 
     labels = np.array([0] * 300 + [1] * 30)
     data = ImageData.of("uneven", DIGITS.images[:330], labels, DIGITS.images[:20], np.arange(20) % 2)
-    first = (labels[ShortTraining(data, data_fraction=1.0).split()[1]] == 0).mean()
-    assert first > 0.9
+    first = (data.labels[ShortTraining(data, data_fraction=1.0).split()[1]] == 0).mean()
+    assert first > 0.85
     assert train(architecture=Tiny(First), data=data, data_fraction=1.0).accuracy == pytest.approx(first)
     assert train(architecture=Tiny(First), data=data, data_fraction=1.0, metric="balanced").accuracy == 0.5
     assert "metric" not in ShortTraining(data).describe()

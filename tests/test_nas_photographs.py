@@ -466,7 +466,8 @@ def test_what_was_decoded_is_kept_shown_and_removed(nas_cli, searched, tmp_path,
     assert first[0] == 0
     said = nas_cli("cache", "--cache", cache, "--json").json()
     assert [(one["images"], one["image_size"], one["bad"]) for one in said["entries"]] == [(12, 16, 1)]
-    assert str(data) in nas_cli("cache", "--cache", cache).out.replace("\n", "")
+    assert said["entries"][0]["data"] == str(data)
+    assert "of at most" in nas_cli("cache", "--cache", cache).out
 
     with monkeypatch.context() as patch:
         patch.setattr(sources, "decoded_file", lambda *given: pytest.fail("decoded again"))
