@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AHEAD: Final = 16
-"""Steps between two marks in a stream. The host enqueues no more than two marks ahead of the device, so that what it
-counts is what was done, and a training that reads its loss waits for few steps."""
+"""Steps between two marks in a stream. The host enqueues no more than three times as many ahead of the device, so that
+what it counts is what was done, and a training that reads its loss waits for few steps."""
 
 
 class Graph:
@@ -73,7 +73,7 @@ _IDLE: Final[list[torch.cuda.Stream]] = []
 
 
 def on_own_stream(advancing: Generator[int, None, T], device: torch.device) -> Generator[int, None, T]:
-    """Advance something on a stream of its own, no further ahead of the device than two marks.
+    """Advance something on a stream of its own, no further ahead of the device than `AHEAD` says.
 
     Yields:
         What the other one yields; 0 while the device has yet to catch up.
