@@ -18,7 +18,8 @@ sec. 6, and torchvision's references), from the images as they are trained on.
 These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
 128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
 thousand, and mixed images are not yet learned. So the default, `auto`, is `sgd` fitted to the number of training images
-by `fitted`; `benchmarks/recipes.py` compares it with a grid around it.
+by `fitted`. On 256 made photographs of four classes (60 epochs, two seeds; `benchmarks/recipes.py`) `auto` had a test
+accuracy of 83.0 ± 3.4 %, `sgd` 48.9 ± 1.1 %.
 """
 
 from __future__ import annotations
