@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.on_disk import OnDisk, chunks
+from estimators.image_facts import keys_of
+from estimators.on_disk import chunks
 from searchspaces import UserError
 
 
@@ -19,20 +20,23 @@ class Labelled:
     """Images with their labels.
 
     Attributes:
-        images: uint8 (images, height, width, channels), an array or `OnDisk`.
+        images: uint8 (images, height, width, channels), an array, `OnDisk` or `InFiles`.
         labels: int64 (images,).
         keys: a hash of each image, equal for copies only; empty for an image of a single colour, which says nothing
             about where it comes from.
+        facts: (images,) of their files, if they come from files; see `estimators.image_facts`.
     """
 
     images: Any
     labels: NDArray[np.int64]
     keys: tuple[bytes, ...]
+    facts: NDArray[Any] | None = None
 
     def __getitem__(self, chosen: NDArray[Any]) -> Labelled:
         """The images at these indices."""
-        images = self.images.at(chosen) if isinstance(self.images, OnDisk) else self.images[chosen]
-        return Labelled(images, self.labels[chosen], tuple(self.keys[index] for index in chosen))
+        images = self.images[chosen] if isinstance(self.images, np.ndarray) else self.images.at(chosen)
+        facts = None if self.facts is None else self.facts[chosen]
+        return Labelled(images, self.labels[chosen], tuple(self.keys[index] for index in chosen), facts)
 
     def without(self, keys: Set[bytes]) -> Labelled:
         """The images that are no copies of others."""
@@ -41,7 +45,7 @@ class Labelled:
 
 
 def labelled(
-    name: str, part: str, images: NDArray[Any], labels: NDArray[Any], keys: list[bytes] | None = None
+    name: str, part: str, images: NDArray[Any], labels: NDArray[Any], facts: NDArray[Any] | None = None
 ) -> tuple[Labelled, list[str]]:
     """Check arrays; what was recognised and changed is in the notes.
 
@@ -50,7 +54,7 @@ def labelled(
         part: `train`, `val` or `test`.
         images: uint8 (images, height, width[, channels]), or with the channels before height and width.
         labels: whole numbers (images,) or (images, 1).
-        keys: hashes of the files; by default those of the pixels.
+        facts: of the files that the images come from.
 
     Raises:
         UserError: the arrays are not such; the message has their name and shape.
@@ -73,9 +77,10 @@ def labelled(
         )
     if len(labels) != len(images):
         raise UserError(f"data {name!r}: {part}_labels holds {len(labels)} labels for {len(images)} images")
+    if facts is not None:
+        return Labelled(images, labels.astype(np.int64), keys_of(facts), facts), notes
     blank = np.concatenate([_blank(some) for some in chunks(images)])
-    if keys is None:
-        keys = [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in images]
+    keys = (hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in images)
     known = tuple(b"" if empty else key for key, empty in zip(keys, blank, strict=True))
     return Labelled(images, labels.astype(np.int64), known), notes
 
@@ -102,11 +107,11 @@ def _channels_first(shape: tuple[int, ...]) -> bool:
 def squared(images: Any, side: int) -> Any:
     """Centre crop to a square, then resize (bilinear, antialiased) to (images, side, side, channels).
 
-    Images on disk stay there if they have that size, and else come into memory.
+    Images that lie elsewhere stay there if they have that size, and else come into memory.
     """
     count, height, width, channels = images.shape
     short = min(height, width)
-    if isinstance(images, OnDisk):
+    if not isinstance(images, np.ndarray):
         if short == side:
             return images
         return np.concatenate([squared(some, side) for some in chunks(images)])

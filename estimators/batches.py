@@ -2,17 +2,21 @@
 
 An epoch is drawn and augmented before its steps, as many batches at a time as a buffer holds; a step reads the batch at
 `row`, a counter on the device, so that it can be recorded once and replayed. The uint8 images lie on the device, or on
-the host where the device has no room for them.
+the host where the device has no room for them; or they are crops that processes take from image files some batches
+ahead. Those are cropped and resized before anything else is done to them, as in torchvision's reference trainings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from estimators.augmentation import Augmentation, Draws, augmented, batches_in, draw
+from estimators.in_files import PROCESSES, InFiles, cores, crops_ahead
+from searchspaces import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +33,7 @@ class Batches:
     """Augmented batches of an epoch after the other.
 
     Args:
-        images: uint8 (all images, side, side, channels).
+        images: uint8 (all images, side, side, channels), which may be `OnDisk` or `InFiles`.
         labels: int64 (all images,).
         positions: (training images,), indices into both.
         how: the augmentation.
@@ -51,7 +55,7 @@ class Batches:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: Any,
         labels: NDArray[np.int64],
         positions: NDArray[np.int64],
         how: Augmentation,
@@ -67,20 +71,27 @@ class Batches:
         import torch
 
         self.steps, self.share = batches_in(len(positions), batch, fill), batch // processes
+        self._from_files = images if isinstance(images, InFiles) else None
+        self._smallest = how.resized  # of the crops from files, which are not cropped again
+        how = how if self._from_files is None else replace(how, resized=0.0)
         self._positions, self._how, self._batch, self._classes, self._seed = positions, how, batch, classes, seed
         self._images, self._labels, self._device, self._rank, self._fill_up = images, labels, device, rank, fill
         side, channels = images.shape[1], images.shape[3]
         self.mean, self.std = (torch.tensor(each, dtype=torch.float32, device=device) for each in statistics)
         self._chunk = min(max(1, BUFFER_BYTES // (4 * self.share * side * side * channels)), self.steps)  # batches
+        self._chunk = self._chunk if self._from_files is None else 1  # which processes decode, each another one
         rows = self._chunk * self.share
         self.inputs = torch.empty(rows, side, side, channels, device=device)
         shape, kind = ((rows, classes), torch.float32) if how.mixes else ((rows,), torch.int64)
         self.targets = torch.empty(shape, dtype=kind, device=device)
         self.row = torch.zeros((), dtype=torch.int64, device=device)
         self._held: tuple[int, int] | None = None  # the epoch and the chunk in the buffer
-        self._epoch: tuple[int, Draws] | None = None
+        self._epochs: dict[int, Draws] = {}
+        self._loaders = max(1, min(PROCESSES, cores() // processes - (device.type == "cpu")))
+        self._coming: tuple[Iterator[Any], int] | None = None  # crops, and the number of the next batch
         self._resident: tuple[Tensor, NDArray[np.int64]] | None = None  # pixels on a GPU, and where each image is
-        if device.type != "cpu" and _has_room(device, len(positions) * images[0].nbytes):
+        size = side * side * channels * len(positions)
+        if device.type != "cpu" and self._from_files is None and _has_room(device, size):
             place = np.zeros(len(images), np.int64)
             place[positions] = np.arange(len(positions))
             self._resident = torch.from_numpy(images[positions]).to(device), place
@@ -98,23 +109,60 @@ class Batches:
         """uint8 (N, channels, side, side) normalized as the batches are."""
         return (pixels.float() - self.mean[:, None, None]) / self.std[:, None, None]
 
+    def close(self) -> None:
+        """End the processes that decode ahead."""
+        self._coming = None
+
     def _fill(self, epoch: int, chunk: int) -> None:
         import torch
 
-        if self._epoch is None or self._epoch[0] != epoch:
-            side = self._images.shape[1]
-            seed = self._seed(epoch)
-            drawn = draw(self._how, self._positions, side, self._batch, self.share, seed, self._fill_up)
-            self._epoch = epoch, drawn
-        first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.steps)
-        starts = np.arange(first, last) * self._batch + self._rank * self.share
-        draws = self._epoch[1].at((starts[:, None] + np.arange(self.share)).reshape(-1))
+        self._epochs = {each: drawn for each, drawn in self._epochs.items() if each >= epoch}
+        draws = self._drawn(epoch, chunk)
         labels = torch.from_numpy(self._labels[draws.order]).to(self._device)
-        inputs, targets = augmented(
-            self._pixels(draws.order), labels, draws, self._how, self.mean, self.std, self._classes
-        )
+        pixels = self._pixels(draws.order) if self._from_files is None else self._crops(epoch, chunk)
+        inputs, targets = augmented(pixels, labels, draws, self._how, self.mean, self.std, self._classes)
         self.inputs[: len(inputs)].copy_(inputs)
         self.targets[: len(targets)].copy_(targets)
+
+    def _drawn(self, epoch: int, chunk: int) -> Draws:
+        """The draws of this process's share of some batches of an epoch."""
+        if epoch not in self._epochs:
+            side, seed = self._images.shape[1], self._seed(epoch)
+            self._epochs[epoch] = draw(self._how, self._positions, side, self._batch, self.share, seed, self._fill_up)
+        return self._epochs[epoch].at(self._places(chunk))
+
+    def _places(self, chunk: int) -> NDArray[np.int64]:
+        """Where in the order of an epoch this process's share of some batches is."""
+        first, last = chunk * self._chunk, min((chunk + 1) * self._chunk, self.steps)
+        starts = np.arange(first, last) * self._batch + self._rank * self.share
+        places: NDArray[np.int64] = (starts[:, None] + np.arange(self.share)).reshape(-1)
+        return places
+
+    def _crops(self, epoch: int, chunk: int) -> Tensor:
+        """uint8 (share, side, side, channels) on the device, from files.
+
+        Raises:
+            UserError: a file cannot be read any more.
+        """
+        assert self._from_files is not None
+        number = epoch * self.steps + chunk
+        if self._coming is None or self._coming[1] != number:
+            pinned = self._device.type == "cuda"
+            plan = self._plan(number)
+            self._coming = crops_ahead(self._from_files, self._smallest, plan, self._loaders, pinned), number
+        crops = next(self._coming[0])
+        if isinstance(crops, UserError):
+            raise crops
+        self._coming = self._coming[0], number + 1
+        found: Tensor = crops.to(self._device, non_blocking=True)
+        return found
+
+    def _plan(self, number: int) -> Iterator[tuple[NDArray[np.int64], int, NDArray[np.int64]]]:
+        """What processes decode from a batch on: its rows, the seed of its epoch, and places in the epoch."""
+        while True:
+            epoch, chunk = divmod(number, self.steps)
+            yield self._drawn(epoch, chunk).order, self._seed(epoch), self._places(chunk)
+            number += 1
 
     def _pixels(self, order: NDArray[np.int64]) -> Tensor:
         """uint8 (rows, side, side, channels) on the device."""
@@ -129,17 +177,17 @@ class Batches:
         return held.to(self._device, non_blocking=True)
 
 
-def channel_statistics(
-    images: NDArray[np.uint8], positions: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def channel_statistics(images: Any, positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (at least 1) of each channel of some images, in pixel values; exact.
 
     Args:
-        images: uint8 (all images, height, width, channels).
+        images: uint8 (all images, height, width, channels), which may be `OnDisk` or `InFiles`.
         positions: of those that count.
     """
     import torch
 
+    if isinstance(images, InFiles):
+        return images.statistics(positions)
     count, total, squares = 0, np.zeros(images.shape[3]), np.zeros(images.shape[3])
     for start in range(0, len(positions), 1024):
         pixels = torch.from_numpy(images[positions[start : start + 1024]]).flatten(0, 2)  # (pixels, channels)

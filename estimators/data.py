@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from estimators.arrays import Labelled, squared
 from estimators.image_files import MAX_PIXELS, read_images, recoloured
 from estimators.image_folders import readable
+from estimators.in_files import InFiles
 from estimators.mirroring import mirroring, mirrors
-from estimators.on_disk import OnDisk, chunks, joined
+from estimators.on_disk import chunks, joined
 from estimators.sources import DEFAULT_IMAGE_SIZE, Reading, Source, read_source, source_of
 from searchspaces import Task, UserError
 
@@ -52,14 +53,14 @@ class ImageData:
 
     Attributes:
         name: source of the images, as a person typed it.
-        images: uint8 (images, height, width, channels), for training and validation; `OnDisk` where they are more
-            than memory should hold.
+        images: uint8 (images, height, width, channels), for training and validation; `OnDisk` where they lie decoded
+            in the cache, `InFiles` where they stay in their files.
         labels: int64 (images,), in [0, classes).
         test_images, test_labels: the test images, which no search uses, and their labels.
         class_names: one name per class.
         test_part: `own` if the source has test images, else `held out 15 %, stratified`.
         mirror: whether mirroring an image keeps its class; see `mirroring`.
-        fingerprint: sha256 over all arrays and class names.
+        fingerprint: sha256 over class names, labels and images: their pixels, or the content of their files.
         validation: indices of the images that are validation images, if the source has a validation part; by default
             they are chosen at random.
         mirror_reason: why images are mirrored or not.
@@ -68,9 +69,9 @@ class ImageData:
     """
 
     name: str
-    images: NDArray[np.uint8]
+    images: Any
     labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
+    test_images: Any
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     test_part: str
@@ -162,7 +163,11 @@ class ImageData:
             notes.append(f"validation images: the {len(indices):,} of the validation part")
         arrays = images, labels, squared(test.images, side), test.labels
         mirror, reason = mirroring(names) if source.class_names else (False, "the classes have no names")
-        fingerprint = _fingerprint(names, arrays if indices is None else (*arrays, indices))
+        facts = [each.facts for each in (train, *([] if validation is None else [validation]), test)]
+        if any(each is None for each in facts):
+            fingerprint = _fingerprint(names, arrays if indices is None else (*arrays, indices))
+        else:
+            fingerprint = _fingerprint_of_files(names, arrays, facts, indices)
         return cls(
             name, *arrays, names, test_part, mirror, fingerprint, indices, reason, tuple(notes), source.reading
         )  # fmt: skip
@@ -174,6 +179,15 @@ class ImageData:
         arrays += () if self.validation is None else (self.validation,)
         fingerprint = _fingerprint(self.class_names, arrays)
         return replace(self, images=images, test_images=test_images, fingerprint=fingerprint)
+
+    def is_recorded_as(self, fingerprint: object) -> bool:
+        """Whether these are the images of a recorded fingerprint; that of files was once one of their pixels."""
+        if fingerprint == self.fingerprint or isinstance(self.images, InFiles):
+            return fingerprint == self.fingerprint
+        arrays: tuple[Any, ...] = (self.images, self.labels, self.test_images, self.test_labels)
+        return fingerprint == _fingerprint(
+            self.class_names, arrays if self.validation is None else (*arrays, self.validation)
+        )
 
     @property
     def task(self) -> Task:
@@ -192,6 +206,7 @@ class ImageData:
             "mirror_reason": self.mirror_reason,
             "notes": list(self.notes),
             **self.reading.describe(),
+            **({"in_files": True} if isinstance(self.images, InFiles) else {}),
             "fingerprint": self.fingerprint,
         }
 
@@ -246,6 +261,7 @@ def load_data(
     skip_bad: bool = False,
     max_pixels: int = MAX_PIXELS,
     cache: str | None = None,
+    in_files: bool = False,
 ) -> ImageData:
     """Read images from the source that a person names.
 
@@ -259,11 +275,14 @@ def load_data(
         skip_bad: leave out files that cannot be read as images; they are counted in the notes.
         max_pixels: pixels of the largest image that is decoded.
         cache: a folder in which the decoded images of a folder are kept, or `none`; by default the user's cache folder.
+        in_files: whether image files are decoded whenever they are wanted, instead of once into memory; trainings then
+            take their crops from files at full resolution. See `InFiles`.
 
     Raises:
         UserError: there is no such data, or they cannot be used; the message has the file, array or class.
     """
-    return ImageData.from_source(read_source(spec, image_size, Reading(skip_bad, max_pixels, cache)), image_size)
+    reading = Reading(skip_bad, max_pixels, cache)
+    return ImageData.from_source(read_source(spec, image_size, reading, in_files=in_files), image_size)
 
 
 def _checked_names(source: Source) -> tuple[str, ...]:
@@ -299,12 +318,18 @@ def _check_counts(name: str, train: Labelled, names: Sequence[str], least: int, 
 def _oddities(parts: Iterable[Labelled]) -> list[str]:
     """What is odd about the pixels, and may be a fault of the files."""
     several = list(parts)
-    low = {min(int(some.min()) for some in chunks(each.images)) for each in several}
-    high = {max(int(some.max()) for some in chunks(each.images)) for each in several}
-    if len(low | high) == 1:
-        return [f"all pixels of all images have the same value, {low.pop()}"]
+    extremes = {value for each in several for value in _extremes(each)}
+    if len(extremes) == 1:
+        return [f"all pixels of all images have the same value, {extremes.pop()}"]
     flat = all(not key for each in several for key in each.keys)
     return ["every image is of a single colour"] if flat else []
+
+
+def _extremes(part: Labelled) -> tuple[int, int]:
+    """The lowest and the highest value of all pixels."""
+    if part.facts is not None:
+        return int(part.facts["low"].min()), int(part.facts["high"].max())
+    return min(int(some.min()) for some in chunks(part.images)), max(int(some.max()) for some in chunks(part.images))
 
 
 def _apart(part: Labelled, other: Labelled, named: str, other_named: str) -> tuple[Labelled, list[str]]:
@@ -321,6 +346,22 @@ def _fingerprint(names: tuple[str, ...], arrays: Iterable[Any]) -> str:
     for array in arrays:
         array.setflags(write=False)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        for some in chunks(array) if isinstance(array, OnDisk) else (array,):
+        for some in (array,) if isinstance(array, np.ndarray) else chunks(array):
             digest.update(np.ascontiguousarray(some).data)
+    return digest.hexdigest()
+
+
+def _fingerprint_of_files(
+    names: tuple[str, ...], arrays: Sequence[Any], facts: Iterable[NDArray[Any] | None], indices: NDArray[Any] | None
+) -> str:
+    """sha256 of class names, labels, shapes and the hashes of the files; the arrays become read-only."""
+    digest = hashlib.sha256(repr(names).encode())
+    for array in arrays:
+        array.setflags(write=False)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+    for labels in (arrays[1], arrays[3], np.empty(0) if indices is None else indices):
+        digest.update(np.ascontiguousarray(labels).data)
+    for each in facts:
+        assert each is not None
+        digest.update(np.ascontiguousarray(each["key"]).data)
     return digest.hexdigest()

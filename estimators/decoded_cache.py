@@ -1,23 +1,22 @@
 """Decoded images, kept in a folder, so that the second start does not decode them again.
 
 An entry is named by a hash of the names, sizes and times of the image files and of how they are decoded. It is two
-plain arrays (`.npy`), memory-mapped when read, and a JSON file, which is written last: without it there is no entry.
-Nothing in it can run code; what is damaged is ignored and decoded again.
+plain arrays (`.npy`), the images, memory-mapped when read, and the facts of each of them, and a JSON file, which is
+written last: without it there is no entry. Of images that stay in their files there are the facts alone. Nothing in it
+can run code; what is damaged is ignored and decoded again.
 
 The folder is the one that `--cache` gives, else `NAS_CACHE`, else `nas` in the user's cache folder. It holds at most
-`LIMIT_BYTES`; what was not used for longest goes first. Left out: arrays and hub sets, which their files or their
-library keep decoded.
+`LIMIT_BYTES`; what was not used for longest goes first. Left out: arrays, which their files keep decoded.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.image_facts import FACTS
 from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
 from searchspaces.files import write_whole
@@ -34,9 +34,7 @@ LIMIT_BYTES: Final = 20 * 10**9
 SLOW_S: Final = 1.0
 """Seconds of decoding from which on its result is kept."""
 NONE: Final = "none"
-VERSION: Final = 1
-"""Raised when the same files are decoded to other pixels."""
-_IMAGES, _KEYS, _FACTS, _PART = ".images.npy", ".keys.npy", ".json", ".part.npy"
+_IMAGES, _FACTS, _ENTRY, _PART = ".images.npy", ".facts.npy", ".json", ".part.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +42,13 @@ class Decoded:
     """Images as they were decoded from files.
 
     Attributes:
-        images: uint8 (images, size, size, 3), or such on disk.
-        keys: uint8 (images, 16), a hash of each file.
-        grey: whether all are grey.
+        images: uint8 (images, size, size, 3), or such on disk; None where they stay in their files.
+        facts: (images,), of type `FACTS`.
         bad: names of files that cannot be read, by their positions.
     """
 
-    images: NDArray[np.uint8] | OnDisk
-    keys: NDArray[np.uint8]
-    grey: bool
+    images: NDArray[np.uint8] | OnDisk | None
+    facts: NDArray[Any]
     bad: Mapping[int, str]
 
 
@@ -74,38 +70,31 @@ def cache_folder(given: str | None = None) -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
 
 
-def entry_name(root: Path, files: Sequence[Path], settings: Sequence[Any]) -> str:
-    """The name of the entry for these files, decoded in this way.
+def read(folder: Path, name: str, files: int, with_images: bool = True) -> Decoded | None:
+    """An entry, whose images stay on disk; None if there is none, or it is damaged.
 
-    Raises:
-        OSError: a file has gone.
+    Args:
+        folder: of the cache.
+        name: of the entry.
+        files: number of the files that it is made of.
+        with_images: whether it has the images too.
     """
-    import PIL
-
-    digest = hashlib.sha256(json.dumps([VERSION, PIL.__version__, *settings]).encode())
-    for file in files:
-        found = file.stat()
-        digest.update(os.fsencode(file.relative_to(root)))
-        digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:32]
-
-
-def read(folder: Path, name: str, files: int) -> Decoded | None:
-    """An entry, memory-mapped; None if there is none, or it is damaged."""
     place = folder / f"{name}{_IMAGES}"
     try:
-        facts = json.loads((folder / f"{name}{_FACTS}").read_text())
-        images = np.asarray(np.load(place, mmap_mode="r", allow_pickle=False))
-        keys = np.load(folder / f"{name}{_KEYS}", allow_pickle=False)
-        bad = {int(position): str(file) for position, file in facts["bad"].items()}
-        os.utime(folder / f"{name}{_FACTS}")  # it was used now
+        told = json.loads((folder / f"{name}{_ENTRY}").read_text())
+        facts = np.load(folder / f"{name}{_FACTS}", allow_pickle=False)
+        bad = {int(position): str(file) for position, file in told["bad"].items()}
+        images = OnDisk([str(place)]) if with_images else None
+        os.utime(folder / f"{name}{_ENTRY}")  # it was used now
     except Exception:  # a damaged file makes json and NumPy raise anything; the images are decoded again
         return None
-    whole = images.ndim == 4 and images.dtype == keys.dtype == np.uint8 and keys.shape[1:] == (16,)
-    if not whole or len(keys) > len(images) or len(keys) + len(bad) != files:
+    if facts.dtype != FACTS or facts.ndim != 1 or len(facts) + len(bad) != files:
         return None
-    here = OnDisk([str(place)], np.arange(len(keys))) if images.nbytes > limit_bytes() else images[: len(keys)]
-    return Decoded(here, keys, facts["grey"] is True, bad)
+    if images is not None:
+        if len(images.shape) != 4 or images.stored != np.uint8 or len(facts) > len(images):
+            return None
+        images = images.at(np.arange(len(facts)))
+    return Decoded(images, facts, bad)
 
 
 def on_disk(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -139,26 +128,20 @@ def drop(folder: Path | None, name: str) -> None:
 
 
 def finished(
-    folder: Path,
-    name: str,
-    images: Any,
-    keys: NDArray[np.uint8],
-    grey: bool,
-    bad: Mapping[int, str],
-    about: Mapping[str, Any],
+    folder: Path, name: str, images: Any, facts: NDArray[Any], bad: Mapping[int, str], about: Mapping[str, Any]
 ) -> Decoded:
     """The entry of an array from `on_disk`, whose first rows were filled."""
     images.flush()
     place = folder / f"{name}{_IMAGES}"
     (folder / f"{name}{_PART}").replace(place)
-    np.save(folder / f"{name}{_KEYS}", keys, allow_pickle=False)
-    facts = {**about, "bytes": images.nbytes, "stays": True, "grey": grey, "bad": dict(bad)}
-    write_whole(folder / f"{name}{_FACTS}", json.dumps(facts))
-    return Decoded(OnDisk([str(place)], np.arange(len(keys))), keys, grey, bad)
+    np.save(folder / f"{name}{_FACTS}", facts, allow_pickle=False)
+    told = {**about, "bytes": images.nbytes, "stays": True, "bad": dict(bad)}
+    write_whole(folder / f"{name}{_ENTRY}", json.dumps(told))
+    return Decoded(OnDisk([str(place)]).at(np.arange(len(facts))), facts, bad)
 
 
 def keep(folder: Path, name: str, decoded: Decoded, about: Mapping[str, Any]) -> None:
-    """Keep images, if there is room for them. A cache that cannot be written is no reason to stop.
+    """Keep an entry, if there is room for it. A cache that cannot be written is no reason to stop.
 
     Args:
         folder: of the cache.
@@ -167,19 +150,20 @@ def keep(folder: Path, name: str, decoded: Decoded, about: Mapping[str, Any]) ->
         about: plain JSON values for `nas cache` to show.
     """
     assert not isinstance(decoded.images, OnDisk)
-    size = decoded.images.nbytes + decoded.keys.nbytes
+    size = decoded.facts.nbytes + (0 if decoded.images is None else decoded.images.nbytes)
     part = folder / f"{name}.{secrets.token_hex(4)}.part"
     try:
         part.mkdir(parents=True)
         if size > LIMIT_BYTES or size > shutil.disk_usage(folder).free / 2:
             return
         _make_room(folder, size)
-        np.save(part / _IMAGES, decoded.images, allow_pickle=False)
-        np.save(part / _KEYS, decoded.keys, allow_pickle=False)
-        facts = {**about, "bytes": size, "grey": decoded.grey, "bad": dict(decoded.bad)}
-        (part / _FACTS).write_text(json.dumps(facts))
-        for kind in (_IMAGES, _KEYS, _FACTS):
-            (part / kind).replace(folder / f"{name}{kind}")
+        if decoded.images is not None:
+            np.save(part / _IMAGES, decoded.images, allow_pickle=False)
+        np.save(part / _FACTS, decoded.facts, allow_pickle=False)
+        (part / _ENTRY).write_text(json.dumps({**about, "bytes": size, "bad": dict(decoded.bad)}))
+        for kind in (_IMAGES, _FACTS, _ENTRY):
+            if (part / kind).exists():
+                (part / kind).replace(folder / f"{name}{kind}")
     except OSError:  # a full or read-only disk
         return
     finally:
@@ -189,19 +173,19 @@ def keep(folder: Path, name: str, decoded: Decoded, about: Mapping[str, Any]) ->
 def entries(folder: Path) -> list[dict[str, Any]]:
     """What is kept, the last used first: the facts of each entry, its `name`, and `used` in seconds since 1970."""
     found = []
-    for file in folder.glob(f"*{_FACTS}"):
+    for file in folder.glob(f"*{_ENTRY}"):
         try:
-            facts = json.loads(file.read_text())
-            found.append({**facts, "name": file.name.removesuffix(_FACTS), "used": file.stat().st_mtime})
+            told = json.loads(file.read_text())
+            found.append({**told, "name": file.name.removesuffix(_ENTRY), "used": file.stat().st_mtime})
         except (OSError, ValueError, TypeError):  # damaged, or removed by another process meanwhile
-            found.append({"name": file.name.removesuffix(_FACTS), "used": 0.0})
+            found.append({"name": file.name.removesuffix(_ENTRY), "used": 0.0})
     return sorted(found, key=lambda each: -each["used"])
 
 
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove entries; a process that has one mapped keeps its pages."""
     for name in names:
-        for kind in (_FACTS, _IMAGES, _KEYS):
+        for kind in (_ENTRY, _IMAGES, _FACTS, ".keys.npy"):  # the last of earlier versions
             (folder / f"{name}{kind}").unlink(missing_ok=True)
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from searchspaces import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+T = TypeVar("T")
 
 FORMATS: Final = (
     "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
@@ -75,28 +77,47 @@ def decoded(source: Path | str | BinaryIO, size: int, max_pixels: int = MAX_PIXE
     """The centre square of an image in RGB, `size` pixels high and wide, and whether the image is grey."""
     from PIL import Image, ImageOps
 
-    Image.init()
-    with Image.open(source, formats=[each for each in FORMATS if each in Image.OPEN]) as image:
+    whole, grey = in_rgb(source, 2 * size, max_pixels)
+    return ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR), grey
+
+
+def in_rgb(source: Path | str | BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, bool]:
+    """A whole image upright in RGB, and whether it is grey; of a JPEG no more pixels than a side of `least` needs."""
+    from PIL import Image
+
+    with Image.open(source, formats=formats()) as image:
         full = image.width * image.height
-        image.draft(None, (2 * size, 2 * size))  # JPEG: decode no more pixels than are needed
+        image.draft(None, (least, least))
         progressive = image.info.get("progressive")  # all its coefficients are kept in memory
         if (full if progressive else image.width * image.height) > max_pixels:
             raise ValueError(f"it has {full:,} pixels, more than the limit of {max_pixels:,} (--max-pixels)")
         image.load()
         upright = turned_upright(image)
     grey = upright.mode in ("1", "L", "LA", "La", "I", "F") or upright.mode.startswith("I;16")
-    plain = on_white(in_8_bits(upright))
-    return ImageOps.fit(plain.convert("RGB"), (size, size), Image.Resampling.BILINEAR), grey
+    return on_white(in_8_bits(upright)).convert("RGB"), grey
+
+
+def formats() -> list[str]:
+    """The formats that are decoded, of those that this Pillow has."""
+    from PIL import Image
+
+    Image.init()
+    return [each for each in FORMATS if each in Image.OPEN]
+
+
+def orientation_of(image: Image.Image) -> object:
+    """The EXIF orientation. EXIF that cannot be read is ignored, since it is not about pixels."""
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # cameras and editors write anything there, and Pillow's parsers then raise anything
+        return None
 
 
 def turned_upright(image: Image.Image) -> Image.Image:
-    """The image turned by its EXIF orientation. EXIF that cannot be read is ignored, since it is not about pixels."""
+    """The image turned by its EXIF orientation."""
     from PIL import Image
 
-    try:
-        orientation = image.getexif().get(0x0112)
-    except Exception:  # cameras and editors write anything there, and Pillow's parsers then raise anything
-        return image
+    orientation = orientation_of(image)
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -148,12 +169,12 @@ def on_white(image: Image.Image) -> Image.Image:
     return image
 
 
-PORTABLE: Final = (pillow_settings, decoded, turned_upright, in_8_bits, on_white)
+PORTABLE: Final = (pillow_settings, decoded, in_rgb, formats, orientation_of, turned_upright, in_8_bits, on_white)
 """The functions that an exported `model.py` contains, beside `FORMATS` and `MAX_PIXELS`."""
 
 
-def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], bool, bytes]:
-    """A file as uint8 (size, size, 3), whether it is grey, and a hash of its content. Call it in `pillow_settings`.
+def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], bool]:
+    """A file as uint8 (size, size, 3), and whether it is grey. Call it in `pillow_settings`.
 
     Raises:
         UserError: it cannot be read as an image; the message has its name.
@@ -162,8 +183,7 @@ def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[N
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{str(file)!r} cannot be read: {error.strerror or error}") from error
-    pixels, grey = decoded_bytes(content, repr(str(file)), size, max_pixels)
-    return pixels, grey, hashlib.blake2b(content, digest_size=16).digest()
+    return decoded_bytes(content, repr(str(file)), size, max_pixels)
 
 
 def decoded_bytes(content: bytes, name: str, size: int, max_pixels: int) -> tuple[NDArray[np.uint8], bool]:
@@ -172,14 +192,37 @@ def decoded_bytes(content: bytes, name: str, size: int, max_pixels: int) -> tupl
     Raises:
         UserError: it cannot be read as an image; the message has its name.
     """
+    square, grey = read_as_image(name, content, lambda: decoded(io.BytesIO(content), size, max_pixels))
+    return np.asarray(square), grey
+
+
+def read_as_image(name: str, content: bytes, read: Callable[[], T]) -> T:
+    """What `read` makes of the content of an image file.
+
+    Raises:
+        UserError: it fails; the message has the file's name.
+    """
     try:
-        square, grey = decoded(io.BytesIO(content), size, max_pixels)
-        return np.asarray(square), grey
+        return read()
     except Exception as error:  # a damaged file makes Pillow's plugins raise anything
         why = first_line(error)
         if "cannot identify image file" in why:
             why = "it is empty" if not content else "it is not of an image format that is supported"
         raise UserError(f"{name} cannot be read as an image: {why}") from error
+
+
+def upright_size(source: BinaryIO) -> tuple[int, int]:
+    """Width and height of an image, from its header, as it is shown."""
+    from PIL import Image
+
+    with Image.open(source, formats=formats()) as image:
+        turned = orientation_of(image) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else image.size
+
+
+def hash_of(content: bytes) -> bytes:
+    """A hash of a file, 16 bytes, to find copies by."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def read_images(

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from estimators.image_files import FORMATS, pillow_settings
+from estimators.image_files import formats, pillow_settings
 from estimators.image_folders import find_images
+from estimators.in_files import LARGE
 from estimators.sources import hub_columns, hub_splits
 
 USUAL: Final = (32, 64, 96, 128, 160, 192, 224)
@@ -55,6 +56,16 @@ class FileSizes:
         return f"the shorter side of {self.files:,} image files has a median of {self.shorter:,} px"
 
 
+def are_files(spec: str) -> bool:
+    """Whether the images of a source are files: those of a folder or of the hub; arrays and `digits` are not."""
+    return spec.startswith("hub:") or (spec != "digits" and Path(spec).expanduser().is_dir())
+
+
+def stay_in_files(spec: str, image_size: int | None) -> bool:
+    """Whether a training takes its crops from image files at full resolution: from a side of `LARGE` on."""
+    return image_size is not None and image_size >= LARGE and are_files(spec)
+
+
 def file_sizes(spec: str) -> FileSizes | None:
     """The sizes of the image files of a source; None for `digits` and arrays, whose images have one size.
 
@@ -64,12 +75,9 @@ def file_sizes(spec: str) -> FileSizes | None:
     Raises:
         UserError: the source is not understood.
     """
-    if spec.startswith("hub:"):
-        files = _in_hub(spec)
-    elif Path(spec).expanduser().is_dir():
-        files = _in_folder(spec)
-    else:
+    if not are_files(spec):
         return None
+    files = _in_hub(spec) if spec.startswith("hub:") else _in_folder(spec)
     with pillow_settings():
         sides = list(_shorter_sides(files))
     return FileSizes(int(statistics.median(sides)), len(sides)) if sides else None
@@ -94,11 +102,9 @@ def _shorter_sides(files: Sequence[str | io.BytesIO]) -> Iterator[int]:
     """In pixels, of each file; one that cannot be read is left to `load_data`, which refuses or skips it."""
     from PIL import Image
 
-    Image.init()
-    formats = tuple(each for each in FORMATS if each in Image.OPEN)
     for file in files:
         try:
-            with Image.open(file, formats=formats) as image:
+            with Image.open(file, formats=formats()) as image:
                 yield min(image.size)
         except Exception:  # damaged headers make Pillow's parsers raise anything
             continue

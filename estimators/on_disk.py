@@ -1,7 +1,7 @@
 """Images that stay in a file: an array that is larger than memory should hold, read a few rows at a time.
 
 It stands where an array of images stands, for what is done to those: their shape, and rows by index. Sent to another
-process it opens the file there, which must therefore be one that both see.
+process it opens the file there, which must therefore be one that both see, unless the images fit into memory.
 """
 
 from __future__ import annotations
@@ -50,8 +50,12 @@ class OnDisk:
         self._starts = np.cumsum([0, *(len(each) for each in self._arrays)])
         self._rows = np.arange(self._starts[-1]) if rows is None else rows
         self.shape = (len(self._rows), *self._arrays[0].shape[1:])
+        self.stored = self._arrays[0].dtype
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """To another process they go by their files, or as an array where memory holds them: it may have no files."""
+        if len(self._rows) * int(np.prod(self.shape[1:])) <= limit_bytes():
+            return np.asarray, (self[:],)
         return OnDisk, (self._paths, self._rows, self._channels)
 
     def __len__(self) -> int:
@@ -91,13 +95,13 @@ class OnDisk:
 
 
 def joined(one: Any, other: Any) -> Any:
-    """The rows of two arrays, or of two on disk."""
-    if isinstance(one, OnDisk) and isinstance(other, OnDisk):
+    """The rows of two arrays, or of two that lie elsewhere in the same way."""
+    if type(one) is type(other) and not isinstance(one, np.ndarray):
         return one.and_then(other)
     return np.concatenate([one, other])
 
 
 def chunks(images: Any) -> Iterator[NDArray[np.uint8]]:
-    """All rows of an array, or of one on disk, some at a time."""
+    """All rows of an array, or of images elsewhere, some at a time."""
     for start in range(0, len(images), ROWS):
         yield images[start : start + ROWS]

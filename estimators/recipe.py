@@ -13,7 +13,7 @@ arXiv:1710.09412, sec. 3.1); CutMix 1, half of the batches mixed (Yun et al. 201
 code); weights averaged with decay 0.9999 and stochastic depth 0.2 (Tan & Le 2019, arXiv:1905.11946, sec. 5.2 and its
 code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2);
 for images of 96 pixels and more, random resized crops from 8 % of the area (Szegedy et al. 2015, arXiv:1409.4842,
-sec. 6, and torchvision's references), from the images as they are trained on.
+sec. 6, and torchvision's references), from image files at full resolution (`estimators.in_files`).
 
 These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
 128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
@@ -30,6 +30,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
+from estimators.in_files import LARGE
 from estimators.steps import Range, check_ranges
 from searchspaces import UserError, nearest
 
@@ -115,8 +116,6 @@ GENTLE_STEPS: Final = 300
 """Steps below which nothing is mixed, left out or distorted."""
 STRONG_STEPS: Final = 25_000
 """Steps from which everything is; in between, half of it."""
-LARGE: Final = 96
-"""Pixels of a side from which crops are resized."""
 AVERAGED: Final = 0.05
 """Share of all steps over which weights are averaged."""
 

@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.arrays import Labelled, labelled
-from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, drop, entry_name, finished, keep, on_disk, read
-from estimators.image_files import MAX_PIXELS, decoded_bytes, decoded_file, first_line, pillow_settings
+from estimators.contents import Contents, Files, Rows
+from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, drop, finished, keep, on_disk, read
+from estimators.image_facts import FACTS, facts_of
+from estimators.image_files import MAX_PIXELS, decoded_bytes, first_line, hash_of, pillow_settings
 from estimators.image_folders import find_images, readable
+from estimators.in_files import InFiles
 from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
 
@@ -80,7 +83,11 @@ class Source:
 
 
 def read_source(
-    spec: str, image_size: int | None = None, reading: Reading | None = None, known: Sequence[str] | None = None
+    spec: str,
+    image_size: int | None = None,
+    reading: Reading | None = None,
+    known: Sequence[str] | None = None,
+    in_files: bool = False,
 ) -> Source:
     """Read images from the source that a person names; arguments and errors as of `load_data`.
 
@@ -89,6 +96,7 @@ def read_source(
         image_size: side that files are decoded at; arrays keep their size.
         reading: how files are read.
         known: class names that a folder must keep to, where it may have fewer of them; by default it has its own.
+        in_files: whether images stay in their files; see `InFiles`.
     """
     if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
         raise UserError(f"image size must be at least 1 pixel, in whole numbers, got {image_size!r}")
@@ -96,14 +104,14 @@ def read_source(
     if spec == "digits":
         return _digits()
     if spec.startswith("hub:"):
-        return _hub(spec, image_size or DEFAULT_IMAGE_SIZE, reading)
+        return _hub(spec, image_size or DEFAULT_IMAGE_SIZE, reading, in_files)
     if readable(spec) != spec and "\\udc" in ascii(spec):
         raise UserError(
             f"data {spec!r}: the path has bytes that are not UTF-8 and cannot be recorded; rename the folder"
         )
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _folder(spec, path, image_size or DEFAULT_IMAGE_SIZE, reading, known)
+        return _folder(spec, path, image_size or DEFAULT_IMAGE_SIZE, reading, known, in_files)
     if path.is_file() and path.suffix == ".npz":
         return _npz(spec, path)
     if path.exists():
@@ -165,7 +173,9 @@ def _npz(name: str, path: Path) -> Source:
     return source_of(name, arrays, None if names is None else [readable(each) for each in names.tolist()])
 
 
-def _folder(name: str, path: Path, image_size: int, reading: Reading, known: Sequence[str] | None) -> Source:
+def _folder(
+    name: str, path: Path, image_size: int, reading: Reading, known: Sequence[str] | None, in_files: bool
+) -> Source:
     found = find_images(name, path, need_train=known is None)
     classes = tuple(found.parts["train"].classes) if known is None else tuple(known)
     if len(classes) < 2:
@@ -178,87 +188,116 @@ def _folder(name: str, path: Path, image_size: int, reading: Reading, known: Seq
             whose = f"{found.parts['train'].folder!r} does not have" if known is None else "the network does not have"
             raise UserError(f"data {name!r}: {part.folder!r} has class {strange!r}, which {whose}")
     source = Source(name, {}, classes, [], reading)
-    bad: list[str] = []
-    decoded = {
-        kind: _decoded_part(path, [file for each in part.classes.values() for file in each], image_size, reading)
-        for kind, part in found.parts.items()
-    }
-    grey = all(each.grey for each in decoded.values())
-    for kind, each in decoded.items():
-        classed = found.parts[kind].classes
-        labels = np.repeat([classes.index(label) for label in classed], [len(files) for files in classed.values()])
-        labels = np.delete(labels, list(each.bad))
-        if len(labels):
-            images: Any = each.images
-            if grey:
-                images = images.grey() if isinstance(images, OnDisk) else images[..., :1]
-            source.parts[kind], _ = labelled(name, kind, images, labels, [key.tobytes() for key in each.keys])
-        bad += each.bad.values()
-    if bad:
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        named = ", ".join(map(repr, bad[:_NAMED]))
-        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {named}{more}")
+    files: dict[str, Contents] = {}
+    labels = {}
+    for kind, part in found.parts.items():
+        files[kind] = Files(path, [file for each in part.classes.values() for file in each])
+        labels[kind] = np.repeat([classes.index(each) for each in part.classes], [*map(len, part.classes.values())])
+    bad = _add_parts(source, files, labels, image_size, in_files)
     source.notes = found.all_notes() + source.notes
     if "train" not in source.parts and (known is None or not source.parts):
         raise UserError(f"data {name!r} has no image that can be read" + (f", such as {bad[0]!r}" if bad else ""))
     return source
 
 
-def _decoded_part(root: Path, files: Sequence[Path], image_size: int, reading: Reading) -> Decoded:
-    """The images of files below a folder: from the cache, or decoded by as many threads as there are cores, and kept.
+def _add_parts(
+    source: Source,
+    files: Mapping[str, Contents],
+    labels: Mapping[str, NDArray[np.int64]],
+    image_size: int,
+    in_files: bool,
+) -> list[str]:
+    """Decode the files of each part into a source; the names of those that cannot be read."""
+    decoded = {kind: _decoded(source, each, image_size, in_files) for kind, each in files.items()}
+    channels = 1 if all(each.facts["grey"].all() for each in decoded.values()) else 3
+    bad: list[str] = []
+    for kind, each in decoded.items():
+        bad += each.bad.values()
+        good = np.delete(np.arange(len(files[kind])), list(each.bad))
+        if not len(good):
+            continue
+        images: Any = each.images
+        if images is None:
+            facts = np.zeros(len(files[kind]), FACTS)
+            facts[good] = each.facts
+            images = InFiles([files[kind]], image_size, channels, source.reading.max_pixels, facts, good)
+        elif channels == 1:
+            images = images.grey() if isinstance(images, OnDisk) else images[..., :1]
+        source.parts[kind], _ = labelled(source.name, kind, images, labels[kind][good], each.facts)
+    if bad:
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        named = ", ".join(map(repr, bad[:_NAMED]))
+        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {named}{more}")
+    return bad
 
-    Those that memory should not hold are decoded into the cache and stay there; see `OnDisk`.
+
+def _decoded(source: Source, files: Contents, image_size: int, in_files: bool) -> Decoded:
+    """The images of files: from the cache, or decoded by as many threads as there are cores, and kept.
+
+    Those that memory should not hold are decoded into the cache and stay there; see `OnDisk`. Of those that stay in
+    their files only the facts are kept.
 
     Raises:
         UserError: a file cannot be read as an image and bad files are not skipped, or there is no room for the images.
     """
-    size = len(files) * image_size**2 * 3
+    reading, shape = source.reading, (len(files), image_size, image_size, 3)
     folder, entry = cache_folder(reading.cache), ""
     if folder is not None:
-        try:
-            entry = entry_name(root, files, [image_size, reading.max_pixels])
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename!r}: {error.strerror}") from error
-        kept = read(folder, entry, len(files))
+        entry = files.entry(image_size, reading.max_pixels, *(["facts"] if in_files else []))
+        kept = read(folder, entry, len(files), not in_files)
         if kept is not None and (reading.skip_bad or not kept.bad):
             return kept
 
-    def decode(file: Path) -> tuple[NDArray[np.uint8], bool, bytes] | UserError:
-        try:
-            return decoded_file(file, image_size, reading.max_pixels)
-        except UserError as error:
-            if not reading.skip_bad:
-                raise UserError(f"{error}; --skip-bad leaves such files out") from error
-            return error
-
-    start, shape = time.perf_counter(), (len(files), image_size, image_size, 3)
-    large = size > limit_bytes()
-    images = on_disk(folder, entry, shape) if large else np.empty(shape, dtype=np.uint8)
-    keys: list[bytes] = []
-    bad: dict[int, str] = {}
-    all_grey = True
+    start, large = time.perf_counter(), not in_files and int(np.prod(shape)) > limit_bytes()
+    images: NDArray[np.uint8] | None = None
+    if not in_files:
+        images = on_disk(folder, entry, shape) if large else np.empty(shape, dtype=np.uint8)
     try:
-        with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for position, result in enumerate(pool.map(decode, files)):
-                if isinstance(result, UserError):
-                    bad[position] = readable(str(files[position].relative_to(root)))
-                    continue
-                images[len(keys)], grey, key = result
-                keys.append(key)
-                all_grey &= grey
+        facts, bad = _decode_all(files, image_size, reading, images)
     except BaseException:
         if large:
             drop(folder, entry)
         raise
-    hashes = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
-    about = {"data": str(root.resolve()), "images": len(keys), "image_size": image_size}
+    about = {"data": source.name, "images": len(facts), "image_size": image_size}
     if large:
         assert folder is not None
-        return finished(folder, entry, images, hashes, all_grey, bad, about)
-    made = Decoded(images[: len(keys)], hashes, all_grey, bad)
+        return finished(folder, entry, images, facts, bad, about)
+    made = Decoded(None if images is None else images[: len(facts)], facts, bad)
     if folder is not None and time.perf_counter() - start > SLOW_S:
         keep(folder, entry, made, about)
     return made
+
+
+def _decode_all(
+    files: Contents, image_size: int, reading: Reading, images: NDArray[np.uint8] | None
+) -> tuple[NDArray[Any], dict[int, str]]:
+    """Decode files into the first rows of an array, if there is one; their facts, and the names of those that are bad.
+
+    Raises:
+        UserError: a file cannot be read as an image, and bad files are not skipped.
+    """
+
+    def decode(row: int) -> tuple[NDArray[np.uint8], NDArray[Any]] | UserError:
+        try:
+            content = files.read(row)
+            pixels, grey = decoded_bytes(content, files.named(row), image_size, reading.max_pixels)
+        except UserError as error:
+            if not reading.skip_bad:
+                raise UserError(f"{error}; --skip-bad leaves such files out") from error
+            return error
+        return pixels, facts_of(pixels, hash_of(content), grey)
+
+    facts: list[NDArray[Any]] = []
+    bad: dict[int, str] = {}
+    with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for row, result in enumerate(pool.map(decode, range(len(files)))):
+            if isinstance(result, UserError):
+                bad[row] = readable(files.relative(row))
+                continue
+            if images is not None:
+                images[len(facts)] = result[0]
+            facts.append(result[1])
+    return np.concatenate(facts) if facts else np.zeros(0, FACTS), bad
 
 
 def hub_splits(spec: str) -> Any:
@@ -285,7 +324,7 @@ def hub_splits(spec: str) -> Any:
     return splits
 
 
-def _hub(spec: str, image_size: int, reading: Reading) -> Source:
+def _hub(spec: str, image_size: int, reading: Reading, in_files: bool) -> Source:
     splits = hub_splits(spec)
     import datasets  # which is there, and new enough
 
@@ -312,50 +351,20 @@ def _hub(spec: str, image_size: int, reading: Reading) -> Source:
         values = sorted(train.unique(label_column))
         source.class_names = tuple(readable(str(value)) for value in values)
         number = {value: index for index, value in enumerate(values)}
-    decoded = {
-        part: _decoded_split(source, split.cast_column(image_column, datasets.Image(decode=False)), part, image_size,
-                             lambda row: (row[image_column], number[row[label_column]]))
-        for part, split in chosen.items()
-    }  # fmt: skip
-    grey = all(each[2] for each in decoded.values())
-    for part, (images, labels, _) in decoded.items():
-        source.parts[part], _ = labelled(spec, part, images[..., :1] if grey else images, labels)
+    files: dict[str, Contents] = {}
+    labels = {}
+    for part, split in chosen.items():
+        rows = split.cast_column(image_column, datasets.Image(decode=False))
+        files[part] = Rows(rows, image_column, f"{part!r} in data {spec!r}")
+        try:
+            labels[part] = np.array([number[value] for value in split[label_column]], dtype=np.int64)
+        except KeyError as error:
+            raise UserError(f"data {spec!r}: label {error} of {part!r} is not in the training part") from error
+    bad = _add_parts(source, files, labels, image_size, in_files)
+    for part in chosen:
+        if part not in source.parts:
+            raise UserError(f"data {spec!r}: {part!r} has no image that can be read, such as {bad[0]!r}")
     return source
-
-
-def _decoded_split(
-    source: Source, split: Any, part: str, image_size: int, take: Callable[[Any], tuple[Any, int]]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], bool]:
-    """Images and labels of a split of the hub, and whether all images are grey."""
-    images = np.empty((len(split), image_size, image_size, 3), dtype=np.uint8)
-    labels: list[int] = []
-    all_grey, bad = True, 0
-    with pillow_settings():
-        for index, row in enumerate(split):
-            try:
-                file, label = take(row)
-                content = file["bytes"] if file["bytes"] is not None else Path(file["path"]).read_bytes()
-                where = f"data {source.name!r}: image {index} of {part!r}"
-                images[len(labels)], grey = decoded_bytes(content, where, image_size, source.reading.max_pixels)
-            except KeyError as error:
-                raise UserError(
-                    f"data {source.name!r}: label {error} of {part!r} is not in the training part"
-                ) from error
-            except (OSError, TypeError, UserError) as error:
-                if not source.reading.skip_bad:
-                    raise UserError(
-                        f"data {source.name!r} has an image that cannot be decoded, number {index} of {part!r}: "
-                        f"{first_line(error)}; --skip-bad leaves such images out"
-                    ) from error
-                bad += 1
-                continue
-            labels.append(label)
-            all_grey &= grey
-    if bad:
-        source.notes.append(f"skipped: {bad:,} images of {part!r} that cannot be decoded")
-    if not labels:
-        raise UserError(f"data {source.name!r}: {part!r} has no image that can be decoded")
-    return images[: len(labels)], np.array(labels, dtype=np.int64), all_grey
 
 
 def hub_columns(spec: str, features: Any) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged
+from estimators.in_files import InFiles
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
 from estimators.steps import (
@@ -235,6 +236,9 @@ class _Training:
         }
         before = read_facts(self.folder)
         if before is not None:
+            recorded = before["data"].get("fingerprint")
+            if recorded is not None and self.data.is_recorded_as(recorded):
+                facts["data"]["fingerprint"] = recorded
             _refuse_changes(before, facts, self.folder)
             return before
         if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
@@ -247,6 +251,13 @@ class _Training:
 
     def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
         """Train to the end, step by step."""
+        try:
+            yield from self._steps(checkpoint_s, on_moment)
+        finally:
+            self.core.batches.close()
+        self._finish()
+
+    def _steps(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
         while self.core.done < self.steps:
             self.core.step()
@@ -264,7 +275,6 @@ class _Training:
             except KeyboardInterrupt:
                 self._keep()  # between two steps, so nothing is lost
                 raise
-        self._finish()
 
     def _exchange(self) -> None:
         """Average gradients and running statistics over the processes."""
@@ -289,9 +299,8 @@ class _Training:
         right = 0
         mine = positions[self.group.rank :: self.group.size]
         memory = Halving(max(self.batch, 256), self.device)
-        for start in range(0, len(mine), 4096):  # bounds the memory on the device
-            part = mine[start : start + 4096]
-            pixels = torch.from_numpy(images[part]).to(self.device).permute(0, 3, 1, 2)
+        for part, held in _parts(images, mine):
+            pixels = torch.from_numpy(held).to(self.device).permute(0, 3, 1, 2)
             there = torch.from_numpy(labels[part]).to(self.device)
             found = accuracy(self.average.module, self.core.batches.scaled, pixels, there, memory)
             if found is None:
@@ -377,6 +386,15 @@ def split(data: ImageData, recipe: Recipe) -> tuple[np.ndarray[Any, Any], np.nda
     return train_and_validation(data, recipe.data_fraction, recipe.val_fraction, recipe.split_seed)
 
 
+def _parts(images: Any, rows: np.ndarray[Any, Any]) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Rows some at a time, to bound the memory on the device, with their images."""
+    if isinstance(images, InFiles):
+        yield from images.parts(rows)
+        return
+    for start in range(0, len(rows), 4096):
+        yield rows[start : start + 4096], images[rows[start : start + 4096]]
+
+
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     import torch
 
@@ -403,6 +421,7 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     pairs = [("task", before["task"], now["task"]), ("network", before.get("network"), now["network"])]
     pairs += [("seed", before["seed"], now["seed"]), ("workers", before.get("workers"), now["workers"])]
     pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
+    pairs.append(("in_files", before["data"].get("in_files", False), now["data"].get("in_files", False)))
     usual = Recipe().describe()  # of a setting that there was not when the training began
     pairs += [(name, before["recipe"].get(name, usual[name]), value) for name, value in now["recipe"].items()]
     for name, old, new in pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from estimators.views import probabilities
@@ -71,28 +72,29 @@ def _part(
     trained: Trained, data: str | None, reading: Mapping[str, Any]
 ) -> tuple[str, str, list[str], NDArray[np.uint8], NDArray[np.int64]]:
     """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""
-    from estimators.data import ImageData, recoloured
+    from estimators.data import ImageData
+    from estimators.image_sizes import stay_in_files
     from estimators.sources import Reading, read_source
 
     held, size = trained.facts["data"], trained.task.image_size
     source = data or str(held.get("source", held["name"]))
-    read = Reading(**{**reading_of(held), **reading})
+    read, in_files = Reading(**{**reading_of(held), **reading}), stay_in_files(source, size)
     whole: ImageData | None
     if data is None:
-        found = read_source(source, size, read)
+        found = read_source(source, size, read, in_files=in_files)
         whole = ImageData.from_source(found, size)
-        if whole.fingerprint != held["fingerprint"]:
+        if not whole.is_recorded_as(held["fingerprint"]):
             raise UserError(
                 f"data {source!r} are not the images that the network was trained on; give others with --data"
             )
     else:
-        found = read_source(source, size, read, trained.class_names)
+        found = read_source(source, size, read, trained.class_names, in_files)
         whole = _whole(found, size)
-    if whole is not None and whole.fingerprint == held["fingerprint"]:
+    if whole is not None and whole.is_recorded_as(held["fingerprint"]):
         part, images, labels = "test", whole.test_images, whole.test_labels
     else:
         part, (images, labels) = "all", _everything(found, trained)
-    return source, part, list(found.notes), recoloured(images, trained.task.channels), labels
+    return source, part, list(found.notes), _in_channels(images, trained.task.channels), labels
 
 
 def _whole(source: Source, size: int) -> ImageData | None:
@@ -114,7 +116,7 @@ def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], ND
     import numpy as np
 
     from estimators.arrays import squared
-    from estimators.data import recoloured
+    from estimators.on_disk import joined
 
     size, channels = trained.task.image_size, trained.task.channels
     labels = np.concatenate([part.labels for part in source.parts.values()])
@@ -130,8 +132,16 @@ def _everything(source: Source, trained: Trained) -> tuple[NDArray[np.uint8], ND
                 f"{', '.join(map(repr, trained.class_names[:10]))}{', ...' if len(trained.class_names) > 10 else ''}"
             )
         positions.append(trained.class_names.index(name))
-    images = np.concatenate([recoloured(squared(part.images, size), channels) for part in source.parts.values()])
+    images = reduce(joined, [_in_channels(squared(part.images, size), channels) for part in source.parts.values()])
     return images, np.array(positions)[inverse]
+
+
+def _in_channels(images: Any, channels: int) -> Any:
+    """Images in a number of channels; those that stay in their files are converted as they are read."""
+    from estimators.data import recoloured
+    from estimators.in_files import InFiles
+
+    return images.in_channels(channels) if isinstance(images, InFiles) else recoloured(images[:], channels)
 
 
 def predict(

@@ -202,6 +202,7 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
     if data is None and not needed:
         return None
     from estimators.data import load_data
+    from estimators.image_sizes import stay_in_files
     from nas.training import reading_of
 
     spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
@@ -209,8 +210,9 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
         raise UserError(
             f"int8 is calibrated on training images, and {spec!r} does not exist; give them with --data DATA"
         )
-    images = load_data(spec, found.task.image_size, **reading_of(found.facts["data"]))
-    if images.fingerprint != found.facts["data"]["fingerprint"]:
+    size = found.task.image_size
+    images = load_data(spec, size, **reading_of(found.facts["data"]), in_files=stay_in_files(spec, size))
+    if not images.is_recorded_as(found.facts["data"]["fingerprint"]):
         raise UserError(f"--data: {spec!r} does not hold the images that {found.title} was trained on")
     return images
 

@@ -29,7 +29,8 @@ def calibration_pixels(found: Exportable, images: ImageData | None) -> Pixels:
         return random_pixels(found.task, CALIBRATION_IMAGES)
     count = min(CALIBRATION_IMAGES, len(images.images))
     chosen = np.random.default_rng(0).choice(len(images.images), count, replace=False)
-    return images.images[np.sort(chosen)]
+    pixels: Pixels = images.images[np.sort(chosen)]
+    return pixels
 
 
 def quantized(found: Exportable, content: bytes, images: ImageData | None) -> Made:

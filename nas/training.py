@@ -69,6 +69,8 @@ def training_job(
         UserError: there is no such network or data, or the network cannot be trained.
     """
     from estimators import load_data
+    from estimators.image_sizes import stay_in_files
+    from estimators.trained import read_facts
 
     folder = Path(what)
     found: Document | None
@@ -90,7 +92,9 @@ def training_job(
         of_images = counted is not None and (source != "digits" or proxy == counted.image_size)  # digits have 8 pixels
         begun = out or trained_folder(_title(what), source)
         image_size, size_from = _image_size(network, source, counted if of_images else None, begun)
-    images = load_data(source, image_size, **{**read_as, **(reading or {})})
+    facts = read_facts(out or trained_folder(_title(what), source))  # what has begun goes on as it did
+    in_files = stay_in_files(source, image_size) if facts is None else facts["data"].get("in_files") is True
+    images = load_data(source, image_size, **{**read_as, **(reading or {})}, in_files=in_files)
     return TrainingJob(network, images, found, _title(what), counted, size_from)
 
 

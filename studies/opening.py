@@ -15,7 +15,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from estimators import ShortTraining, load_data
+from estimators import ImageData, ShortTraining, load_data
 from estimators.image_sizes import file_sizes
 from searchspaces import (
     CLASSICS,
@@ -240,6 +240,14 @@ def _given_again(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {**judged, **kept["given"]}
 
 
+def _data_as_recorded(estimator: Estimator, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What an estimator says of itself, with the fingerprint that a study began with if its images are those."""
+    described, data, before = dict(estimator.describe()), getattr(estimator, "data", None), recorded.get("data")
+    if isinstance(data, ImageData) and isinstance(before, dict) and data.is_recorded_as(before.get("fingerprint")):
+        described["data"] = {**described["data"], "fingerprint": before["fingerprint"]}
+    return described
+
+
 def find(
     folder: str | Path,
     *,
@@ -291,7 +299,7 @@ def find(
         given = kept["name"] if estimator is None else estimator
         settings = _given_again(kept) if makes(given) else {}
         _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
-        described = found.describe()
+        described = _data_as_recorded(found, kept["resolved"])
         now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}
         manifest.refuse_changes(replace(manifest, estimator=now), str(place))
         return found

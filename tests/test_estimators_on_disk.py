@@ -93,7 +93,7 @@ def test_the_second_start_decodes_nothing_and_a_broken_file_leaves_nothing_behin
     def never(*given):
         raise AssertionError
 
-    monkeypatch.setattr(sources, "decoded_file", never)
+    monkeypatch.setattr(sources, "decoded_bytes", never)
     assert load_data(str(folder), 8, cache=str(tmp_path / "cache")).fingerprint == found.fingerprint
     monkeypatch.undo()
     monkeypatch.setenv("NAS_MEMORY_LIMIT", "1000")

@@ -470,7 +470,7 @@ def test_what_was_decoded_is_kept_shown_and_removed(nas_cli, searched, tmp_path,
     assert "of at most" in nas_cli("cache", "--cache", cache).out
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "decoded_file", lambda *given: pytest.fail("decoded again"))
+        patch.setattr(sources, "decoded_bytes", lambda *given: pytest.fail("decoded again"))
         again = searched(data, "--skip-bad", "--cache", str(cache))
     assert again[3]["data"] == first[3]["data"]
     assert searched(data, "--cache", str(cache))[0] == 2  # a broken image is an error, kept or not
@@ -488,9 +488,10 @@ def test_what_was_decoded_is_kept_shown_and_removed(nas_cli, searched, tmp_path,
 def test_the_cache_is_bounded_and_what_was_used_last_stays(tmp_path, monkeypatch):
     from estimators import decoded_cache
     from estimators.decoded_cache import Decoded, entries, keep, read
+    from estimators.image_facts import FACTS
 
-    monkeypatch.setattr(decoded_cache, "LIMIT_BYTES", 1300)
-    made = Decoded(np.zeros((10, 4, 4, 3), np.uint8), np.zeros((10, 16), np.uint8), False, {})  # 640 bytes
+    made = Decoded(np.zeros((10, 4, 4, 3), np.uint8), np.zeros(10, FACTS), {})
+    monkeypatch.setattr(decoded_cache, "LIMIT_BYTES", 2 * (480 + 10 * FACTS.itemsize) + 100)  # of two and a bit
     for number, name in enumerate(("a", "b", "c")):
         keep(tmp_path, name, made, {})
         os.utime(tmp_path / f"{name}.json", (number, number))
