@@ -1,6 +1,6 @@
 """Training at 224 pixels from image files at full resolution, beside what decoding and training reach alone.
 
-    python -m benchmarks.real_size [--images 20000] [--folder DIR] [--steps 24] [--network mobilenetv2_100]
+    python -m benchmarks.real_size [--images 20000] [--folder DIR] [--steps 24] [--network mobilenetv1_025]
 
 Makes JPEGs of 500 x 375 in four classes and prints: the time of the first and of the second start; the memory of a
 training's process above that of one that only imported torch; images per second of the loader processes alone, of
@@ -142,7 +142,8 @@ def apart(part: str, *given: Any) -> dict[str, Any]:
 def killed_and_resumed(folder: Path, cache: Path) -> str:
     """Train few images twice, once killed in the middle; whether the weights are equal."""
     with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, "-m", "nas", "train", "squeezenet", "--data", str(folder), "--image-size", "224",
+        command = [sys.executable, "-m", "nas", "train", "mobilenetv1_025", "--data", str(folder), "--image-size",
+                   "224",
                    "--cache", str(cache), "--device", "cpu", "--set", "epochs=2", "--set", "batch=8", "--set",
                    "data_fraction=0.004", "--checkpoint-every", "1s", "--quiet", "--out"]  # fmt: skip
         subprocess.run([*command, f"{place}/whole"], check=True, capture_output=True)
@@ -164,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "nas-real-size"))
-    parser.add_argument("--network", default="mobilenetv2_100")
+    parser.add_argument("--network", default="mobilenetv1_025")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--part", choices=["starting", "rates"], help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -1,13 +1,14 @@
 """How good are the strategies, trial for trial? Regret after N trials, beside other people's searches, in one run.
 
-    python -m benchmarks.regret [--problem macro|fashion|drawn] [--seeds 100] [--trials 25 50 100 200] [--only tpe rl]
-                                [--at-once 1 2 8 64] [--table nas-bench-macro.json] [--peers peers/bin/python]
-                                [--results regret.jsonl] [--jobs 2]
+    python -m benchmarks.regret [--problem macro|fashion|drawn|failing] [--seeds 100] [--trials 25 50 100 200]
+                                [--only tpe rl] [--at-once 1 2 8 64] [--table nas-bench-macro.json]
+                                [--peers peers/bin/python] [--results regret.jsonl] [--jobs 2]
 
 `macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at
 random) under 60M MACs. `fashion` is a table that `record.py` made of short trainings, used in the same way. `drawn` has
 no training behind it and is for choosing settings: five spaces of MBConv stages under half of their MACs, whose
-accuracies are drawn at random (effects of single options and of pairs), with noise.
+accuracies are drawn at random (effects of single options and of pairs), with noise. `failing` is `drawn` with networks
+that train to nothing, a fifth to a third of them: those of some pairs of options.
 
 Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
 is the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as
@@ -177,6 +178,38 @@ def drawn(instance: int) -> Problem:
 
 
 @functools.cache
+def failing(instance: int) -> Problem:
+    """`drawn`, but pairs of options are drawn whose networks have an accuracy of 0.01, until a fifth of them fail."""
+    sound, draw = drawn(instance), np.random.default_rng([instance, 2027])
+    members = np.array([sound.space.encode(member) for member in sound.space.enumerate()])
+    fails = np.zeros(len(members), bool)
+    pairs: list[tuple[int, int, int, int]] = []
+    while fails.mean() < 0.2:
+        i, j = draw.choice(members.shape[1], 2, replace=False)
+        pair = int(i), int(j), int(draw.choice(members[:, i])), int(draw.choice(members[:, j]))
+        fail = (members[:, i] == pair[2]) & (members[:, j] == pair[3])
+        if (fails | fail).mean() < 1 / 3:
+            pairs.append(pair)
+            fails |= fail
+
+    def dead(member: Architecture) -> bool:
+        index = sound.space.encode(member)
+        return any(index[i] == one and index[j] == other for i, j, one, other in pairs)
+
+    def mean(member: Architecture) -> float:
+        return 0.01 if dead(member) else sound.mean(member)
+
+    return Problem(
+        sound.space,
+        lambda member, rng: mean(member) + 0.002 * float(rng.normal()),
+        mean,
+        max(map(mean, sound.space.enumerate())),
+        sound.digits,
+        sound.member,
+    )
+
+
+@functools.cache
 def fashion(instance: int) -> Problem:
     """The recorded trainings of `fashion_space.py`; there is one instance."""
     table = json.loads(Path(os.environ[TABLE]).read_text())
@@ -197,7 +230,7 @@ def fashion(instance: int) -> Problem:
     )
 
 
-PROBLEMS = {"macro": (macro, 1), "fashion": (fashion, 1), "drawn": (drawn, 5)}
+PROBLEMS = {"macro": (macro, 1), "fashion": (fashion, 1), "drawn": (drawn, 5), "failing": (failing, 5)}
 """And how many instances, over which the seeds go in turn."""
 
 SIGMA = math.sqrt(math.log1p(0.5**2))

@@ -50,6 +50,14 @@ class Grammar:
     def _named(self) -> dict[str, Decision]:
         return {decision.name: decision for decision in self.decisions}
 
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, dict[Value, int]]]:
+        """Of each decision its place, and the index of each of its options."""
+        return {
+            decision.name: (place, {option: index for index, option in enumerate(decision.options)})
+            for place, decision in enumerate(self.decisions)
+        }
+
     def open(self, prefix: Mapping[str, Value]) -> Decision | None:
         """The first decision that matters and is not in the prefix; None when all are taken."""
         for decision in self.decisions:
@@ -91,17 +99,30 @@ class Grammar:
         Raises:
             UserError: if there is nothing to change.
         """
-        changeable = [d for d in self.decisions if d.name in choices and len(d.options) > 1]
+        name, option = self.changed(choices, rng)
+        return self.completed({**choices, name: option}, rng)
+
+    def changed(self, choices: Mapping[str, Value], rng: np.random.Generator) -> tuple[str, Value]:
+        """A decision of those that are taken, and another of its options, both drawn uniformly.
+
+        Raises:
+            UserError: if there is nothing to change.
+        """
+        named = self._named
+        changeable = [name for name in choices if len(named[name].options) > 1]
         if not changeable:
             raise UserError("nothing can be mutated: the space holds a single network")
-        decision = changeable[rng.integers(len(changeable))]
-        others = [option for option in decision.options if option != choices[decision.name]]
-        return self.completed({**choices, decision.name: others[rng.integers(len(others))]}, rng)
+        name = changeable[rng.integers(len(changeable))]
+        others = [option for option in named[name].options if option != choices[name]]
+        return name, others[rng.integers(len(others))]
 
     def encode(self, choices: Mapping[str, Value]) -> npt.NDArray[np.int16]:
         """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
-        indices = (d.options.index(choices[d.name]) if d.name in choices else -1 for d in self.decisions)
-        return np.fromiter(indices, np.int16, len(self.decisions))
+        vector = np.full(len(self.decisions), -1, np.int16)
+        for name, value in choices.items():
+            place, index = self._places[name]
+            vector[place] = index[value]
+        return vector
 
     def decode(self, vector: npt.NDArray[np.int16]) -> dict[str, Value]:
         """What `encode` was given."""

@@ -350,7 +350,19 @@ class Space:
         Raises:
             UserError: if the space holds a single network.
         """
-        return self.grouped(self.grammar.mutated(architecture.choices, rng))
+        name, option = self.grammar.changed(architecture.choices, rng)
+        changed = self._group.get(name, 0)  # no other stage's decisions depend on it
+        parts = list(architecture.parts)
+        parts[changed] = self._grammars[changed].completed({**dict(parts[changed]), name: option}, rng)
+        return Architecture(self, tuple(parts))
+
+    @cached_property
+    def _grammars(self) -> list[Grammar]:
+        """The decisions shared by the whole space, and those of each stage."""
+        groups: list[list[Decision]] = [[] for _ in range(len(self._parts) + 1)]
+        for decision in self.decisions:
+            groups[self._group.get(decision.name, 0)].append(decision)
+        return [Grammar(tuple(group), self._matters) for group in groups]
 
     def next_decision(self, prefix: Mapping[str, Value]) -> Decision | None:
         """The first decision still open after a prefix of choices; None when the architecture is complete."""

@@ -9,6 +9,7 @@ from searchspaces import UserError, nearest
 from strategies.evolution import RegularizedEvolution
 from strategies.grid import Grid
 from strategies.guided import Guided
+from strategies.local_search import LocalSearch
 from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
 from strategies.rl import RLController
@@ -42,6 +43,7 @@ STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
     "evolution": RegularizedEvolution,
     "grid": Grid,
     "guided": Guided,
+    "local-search": LocalSearch,
     "pareto": ParetoEvolution,
     "random": RandomSearch,
     "rl": RLController,

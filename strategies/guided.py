@@ -2,42 +2,37 @@
 
 White et al. 2019, *BANANAS*, arXiv:1910.11858, Algorithm 1 (a predictor, an acquisition function, candidates mutated
 from the best), and Wei et al. 2020, *NPENAS*, arXiv:2003.12857 (a predictor that screens the offspring). Departures:
-the predictor is a Gaussian process instead of an ensemble of networks. On the tens to hundreds of noisy observations of
-a study, it is calibrated and takes milliseconds. It models observation noise, so parents and the incumbent are chosen
-by posterior mean rather than by a single observation. The acquisition function is the expected improvement.
+the predictor is a Gaussian process instead of an ensemble of networks (`strategies.gaussian_process`). On the tens to
+hundreds of noisy observations of a study, it is calibrated and takes milliseconds. It models observation noise, so
+parents and the incumbent are chosen by posterior mean rather than by a single observation. The acquisition function is
+the expected improvement.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
-from searchspaces import UserError
+from searchspaces import Task, UserError
+from strategies.gaussian_process import GaussianProcess, Kernel, Matrix
 from strategies.novelty import sample_new
 from strategies.start import StartFrom
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
     from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
-Matrix = npt.NDArray[np.float64]
-
 REMEMBERED: Final = 600
-"""Observations the predictor is conditioned on; beyond that, the best and the latest half. Bounds an ask's time."""
+"""Observations the predictor is conditioned on anew; of more, the best and the latest half. Bounds an ask's time."""
+
+ADDED: Final = 200
+"""Observations that are added to those before it is conditioned anew."""
 
 FITTED: Final = 150
 """Latest observations that the kernel's hyperparameters are fitted to, which is the slow part."""
-
-EVALUATIONS: Final = 80
-"""Evaluations of the marginal likelihood in one fit, at most; each takes milliseconds with `FITTED` observations."""
 
 _GROWTH: Final = 1.3  # the hyperparameters are refitted when the number of observations has grown by this factor
 
@@ -87,12 +82,13 @@ class Guided:
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
         self._start = StartFrom(space, start_from)
         self._columns = _Columns(space)
-        self._running: list[Architecture] = []
+        self._running: dict[Architecture, None] = {}
         self._known: set[Architecture] = set()
         self._told: list[tuple[Architecture, float]] = []
-        # caches; both follow from the outcomes
-        self._kernel: tuple[int, _Kernel] | None = None
-        self._fitted: tuple[int, _Predictor] | None = None
+        # a cache, which follows from the outcomes: the process, the number of observations at which it was conditioned
+        # anew, how many it has taken since, and the architecture of each of its observations
+        self._fitted: tuple[GaussianProcess, int, int, list[Architecture]] | None = None
+        self._kernel: tuple[int, Kernel] | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -116,31 +112,30 @@ class Guided:
         fallback = sample_new(self._space, self._known, rng)
         if len(self._told) < self._startup:
             return fallback
-        predictor = self._predictor()
-        tried = list(dict.fromkeys(architecture for architecture, _ in self._recent()))
-        believed = predictor.mean(self._columns.of(tried))
+        process, observed = self._process()
+        believed = process.mean_of_observed()
         order = np.argsort(-believed, kind="stable")
-        best = [tried[int(index)] for index in order[: self._parents]]
+        best = list(dict.fromkeys(observed[int(index)] for index in order))[: self._parents]
         pool = self._candidate_pool(best, fallback, rng)
         if self._running:
-            predictor = predictor.given(self._columns.of(self._running))
-        gain = predictor.expected_improvement(self._columns.of(pool), float(believed.max()))
+            process = process.given(self._columns.of(list(self._running)))
+        gain = process.expected_improvement(self._columns.of(pool), float(believed.max()))
         return pool[int(np.argmax(gain))]
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
         """Add a complete trial to the observations; no trial is proposed again."""
         self._known.add(architecture)
         if outcome.state == "running":
-            self._running.append(architecture)
+            self._running[architecture] = None
             return
-        if architecture in self._running:
-            self._running.remove(architecture)
+        self._running.pop(architecture, None)
         if outcome.state == "complete" and outcome.accuracy is not None:
             self._told.append((architecture, outcome.accuracy))
 
     def believed(self, architectures: Sequence[Architecture]) -> Matrix:
         """Posterior mean of each accuracy; shape (architectures,)."""
-        return self._predictor().mean(self._columns.of(architectures))
+        process, _ = self._process()
+        return process.kernel.warp.back(process.mean(self._columns.of(architectures)))
 
     def _candidate_pool(
         self, best: list[Architecture], fallback: Architecture, rng: np.random.Generator
@@ -159,22 +154,49 @@ class Guided:
                 pool[child] = None
         return list(pool)
 
-    def _recent(self) -> list[tuple[Architecture, float]]:
-        """All observations; of more than `REMEMBERED`, the best and the latest half of that many."""
-        if len(self._told) <= REMEMBERED:
-            return self._told
-        latest, earlier = self._told[-REMEMBERED // 2 :], self._told[: -REMEMBERED // 2]
-        return sorted(earlier, key=lambda each: each[1])[-REMEMBERED // 2 :] + latest
+    def _process(self) -> tuple[GaussianProcess, list[Architecture]]:
+        """The predictor after all observations, and whose observations it has.
 
-    def _predictor(self) -> _Predictor:
+        It takes one observation after the other, and is conditioned anew at numbers of observations that depend on
+        nothing else: a resumed study does the same sums as an unbroken one.
+        """
+        anew = self._anew()
+        if self._fitted is None or self._fitted[1] != anew:
+            recent = self._recent(anew)
+            process = GaussianProcess(self._kernel_at(anew), *self._table(recent))
+            self._fitted = process, anew, anew, [architecture for architecture, _ in recent]
+        process, _, taken, observed = self._fitted
+        for architecture, accuracy in self._told[taken:]:
+            process.add(self._columns.of([architecture]), np.array([accuracy]))
+            observed.append(architecture)
+        self._fitted = process, anew, len(self._told), observed
+        return process, observed
+
+    def _anew(self) -> int:
+        """The last number of observations at which the predictor was conditioned anew."""
+        fitted = self._fitted_at(len(self._told))
+        return fitted + (len(self._told) - fitted) // ADDED * ADDED
+
+    def _fitted_at(self, told: int) -> int:
+        """The last number of observations to which hyperparameters were fitted."""
         count = self._startup
-        while (more := int(count * _GROWTH) + 1) <= len(self._told):
+        while (more := int(count * _GROWTH) + 1) <= told:
             count = more
+        return count
+
+    def _kernel_at(self, told: int) -> Kernel:
+        count = self._fitted_at(told)
         if self._kernel is None or self._kernel[0] != count:
-            self._kernel = count, _Kernel(*self._table(self._told[:count][-FITTED:]))
-        if self._fitted is None or self._fitted[0] != len(self._told):
-            self._fitted = len(self._told), _Predictor(self._kernel[1], *self._table(self._recent()))
-        return self._fitted[1]
+            self._kernel = count, Kernel(*self._table(self._told[:count][-FITTED:]))
+        return self._kernel[1]
+
+    def _recent(self, count: int) -> list[tuple[Architecture, float]]:
+        """The first so many observations; of more than `REMEMBERED`, the best and the latest half of that many."""
+        told = self._told[:count]
+        if count <= REMEMBERED:
+            return told
+        latest, earlier = told[-REMEMBERED // 2 :], told[: -REMEMBERED // 2]
+        return sorted(earlier, key=lambda each: each[1])[-REMEMBERED // 2 :] + latest
 
     def _table(self, told: list[tuple[Architecture, float]]) -> tuple[Matrix, Matrix]:
         """Features (rows, columns) and accuracies (rows,)."""
@@ -193,7 +215,7 @@ class _Columns:
             for index, each in enumerate(self._decisions)
             if len(each.options) > 2 and all(isinstance(option, (int, float)) for option in each.options)
         ]
-        self._task = space.task
+        self._task = space.task or Task()  # without a budget there is none, and costs tell as much
         self._rows: dict[Architecture, Matrix] = {}
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:
@@ -216,83 +238,5 @@ class _Columns:
             (vector[index] / (len(self._decisions[index].options) - 1) if vector[index] >= 0 else 0.5)
             for index in self._ranked
         ]
-        costs: list[float] = []
-        if self._task is not None:
-            cost = architecture.cost(self._task)
-            costs = [float(np.log(max(cost.macs, 1))), float(np.log(max(cost.params, 1)))]
-        return np.array([*one_hot, *ranks, *costs])
-
-
-class _Kernel:
-    """A linear trend, a Matern 5/2 kernel and white noise, with hyperparameters of maximum marginal likelihood."""
-
-    def __init__(self, features: Matrix, accuracies: Matrix) -> None:
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
-
-        self._centre, self._varies = features.mean(0), features.std(0) > 1e-9
-        prior = (
-            ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(0.0, "fixed")
-            + ConstantKernel(0.5, (1e-3, 1e2)) * Matern(2.0, (0.5, 20.0), nu=2.5)
-            + WhiteKernel(0.2, (1e-3, 1e1))
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a hyperparameter at its bound is fine
-            fitted = GaussianProcessRegressor(prior, optimizer=_bounded, normalize_y=True).fit(
-                self.scaled(features), accuracies
-            )
-        self._fitted = fitted.kernel_
-
-    def scaled(self, features: Matrix) -> Matrix:
-        """Centred features, without the columns that never varied."""
-        scaled: Matrix = (features - self._centre)[:, self._varies]
-        return scaled
-
-    def process(self, features: Matrix, accuracies: Matrix) -> GaussianProcessRegressor:
-        """The process with these hyperparameters, conditioned on observations with scaled features."""
-        from sklearn.gaussian_process import GaussianProcessRegressor
-
-        return GaussianProcessRegressor(self._fitted, optimizer=None, normalize_y=True).fit(features, accuracies)
-
-    @property
-    def noise(self) -> float:
-        """Noise variance, as a share of the observations' variance."""
-        return float(self._fitted.k2.noise_level)
-
-
-def _bounded(objective: Any, start: Matrix, bounds: Matrix) -> tuple[Matrix, float]:
-    """scikit-learn's own optimizer, L-BFGS-B, with a bounded number of evaluations."""
-    from scipy.optimize import minimize
-
-    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxfun": EVALUATIONS})
-    return found.x, float(found.fun)
-
-
-class _Predictor:
-    """A Gaussian process conditioned on observations."""
-
-    def __init__(self, kernel: _Kernel, features: Matrix, accuracies: Matrix) -> None:
-        self._kernel, self._features, self._accuracies = kernel, features, accuracies
-        self._process = kernel.process(kernel.scaled(features), accuracies)
-
-    def mean(self, features: Matrix) -> Matrix:
-        """Posterior mean of the accuracy; shape (rows,)."""
-        mean: Matrix = self._process.predict(self._kernel.scaled(features))
-        return mean
-
-    def given(self, features: Matrix) -> _Predictor:
-        """The same predictor with these rows added as observations, each at its posterior mean."""
-        observed = np.concatenate([self._accuracies, self.mean(features)])
-        return _Predictor(self._kernel, np.concatenate([self._features, features]), observed)
-
-    def expected_improvement(self, features: Matrix, best: float) -> Matrix:
-        """Expected improvement of the noiseless accuracy over `best` (Jones et al. 1998, eq. 15); shape (rows,)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a variance rounded below zero is clipped
-            mean, deviation = self._process.predict(self._kernel.scaled(features), return_std=True)
-        noise = self._kernel.noise * self._process._y_train_std**2
-        deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-18))
-        z = (mean - best) / deviation
-        below = 0.5 * (1 + np.array([math.erf(each) for each in z / math.sqrt(2)]))
-        gain: Matrix = deviation * (z * below + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
-        return gain
+        cost = architecture.cost(self._task)
+        return np.array([*one_hot, *ranks, np.log(max(cost.macs, 1)), np.log(max(cost.params, 1))])

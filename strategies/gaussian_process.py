@@ -1,0 +1,260 @@
+"""The predictor of `guided`: a Gaussian process that takes one more observation in a millisecond.
+
+Rasmussen & Williams 2006, *Gaussian Processes for Machine Learning*: the posterior by a Cholesky factor (Alg. 2.1),
+which grows by a row for each new observation (Osborne 2010, *Bayesian Gaussian Processes for Sequential Prediction*,
+appendix B), and leave-one-out predictions (eqs. 5.10 to 5.12). The kernel is a linear trend, a Matern 5/2 kernel and
+white noise; its hyperparameters are those of maximum marginal likelihood, by scikit-learn, and stay while observations
+are added.
+
+Some networks train to nothing: far below all others, they stretch every scale and bend the fit. So accuracies are also
+looked at with everything below a fence on a logarithmic scale, and of the two the fit is kept that predicts each
+observation above the fence better from all others.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+EVALUATIONS: Final = 80
+"""Evaluations of the marginal likelihood in one fit, at most; each takes milliseconds with 150 observations."""
+FENCE: Final = 4.0
+"""Distances from the median to the upper quartile that the fence lies below the median; 2.7 deviations of a normal
+distribution, so that a fence among networks that all train is at one in 300 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """Accuracies as the process sees them: as they are, or with those below a fence on a logarithmic scale.
+
+    Attributes:
+        fence: an accuracy; minus infinity leaves all as they are.
+        scale: of the logarithm, in accuracy.
+    """
+
+    fence: float = -math.inf
+    scale: float = 1.0
+
+    @staticmethod
+    def of(accuracies: Matrix) -> Warp:
+        """The warp whose fence lies below the greater part of the accuracies."""
+        median, upper = np.quantile(accuracies, [0.5, 0.75])
+        scale = max(float(upper - median), 1e-6)
+        return Warp(float(median) - FENCE * scale, scale)
+
+    def __call__(self, accuracies: Matrix) -> Matrix:
+        """The accuracies warped."""
+        below = np.maximum(self.fence - accuracies, 0.0)
+        warped: Matrix = np.where(below > 0, self.fence - self.scale * np.log1p(below / self.scale), accuracies)
+        return warped
+
+    def back(self, warped: Matrix) -> Matrix:
+        """The accuracies of warped ones."""
+        below = np.maximum(self.fence - warped, 0.0)
+        accuracies: Matrix = np.where(below > 0, self.fence - self.scale * np.expm1(below / self.scale), warped)
+        return accuracies
+
+
+@final
+class Kernel:
+    """Hyperparameters that were fitted to observations.
+
+    Args:
+        features: (observations, columns).
+        accuracies: (observations,), in [0, 1].
+
+    Attributes:
+        warp: of the accuracies.
+        trend, height, length: variance of the linear trend, and variance and length of the Matern kernel.
+        noise: variance of the noise, as a share of the observations' variance.
+    """
+
+    def __init__(self, features: Matrix, accuracies: Matrix) -> None:
+        self._centre, self._varies = features.mean(0), features.std(0) > 1e-9
+        scaled = self.scaled(features)
+        fits = [(warp, *_fitted(scaled, warp(accuracies))) for warp in _warps(accuracies)]
+        chosen = fits[0]
+        if len(fits) > 1:
+            counted = accuracies >= fits[1][0].fence  # which no warp alters
+            chosen = max(fits, key=lambda fit: _predicted(scaled, accuracies, counted, *fit))
+        self.warp, self.trend, self.height, self.length, self.noise = chosen
+
+    def scaled(self, features: Matrix) -> Matrix:
+        """Centred features, without the columns that never varied."""
+        scaled: Matrix = (features - self._centre)[:, self._varies]
+        return scaled
+
+    def between(self, some: Matrix, others: Matrix) -> Matrix:
+        """Covariances (some, others) of the noiseless accuracy, from scaled features."""
+        return _covariances(some, others, self.trend, self.height, self.length)
+
+    def variances(self, features: Matrix) -> Matrix:
+        """Prior variances (rows,) of the noiseless accuracy, from scaled features."""
+        variances: Matrix = self.trend * np.einsum("ij,ij->i", features, features) + self.height
+        return variances
+
+
+def _predicted(
+    scaled: Matrix,
+    accuracies: Matrix,
+    counted: npt.NDArray[np.bool_],
+    warp: Warp,
+    trend: float,
+    height: float,
+    length: float,
+    noise: float,
+) -> float:
+    """The sum of the logarithms of the densities of the accuracies that count, each given all others."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    values = warp(accuracies)
+    spread = values.std() or 1.0
+    covariance = _covariances(scaled, scaled, trend, height, length) + noise * np.eye(len(values))
+    inverse = cho_solve(cho_factor(covariance, lower=True), np.eye(len(values)))
+    variance = 1 / np.diag(inverse)
+    error = inverse @ ((values - values.mean()) / spread) * variance
+    density = -0.5 * (np.log(2 * np.pi * variance) + error**2 / variance) - math.log(spread)
+    return float(density[counted].sum())
+
+
+def _warps(accuracies: Matrix) -> list[Warp]:
+    """As they are; and with a fence, if any of them is below it."""
+    fenced = Warp.of(accuracies)
+    return [Warp(), fenced] if accuracies.min() < fenced.fence else [Warp()]
+
+
+def _fitted(scaled: Matrix, values: Matrix) -> tuple[float, float, float, float]:
+    """Variance of the trend, height and length of the Matern kernel, and noise, for values that are normalized."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+    prior = (
+        ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(0.0, "fixed")
+        + ConstantKernel(0.5, (1e-3, 1e2)) * Matern(2.0, (0.5, 20.0), nu=2.5)
+        + WhiteKernel(0.2, (1e-3, 1e1))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a hyperparameter at its bound is fine
+        found = GaussianProcessRegressor(prior, optimizer=_bounded, normalize_y=True).fit(scaled, values).kernel_
+    both, white = found.k1, found.k2
+    return (
+        float(both.k1.k1.constant_value),
+        float(both.k2.k1.constant_value),
+        float(both.k2.k2.length_scale),
+        float(white.noise_level),
+    )
+
+
+def _bounded(objective: Callable[..., Any], start: Matrix, bounds: Matrix) -> tuple[Matrix, float]:
+    """scikit-learn's own optimizer, L-BFGS-B, with a bounded number of evaluations."""
+    from scipy.optimize import minimize
+
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxfun": EVALUATIONS})
+    return found.x, float(found.fun)
+
+
+def _covariances(some: Matrix, others: Matrix, trend: float, height: float, length: float) -> Matrix:
+    """A linear trend and a Matern 5/2 kernel (Rasmussen & Williams, eq. 4.17)."""
+    products = some @ others.T
+    squares = np.einsum("ij,ij->i", some, some)[:, None] + np.einsum("ij,ij->i", others, others) - 2 * products
+    far = np.sqrt(np.maximum(squares, 0.0) * (5 / length**2))
+    covariances: Matrix = trend * products + height * (1 + far + far**2 / 3) * np.exp(-far)
+    return covariances
+
+
+@final
+class GaussianProcess:
+    """A process conditioned on observations.
+
+    Args:
+        kernel: with its hyperparameters.
+        features: (observations, columns).
+        accuracies: (observations,), in [0, 1].
+
+    Attributes:
+        kernel: as given.
+    """
+
+    def __init__(self, kernel: Kernel, features: Matrix, accuracies: Matrix) -> None:
+        from scipy.linalg import cholesky
+
+        self.kernel, self._accuracies = kernel, accuracies
+        self._features = kernel.scaled(features)
+        covariance = kernel.between(self._features, self._features) + kernel.noise * np.eye(len(accuracies))
+        self._factor = np.ascontiguousarray(cholesky(covariance, lower=True, overwrite_a=True, check_finite=False))
+        self._weigh()
+
+    def __len__(self) -> int:
+        return len(self._accuracies)
+
+    def add(self, features: Matrix, accuracies: Matrix) -> None:
+        """Take more observations (rows, columns), as if they had been there from the start."""
+        from scipy.linalg import cholesky
+
+        new, old = self.kernel.scaled(features), len(self)
+        across = _solved(self._factor, self.kernel.between(self._features, new))  # (old, new)
+        within = self.kernel.between(new, new) + self.kernel.noise * np.eye(len(new)) - across.T @ across
+        factor = np.zeros((old + len(new),) * 2)
+        factor[:old, :old], factor[old:, :old] = self._factor, across.T
+        factor[old:, old:] = cholesky(within, lower=True, check_finite=False)
+        self._factor = factor
+        self._features = np.concatenate([self._features, new])
+        self._accuracies = np.concatenate([self._accuracies, accuracies])
+        self._weigh()
+
+    def given(self, features: Matrix) -> GaussianProcess:
+        """This process with more observations, each at its posterior mean."""
+        other = object.__new__(GaussianProcess)
+        other.kernel, other._factor, other._features = self.kernel, self._factor, self._features
+        other._accuracies = self._accuracies
+        other.add(features, self.mean(features))
+        return other
+
+    def mean(self, features: Matrix) -> Matrix:
+        """Posterior mean (rows,) of the accuracy, on the scale of the warp."""
+        across = self.kernel.between(self.kernel.scaled(features), self._features)
+        mean: Matrix = self._centre + self._spread * (across @ self._weights)
+        return mean
+
+    def mean_of_observed(self) -> Matrix:
+        """Posterior mean (observations,) at the observations themselves."""
+        mean: Matrix = self._warped - self._spread * self.kernel.noise * self._weights
+        return mean
+
+    def expected_improvement(self, features: Matrix, best: float) -> Matrix:
+        """Expected improvement (rows,) of the noiseless accuracy over `best` (Jones et al. 1998, eq. 15)."""
+        from scipy.special import ndtr
+
+        scaled = self.kernel.scaled(features)
+        across = self.kernel.between(scaled, self._features)
+        mean = self._centre + self._spread * (across @ self._weights)
+        told = _solved(self._factor, across.T)
+        variance = self.kernel.variances(scaled) - np.einsum("ij,ij->j", told, told)
+        deviation = self._spread * np.sqrt(np.maximum(variance, 1e-18))
+        z = (mean - best) / deviation
+        gain: Matrix = deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
+        return gain
+
+    def _weigh(self) -> None:
+        """The weight of each observation in a posterior mean, on the scale of normalized observations."""
+        self._warped = self.kernel.warp(self._accuracies)
+        self._centre, self._spread = float(self._warped.mean()), float(self._warped.std()) or 1.0
+        normalized = (self._warped - self._centre) / self._spread
+        self._weights = _solved(self._factor, _solved(self._factor, normalized), transposed=True)
+
+
+def _solved(factor: Matrix, values: Matrix, transposed: bool = False) -> Matrix:
+    """The solution x of `factor @ x = values`, or of its transpose; the factor is lower triangular, in C order."""
+    from scipy.linalg import solve_triangular
+
+    # handed over as its transpose, which is in Fortran's order and not copied
+    solved: Matrix = solve_triangular(factor.T, values, lower=False, trans=0 if transposed else 1, check_finite=False)
+    return solved
