@@ -375,7 +375,7 @@ def accuracy_or_0(problem: Problem, member: Architecture, noise: np.random.Gener
     return problem.observed(member, noise) if member in problem.space else 0.0
 
 
-OURS = ("random", "evolution", "tpe", "rl", "guided")
+OURS = ("random", "evolution", "local-search", "tpe", "rl", "guided")
 CONTESTANTS: dict[str, Peer | None] = {
     **dict.fromkeys(OURS),
     "pyglove 100/10": functools.partial(pyglove_evolution, 100, 10),

@@ -2,8 +2,9 @@
 
 White et al. 2021, *Exploring the Loss Landscape in Neural Architecture Search*, arXiv:2005.02960, Algorithm 1 in the
 variant that moves to the first neighbour that is better (`query_until_lower` in its code). A neighbour differs in one
-decision. Departures: once no neighbour is new, a climb begins anew at a uniform draw (the paper stops there, or goes on
-from the second best); asks may run ahead of tells, and then try several neighbours of the same architecture.
+decision. Departures: once no neighbour is new, a climb begins anew at the best architecture with several decisions
+changed (iterated local search: Lourenço et al. 2003, *Iterated Local Search*), where the paper stops or goes on from
+the second best; asks may run ahead of tells, and then try several neighbours of the same architecture.
 """
 
 from __future__ import annotations
@@ -33,31 +34,36 @@ class LocalSearch:
     Args:
         space: what may be proposed.
         starts: uniform draws, the best of which is where the first climb begins.
+        kick: mutations of the best architecture with which a climb begins anew.
         start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:
         UserError: a setting is out of range, or an architecture in `start_from` is unknown or does not fit.
     """
 
-    def __init__(self, space: SearchSpace, *, starts: int = 10, start_from: str | Sequence[str] = ()) -> None:
-        if starts < 1:
-            raise UserError(f"starts must be at least 1, got {starts}")
-        self._space, self._starts = space, starts
+    def __init__(
+        self, space: SearchSpace, *, starts: int = 10, kick: int = 3, start_from: str | Sequence[str] = ()
+    ) -> None:
+        for name, value, low in (("starts", starts, 1), ("kick", kick, 2)):
+            if value < low:
+                raise UserError(f"{name} must be at least {low}, got {value}")
+        self._space, self._starts, self._kick = space, starts, kick
         self._start = StartFrom(space, start_from)
         self._known: set[Architecture] = set()
-        self._parents: dict[Architecture, Architecture | None] = {}  # of those under way; None begins a climb
+        self._begins: dict[Architecture, bool] = {}  # of those under way, whether a climb begins anew with them
         self._here: tuple[Architecture, float] | None = None
+        self._best: tuple[Architecture, float] | None = None
         self._ended = 0  # outcomes, as far as the first climb waits for them
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings as they were given."""
-        return {"starts": self._starts, "start_from": self._start.setting}
+        return {"starts": self._starts, "kick": self._kick, "start_from": self._start.setting}
 
     def ask(self, rng: np.random.Generator) -> Architecture:
         """An architecture of `start_from`, a uniform draw until `starts` outcomes are known, then a new neighbour.
 
-        Where none is found, and where no outcome is known yet, a uniform draw.
+        Where none is found, the best architecture with `kick` mutations; where that is not new, a uniform draw.
 
         Raises:
             Exhausted: every architecture of the space has been tried.
@@ -69,20 +75,28 @@ class LocalSearch:
                 child = self._space.mutate(self._here[0], rng)
                 if child not in self._known and self._is_neighbour(child):
                     return child
+        if self._best is not None and self._ended >= self._starts:
+            child = self._best[0]
+            for mutations in range(ATTEMPTS):
+                child = self._space.mutate(child, rng)
+                if mutations + 1 >= self._kick and child not in self._known:
+                    return child
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Note of which architecture a trial is a neighbour; move there when it is better."""
+        """Move to an architecture that is better, or with which a climb begins anew."""
         self._known.add(architecture)
+        climbing = self._here is not None and self._ended >= self._starts
+        if architecture not in self._begins:
+            self._begins[architecture] = climbing and not self._is_neighbour(architecture)
         if outcome.state == "running":
-            climbs = self._here is not None and self._ended >= self._starts and self._is_neighbour(architecture)
-            self._parents.setdefault(architecture, self._here[0] if climbs and self._here else None)
             return
-        parent = self._parents.pop(architecture, None)
-        begins_anew = parent is None and self._ended >= self._starts
+        begins_anew = self._begins.pop(architecture)
         self._ended += 1
         if outcome.state != "complete" or outcome.accuracy is None:
             return
+        if self._best is None or outcome.accuracy > self._best[1]:
+            self._best = architecture, outcome.accuracy
         if self._here is None or begins_anew or outcome.accuracy > self._here[1]:
             self._here = architecture, outcome.accuracy
 
