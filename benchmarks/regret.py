@@ -455,7 +455,7 @@ def judged(problem: Problem, tried: Trials, confirmed: bool) -> tuple[float, int
 
 def code_and_table(problem: str) -> str:
     """What results depend on, in short: the files of the strategies and the table."""
-    files = sorted((ROOT / "strategies").glob("*.py")) + [Path(os.environ[TABLE])] * (problem in TABLES)
+    files = sorted((ROOT / "strategies").glob("*.py")) + ([Path(os.environ[TABLE])] if problem in TABLES else [])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
