@@ -17,7 +17,7 @@ import numpy as np
 
 from estimators.estimator import Estimate, TrialContext
 from searchspaces import UserError, load_object, nearest
-from searchspaces.files import read_json
+from searchspaces.files import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from searchspaces import Architecture
@@ -60,10 +60,11 @@ class TableEstimator:
         self._key: Callable[[Architecture], str] = key or (lambda architecture: architecture.to_json())
         self._key_name = getattr(key, "__qualname__", type(key).__name__) if key else "to_json"
         file = Path(path).expanduser()
-        table = read_json(file, "the table")
+        content = read_bytes(file, "the table")
+        table = parse_json(content, f"the table {file}")
         if not isinstance(table, dict) or not table:
             raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
-        self._sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        self._sha256 = hashlib.sha256(content).hexdigest()
         self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}
         top = max(max(accuracies) for accuracies in self._observed.values())
         if unit == "percent" and top <= 0.01:

@@ -58,33 +58,63 @@ def make_folder(path: Path) -> None:
         raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
 
 
-def read_text(path: Path, what: str = "") -> str:
-    """The text of a file.
+def read_bytes(path: Path, what: str = "") -> bytes:
+    """The bytes of a file.
 
     Args:
         path: of the file.
         what: what it is to a person, such as `the latency table`; for the message.
 
     Raises:
+        UserError: it cannot be read; the message has the path and the reason.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {_named(path, what)}: {error.strerror or error}") from error
+
+
+def read_text(path: Path, what: str = "") -> str:
+    """The text of a file; arguments as of `read_bytes`.
+
+    Raises:
         UserError: it cannot be read, or is not UTF-8; the message has the path and the reason.
     """
-    named = f"{what} {path}".strip()
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {named}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {named}: it is not a text in UTF-8") from error
+    return _decoded(read_bytes(path, what), _named(path, what))
 
 
 def read_json(path: Path, what: str = "") -> Any:
-    """The JSON value in a file; arguments as of `read_text`.
+    """The JSON value in a file; arguments as of `read_bytes`.
 
     Raises:
         UserError: it cannot be read, or holds no JSON; the message has the path and the reason.
     """
-    text = read_text(path, what)
+    return parse_json(read_bytes(path, what), _named(path, what))
+
+
+def parse_json(content: bytes, named: str) -> Any:
+    """The JSON value of a file's bytes.
+
+    Args:
+        content: the bytes.
+        named: what they are to a person, such as `the table scores.json`; for the message.
+
+    Raises:
+        UserError: they are not UTF-8, or no JSON.
+    """
+    text = _decoded(content, named)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {f'{what} {path}'.strip()}: it is not JSON ({error})") from error
+        raise UserError(f"cannot read {named}: it is not JSON ({error})") from error
+
+
+def _decoded(content: bytes, named: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {named}: it is not a text in UTF-8") from error
+
+
+def _named(path: Path, what: str) -> str:
+    return f"{what} {path}".strip()

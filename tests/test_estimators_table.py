@@ -73,6 +73,15 @@ def test_an_architecture_is_looked_up_by_its_text_form_or_by_a_key_of_ones_own(t
         by_key.estimate(SimpleNamespace(choices={"act": "b"}), TrialContext(0))
 
 
+def test_the_hash_of_a_table_is_of_the_bytes_that_were_read(tmp_path, monkeypatch):
+    reads: list[bytes] = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: reads.append(read(file)) or reads[-1])
+    described = table(tmp_path, '{"a":\r\n0.5}').describe()
+    assert reads == [b'{"a":\r\n0.5}']
+    assert described["sha256"] == hashlib.sha256(reads[0]).hexdigest()
+
+
 def test_a_table_says_which_file_it_is(tmp_path):
     described = table(tmp_path, {"a": [50.0]}, unit="percent").describe()
     digest = hashlib.sha256((tmp_path / "table.json").read_bytes()).hexdigest()
