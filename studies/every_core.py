@@ -47,9 +47,9 @@ class EveryCore:
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves it to the estimator.
-        workers: trials at once; 1 is `LocalEngine`. By default what `at_once` says.
+        workers: processes, each with one trial; 1 is `LocalEngine`. By default what `workers_for` says.
         on_fallback: told in one line why trials run one after the other though there are several cores.
-        in_turns: trials at once in this process, which then runs all of them; see `LocalEngine`.
+        at_once: trials at once in this process, which then runs all of them; see `LocalEngine`.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class EveryCore:
         device: str = "auto",
         workers: int | None = None,
         on_fallback: Callable[[str], object] = lambda why: None,
-        in_turns: int | None = None,
+        at_once: int | None = None,
     ) -> None:
         self._device, self._workers, self._on_fallback = device, workers, on_fallback
-        self._in_turns = 1 if in_turns is None and workers == 1 else in_turns
+        self._at_once = 1 if at_once is None and workers == 1 else at_once
         self._engine: Engine | None = None
         self._note: str | None = None
 
@@ -74,15 +74,15 @@ class EveryCore:
         """What runs where; None while trials run in this process."""
         return getattr(self._engine, "now", None)
 
-    def at_once(self, estimator: Estimator) -> int:
-        """How many trials run at once: cores over the estimator's threads, and no more than half of the memory holds.
+    def workers_for(self, estimator: Estimator) -> int:
+        """How many processes: cores over the estimator's threads, and no more than half of the memory holds.
 
         Raises:
             UserError: the device is not available here.
         """
         own = getattr(estimator, "device", "auto") if self._device == "auto" else self._device
         check_device(own)
-        if self._in_turns is not None:
+        if self._at_once is not None:
             return 1
         if self._workers is not None:
             return self._workers
@@ -103,7 +103,7 @@ class EveryCore:
         Raises:
             UserError: the device is not available here, or there is no room for so many trials.
         """
-        count = self.at_once(estimator)
+        count = self.workers_for(estimator)
         if count > 1:
             from studies.ray.engine import RayEngine
 
@@ -115,7 +115,7 @@ class EveryCore:
                 self._note = None
                 self._on_fallback(f"one trial at a time instead of {count}: {error}")
                 self._workers = 1
-        self._engine = LocalEngine(self._device, self._in_turns)
+        self._engine = LocalEngine(self._device, self._at_once)
         self._engine.run(estimator, next_job, report, done)
 
 

@@ -52,10 +52,10 @@ class Silent:
 def test_there_are_as_many_as_cores_and_memory_hold(monkeypatch, given, estimator, memory_gb, count):
     monkeypatch.setenv("NAS_CORES", given)
     monkeypatch.setattr(every_core, "_memory", lambda: memory_gb << 30)
-    assert EveryCore("cpu").at_once(estimator) == count
-    assert EveryCore("cpu", workers=3).at_once(estimator) == 3
+    assert EveryCore("cpu").workers_for(estimator) == count
+    assert EveryCore("cpu", workers=3).workers_for(estimator) == 3
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert EveryCore("cpu").at_once(estimator) == 1
+    assert EveryCore("cpu").workers_for(estimator) == 1
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "many", ""])
