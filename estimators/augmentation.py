@@ -10,10 +10,12 @@ rows are processed with it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from estimators.steps import Range
 
 if TYPE_CHECKING:
     import torch
@@ -25,31 +27,52 @@ if TYPE_CHECKING:
 class Augmentation:
     """What is done to the training images; everything is off by default.
 
+    A training has settings of the same names, which `of` takes; `AUGMENTATION_RANGES` are their values.
+
     Attributes:
-        crop: random crops after padding by this share of the side.
-        resized: smallest share of the image's area that a random crop takes, which is then resized to the whole.
+        crop: random crops after padding by this share of the side; 0 is off.
         mirror: mirror half of the images left to right.
-        cutout: side of the randomly placed hole, as a share of the image's side.
-        operations: RandAugment's operations on each image.
-        magnitude: their strength; see `operated`.
+        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
+        randaugment_operations: RandAugment's operations on each image; 0 is off.
+        randaugment_magnitude: their strength; `STRONGEST` is AutoAugment's, see `operated`.
         mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
-        mix: share of the batches that are mixed, in [0, 1].
+        mix: share of the batches that are mixed, by either method, in [0, 1].
+        resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
     """
 
     crop: float = 0.0
     mirror: bool = False
     cutout: float = 0.0
-    operations: int = 0
-    magnitude: float = 0.0
+    randaugment_operations: int = 0
+    randaugment_magnitude: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     mix: float = 0.0
-    resized: float = 0.0
+    resized_crop: float = 0.0
+
+    @classmethod
+    def of(cls, training: object, mirror: bool) -> Augmentation:
+        """The augmentation of a training, which has settings of the same names; what it has none for is off."""
+        given = {each.name: getattr(training, each.name) for each in fields(cls) if hasattr(training, each.name)}
+        return cls(**{**given, "mirror": mirror})
 
     @property
     def mixes(self) -> bool:
         """Whether targets are class probabilities, as they are where images are mixed."""
         return self.mix > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+AUGMENTATION_RANGES: Final[tuple[Range, ...]] = (
+    ("crop", 0, 0.5, True, True),
+    ("cutout", 0, 1, True, False),
+    ("randaugment_operations", 0, math.inf, True, False),
+    ("randaugment_magnitude", 0, 30, True, True),
+    ("mixup", 0, math.inf, True, False),
+    ("cutmix", 0, math.inf, True, False),
+    ("mix", 0, 1, True, True),
+    ("resized_crop", 0, 1, True, True),
+)
+"""What the settings of `Augmentation` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +133,8 @@ def draw(
     shifts = rng.integers(0, 2 * pad + 1, (rows, 2))
     mirrored = rng.random(rows) < 0.5
     corners = rng.integers(0, side, (rows, 2)) - round(how.cutout * side) // 2  # beyond the border too, as in sec. 3.2
-    kinds = rng.integers(0, len(OPERATIONS), (rows, how.operations))
-    signs = rng.integers(0, 2, (rows, how.operations)).astype(np.float32) * 2 - 1
+    kinds = rng.integers(0, len(OPERATIONS), (rows, how.randaugment_operations))
+    signs = rng.integers(0, 2, (rows, how.randaugment_operations)).astype(np.float32) * 2 - 1
 
     partners, keep, boxes = np.arange(rows), np.ones(rows, np.float32), np.zeros((rows, 4), np.int64)
     if how.mixes:
@@ -121,7 +144,8 @@ def draw(
             proportion, box = _mixture(how, side, rng)
             keep[start : start + share] = proportion
             boxes[start : start + share] = box
-    frames = _frames(rows, how.resized, rng) if how.resized else np.tile(np.array([0, 0, 1, 1], np.float32), (rows, 1))
+    whole = np.tile(np.array([0, 0, 1, 1], np.float32), (rows, 1))
+    frames = _frames(rows, how.resized_crop, rng) if how.resized_crop else whole
     return Draws(order, shifts, frames, mirrored, corners, kinds, signs, partners, keep, boxes)
 
 
@@ -182,12 +206,13 @@ def augmented(
     """
     device, side = pixels.device, pixels.shape[1]
     images = pixels.float()
-    for step in range(how.operations):
+    for step in range(how.randaugment_operations):
         planes = images.permute(0, 3, 1, 2)
-        planes = operated(planes, _sent(draws.kinds[:, step]), _sent(draws.signs[:, step]), how.magnitude, mean)
+        kinds, signs = _sent(draws.kinds[:, step]), _sent(draws.signs[:, step])
+        planes = operated(planes, kinds, signs, how.randaugment_magnitude, mean)
         images = planes.permute(0, 2, 3, 1)
     images = images.sub_(mean).div_(std)  # neither is the caller's
-    if how.resized:
+    if how.resized_crop:
         images = _resized(images, _sent(draws.frames, device))
     if how.crop or how.mirror:
         images = _moved(images, draws, how)

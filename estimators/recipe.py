@@ -30,6 +30,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
+from estimators.augmentation import AUGMENTATION_RANGES
 from estimators.in_files import LARGE
 from estimators.steps import Range, check_ranges
 from searchspaces import UserError, nearest
@@ -50,16 +51,10 @@ class Recipe:
         warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
-        randaugment_operations: RandAugment's operations on each image; 0 is off.
-        randaugment_magnitude: their strength; 10 is AutoAugment's strongest.
-        mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
-        mix: share of the batches that are mixed, by either method.
+        crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
+        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
-        crop: random crops after padding by this share of the side; 0 is off.
-        resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
-        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
-        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
         split_seed: seed of the choice of the used images and of the validation images.
@@ -183,16 +178,9 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("warmup", 0, 1, True, False),
     ("weight_decay", 0, math.inf, True, False),
     ("label_smoothing", 0, 1, True, False),
-    ("randaugment_operations", 0, math.inf, True, False),
-    ("randaugment_magnitude", 0, 30, True, True),
-    ("mixup", 0, math.inf, True, False),
-    ("cutmix", 0, math.inf, True, False),
-    ("mix", 0, 1, True, True),
+    *AUGMENTATION_RANGES,
     ("ema", 0, 1, True, False),
     ("drop_path", 0, 1, True, False),
-    ("crop", 0, 0.5, True, True),
-    ("resized_crop", 0, 1, True, True),
-    ("cutout", 0, 1, True, False),
     ("data_fraction", 0, 1, False, True),
     ("val_fraction", 0, 0.5, False, True),
     ("split_seed", 0, math.inf, True, False),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from estimators.augmentation import Augmentation
+from estimators.augmentation import AUGMENTATION_RANGES, Augmentation
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, train_and_validation
@@ -93,9 +93,8 @@ class ShortTraining:
         data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000.
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
         split_seed: seed of the choice of the used images and of the validation images.
-        crop: random crops after padding by this share of the side; 0 is off.
+        crop, cutout: see `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
-        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         metric: what is estimated on the validation images: `top-1` accuracy, or `balanced`, the mean of the accuracies
             on each class, for classes of uneven size.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
@@ -306,7 +305,7 @@ class ShortTraining:
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
 
     def _batches(self, train: np.ndarray[Any, Any], batch: int, seed: int, device: torch.device) -> Batches:
-        how = Augmentation(self.crop, bool(self.mirror), self.cutout)
+        how = Augmentation.of(self, bool(self.mirror))
         images, labels = self.data.images, self.data.labels
         statistics = channel_statistics(images, train)
         return Batches(
@@ -360,10 +359,9 @@ def _check(settings: ShortTraining) -> None:
         ("data_fraction", 0, 1, False, True),
         ("val_fraction", 0, 0.5, False, True),
         ("split_seed", 0, math.inf, True, False),
-        ("crop", 0, 0.5, True, True),
-        ("cutout", 0, 1, True, False),
         ("threads", 1, math.inf, True, False),
         ("save_after_s", 0, math.inf, True, False),
+        *(each for each in AUGMENTATION_RANGES if hasattr(settings, each[0])),
     )
     for name, value, known in (
         ("precision", settings.precision, PRECISIONS),

@@ -175,8 +175,9 @@ class _Training:
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
         held = self._go_back()
+        how = Augmentation.of(recipe, data.mirror if recipe.mirror is None else recipe.mirror)
         batches = Batches(
-            data.images, data.labels, self.train, self._augmentation(), self.batch, data.task.classes,
+            data.images, data.labels, self.train, how, self.batch, data.task.classes,
             lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size, fill=True,
         )  # fmt: skip
         self.core = Core(
@@ -194,14 +195,6 @@ class _Training:
         if held.loss is not None:
             self.core.loss.copy_(held.loss)
         self.core.memory.micro = min(held.micro, self.core.memory.micro)
-
-    def _augmentation(self) -> Augmentation:
-        recipe = self.recipe
-        mirror = self.data.mirror if recipe.mirror is None else recipe.mirror
-        return Augmentation(
-            recipe.crop, mirror, recipe.cutout, recipe.randaugment_operations, recipe.randaugment_magnitude,
-            recipe.mixup, recipe.cutmix, recipe.mix, recipe.resized_crop,
-        )  # fmt: skip
 
     def _begun(
         self, network: Buildable, mean: list[float], std: list[float], found: Mapping[str, Any] | None

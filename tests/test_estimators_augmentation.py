@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from estimators import ShortTraining, load_data
 from estimators.augmentation import OPERATIONS, STRONGEST, Augmentation, augmented, draw, operated
+from estimators.recipe import Recipe
 
 
 def photos(channels=3, side=24, count=6, seed=0):
@@ -122,7 +125,7 @@ def altered(images, how, seed=0, labels=None, batch=None, normal=(0.0, 1.0)):
 
 def test_each_image_is_drawn_for_itself_from_the_seed_alone():
     images = photos(count=1).expand(400, 3, 24, 24)
-    how = Augmentation(operations=1, magnitude=9)
+    how = Augmentation(randaugment_operations=1, randaugment_magnitude=9)
     torch.manual_seed(0)
     first, _ = altered(images, how, seed=5)
     torch.manual_seed(1)
@@ -138,7 +141,7 @@ def test_each_image_is_drawn_for_itself_from_the_seed_alone():
 
 
 def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it():
-    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0, resized=0.3)
+    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0, resized_crop=0.3)
     draws = draw(how, np.arange(32), 24, 32, 32, 1)
     pixels, mean, std = images.permute(0, 2, 3, 1)[draws.order], torch.full((3,), 120.0), torch.full((3,), 50.0)
 
@@ -173,7 +176,7 @@ def test_a_resized_crop_is_a_part_of_the_image_at_its_whole_size():
     side = 32
     columns = torch.arange(side).repeat(side, 1) * 7
     images = torch.stack([columns, columns.T]).to(torch.uint8).expand(2000, 2, side, side)
-    cropped = altered(images, Augmentation(resized=0.08))[0] / 7
+    cropped = altered(images, Augmentation(resized_crop=0.08))[0] / 7
     width, height = cropped[:, 0, 0, -1] - cropped[:, 0, 0, 0], cropped[:, 1, -1, 0] - cropped[:, 1, 0, 0]
     area = (width / (side - 1)) * (height / (side - 1))
     assert 0.04 < area.min() < 0.12  # the smallest, and what the borders of pixels make of it
@@ -220,3 +223,12 @@ def test_batches_are_mixed_as_often_as_asked():
     kept, targets = altered(images, Augmentation(mixup=0.2, mix=0.0), labels=labels)
     assert torch.equal(targets, labels)
     assert torch.equal(kept, images.float())
+
+
+def test_the_augmentation_of_a_training_has_its_settings_and_nothing_it_has_no_setting_for():
+    recipe = Recipe(crop=0.1, cutout=0.2, randaugment_operations=3, randaugment_magnitude=4, mixup=0.5, cutmix=0.6,
+                    mix=0.7, resized_crop=0.8)  # fmt: skip
+    assert Augmentation.of(recipe, mirror=True) == Augmentation(0.1, True, 0.2, 3, 4, 0.5, 0.6, 0.7, 0.8)
+    assert {each.name for each in fields(Augmentation)} <= {each.name for each in fields(Recipe)}
+    short = ShortTraining(load_data("digits"), crop=0.1, cutout=0.2)
+    assert Augmentation.of(short, mirror=False) == Augmentation(crop=0.1, cutout=0.2)
