@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Space, Task, space_named
+from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, space_named
 from searchspaces.drawing import pieces
 from searchspaces.stage import PUBLISHED
-from searchspaces.strides import published, rule_of
+from searchspaces.strides import halves, published, rule_of, strides_left_out
 
 if TYPE_CHECKING:
     from searchspaces import Buildable, SearchSpace
-    from searchspaces.drawing import Piece
     from studies import Study, Trial
     from studies.results import Confirmed
 
@@ -65,22 +64,6 @@ def space_document(space: SearchSpace, task: Task, budget: Budget | None = None)
     }
 
 
-def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
-    """Stages that halve large images, but not those of a task, which are too small to be halved as often."""
-    if rule_of(space) == PUBLISHED:
-        return []
-    if isinstance(space, Space):
-        declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
-        return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
-    if not space.references:
-        return []
-    any_member = next(iter(space.references.values()))
-    large, small = (
-        {piece.label for piece in pieces(any_member.network(of), of.shape) if _halves(piece)} for of in (Task(), task)
-    )
-    return sorted(large - small)
-
-
 def strides_document(found: Buildable, task: Task) -> Document:
     """The rule for a network's strides, and the stages that it leaves them out of on a task's images.
 
@@ -100,14 +83,8 @@ def strides_document(found: Buildable, task: Task) -> Document:
         assert architecture is not None
         whole = Scaled(published(architecture), found.scale, large).network()
     both = pieces(whole, large.shape), pieces(found.network(task), task.shape)
-    halved, kept = ([piece.label for piece in several if _halves(piece)] for several in both)
+    halved, kept = ([piece.label for piece in several if halves(piece)] for several in both)
     return {"rule": rule, "left_out": [label for label in halved if label not in kept]}
-
-
-def _halves(piece: Piece) -> bool:
-    """Whether a stage, or a cell of several inputs, gives a smaller map than the one before it."""
-    given, out = piece.given[0] if piece.takes[1:] else piece.given, piece.node.shape(piece.given)
-    return len(out) == 3 and bool(out[1] <= given[1] // 2 + 1)
 
 
 def spaces_document() -> Document:

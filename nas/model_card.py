@@ -10,8 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from nas.documents import strides_document
 from nas.wording import human, percent
 from searchspaces import Scale
+from searchspaces.strides import strides_note
 from searchspaces.versions import versions
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def _summary(found: Exportable, document: Document) -> str:
     task = found.task
     names = found.class_names
     shown = ", ".join(map(_line, names[:20])) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    strides = strides_note(**strides_document(found.network, task), task=task)
     colours = {1: "grey", 3: "RGB"}.get(task.channels, f"{task.channels} channels")
     return _table(
         {
@@ -66,6 +69,7 @@ def _summary(found: Exportable, document: Document) -> str:
             "Output": f"`logits`: float32 (batch, {task.classes}); their softmax gives probabilities",
             "Classes": shown,
             "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs)",
+            **({"Strides": strides.removeprefix("strides ")} if strides else {}),
             "Parameters": f"{document['params']:,}",
             "Licence": "not chosen: to be stated by whoever trained the network and the owner of the images",
         }

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nas.api import checked_name, go_on
 from nas.networks import named, title
@@ -29,9 +29,9 @@ from searchspaces import (
 from searchspaces.files import make_folder, write_whole
 from searchspaces.strides import published as as_published
 from searchspaces.strides import with_strides
-from searchspaces.task import check_sizes
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
+from studies.opening import task_said
 from studies.results import merit
 from studies.scaling import (
     PUBLISHED,
@@ -57,6 +57,53 @@ CONFIRMED: Final = 3
 """The default number of leading candidates that are confirmed, if there are enough trials."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScalingSettings:
+    """How a network is scaled; `parse` makes it from texts.
+
+    Attributes:
+        target: factor of compute, α·β²·γ², of one step of φ.
+        phi: members of the family besides the base, ascending.
+        step: step of the grid of factors.
+        band: share of `target` times the base's MACs by which true MACs may differ from it.
+        coefficients: α, β and γ, instead of a study that finds them; or `published`: those that the authors of
+            EfficientNet state for each of B1 to B7.
+
+    Raises:
+        UserError: a setting is out of range. What `target`, `step` and `band` may be, `ScalingSpace` says.
+    """
+
+    target: float = 2.0
+    phi: tuple[float, ...] = (1, 2, 3, 4, 5, 6, 7)
+    step: float = 0.05
+    band: float = 0.05
+    coefficients: Factors | Literal["published"] | None = None
+
+    def __post_init__(self) -> None:
+        _check_phi(self.phi, ",".join(map(str, self.phi)))
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> ScalingSettings:
+        """Settings as a person gives them: in texts, among other things, and some not at all.
+
+        Args:
+            given: by name; what is no setting is left out, None stands for the default.
+
+        Raises:
+            UserError: a text cannot be parsed, or a setting is out of range.
+
+        >>> ScalingSettings.parse({"phi": "1..3", "band": "2%", "coefficients": "1.2,1.1,1.15"}).coefficients
+        Factors(depth=1.2, width=1.1, resolution=1.15)
+        """
+        texts: dict[str, Callable[[Any], Any]] = {
+            "phi": lambda text: _phi(text) if isinstance(text, str) else tuple(text),
+            "band": lambda text: _share(text) if isinstance(text, str) else text,
+            "coefficients": lambda text: _factors(text) if isinstance(text, str) else text,
+        }
+        found = {each.name: given[each.name] for each in fields(cls) if given.get(each.name) is not None}
+        return cls(**{name: texts[name](value) if name in texts else value for name, value in found.items()})
+
+
 @dataclass(frozen=True)
 class ScalingPlan:
     """What to scale, and how.
@@ -64,23 +111,21 @@ class ScalingPlan:
     Attributes:
         name: of the base, as typed.
         space: the base and all its sizes.
-        phis: of the family, without the base.
         folder: the run folder.
-        factors: given by a person; None if a study finds them, or if they are EfficientNet's published ones.
-        published: whether they are EfficientNet's published ones.
+        settings: how it is scaled.
+        size_from: what the base's image size follows from, in words; None where it is the network's own, or given.
     """
 
     name: str
     space: ScalingSpace
-    phis: tuple[float, ...]
     folder: Path
-    factors: Factors | None = None
-    published: bool = False
+    settings: ScalingSettings
+    size_from: str | None = None
 
     @property
     def searches(self) -> bool:
         """Whether a study finds the factors."""
-        return self.factors is None and not self.published
+        return self.settings.coefficients is None
 
 
 @dataclass(frozen=True)
@@ -102,46 +147,43 @@ class Family:
 
 def plan(
     what: str | Buildable,
+    settings: ScalingSettings,
+    given: Mapping[str, Any],
     *,
-    target: float = 2.0,
-    phi: str | Iterable[float] = "1..7",
-    step: float = 0.05,
-    band: str | float = "5%",
-    coefficients: str | Factors | None = None,
-    task: str | Task | None = None,
-    image_size: int | None = None,
     strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
     out: str | Path = "runs",
 ) -> ScalingPlan:
-    """Parse the arguments of `scale`.
+    """What to scale, and where.
+
+    Args:
+        what, strides, space, name, out: as of `scale`.
+        settings: how it is scaled.
+        given: settings of a search, by name, of which the images and the task decide what costs are counted on.
 
     Raises:
         UserError: an argument is wrong, or the network cannot be scaled.
     """
     said = what if isinstance(what, str) else getattr(what, "name", "architecture")
-    home = load_space(space) if isinstance(space, str) else space
-    task = Task.parse(task) if isinstance(task, str) else task
-    check_sizes(task, image_size)
-    base = _base(what, home, task, image_size, strides)
-    phis = _phis(phi) if isinstance(phi, str) else tuple(phi)
-    sizes = ScalingSpace(base, target, step, _share(band) if isinstance(band, str) else band)
-    published = coefficients == "published"
-    factors = _factors(coefficients) if isinstance(coefficients, str) and not published else coefficients
-    assert not isinstance(factors, str) or published
     if name is None:
-        given = "" if coefficients is None else f"-{coefficients}"
+        factors = "" if settings.coefficients is None else f"-{settings.coefficients}"
         stem = "architecture" if said.lstrip().startswith("{") else Path(said).resolve().name.removesuffix(".json")
-        name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{given}").strip("-")
+        name = re.sub(r"[^A-Za-z0-9_.]+", "-", f"scale-{stem}{factors}").strip("-")
     folder = Path(out) / checked_name(name)
-    return ScalingPlan(title(said), sizes, phis, folder, factors if isinstance(factors, Factors) else None, published)
+    found = _scalable(what, load_space(space) if isinstance(space, str) else space)
+    task, size_from = _task(found, settings, Settings.parse({each: given.get(each) for each in _OF_TASK}), folder)
+    base = _base(found, task, strides)
+    sizes = ScalingSpace(base, settings.target, settings.step, settings.band)
+    return ScalingPlan(title(said), sizes, folder, settings, size_from)
 
 
-def _base(
-    what: Any, home: SearchSpace | None, task: Task | None, image_size: int | None, strides: str | None
-) -> Scaled:
-    """The network of a text or an object, and the images that it is for; under a rule for strides if one is given."""
+_OF_TASK: Final = ("data", "task", "image_size", "latency", "estimator", "estimator_settings", "device")
+"""Settings of a search from which the deployment task follows."""
+
+
+def _scalable(what: Any, home: SearchSpace | None) -> Buildable:
+    """The network of a text or an object, if it can be scaled."""
     found = named(what, home) if isinstance(what, str) else what
     if not isinstance(found, Buildable):
         raise UserError(f"{what} is a torch module; only an architecture of a space can be scaled")
@@ -151,16 +193,41 @@ def _base(
             f"{found.words()} cannot be scaled: it is not a member of a search space, which would define its depth "
             f"and width{nearest(found.words(), able)}"
         )
-    base = Scaled(found.architecture, found.scale, (task or found.task or Task()).at(image_size))
+    return found
+
+
+def _task(found: Buildable, how: ScalingSettings, settings: Settings, folder: Path) -> tuple[Task, str | None]:
+    """What costs of the base are counted on, and what its image size follows from.
+
+    A classic, or an architecture without a task, is for the images that candidates are trained on, as in a search; by
+    EfficientNet's published factors at its published size. A run's network keeps the run's task, and a network with
+    digits its own.
+    """
+    if settings.task is not None or (found.task is not None and not isinstance(found, Classic)):
+        return (settings.task or found.task or Task()).at(settings.image_size), None
+    own = found.task or Task()
+    task, size_from = task_said(settings, folder)
+    if task is None:
+        return own.at(settings.image_size), None
+    if how.coefficients == "published" and settings.image_size is None:
+        return task.at(own.image_size), None
+    return task, size_from
+
+
+def _base(found: Buildable, task: Task, strides: str | None) -> Scaled:
+    """The network for a task's images; under a rule for strides if one is given."""
+    architecture = found.architecture
+    assert architecture is not None
+    base = Scaled(architecture, found.scale, task)
     if strides is not None:
-        home = with_strides(found.architecture.space, strides)
-        return replace(base, architecture=home.architecture(found.architecture.choices))
-    if isinstance(found, Classic) and base.network() != found.network(base.task):  # its strides on small images
-        return replace(base, architecture=as_published(found.architecture))
+        home = with_strides(architecture.space, strides)
+        return replace(base, architecture=home.architecture(architecture.choices))
+    if isinstance(found, Classic) and base.network() != found.network(task):  # its strides on small images
+        return replace(base, architecture=as_published(architecture))
     return base
 
 
-def _phis(text: str) -> tuple[float, ...]:
+def _phi(text: str) -> tuple[float, ...]:
     """Read `1..7`, `3` or `0.5,1,2`."""
     whole = re.fullmatch(r"\s*(\d+)\s*\.\.\s*(\d+)\s*", text)
     if whole:
@@ -170,9 +237,13 @@ def _phis(text: str) -> tuple[float, ...]:
             found = tuple(float(each) for each in text.split(","))
         except ValueError as error:
             raise UserError(f"phi: {text!r} does not look like '1..7' or '0.5,1,2'") from error
-    if not found or not all(0 < each <= 20 for each in found) or sorted(set(found)) != list(found):
-        raise UserError(f"phi: {text!r} must be ascending, above 0 and at most 20, as in '1..7'")
+    _check_phi(found, text)
     return tuple(int(each) if each == int(each) else each for each in found)
+
+
+def _check_phi(found: tuple[float, ...], said: str) -> None:
+    if not found or not all(0 < each <= 20 for each in found) or sorted(set(found)) != list(found):
+        raise UserError(f"phi: {said!r} must be ascending, above 0 and at most 20, as in '1..7'")
 
 
 def _share(text: str) -> float:
@@ -183,8 +254,10 @@ def _share(text: str) -> float:
     return float(number[1]) / (100 if number[2] else 1)
 
 
-def _factors(text: str) -> Factors:
-    """Read `1.2,1.1,1.15`: depth, width, resolution."""
+def _factors(text: str) -> Factors | Literal["published"]:
+    """Read `1.2,1.1,1.15`: depth, width, resolution; or `published`."""
+    if text == "published":
+        return "published"
     try:
         depth, width, resolution = (float(each) for each in text.split(","))
     except ValueError as error:
@@ -234,13 +307,10 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
 
 def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     """The family: by the best factors of a study, or by those of the plan."""
-    base = plan.space.base
-    if plan.published:
-        members = published_family(base, plan.phis)
-    else:
-        factors = plan.factors if study is None else plan.space.factors(study.best.architecture)
-        assert factors is not None
-        members = family(base, factors, plan.phis)
+    base, phi = plan.space.base, plan.settings.phi
+    factors = plan.settings.coefficients if study is None else plan.space.factors(study.best.architecture)
+    assert factors is not None
+    members = published_family(base, phi) if factors == "published" else family(base, factors, phi)
     alone = {dimension: tuple(several) for dimension, several in curves(members)}
     return Family(plan, tuple(members), alone, study)
 
@@ -254,8 +324,6 @@ def scale(
     step: float = 0.05,
     band: str | float = "5%",
     coefficients: str | Factors | None = None,
-    task: str | Task | None = None,
-    image_size: int | None = None,
     strides: str | None = None,
     space: str | SearchSpace | None = None,
     name: str | None = None,
@@ -278,14 +346,13 @@ def scale(
         band: tolerance of true MACs around `target` times the base's, such as `5%`.
         coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
             authors of EfficientNet state for each of B1 to B7.
-        task: the deployment task; by default the network's own.
-        image_size: height and width of the images for the base, on which costs are counted and candidates are trained.
         strides: the rule for strides on small images (`searchspaces.strides`); by default the network's own.
         space: of the network, if it is a person's own.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
         search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
-            trained whole.
+            trained whole. Costs are counted on `task`; by default on that of a person's own images for a classic, as in
+            a search, and on the network's own else. `image_size` is the base's, and candidates are trained at it.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
@@ -293,16 +360,15 @@ def scale(
     unknown = search.keys() - {each.name for each in fields(Settings)}
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
+    given = {"target": target, "phi": phi, "step": step, "band": band, "coefficients": coefficients}
+    search = {**search, "data": data}
     planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task,
-        image_size=image_size, strides=strides, space=space, name=name, out=out,
+        what, ScalingSettings.parse(given), search, strides=strides, space=space, name=name, out=out
     )  # fmt: skip
     study = None
     if planned.searches:
         found = candidates(planned.space)
-        study = Study.create(
-            planned.folder, settings_for(planned, found, {**search, "data": data, "image_size": image_size})
-        )
+        study = Study.create(planned.folder, settings_for(planned, found, search))
         go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
     family = made(planned, study)
     write(family)
@@ -371,12 +437,13 @@ def family_document(found: Family) -> Document:
     """The contents of `family.json`."""
     plan, study = found.plan, found.study
     base = found.members[0].cost.macs
-    first = plan.factors if study is None else plan.space.factors(study.best.architecture)
-    how = "published" if plan.published else "given" if study is None else "searched"
+    published = plan.settings.coefficients == "published"
+    first = plan.settings.coefficients if study is None else plan.space.factors(study.best.architecture)
+    how = "published" if published else "given" if study is None else "searched"
     document: Document = {
         "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
         "target": plan.space.target,
-        "coefficients": {"how": how, **({} if first is None else {**asdict(first), "formula": first.formula})},
+        "coefficients": {"how": how, **(_told(first) if isinstance(first, Factors) else {})},
         "members": [_row(each, before, plan.folder) for each, before in _with_before(found.members)],
         "alone": {
             dimension: [
@@ -385,8 +452,8 @@ def family_document(found: Family) -> Document:
             ] for dimension, several in found.alone.items()
         },
     }  # fmt: skip
-    if plan.published:
-        powers = family(plan.space.base, PUBLISHED, plan.phis)
+    if published:
+        powers = family(plan.space.base, PUBLISHED, plan.settings.phi)
         document["powers"] = [_row(each, before, None) for each, before in _with_before(powers)]
     if study is not None:
         document["trained"] = _trained(plan.space, study)
@@ -398,6 +465,10 @@ def family_document(found: Family) -> Document:
             if one["phi"] == 1:
                 one |= {key: best[key] for key in ("accuracy", "standard_error", "trainings")}
     return document
+
+
+def _told(factors: Factors) -> Document:
+    return {**asdict(factors), "formula": factors.formula}
 
 
 def _with_before(members: Iterable[Member]) -> Iterable[tuple[Member, Member | None]]:

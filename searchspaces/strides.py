@@ -15,11 +15,13 @@ from dataclasses import replace
 from typing import Final
 
 from searchspaces.architecture import Architecture, SearchSpace
+from searchspaces.drawing import Piece, pieces
 from searchspaces.errors import UserError, nearest
 from searchspaces.nasnet import NASNetSpace
 from searchspaces.scaling import ScalingSpace
 from searchspaces.space import Space
 from searchspaces.stage import PUBLISHED
+from searchspaces.task import Task
 
 SMALL_IMAGES: Final = "small-images"
 RULES: Final = (SMALL_IMAGES, PUBLISHED)
@@ -78,3 +80,41 @@ def stated(space: str | SearchSpace, rule: str | None) -> str | SearchSpace:
 def published(architecture: Architecture) -> Architecture:
     """The same architecture with its published strides on images of every size."""
     return with_strides(architecture.space.whole, PUBLISHED).architecture(architecture.choices)
+
+
+def strides_left_out(space: SearchSpace, task: Task) -> list[str]:
+    """Stages that halve large images, but not those of a task, which are too small to be halved as often."""
+    if rule_of(space) == PUBLISHED:
+        return []
+    if isinstance(space, Space):
+        declared = ((label, int(fixed["stride"])) for label, fixed in space.describe()["fixed"].items())
+        return [label for (label, stride), kept in zip(declared, space.strides(task), strict=True) if kept < stride]
+    if not space.references:
+        return []
+    any_member = next(iter(space.references.values()))
+    large, small = (
+        {piece.label for piece in pieces(any_member.network(of), of.shape) if halves(piece)} for of in (Task(), task)
+    )
+    return sorted(large - small)
+
+
+def halves(piece: Piece) -> bool:
+    """Whether a stage, or a cell of several inputs, gives a smaller map than the one before it."""
+    given, out = piece.given[0] if piece.takes[1:] else piece.given, piece.node.shape(piece.given)
+    return len(out) == 3 and bool(out[1] <= given[1] // 2 + 1)
+
+
+def strides_note(rule: str | None, left_out: list[str], task: Task) -> str | None:
+    """The strides of networks in a few words, beside their costs; None on images where they are the same by each rule.
+
+    Args:
+        rule: one of `RULES`; None is none that is known.
+        left_out: stages whose strides it leaves out.
+        task: the images; on those of ImageNet's size no stride is left out.
+
+    >>> strides_note("small-images", ["stem", "stage2"], Task(32)), strides_note("published", [], Task(32))
+    ('strides left out in stem, stage2 (small-images)', 'strides as published')
+    """
+    if left_out:
+        return f"strides left out in {', '.join(left_out)} ({rule})"
+    return "strides as published" if rule == PUBLISHED and task.image_size < Task().image_size else None

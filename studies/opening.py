@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 PLANNED: Final = 200
 """Trials that a strategy is told to expect where only time limits them."""
+LATENCY_SIZE: Final = "that of the latency table"
+"""What an image size follows from, in words."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
     task, size_from = _given_task(settings, there), None
     if task is None:
         made = _made(settings, there)
-        task, size_from = _task_from_data(settings, made)
+        task, size_from = _task_from_data(settings, made) if _own_images(settings) else _usual_task(settings)
     if settings.latency is not None:
         task = settings.latency.on(task)
     feasible = under(whole, settings.budget, task)
@@ -215,13 +217,47 @@ def _given_task(settings: Settings, there: Manifest | None) -> Task | None:
     return None if there is None or settings.image_size is not None else Task.parse(there.task)
 
 
+def task_said(settings: Settings, folder: Path) -> tuple[Task | None, str | None]:
+    """The deployment task of a study that begins or is resumed in a folder, and what its image size follows from.
+
+    The task is None where neither a person, nor the study that is there, nor a person's own images say it; the size
+    follows from nothing where somebody gave it.
+
+    Raises:
+        UserError: the images cannot be read, or the folder's manifest is damaged.
+    """
+    there = Manifest.read(folder) if Manifest.is_in(folder) else None
+    task = _given_task(settings, there)
+    if task is not None or not _own_images(settings):
+        return task, None
+    return _task_from_data(settings, _made(settings, there))
+
+
+def _own_images(settings: Settings) -> bool:
+    """Whether candidates are trained on a person's own images, which then say the deployment task."""
+    return settings.estimator == "short-training" and settings.data != "digits"
+
+
+def _usual_task(settings: Settings) -> tuple[Task, str | None]:
+    """The deployment task where the images say nothing of it: a latency table's, else ImageNet's."""
+    if settings.image_size is None and settings.latency is not None:
+        return settings.latency.task, LATENCY_SIZE
+    return Task().at(settings.image_size), None
+
+
 def _task_from_data(settings: Settings, made: _Made) -> tuple[Task, str | None]:
-    """The deployment task of a person's own images, ImageNet's for others, and what its image size follows from."""
-    if not isinstance(made.found, ShortTraining) or made.origin != NAMED or made.data == "digits":
-        return Task().at(settings.image_size), None
+    """The deployment task of a person's own images, and what its image size follows from.
+
+    A latency table of the same channels and classes was measured for these images, so its size is taken; with that of
+    the files it could only be refused.
+    """
+    assert isinstance(made.found, ShortTraining)
     task = made.found.data.task
     if settings.image_size is not None:
         return task.at(settings.image_size), None
+    table = settings.latency
+    if table is not None and table.task.at(task.image_size) == task:
+        return table.task, LATENCY_SIZE
     files = file_sizes(made.data)
     if files is not None:
         return task.at(files.usual), files.words()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.documents import strides_left_out
 from searchspaces import SPACES, Task, classic, space_named
+from searchspaces.strides import strides_left_out
 
 PAGE = Path(__file__).parents[1] / "docs" / "spaces.md"
 SMALL = Task.parse("32x32x3:10")

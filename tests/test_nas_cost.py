@@ -219,8 +219,8 @@ LEFT_OUT = {"mbconv": ["stem", "stage2"], "resnet": ["stem", "pool"], "nasnet": 
 
 @pytest.mark.parametrize("space", [*LEFT_OUT, "resnet-cifar"])
 def test_a_small_task_says_which_strides_are_left_out(space):
-    from nas.documents import strides_left_out
     from searchspaces import Task, space_named
+    from searchspaces.strides import strides_left_out
 
     assert strides_left_out(space_named(space), Task.parse("32x32x3:10")) == LEFT_OUT.get(space, [])
     assert strides_left_out(space_named(space), Task()) == []

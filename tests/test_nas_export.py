@@ -174,6 +174,7 @@ def test_the_card_has_what_is_known(trained, exported):
         facts["data"]["fingerprint"],
         "| trial | 7 |",
         f"{exported['macs']:,}",
+        "| Strides | left out in stem, stage2, stage3 (small-images) |",
         "Licence",
         "uint8",
         '"ema": 0.5',

@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from latency_stand_ins import made_up
 from photographs import pixels
 from PIL import Image
 
 from estimators.image_sizes import file_sizes
+from searchspaces import Scale, Scaled, Task, classic, space_named
 from studies import Study
 from studies.settings import Settings
 
@@ -58,7 +60,7 @@ def test_the_size_of_files_is_the_usual_one_below_the_median_of_their_shorter_si
     assert found.files == 4 * len(sides)
 
 
-def test_costs_are_counted_on_the_images_as_they_are_and_smaller_trainings_say_so(search, tmp_path):
+def test_costs_are_counted_on_the_images_as_they_are_and_smaller_trainings_say_so(nas_cli, search, tmp_path):
     out, _, manifest = search(photos(tmp_path / "photos"))
     assert manifest["task"] == "64x64x3:4"
     assert trained_at(manifest) == 32
@@ -70,6 +72,13 @@ def test_costs_are_counted_on_the_images_as_they_are_and_smaller_trainings_say_s
     shrunken = "".join(f", {name}{factors[one]}" for name, one in (("width", width), ("depth", depth)) if one != 1)
     words = f"trained at 32 px{shrunken}; counted at 64 px"
     assert out.count(words) == 2  # in the header and in the table
+    strides = "strides left out in stem (small-images)"
+    assert out.count(strides) == 1  # the header has it in more words
+    for screen in ([], ["--trial", "0"]):
+        shown = " ".join(nas_cli("show", str(tmp_path / "runs" / "run"), *screen).out.split())
+        assert f"{words} {strides}" in shown
+    page = (tmp_path / "runs" / "run" / "pareto.html").read_text()
+    assert f"T{words[1:]}. S{strides[1:]}." in page
     again, _, now = search(tmp_path / "photos")
     assert now == manifest
     assert "changes it" not in again.replace("estimator.mirror=false changes it", "")  # it was said
@@ -169,15 +178,100 @@ def test_costs_and_latency_are_those_of_the_image_size(nas_cli):
     assert measured["networks"][0]["task"] == "32x32x3:1000"
 
 
+def test_a_space_is_counted_at_the_image_size(nas_cli):
+    small = nas_cli("space", "mbconv", "--image-size", "64", "--budget", "100M", "--json").json()
+    assert small["task"] == "64x64x3:1000"
+    assert small == nas_cli("space", "mbconv", "--task", "64x64x3:1000", "--budget", "100M", "--json").json()
+
+
+def scaled(nas_cli, tmp_path, *words: object):
+    """A family of one member by given factors: its screen in one line, and its grid and members."""
+    given = ["scale", *words, "--phi", "1", "--out", tmp_path / "runs", "--name", "family"]
+    said, document = nas_cli(*map(str, given)), nas_cli(*map(str, [*given, "--json"])).json()
+    return " ".join(said.out.split()), document["grid"]["base"], document["family"]["members"]
+
+
+def test_a_classic_is_scaled_for_the_images_as_they_are(nas_cli, tmp_path):
+    given = ["efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--data", photos(tmp_path / "photos")]
+    out, base, members = scaled(nas_cli, tmp_path, *given)
+    assert base["task"] == "64x64x3:4"
+    assert [one["task"] for one in members] == ["64x64x3:4", "74x74x3:4"]  # 64 * 1.15, to an even number
+    reason = "64 px: the shorter side of 40 image files has a median of 83 px (--image-size or --task changes it)"
+    assert f"image size {reason} strides as published" in out
+    out, base, _ = scaled(nas_cli, tmp_path, *given, "--image-size", 48)
+    assert (base["task"], "changes it" in out) == ("48x48x3:4", False)
+    out, base, _ = scaled(nas_cli, tmp_path, *given, "--task", "96x96x3:7")
+    assert (base["task"], "changes it" in out) == ("96x96x3:7", False)
+
+
+def test_published_factors_keep_the_published_size(nas_cli, tmp_path):
+    given = ["efficientnet_b0", "--coefficients", "published", "--data", photos(tmp_path / "photos")]
+    assert [one["task"] for one in scaled(nas_cli, tmp_path, *given)[2]] == ["224x224x3:4", "240x240x3:4"]
+
+
+def test_a_network_that_has_a_task_is_scaled_on_it_and_a_classic_with_digits_on_its_own(nas_cli, tmp_path):
+    factors = ["--coefficients", "1.2,1.1,1.15"]
+    text = Scaled(classic("resnet20").architecture, Scale(), Task(48, 3, 5)).to_json()
+    (tmp_path / "net.json").write_text(text)
+    given = [tmp_path / "net.json", *factors, "--data", photos(tmp_path / "photos")]
+    assert scaled(nas_cli, tmp_path, *given)[1]["task"] == "48x48x3:5"
+    assert scaled(nas_cli, tmp_path, "resnet20", *factors)[1]["task"] == "32x32x3:10"
+
+
+def test_a_study_of_factors_resumes_on_the_task_that_it_began_on(nas_cli, tmp_path):
+    given = ["scale", "resnet20", "--trials", 1, "--confirm", 0, "--set", "estimator.epochs=1", "--device", "cpu"]
+    given += ["--data", photos(tmp_path / "photos"), "--out", tmp_path / "runs", "--name", "a", "--workers", 1]
+    began = nas_cli(*map(str, given))
+    assert "base resnet20" in " ".join(began.out.split())
+    path = tmp_path / "runs" / "a" / "study.json"
+    assert json.loads(path.read_text())["task"] == "64x64x3:4"
+    for file in (tmp_path / "photos").rglob("*.jpg"):
+        with Image.open(file) as image:
+            image.resize((200, 200)).save(file)
+    again = nas_cli(*map(str, given))
+    assert "data" in again.err  # other images are refused, and no other size
+    assert "task" not in again.err
+
+
 def test_a_family_is_scaled_from_the_image_size(nas_cli, tmp_path):
     words = ["scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "1", "--out", str(tmp_path)]
     members = nas_cli(*words, "--image-size", "96", "--json").json()["family"]["members"]
     assert [one["image_size"] for one in members] == [96, 110]  # 96 * 1.15, to an even number
 
 
+def timed(search, tmp_path, task, data, *more):
+    """A search of ResNets with a latency table of a task: screen, error and manifest."""
+    (tmp_path / "latency.json").write_text(made_up(space_named("resnet-cifar"), Task.parse(task)).text())
+    given = ["--space", "resnet-cifar", "--latency", tmp_path / "latency.json"]
+    return search(data, *given, "--set", "estimator.data_fraction=0.5", *more)
+
+
+def test_a_latency_table_of_the_same_classes_says_the_image_size(search, tmp_path):
+    out, err, manifest = timed(search, tmp_path, "48x48x3:4", photos(tmp_path / "photos"))
+    assert (manifest["task"], trained_at(manifest), err) == ("48x48x3:4", 32, "")
+    assert "image size 48 px: that of the latency table (--image-size or --task changes it)" in out
+
+
+def test_a_latency_table_of_other_classes_is_refused_with_what_to_type(search, tmp_path):
+    _, err, _ = timed(search, tmp_path, "48x48x3:10", photos(tmp_path / "photos"))
+    assert err == (
+        "nas: the latency table is of networks on 48x48x3:10, and costs are counted on 64x64x3:4: give --task "
+        "48x48x3:10, or measure again: nas measure --space resnet-cifar --task 64x64x3:4 --out latency.json\n"
+    )
+    assert timed(search, tmp_path, "48x48x3:10", tmp_path / "photos", "--task", "48x48x3:10")[1] == ""
+
+
+def test_where_the_images_say_no_task_a_latency_table_does(nas_cli, search, tmp_path):
+    assert timed(search, tmp_path, "48x48x3:10", "digits")[2]["task"] == "48x48x3:10"
+    words = ["space", "resnet-cifar", "--latency", str(tmp_path / "latency.json"), "--json"]
+    assert nas_cli(*words).json()["task"] == "48x48x3:10"
+    assert "costs are counted on 64x64x3:1000" in nas_cli(*words, "--image-size", "64").err
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
+        ("space mbconv --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
         ("search --budget 400M --task 64x64x3:4 --image-size 96", "--image-size 96 and --task 64x64x3:4 differ"),
         (
             "search --budget 400M --image-size 96 --set estimator.image_size=32",

@@ -28,7 +28,15 @@ from searchspaces import (
     space_named,
 )
 from searchspaces.layers import ShapeError
-from searchspaces.strides import PUBLISHED, SMALL_IMAGES, rule_of, stated, with_strides
+from searchspaces.strides import (
+    PUBLISHED,
+    SMALL_IMAGES,
+    rule_of,
+    stated,
+    strides_left_out,
+    strides_note,
+    with_strides,
+)
 
 SIZES = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 331)
 
@@ -98,6 +106,17 @@ def test_the_rule_stands_wherever_a_cost_is(nas_cli: Any, tmp_path: Path) -> Non
     document = nas_cli("space", "mbconv", "--task", "96x96x3:4", "--strides", "published", "--json").json()
     assert (document["space"], document["strides"], document["strides_left_out"]) == ("mbconv@published", PUBLISHED, [])
     assert nas_cli("space", "mbconv@published", "--task", "96x96x3:4", "--json").json() == document
+
+
+def test_where_strides_make_no_difference_nothing_is_said() -> None:
+    for name in ("mbconv", "mbconv@published"):
+        space = space_named(name)
+        assert strides_note(rule_of(space), strides_left_out(space, Task()), Task()) is None
+    small, kept = (space_named(name) for name in ("mbconv", "mbconv@published"))
+    assert strides_note(rule_of(small), strides_left_out(small, task(96)), task(96)) == (
+        "strides left out in stem (small-images)"
+    )
+    assert strides_note(rule_of(kept), strides_left_out(kept, task(96)), task(96)) == "strides as published"
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b3", "nasnetamobile", "pnasnet5mobile", "resnet18"])

@@ -54,7 +54,7 @@ def bench_strategies(
     table: options.RecordedTable,
     space: options.RecordedSpace,
     budget: options.RecordedBudget = None,
-    task: options.TaskOfSpace = "224x224x3:1000",
+    task: options.RecordedTask = "224x224x3:1000",
     trials: options.TrialsOfEach = 100,
     seeds: options.Seeds = 10,
     strategies: options.Strategies = None,

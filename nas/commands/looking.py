@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -36,15 +36,16 @@ def show(
     """
     from nas.networks import names_network
 
+    notes: list[str] = []
     if names_network(what):
         document = _network(what, trial, task, svg, space)
     else:
-        document = _found(what, trial, task, svg, space, ledger)
+        document, notes = _found(what, trial, task, svg, space, ledger)
     if json:
         return print_json(document)
     if "stages" in document:
         return show_network(document, console())
-    (show_study if trial is None else show_trial)(document, console())
+    (show_study if trial is None else show_trial)(document, console(), notes)
 
 
 def plot(
@@ -86,12 +87,13 @@ def _network(text: str, trial: int | None, task: str | None, svg: Path | None, s
 
 def _found(
     run: str, number: int | None, task: str | None, svg: Path | None, space: str | None, ledger: str | None
-) -> dict[str, Any]:
-    """The document of a run folder, or of one of its trials."""
+) -> tuple[Document, list[str]]:
+    """The document of a run folder, or of one of its trials, and what its accuracies and costs are those of."""
     from nas.api import open_study
     from nas.documents import study_document, trial_document
     from nas.networks import draw
     from searchspaces import CLASSICS, UserError, nearest
+    from studies.fidelity import read_as
 
     if "/" not in run and not Path(run).exists():
         raise UserError(f"{run!r} is neither a run folder nor a network of the literature{nearest(run, CLASSICS)}")
@@ -104,7 +106,7 @@ def _found(
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)
         document["drawing"] = str(svg)
-    return document
+    return document, read_as(study)
 
 
 def _trial(study: Study, number: int) -> Trial:

@@ -122,7 +122,7 @@ Task = Annotated[
         "--task",
         metavar=_TASK,
         help="Deployment task, on which costs are counted: image height, width and channels, and classes; by default "
-        "those of your images, or 224x224x3:1000 with digits.",
+        "those of your images; with digits those of the latency table, or 224x224x3:1000.",
         rich_help_panel=SEARCHED,
     ),
 ]
@@ -469,7 +469,13 @@ Band = Annotated[
 ]
 ScaledTask = Annotated[
     str | None,
-    Option("--task", metavar=_TASK, help="Images and classes; by default the network's own.", rich_help_panel=SIZES),
+    Option(
+        "--task",
+        metavar=_TASK,
+        help="Deployment task, on which costs are counted; by default the network's own, and of a classic that of your "
+        "images.",
+        rich_help_panel=SIZES,
+    ),
 ]
 ScaledImageSize = Annotated[
     int | None,
@@ -477,7 +483,7 @@ ScaledImageSize = Annotated[
         "--image-size",
         metavar="N",
         help=f"{_IMAGE_SIZE} for the base, for counting costs and for training candidates; by default costs are "
-        "counted at the network's own, and image files are decoded at 32 to train candidates.",
+        "counted as without --task, and image files are decoded at 32 to train candidates.",
         rich_help_panel=SIZES,
     ),
 ]
@@ -512,7 +518,14 @@ ScaledName = Annotated[
 # Costs of spaces and networks
 
 BudgetOfSpace = Annotated[str | None, Option("--budget", metavar="BUDGET", help=_BUDGET)]
-TaskOfSpace = Annotated[str, Option("--task", metavar=_TASK, help="Deployment task, on which costs are counted.")]
+TaskOfSpace = Annotated[
+    str | None,
+    Option(
+        "--task",
+        metavar=_TASK,
+        help="Deployment task, on which costs are counted; by default that of the latency table, or 224x224x3:1000.",
+    ),
+]
 TaskOfNetwork = Annotated[
     str | None,
     Option("--task", metavar=_TASK, help="Images and classes; by default the network's own, or 224x224x3:1000."),
@@ -576,6 +589,7 @@ RecordedTable = Annotated[
 RecordedBudget = Annotated[
     str | None, Option("--budget", metavar="BUDGET", help="Upper bound on a network's costs, as in 'nas search'.")
 ]
+RecordedTask = Annotated[str, Option("--task", metavar=_TASK, help="Deployment task, on which costs are counted.")]
 RecordedSpace = Annotated[str, Option("--space", metavar="SPACE", help=_SPACE)]
 TrialsOfEach = Annotated[int, Option("--trials", metavar="N", help="Trials of each run.")]
 Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs of each strategy, with the seeds 0 to K - 1.")]

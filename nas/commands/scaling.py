@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json
 from nas.commands.running import Running, settings_given
-from nas.commands.study_screens import show_plan, study_facts, with_fidelity
+from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, facts, table
 from nas.wording import human, percent
 
@@ -87,36 +87,36 @@ def scale(
     same command resumes.
     """
     from nas.documents import study_document
-    from nas.scaling import family_document, grid_document, made, plan, settings_for, write
+    from nas.scaling import ScalingSettings, family_document, grid_document, made, plan, settings_for, write
     from studies import Study
+    from studies.fidelity import read_as
     from studies.scaling import candidates
 
-    planned = plan(
-        what, target=target, phi=phi, step=step, band=band, coefficients=coefficients, task=task,
-        image_size=image_size, strides=strides, space=space, name=name, out=out,
-    )  # fmt: skip
+    search = settings_given(context.params)
+    sizes = ScalingSettings.parse(context.params)
+    planned = plan(what, sizes, search, strides=strides, space=space, name=name, out=out)
     screen, found = console(json), candidates(planned.space)
     document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
-    family, stopped = None, False
+    family, stopped, notes = None, False, []
     if planned.searches:
-        given = settings_for(planned, found, settings_given(context.params))
+        given = settings_for(planned, found, search)
         running = Running.of(context.params, planned.folder)
         study = Study.create(planned.folder, given)
         stopped = running.run(study, lambda: show_preflight(planned, found, study, screen))[1]
-        document["study"] = study_document(study)
+        document["study"], notes = study_document(study), read_as(study)
         if any(trial.state == "complete" for trial in study.trials):
             family = made(planned, study)
     else:
         family = made(planned)
         if not quiet:
-            show_grid(document["grid"], screen)
+            show_grid(document["grid"], planned, screen)
     if family is not None:
         write(family)
         document["family"] = family_document(family)
     if json:
         print_json(document)
     elif "family" in document:
-        show_family(document["family"], planned.folder, screen, space, document.get("study"))
+        show_family(document["family"], planned.folder, screen, space, notes)
     if stopped:
         raise interrupted("the same command resumes")
 
@@ -127,7 +127,7 @@ def show_preflight(plan: ScalingPlan, found: Candidates, study: Study, console: 
     from nas.scaling import grid_document
     from studies.scaling import told_apart
 
-    show_grid(grid_document(plan, found), console)
+    show_grid(grid_document(plan, found), plan, console)
     document = study_document(study)
     rows = study_facts(document)
     apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
@@ -137,9 +137,18 @@ def show_preflight(plan: ScalingPlan, found: Candidates, study: Study, console: 
     show_plan(f"nas scale: {study.folder}", rows, document, console)
 
 
-def show_grid(document: Document, console: Console) -> None:
-    """The factors in the grid that satisfy the constraint on MACs, which are the candidates."""
-    base, grid, published = document["base"], document["options"], document["published"]
+def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
+    """The factors in the grid that satisfy the constraint on MACs, which are the candidates.
+
+    Args:
+        document: made by `grid_document`.
+        plan: what is scaled.
+        console: where it is shown.
+    """
+    from nas.documents import strides_document
+    from searchspaces.strides import strides_note
+
+    base, grid, published, scaled = document["base"], document["options"], document["published"], plan.space.base
     ends = ", ".join(f"{_NAMES[name]} {several[0]:g} to {several[-1]:g}" for name, several in grid.items())
     band = f"{100 * document['band']:g} %"
     place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
@@ -163,6 +172,10 @@ def show_grid(document: Document, console: Console) -> None:
             f"{published['ratio']:.2f} for this base",
         ),
     ]
+    if strides := strides_note(**strides_document(scaled, scaled.task), task=scaled.task):
+        rows.insert(1, ("", strides))
+    if plan.size_from is not None:
+        rows.insert(1, ("image size", image_size_text(base["task"], plan.size_from, "--image-size or --task")))
     console.print(facts(*rows))
     made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
     made.title = "Candidates, the most evenly scaled first"
@@ -177,7 +190,7 @@ def _factors(one: Document) -> list[str]:
 
 
 def show_family(
-    document: Document, folder: Path, console: Console, space: str | None = None, study: Document | None = None
+    document: Document, folder: Path, console: Console, space: str | None = None, notes: Sequence[str] = ()
 ) -> None:
     """The factors, the family, and what to do with it.
 
@@ -186,10 +199,10 @@ def show_family(
         folder: where its files are.
         console: where it is shown.
         space: as typed, if the base is of a person's own space.
-        study: that found the factors, if one did.
+        notes: what the accuracies and costs of the study are those of, if one found the factors.
     """
-    if study is not None:
-        console.print(_ranking(document["trained"], study))
+    if "trained" in document:
+        console.print(_ranking(document["trained"], notes))
     console.print(_members(document["members"], "The family"))
     if "powers" in document:
         console.print(_members(document["powers"], "For comparison, the powers of (1.2, 1.1, 1.15)"))
@@ -219,9 +232,9 @@ def show_family(
     console.print(facts(*rows))
 
 
-def _ranking(trained: list[Document], study: Document) -> Table:
+def _ranking(trained: list[Document], notes: Sequence[str]) -> Table:
     made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
-    made.title = with_fidelity(f"The best of {len(trained)} candidates, by proxy accuracy", study)
+    made.title = with_notes(f"The best of {len(trained)} candidates, by proxy accuracy", notes)
     for index, one in enumerate(trained[:8]):
         error = one["standard_error"]
         made.add_row(

@@ -131,6 +131,7 @@ def resume(
 def _run(study: Study, running: Running, json: bool) -> None:
     """Show what is about to run, run it, and show what was found."""
     from nas.documents import resume_command, space_document, study_document
+    from studies.fidelity import read_as
 
     def preflight() -> None:
         space = space_document(study.feasible, study.task)
@@ -143,7 +144,7 @@ def _run(study: Study, running: Running, json: bool) -> None:
     if json:
         print_json(document)
     else:
-        show_result(document, running.console)
+        show_result(document, running.console, read_as(study))
     for name, why in ({} if running.trackers is None else running.trackers.lost).items():
         say(f"{name} did not get everything: {why}")
     if stopped:

@@ -38,7 +38,8 @@ def spaces(json: options.Json = False) -> None:
 def space(
     name: options.SpaceName,
     budget: options.BudgetOfSpace = None,
-    task: options.TaskOfSpace = "224x224x3:1000",
+    task: options.TaskOfSpace = None,
+    image_size: options.ImageSizeOfNetwork = None,
     strides: options.Strides = None,
     latency: options.LatencyOfNetwork = None,
     json: options.Json = False,
@@ -51,8 +52,13 @@ def space(
     from searchspaces import Budget, Task, load_space
     from searchspaces.latency import LatencyTable
     from searchspaces.strides import stated
+    from searchspaces.task import check_sizes
 
-    deployment = LatencyTable.read(latency).on(Task.parse(task)) if latency else Task.parse(task)
+    images, times = Task.parse(task) if task else None, LatencyTable.read(latency) if latency else None
+    check_sizes(images, image_size)
+    deployment = (images or (Task() if times is None or image_size else times.task)).at(image_size)
+    if times is not None:
+        deployment = times.on(deployment)
     document = space_document(load_space(stated(name, strides)), deployment, Budget.parse(budget) if budget else None)
     if json:
         return print_json(document)

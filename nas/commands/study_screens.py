@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.panel import Panel
@@ -86,6 +87,8 @@ def fitting(fits: Document) -> str:
 
 def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     """The settings of a study: data, proxy, strategy, trials and seed."""
+    from studies.fidelity import fidelity
+
     rows: list[tuple[str, RenderableType]] = []
     estimator = dict(study["estimator"])
     data = estimator.pop("data", None)
@@ -103,7 +106,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     name = str(estimator.pop("name", ""))
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
-    rows += [("", words)] if (words := fidelity(study)) else []
+    rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
@@ -124,34 +127,9 @@ def image_size_text(task: str, size_from: str, option: str) -> str:
     return f"{task.partition('x')[0]} px: {size_from} ({option} changes it)"
 
 
-def fidelity(study: Document) -> str | None:
-    """How candidates are trained smaller than they are counted; None if they are not, or if nobody knows.
-
-    >>> fidelity({"task": "224x224x3:4", "estimator": {"image_size": 32, "width": 0.25, "depth": 0.5}})
-    'trained at 32 px, width 1/4, depth 1/2; counted at 224 px'
-    """
-    counted, trained = int(study["task"].partition("x")[0]), study["estimator"].get("image_size")
-    factors = {name: study["estimator"].get(name, 1) for name in ("width", "depth")}
-    if not isinstance(trained, int) or (trained >= counted and set(factors.values()) == {1}):
-        return None
-    shrunken = [f"{name} {_fraction(value)}" for name, value in factors.items() if value != 1]
-    return f"{', '.join([f'trained at {trained} px', *shrunken])}; counted at {counted} px"
-
-
-def with_fidelity(title: str, study: Document) -> Text:
-    """The title of a table of accuracies and costs; the line below says where the two are those of different sizes."""
-    words = fidelity(study)
-    return Text.assemble(title, (f"\n{words}", f"not bold {FAINT}")) if words else Text(title)
-
-
-def _fraction(value: float) -> str:
-    """A factor as a fraction, if it is a simple one.
-
-    >>> _fraction(0.25), _fraction(0.3)
-    ('1/4', '0.3')
-    """
-    above, below = value.as_integer_ratio()
-    return f"{above}/{below}" if 1 < below <= 8 else f"{value:g}"
+def with_notes(title: str, notes: Sequence[str]) -> Text:
+    """The title of a table of accuracies and costs; lines below it say what these are those of."""
+    return Text.assemble(title, *((f"\n{each}", f"not bold {FAINT}") for each in notes))
 
 
 def _settings(settings: Document) -> str:
@@ -165,21 +143,27 @@ def _settings(settings: Document) -> str:
     return ", ".join(f"{name} {option_text(value)}" for name, value in shown.items())
 
 
-def show_study(document: Document, console: Console) -> None:
-    """`nas show RUN`."""
+def show_study(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
+    """`nas show RUN`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
     rows.append(("space", f"{document['space']}, {document['budget'] or 'no budget'}, counted on {document['task']}"))
     console.print(facts(*rows, *study_facts(document)))
     console.print()
-    show_result(document, console)
+    show_result(document, console, notes)
 
 
-def show_result(document: Document, console: Console) -> None:
-    """What a search has found, where it is, and what to type next."""
+def show_result(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
+    """What a search has found, where it is, and what to type next.
+
+    Args:
+        document: of the study.
+        console: where it is shown.
+        notes: what its accuracies and costs are those of (`studies.fidelity.read_as`).
+    """
     if document["pareto"]:
-        console.print(_pareto(document))
+        console.print(_pareto(document, notes))
     if document["confirmed"]:
-        console.print(_confirmed(document))
+        console.print(_confirmed(document, notes))
     rows: list[tuple[str, RenderableType]] = []
     best, run = document["best"], document["run"]
     if best is not None:
@@ -200,11 +184,11 @@ def show_result(document: Document, console: Console) -> None:
     console.print(facts(*rows))
 
 
-def _pareto(document: Document) -> Table:
+def _pareto(document: Document, notes: Sequence[str]) -> Table:
     """The Pareto front of accuracy and a cost, cheapest first."""
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
     made = table("trial>", "accuracy>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
-    made.title = with_fidelity(f"Pareto front of accuracy and {COST_NAMES[document['against']]}", document)
+    made.title = with_notes(f"Pareto front of accuracy and {COST_NAMES[document['against']]}", notes)
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
@@ -219,10 +203,10 @@ def _pareto(document: Document) -> Table:
     return made
 
 
-def _confirmed(document: Document) -> Table:
+def _confirmed(document: Document, notes: Sequence[str]) -> Table:
     """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
     made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "")
-    made.title = with_fidelity("Confirmed networks", document)
+    made.title = with_notes("Confirmed networks", notes)
     for one in document["confirmed"]:
         won = one["number"] == document["best"]["number"]
         error = one["standard_error"]
@@ -244,8 +228,8 @@ def choices(trial: Document) -> Text:
     return Text("\n".join(part.strip() for part in trial["words"].split("|")))
 
 
-def show_trial(document: Document, console: Console) -> None:
-    """`nas show RUN --trial N`."""
+def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
+    """`nas show RUN --trial N`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
     rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
     if document["confirms"] is not None:
@@ -258,6 +242,7 @@ def show_trial(document: Document, console: Console) -> None:
     if document["seconds"] is not None:
         rows.append(("time", duration(document["seconds"])))
     rows += [(title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document]
+    rows += [("notes" if index == 0 else "", words) for index, words in enumerate(notes)]
     rows.append(("architecture", choices(document)))
     rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     console.print(facts(*rows))

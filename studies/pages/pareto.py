@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, human, nearest
+from studies.fidelity import read_as
 from studies.pages.page import FAINT, GRID, INK, beside, heading, layout, page
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     notes.append("Accuracy is that of the proxy training: good for ranking, not for quoting.")
     if study.space.references:
         notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
+    if words := read_as(study):
+        notes.insert(0, " ".join(f"{each[0].upper()}{each[1:]}." for each in words))
     below = ""
     if study.manifest.strategy["resolved"].get("objectives"):
         notes.append(

@@ -1,0 +1,50 @@
+"""What accuracies and costs of a study are those of, in a few words: they stand beside its tables, trials and plots.
+
+Candidates are trained smaller than they are counted, and strides on small images follow one of two rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from searchspaces import Task
+from searchspaces.strides import rule_of, strides_left_out, strides_note
+
+if TYPE_CHECKING:
+    from studies.study import Study
+
+
+def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
+    """How candidates are trained smaller than they are counted; None if they are not, or if nobody knows.
+
+    Args:
+        task: the deployment task.
+        estimator: its settings.
+
+    >>> fidelity("224x224x3:4", {"image_size": 32, "width": 0.25, "depth": 0.5})
+    'trained at 32 px, width 1/4, depth 1/2; counted at 224 px'
+    """
+    counted, trained = Task.parse(task).image_size, estimator.get("image_size")
+    factors = {name: estimator.get(name, 1) for name in ("width", "depth")}
+    if not isinstance(trained, int) or (trained >= counted and set(factors.values()) == {1}):
+        return None
+    shrunken = [f"{name} {_fraction(value)}" for name, value in factors.items() if value != 1]
+    return f"{', '.join([f'trained at {trained} px', *shrunken])}; counted at {counted} px"
+
+
+def read_as(study: Study) -> list[str]:
+    """The fidelity of a study and the strides of its networks, each where there is something to say."""
+    strides = strides_note(rule_of(study.space), strides_left_out(study.space, study.task), study.task)
+    found = fidelity(study.manifest.task, study.manifest.estimator["resolved"]), strides
+    return [words for words in found if words]
+
+
+def _fraction(value: float) -> str:
+    """A factor as a fraction, if it is a simple one.
+
+    >>> _fraction(0.25), _fraction(0.3)
+    ('1/4', '0.3')
+    """
+    above, below = value.as_integer_ratio()
+    return f"{above}/{below}" if 1 < below <= 8 else f"{value:g}"
