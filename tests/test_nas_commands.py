@@ -42,7 +42,7 @@ TABLES = {
     "METRICS": METRICS,
     "LEDGERS": LEDGERS,
 }
-"""Where each list of names in `nas/commands/options.py` comes from."""
+"""Where each list of names in `nas/commands/options/words.py` comes from."""
 HELPS = [("search", "STRATEGIES"), ("search", "ESTIMATORS"), ("search", "PRUNERS"), ("search", "DEVICES"),
          ("search", "LEDGERS"), ("measure", "RUNTIMES"), ("measure", "MEASURED_DEVICES"), ("train", "RECIPES"),
          ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("predict", "WEIGHTS"),
@@ -89,7 +89,7 @@ def test_the_public_function_takes_every_setting():
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_option_is_declared_in_one_file_and_takes_one_line(command):
+def test_every_option_is_declared_in_one_folder_and_takes_one_line(command):
     function = cli.COMMANDS[command]
     declared = {f"options.{name}" for name in vars(options)}
     for parameter in inspect.signature(function).parameters.values():
@@ -145,5 +145,5 @@ def test_nothing_but_the_commands_imports_typer_or_rich():
     package = Path(nas.__file__).parent
     for path in package.parent.glob("*/**/*.py"):
         if path.parts[len(package.parent.parts)] in ("nas", "studies", "strategies", "estimators", "searchspaces"):
-            inside = path.parent == package / "commands" or path == package / "cli.py"
+            inside = package / "commands" in path.parents or path == package / "cli.py"
             assert inside or not re.search(r"^\s*(import|from) (typer|rich)\b", path.read_text(), re.MULTILINE), path

@@ -1,0 +1,172 @@
+"""Options on runs and networks that exist: which one, what it costs, how fast it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from nas.commands.options.words import (
+    BUDGET_HELP,
+    LATENCY_HELP,
+    MEASURED_DEVICES,
+    NETWORK_HELP,
+    REQUIRED_AGAIN_HELP,
+    RUNTIMES,
+    SIZE_HELP,
+    SPACE_HELP,
+    TASK_FORM,
+    one_of,
+)
+
+# Every command
+
+Json = Annotated[bool, Option("--json", metavar="", help="Print one JSON object instead.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
+
+# Runs and networks
+
+Run = Annotated[str, Argument(metavar="RUN", help="Run folder, such as runs/first.")]
+Runs = Annotated[list[str], Argument(metavar="RUN", help="Run folders, such as runs/first.")]
+RunOrNetwork = Annotated[
+    str,
+    Argument(metavar="RUN|NETWORK", help=f"Run folder, such as runs/first; {NETWORK_HELP}."),
+]
+BestOrNetwork = Annotated[
+    str,
+    Argument(metavar="RUN|NETWORK", help=f"Run folder, such as runs/first, for its best network; {NETWORK_HELP}."),
+]
+Network = Annotated[
+    str,
+    Argument(
+        metavar="NETWORK",
+        help=f"{NETWORK_HELP[0].upper()}{NETWORK_HELP[1:]}; a run folder, for its best network; file.py:object.",
+    ),
+]
+Networks = Annotated[
+    list[str] | None,
+    Argument(
+        metavar="NETWORK",
+        help="Names of classics; architectures (JSON or their files); run folders, for their best networks; "
+        "file.py:object.",
+    ),
+]
+TrainedOrNetwork = Annotated[
+    str,
+    Argument(
+        metavar="TRAINED|NETWORK",
+        help=f"Folder written by 'nas train'; or, with random weights, a run folder; {NETWORK_HELP}.",
+    ),
+]
+Trained = Annotated[str, Argument(metavar="TRAINED", help="Folder written by 'nas train'.")]
+SeveralTrained = Annotated[
+    list[str],
+    Argument(metavar="TRAINED", help="Folders written by 'nas train'; of several the probabilities are averaged."),
+]
+Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files.")]
+SpaceName = Annotated[str, Argument(metavar="SPACE", help=SPACE_HELP)]
+NamePart = Annotated[
+    str, Argument(metavar="PART", help="Show only networks with this text in their names.", show_default=False)
+]
+
+# Runs that exist
+
+TrialsInAll = Annotated[
+    int | None, Option("--trials", metavar="N", help="Trials in all; by default as many as were planned.")
+]
+OwnSpace = Annotated[str | None, Option("--space", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
+OwnStrategy = Annotated[str | None, Option("--strategy", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
+OwnEstimator = Annotated[str | None, Option("--estimator", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
+MovedData = Annotated[
+    str | None, Option("--data", metavar="DATA", help="New place of the run's images, if they have moved.")
+]
+LedgerUrl = Annotated[
+    str | None,
+    Option(
+        "--ledger", metavar="URL", help="URL of the ledger, required again if it has a password; or set PGPASSWORD."
+    ),
+]
+TrialNumber = Annotated[
+    int | None, Option("--trial", metavar="N", help="Show one trial of the run, with all that is known of it.")
+]
+Svg = Annotated[
+    Path | None,
+    Option("--svg", metavar="FILE.svg", help="Draw the network too: of a run, its best network or that of the trial."),
+]
+ParetoPage = Annotated[
+    Path | None, Option("--out", metavar="FILE.html", help="Page to write; by default pareto.html in the run folder.")
+]
+TrialsCompared = Annotated[
+    int | None,
+    Option("--trials", metavar="N", help="Compare after N trials; by default as many as the shortest run has."),
+]
+CurvesPage = Annotated[
+    Path | None,
+    Option("--out", metavar="FILE.html", help="Write the curves to this page."),
+]
+
+# Costs of spaces and networks
+
+BudgetOfSpace = Annotated[str | None, Option("--budget", metavar="BUDGET", help=BUDGET_HELP)]
+TaskOfSpace = Annotated[
+    str | None,
+    Option(
+        "--task",
+        metavar=TASK_FORM,
+        help="Deployment task, on which costs are counted; by default that of the latency table, or 224x224x3:1000.",
+    ),
+]
+TaskOfNetwork = Annotated[
+    str | None,
+    Option("--task", metavar=TASK_FORM, help="Images and classes; by default the network's own, or 224x224x3:1000."),
+]
+ImageSizeOfNetwork = Annotated[
+    int | None,
+    Option("--image-size", metavar="N", help=f"{SIZE_HELP}; otherwise as without --task."),
+]
+SpaceOfNetwork = Annotated[
+    str | None,
+    Option("--space", metavar="file.py:object", help="Space of the network; required if it is your own."),
+]
+LatencyOfNetwork = Annotated[str | None, Option("--latency", metavar="FILE.json", help=LATENCY_HELP)]
+
+# Measuring
+
+MeasuredSpace = Annotated[
+    str | None,
+    Option(
+        "--space",
+        metavar="SPACE",
+        help="Make the latency table of this space; with networks, the space of the architectures.",
+    ),
+]
+TableFile = Annotated[
+    Path | None,
+    Option("--out", metavar="FILE.json", help="File of the latency table. An unfinished table is continued."),
+]
+MeasuredBudget = Annotated[
+    str | None,
+    Option(
+        "--budget",
+        metavar="BUDGET",
+        help="Budget of the networks that the table is fitted and checked on; by default none.",
+    ),
+]
+Check = Annotated[
+    int,
+    Option("--check", metavar="N", help="Networks to fit the table on, and as many others to check it on."),
+]
+Runtime = Annotated[
+    str | None,
+    Option(
+        "--runtime",
+        metavar="NAME",
+        help=f"Inference runtime: {one_of(RUNTIMES)}; by default {RUNTIMES[0]} on a CPU if it is installed.",
+    ),
+]
+MeasuredDevice = Annotated[
+    str, Option("--device", metavar="NAME", help=f"Device to measure on: {one_of(MEASURED_DEVICES)}.")
+]
+Threads = Annotated[int, Option("--threads", metavar="N", help="Threads of the runtime.")]
+Batch = Annotated[int, Option("--batch", metavar="N", help="Images in a batch.")]

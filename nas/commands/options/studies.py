@@ -1,0 +1,439 @@
+"""Options of a study: what is searched or scaled, how long, how, where it is kept and where its trials run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from nas.commands.options.words import (
+    BUDGET_HELP,
+    DATA_HELP,
+    DEVICES,
+    ESTIMATORS,
+    HOW,
+    IMAGES,
+    KEPT,
+    LATENCY_HELP,
+    LEDGERS,
+    LENGTH,
+    METRICS,
+    PARALLEL,
+    PRUNERS,
+    SEARCHED,
+    SIZE_HELP,
+    SIZES,
+    SPACE_HELP,
+    STRATEGIES,
+    TASK_FORM,
+    TRACKERS,
+    UNITS,
+    one_of,
+)
+
+# What is searched, and on what
+
+Space = Annotated[str, Option("--space", metavar="SPACE", help=SPACE_HELP, rich_help_panel=SEARCHED)]
+Budget = Annotated[str, Option("--budget", metavar="BUDGET", help=BUDGET_HELP, rich_help_panel=SEARCHED)]
+Data = Annotated[str, Option("--data", metavar="DATA", help=DATA_HELP, rich_help_panel=SEARCHED)]
+Task = Annotated[
+    str | None,
+    Option(
+        "--task",
+        metavar=TASK_FORM,
+        help="Deployment task, on which costs are counted: image height, width and channels, and classes; by default "
+        "those of your images; with digits those of the latency table, or 224x224x3:1000.",
+        rich_help_panel=SEARCHED,
+    ),
+]
+SearchedImageSize = Annotated[
+    int | None,
+    Option(
+        "--image-size",
+        metavar="N",
+        help=f"{SIZE_HELP}, for counting costs and for training candidates; by default costs are counted at the size "
+        "of your images, at most 224, and image files are decoded at 32 to train candidates.",
+        rich_help_panel=SEARCHED,
+    ),
+]
+Strides = Annotated[
+    str | None,
+    Option(
+        "--strides",
+        metavar="RULE",
+        help="Strides on images too small to be halved as often: small-images leaves the first ones out, as the space "
+        "is declared; published keeps all, as --space SPACE@published.",
+        show_default="small-images",
+        rich_help_panel=SEARCHED,
+    ),
+]
+Latency = Annotated[
+    str | None,
+    Option("--latency", metavar="FILE.json", help=LATENCY_HELP, rich_help_panel=SEARCHED),
+]
+
+SkipBad = Annotated[
+    bool,
+    Option(
+        "--skip-bad",
+        metavar="",
+        help="Leave out files that cannot be read as images; by default the first of them is an error.",
+        rich_help_panel=IMAGES,
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    Option(
+        "--max-pixels",
+        metavar="N",
+        help="Pixels of the largest image that is decoded; 178956970 by default. A JPEG is decoded at a reduced size.",
+        rich_help_panel=IMAGES,
+    ),
+]
+
+Cache = Annotated[
+    str | None,
+    Option(
+        "--cache",
+        metavar="DIR|none",
+        help="Folder in which decoded images are kept; by default NAS_CACHE, or nas in the user's cache folder.",
+        rich_help_panel=IMAGES,
+    ),
+]
+CacheFolder = Annotated[
+    str | None,
+    Option("--cache", metavar="DIR", help="Folder of the cache; by default NAS_CACHE, or nas in the user's."),
+]
+Empty = Annotated[bool, Option("--empty", metavar="", help="Remove everything in the cache.")]
+
+# How long
+
+Trials = Annotated[
+    int | None,
+    Option("--trials", metavar="N", help="Trials in all; 60 unless --time is given.", rich_help_panel=LENGTH),
+]
+Time = Annotated[
+    str | None,
+    Option("--time", metavar="30m", help="Start no trial after this time: 90s, 30m, 1h30m.", rich_help_panel=LENGTH),
+]
+
+# How
+
+Strategy = Annotated[
+    str,
+    Option(
+        "--strategy",
+        metavar="NAME",
+        help=f"{one_of(STRATEGIES, 'optuna:SAMPLER', 'file.py:object')}.",
+        rich_help_panel=HOW,
+    ),
+]
+Estimator = Annotated[
+    str,
+    Option(
+        "--estimator",
+        metavar="NAME",
+        help=f"{one_of(ESTIMATORS, 'file.py:object')}.".replace("table", "table:FILE.json"),
+        rich_help_panel=HOW,
+    ),
+]
+StartFrom = Annotated[
+    list[str] | None,
+    Option(
+        "--start-from",
+        metavar="NETWORK",
+        help="Evaluate this network first: a classic of the space, an architecture (JSON or its file). Repeatable.",
+        rich_help_panel=HOW,
+    ),
+]
+Objectives = Annotated[
+    str | None,
+    Option(
+        "--objectives",
+        metavar="A,B",
+        help="Objectives of the strategy pareto, such as accuracy,macs.",
+        rich_help_panel=HOW,
+    ),
+]
+Confirm = Annotated[
+    int,
+    Option(
+        "--confirm",
+        metavar="K",
+        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides.",
+        rich_help_panel=HOW,
+    ),
+]
+Replicas = Annotated[
+    bool,
+    Option("--replicas", metavar="", help="Allow a network to be trained more than once.", rich_help_panel=HOW),
+]
+Metric = Annotated[
+    str | None,
+    Option(
+        "--metric",
+        metavar="NAME",
+        help=f"What is maximized on the validation images: {one_of(METRICS)}; balanced is the mean accuracy of the "
+        "classes, for classes of uneven size.",
+        rich_help_panel=HOW,
+    ),
+]
+Pruner = Annotated[
+    str,
+    Option("--pruner", metavar="NAME", help=f"Stop unpromising trials early: {one_of(PRUNERS)}.", rich_help_panel=HOW),
+]
+StudySettings = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="TARGET.NAME=VALUE",
+        help="A setting of the strategy or the estimator, as in estimator.epochs=8. Repeatable.",
+        rich_help_panel=HOW,
+    ),
+]
+Seed = Annotated[int, Option("--seed", metavar="N", help="Seed of all random numbers.", rich_help_panel=HOW)]
+Device = Annotated[
+    str,
+    Option("--device", metavar="NAME", help=f"Device to train on: {one_of(DEVICES)}.", rich_help_panel=HOW),
+]
+
+# Where it is kept
+
+Name = Annotated[
+    str | None,
+    Option(
+        "--name",
+        metavar="NAME",
+        help="Name of the run; by default made from space, budget and data. An existing run is resumed.",
+        rich_help_panel=KEPT,
+    ),
+]
+RunsFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder of the run folders.", rich_help_panel=KEPT)]
+Ledger = Annotated[
+    str,
+    Option(
+        "--ledger",
+        metavar="LEDGER",
+        help=f"Where trials are recorded: {one_of(LEDGERS)}, in the run folder; or postgresql://host/name, which "
+        "several drivers can share.",
+        rich_help_panel=KEPT,
+    ),
+]
+
+# Parallel trials
+
+Ray = Annotated[
+    str | None,
+    Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Run trials on Ray: on this machine, or on the cluster at an address: auto or host:6379.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    Option(
+        "--workers",
+        metavar="N",
+        help="Number of parallel trials; by default one on each core (of NAS_CORES) or GPU. With 1, a seed repeats a "
+        "search exactly.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+AtOnce = Annotated[
+    int | None,
+    Option(
+        "--at-once",
+        metavar="K",
+        help="Trials that take turns in this process, for a GPU that one does not fill; by default as many as raise "
+        "the number of images per second, measured as the search begins.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+CpusPerTrial = Annotated[
+    float | None,
+    Option(
+        "--cpus-per-trial",
+        metavar="N",
+        help="CPU cores of each trial; by default the estimator's number of threads.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    Option(
+        "--gpus-per-trial",
+        metavar="N",
+        help="GPUs of each trial, where 0.25 is a quarter of one; by default 1 if there are any.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+TrialTimeout = Annotated[
+    str | None,
+    Option(
+        "--trial-timeout",
+        metavar="30m",
+        help="Kill a trial that takes longer, and record it as failed.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    Option(
+        "--deterministic",
+        metavar="",
+        help="Propose in synchronous batches of --workers (or --at-once) trials: the trials then do not depend on the "
+        "order in which they end. Workers are idle at the end of a batch.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+Checkpoints = Annotated[
+    str | None,
+    Option(
+        "--checkpoints",
+        metavar="DIR|URL|none",
+        help="Where running trials keep their checkpoints, reachable from all nodes; by default in the run folder.",
+        rich_help_panel=PARALLEL,
+    ),
+]
+
+# Experiment trackers
+
+Tensorboard = Annotated[
+    bool,
+    Option(
+        "--tensorboard", metavar="", help="Write TensorBoard event files into the run folder.", rich_help_panel=TRACKERS
+    ),
+]
+Mlflow = Annotated[
+    str | None,
+    Option(
+        "--mlflow",
+        metavar="URI",
+        help="Log to the MLflow server at this URI, such as http://host:5000.",
+        rich_help_panel=TRACKERS,
+    ),
+]
+Wandb = Annotated[
+    str | None,
+    Option(
+        "--wandb",
+        metavar="PROJECT",
+        help="Log to this Weights & Biases project; needs --ray.",
+        rich_help_panel=TRACKERS,
+    ),
+]
+
+# Scaling
+
+Target = Annotated[
+    float,
+    Option("--target", metavar="N", help="Factor of compute of one step of φ.", rich_help_panel=SIZES),
+]
+Phi = Annotated[
+    str, Option("--phi", metavar="A..B", help="Members of the family: 1..7 or 0.5,1,2.", rich_help_panel=SIZES)
+]
+Coefficients = Annotated[
+    str | None,
+    Option(
+        "--coefficients",
+        metavar="α,β,γ",
+        help="Factors of depth, width and resolution, such as 1.2,1.1,1.15, instead of a search for them; or "
+        "published, for those of EfficientNet-B1 to B7.",
+        rich_help_panel=SIZES,
+    ),
+]
+Step = Annotated[float, Option("--step", metavar="N", help="Step of the grid of factors.", rich_help_panel=SIZES)]
+Band = Annotated[
+    str,
+    Option(
+        "--band", metavar="5%", help="Tolerance of a candidate's true MACs around the target.", rich_help_panel=SIZES
+    ),
+]
+ScaledTask = Annotated[
+    str | None,
+    Option(
+        "--task",
+        metavar=TASK_FORM,
+        help="Deployment task, on which costs are counted; by default the network's own, and of a classic that of your "
+        "images.",
+        rich_help_panel=SIZES,
+    ),
+]
+ScaledImageSize = Annotated[
+    int | None,
+    Option(
+        "--image-size",
+        metavar="N",
+        help=f"{SIZE_HELP} for the base, for counting costs and for training candidates; by default costs are "
+        "counted as without --task, and image files are decoded at 32 to train candidates.",
+        rich_help_panel=SIZES,
+    ),
+]
+ScaledTrials = Annotated[
+    int | None,
+    Option(
+        "--trials",
+        metavar="N",
+        help="Trials in all; by default all candidates that fit, and their confirmations.",
+        rich_help_panel=LENGTH,
+    ),
+]
+ScaledConfirm = Annotated[
+    int | None,
+    Option(
+        "--confirm",
+        metavar="K",
+        help="Train the K best candidates three more times each, as the last trials; by default up to 3.",
+        rich_help_panel=HOW,
+    ),
+]
+ScaledName = Annotated[
+    str | None,
+    Option(
+        "--name",
+        metavar="NAME",
+        help="Name of the run; by default made from the network's. An existing run is resumed.",
+        rich_help_panel=KEPT,
+    ),
+]
+
+# Comparing strategies
+
+RecordedTable = Annotated[
+    Path,
+    Option("--table", metavar="FILE.json", help="Recorded accuracies, by architecture."),
+]
+RecordedBudget = Annotated[
+    str | None, Option("--budget", metavar="BUDGET", help="Upper bound on a network's costs, as in 'nas search'.")
+]
+RecordedTask = Annotated[str, Option("--task", metavar=TASK_FORM, help="Deployment task, on which costs are counted.")]
+RecordedSpace = Annotated[str, Option("--space", metavar="SPACE", help=SPACE_HELP)]
+TrialsOfEach = Annotated[int, Option("--trials", metavar="N", help="Trials of each run.")]
+Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs of each strategy, with the seeds 0 to K - 1.")]
+Strategies = Annotated[
+    str | None,
+    Option(
+        "--strategies", metavar="A,B,C", help="Strategies to compare; by default all with a single objective but grid."
+    ),
+]
+Key = Annotated[
+    str | None,
+    Option(
+        "--key",
+        metavar="file.py:FUNCTION",
+        help="Function from an architecture to its key in the table; by default the architecture's text form.",
+    ),
+]
+Unit = Annotated[str, Option("--unit", metavar="NAME", help=f"Unit of the accuracies: {one_of(UNITS)}.")]
+Field = Annotated[
+    str, Option("--field", metavar="NAME", help="Field of the accuracies, where the entries are objects.")
+]
+ConfirmOfEach = Annotated[
+    int,
+    Option("--confirm", metavar="K", help="Evaluate the K best networks again, within the trials; the mean decides."),
+]
+Jobs = Annotated[int, Option("--jobs", metavar="N", help="Parallel processes; they do not change the results.")]
+BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for compare.html and results.json.")]

@@ -1,0 +1,146 @@
+"""Options of training a network, and of what is done with a trained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from nas.commands.options.words import (
+    DATA_HELP,
+    DATA_PARALLEL,
+    FORMATS,
+    HOW,
+    KEPT,
+    RECIPES,
+    SIZE_HELP,
+    TASK_FORM,
+    TRAINED,
+    VIEWS,
+    WEIGHTS,
+    one_of,
+)
+
+# Training, evaluation and prediction
+
+TrainedData = Annotated[
+    str | None,
+    Option("--data", metavar="DATA", help=f"{DATA_HELP} By default those of the run.", rich_help_panel=TRAINED),
+]
+ImageSize = Annotated[
+    int | None,
+    Option(
+        "--image-size",
+        metavar="N",
+        help=f"{SIZE_HELP}; by default those that the run counted costs at, or those of a scaled network, or those "
+        "of the data, at most 224 for image files.",
+        rich_help_panel=TRAINED,
+    ),
+]
+Epochs = Annotated[
+    int | None, Option("--epochs", metavar="N", help="Training epochs; 100 by default.", rich_help_panel=HOW)
+]
+Recipe = Annotated[
+    str,
+    Option(
+        "--recipe",
+        metavar="NAME",
+        help=f"Training recipe: {one_of(RECIPES)}; auto is sgd, fitted to the number of images.",
+        rich_help_panel=HOW,
+    ),
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the recipe, as in lr=0.05 or mixup=0. Repeatable.",
+        rich_help_panel=HOW,
+    ),
+]
+TrainedFolder = Annotated[
+    Path | None,
+    Option(
+        "--out",
+        metavar="DIR",
+        help="Folder of the trained network. An unfinished training is resumed.",
+        rich_help_panel=KEPT,
+    ),
+]
+CheckpointEvery = Annotated[
+    str,
+    Option("--checkpoint-every", metavar="5m", help="Time between checkpoints within an epoch.", rich_help_panel=KEPT),
+]
+TrainOnRay = Annotated[
+    str | None,
+    Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Train with several workers on Ray: on this machine, or on the cluster at an address.",
+        rich_help_panel=DATA_PARALLEL,
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    Option("--gpus", metavar="N", help="GPUs that share each batch; needs --ray.", rich_help_panel=DATA_PARALLEL),
+]
+TrainWorkers = Annotated[
+    int | None,
+    Option(
+        "--workers", metavar="N", help="CPU workers that share each batch; needs --ray.", rich_help_panel=DATA_PARALLEL
+    ),
+]
+OtherData = Annotated[
+    str | None,
+    Option("--data", metavar="DATA", help="Other images of the same classes, all of which are evaluated."),
+]
+Weights = Annotated[
+    str,
+    Option(
+        "--weights",
+        metavar="NAME",
+        help=f"Weights: {one_of(WEIGHTS)}, where best are the averaged weights of the epoch with the highest "
+        "validation accuracy.",
+    ),
+]
+Views = Annotated[
+    str,
+    Option(
+        "--views",
+        metavar="NAME",
+        help=f"Test-time augmentation, over which probabilities are averaged: {one_of(VIEWS)}.",
+    ),
+]
+Confusion = Annotated[
+    Path | None, Option("--confusion", metavar="FILE.html", help="Draw the confusion matrix into this page.")
+]
+Top = Annotated[int, Option("--top", metavar="K", help="Number of classes to show for each image.")]
+
+# Exporting
+
+Formats = Annotated[str, Option("--to", metavar="A,B", help=f"Formats, separated by commas: {', '.join(FORMATS)}.")]
+ExportFolder = Annotated[
+    Path | None,
+    Option("--out", metavar="DIR", help="Folder for the files; by default export in the network's own folder."),
+]
+Int8 = Annotated[
+    bool,
+    Option("--int8", metavar="", help="Write ONNX quantized to 8 bits too, calibrated on training images."),
+]
+CalibrationData = Annotated[
+    str | None,
+    Option(
+        "--data",
+        metavar="DATA",
+        help="The images that the network was trained on; predictions are then compared on test images.",
+    ),
+]
+RandomTask = Annotated[
+    str | None,
+    Option(
+        "--task",
+        metavar=TASK_FORM,
+        help="Images and classes of a network with random weights; by default the network's own.",
+    ),
+]
