@@ -99,10 +99,7 @@ def rates(photographs: Path, cache: Path, network: str, steps: int) -> dict[str,
     def core() -> Core:
         torch.manual_seed(0)
         model = named(network).build(data.task).to(device).to(memory_format=torch.channels_last)
-        how = Augmentation(
-            0.0, True, 0.0, recipe.randaugment_operations, recipe.randaugment_magnitude, recipe.mixup, recipe.cutmix,
-            recipe.mix, recipe.resized_crop,
-        )  # fmt: skip
+        how = Augmentation.of(recipe, True)
         statistics = channel_statistics(data.images, train)
         batches = Batches(
             data.images, data.labels, train, how, recipe.batch, 4, lambda epoch: epoch, device, statistics, fill=True

@@ -72,8 +72,8 @@ class Batches:
 
         self.steps, self.share = batches_in(len(positions), batch, fill), batch // processes
         self._from_files = images if isinstance(images, InFiles) else None
-        self._smallest = how.resized  # of the crops from files, which are not cropped again
-        how = how if self._from_files is None else replace(how, resized=0.0)
+        self._smallest = how.resized_crop  # of the crops from files, which are not cropped again
+        how = how if self._from_files is None else replace(how, resized_crop=0.0)
         self._positions, self._how, self._batch, self._classes, self._seed = positions, how, batch, classes, seed
         self._images, self._labels, self._device, self._rank, self._fill_up = images, labels, device, rank, fill
         side, channels = images.shape[1], images.shape[3]

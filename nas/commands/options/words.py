@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-STRATEGIES: Final = ("evolution", "grid", "guided", "pareto", "random", "rl", "tpe")
+STRATEGIES: Final = ("evolution", "grid", "guided", "local-search", "pareto", "random", "rl", "tpe")
 ESTIMATORS: Final = ("short-training", "table")
 PRUNERS: Final = ("none", "asha", "median")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
