@@ -43,6 +43,13 @@ class Labelled:
         kept = [index for index, key in enumerate(self.keys) if not key or key not in keys]
         return self if len(kept) == len(self.keys) else self[np.array(kept, dtype=np.int64)]
 
+    def copies(self) -> NDArray[np.int64] | None:
+        """For each image the index of the first copy of it, which may be itself; None if no two images are copies."""
+        first: dict[bytes, int] = {}
+        found = [first.setdefault(key, index) if key else index for index, key in enumerate(self.keys)]
+        copies = np.array(found, dtype=np.int64)
+        return None if np.array_equal(copies, np.arange(len(copies))) else copies
+
 
 def labelled(
     name: str, part: str, images: NDArray[Any], labels: NDArray[Any], facts: NDArray[Any] | None = None

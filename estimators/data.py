@@ -66,6 +66,8 @@ class ImageData:
         mirror_reason: why images are mirrored or not.
         notes: what was left out, recognised or found odd, as sentences for a screen.
         reading: how image files were read.
+        copies: for each image the index of the first copy of it; None if no two are copies, or if the source has a
+            validation part.
     """
 
     name: str
@@ -81,6 +83,7 @@ class ImageData:
     mirror_reason: str = ""
     notes: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
+    copies: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -153,6 +156,9 @@ class ImageData:
         if validation is not None and not len(validation.labels):
             validation = None
         _check_counts(name, train, names, 2 if validation is None else 1, notes)
+        copies = train.copies() if validation is None else None
+        if copies is not None:
+            notes.append(_on_copies(name, train, copies))
 
         side = image_size or min(train.images.shape[1:3])
         images, labels, indices = squared(train.images, side), train.labels, None
@@ -169,7 +175,7 @@ class ImageData:
         else:
             fingerprint = _fingerprint_of_files(names, arrays, facts, indices)
         return cls(
-            name, *arrays, names, test_part, mirror, fingerprint, indices, reason, tuple(notes), source.reading
+            name, *arrays, names, test_part, mirror, fingerprint, indices, reason, tuple(notes), source.reading, copies
         )  # fmt: skip
 
     def resized(self, image_size: int) -> ImageData:
@@ -237,6 +243,8 @@ def train_and_validation(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices into `data.images` of the training and the validation images, both ascending.
 
+    Copies of an image are all training or all validation images: the random choice is one of distinct images.
+
     Args:
         data: images, perhaps with a validation part of their own.
         fraction: share of the images used, stratified.
@@ -244,9 +252,14 @@ def train_and_validation(
         seed: of the random choice.
     """
     if data.validation is None:
-        _, used = stratified_split(data.labels, fraction, seed, least=2)
-        train, val = stratified_split(data.labels[used], val_fraction, seed, least=1)
-        return used[train], used[val]
+        labels, image = data.labels, np.arange(len(data.labels))
+        if data.copies is not None:
+            _, first, image = np.unique(data.copies, return_index=True, return_inverse=True)
+            labels = labels[first]
+        _, used = stratified_split(labels, fraction, seed, least=2)
+        train, val = stratified_split(labels[used], val_fraction, seed, least=1, leave=0 if data.copies is None else 1)
+        train, val = (np.flatnonzero(np.isin(image, used[part])) for part in (train, val))
+        return train, val
     rest = np.setdiff1d(np.arange(len(data.labels)), data.validation)
     train, val = (
         part[stratified_split(data.labels[part], fraction, seed, least=1)[1]] for part in (rest, data.validation)
@@ -338,6 +351,18 @@ def _apart(part: Labelled, other: Labelled, named: str, other_named: str) -> tup
     copies = len(part.labels) - len(rest.labels)
     told = f"{_LEFT_OUT} {named}: {copies:,} images that are in {other_named} too"
     return rest, [told] if copies else []
+
+
+def _on_copies(name: str, train: Labelled, copies: NDArray[np.int64]) -> str:
+    """A note on images that are copies of others in the training part."""
+    distinct = np.unique(copies)
+    if np.bincount(train.labels[distinct]).max() < 2:
+        raise UserError(
+            f"data {name!r}: the images of each class are copies of one; at least 2 that differ are needed, one to "
+            "train and one to validate on"
+        )
+    again = f"{len(copies) - len(distinct):,} of {len(copies):,}"
+    return f"{again} images are copies of others; no copy of a validation image is trained on"
 
 
 def _fingerprint(names: tuple[str, ...], arrays: Iterable[Any]) -> str:

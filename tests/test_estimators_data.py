@@ -114,6 +114,44 @@ def test_a_split_is_stratified_and_a_function_of_its_seed():
     assert np.bincount(labels[stratified_split(labels, 0.01, seed=3, least=2)[1]]).tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize(("fraction", "val_fraction", "seed"), [(1.0, 0.2, 0), (0.5, 0.1, 3)])
+def test_without_copies_the_choice_of_validation_images_is_that_of_all_images(fraction, val_fraction, seed):
+    data = load_data("digits")
+    assert data.copies is None
+    _, used = stratified_split(data.labels, fraction, seed, least=2)
+    train, val = stratified_split(data.labels[used], val_fraction, seed, least=1)
+    found = train_and_validation(data, fraction, val_fraction, seed)
+    assert np.array_equal(found[0], used[train])
+    assert np.array_equal(found[1], used[val])
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_copy_of_a_validation_image_is_trained_on(fraction, seed):
+    rng = np.random.default_rng(seed)
+    content = arrays(count=60, classes=3)
+    drawn = np.concatenate([np.arange(60), rng.integers(0, 60, 60)])  # some twice or more, also in other classes
+    content = {"train_images": content["train_images"][drawn], "train_labels": rng.permutation(np.arange(120) % 3)}
+    data = ImageData.of("x", *content.values(), *(each[:6] for each in arrays(count=6, classes=3).values()))
+    train, val = train_and_validation(data, fraction, 0.2, seed)
+    pixels = data.images.reshape(len(data.images), -1)
+    assert not {each.tobytes() for each in pixels[train]} & {each.tobytes() for each in pixels[val]}
+    used = np.concatenate([train, val])
+    assert len(np.unique(used)) == len(used)
+    assert set(used) == set(range(120)) or fraction < 1
+    assert len(val) > 0
+
+
+def test_a_class_whose_images_are_copies_of_one_is_trained_on():
+    images = np.concatenate([arrays(count=10)["train_images"], arrays(count=1)["train_images"].repeat(5, 0)])
+    test = arrays(count=4).values()
+    data = ImageData.of("x", images, np.repeat([0, 1], [10, 5]), *test)
+    train, val = train_and_validation(data, 1.0, 0.2, 0)
+    assert np.bincount(data.labels[train]).tolist() == [8, 5]
+    assert np.bincount(data.labels[val], minlength=2).tolist() == [2, 0]
+    assert "4 of 15 images are copies of others; no copy of a validation image is trained on" in data.notes
+
+
 @pytest.mark.parametrize(
     ("names", "allowed"),
     [

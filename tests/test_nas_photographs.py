@@ -196,6 +196,32 @@ def test_copies_within_a_class_are_never_in_training_and_test(searched, tmp_path
     assert found["data"]["images"] < 32 - found["data"]["test_images"]
 
 
+def copied(data: Path, times: int = 1) -> Path:
+    """Each image of a folder beside copies of it."""
+    for file in list(data.rglob("*.png")):
+        for number in range(times):
+            (file.parent / f"copy {number} of {file.name}").write_bytes(file.read_bytes())
+    return data
+
+
+def test_copies_are_never_in_training_and_validation(searched, tmp_path):
+    copied(photographs(tmp_path / "set" / "train", each=10))
+    photographs(tmp_path / "set" / "test", each=2, seed=1)
+    code, out, _, found = searched(tmp_path / "set")
+    assert code == 0
+    # 2 of 10 distinct images of each class are for validation, and their copies
+    assert (found["train_images"], found["val_images"]) == (32, 8)
+    said = "20 of 40 images are copies of others; no copy of a validation image is trained on"
+    assert said in out
+    assert said in found["data"]["notes"]
+
+
+def test_a_set_without_an_image_to_validate_on_is_refused(refused, tmp_path):
+    copied(photographs(tmp_path / "set" / "train", each=1), times=5)
+    photographs(tmp_path / "set" / "test", each=2, seed=1)
+    assert "the images of each class are copies of one; at least 2 that differ are needed" in refused(tmp_path / "set")
+
+
 # Names
 
 
