@@ -4,13 +4,15 @@ A file is decoded by Pillow, turned upright, brought to 8 bits and to RGB, cropp
 an animation or a stack the first frame is used. The functions in `PORTABLE` are written into an exported `model.py` as
 they stand here, so they use nothing but the standard library and Pillow.
 
-Left out: formats that Pillow reads with the help of another program (EPS runs Ghostscript), and colour profiles.
+Left out: formats that Pillow reads with the help of another program (EPS runs Ghostscript) or of another library
+(HEIC), and colour profiles; `docs/data.md` has the reasons.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,9 @@ FORMATS: Final = (
 MAX_PIXELS: Final = 178_956_970
 """Pixels of the largest image that is decoded: Pillow's own limit, 512 MB in RGB. A JPEG is decoded at a reduced size,
 so that larger photographs pass."""
+
+LOOKED_AT: Final = 1000
+"""Files, evenly spaced, in which numbers of 32 bits and floats are looked for before a note."""
 
 
 @contextmanager
@@ -73,7 +78,28 @@ def pillow_settings() -> Iterator[None]:
         log.removeHandler(silent)
 
 
-def decoded(source: Path | str | BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
+def opened(source: BinaryIO) -> Image.Image:
+    """An image of which the header is read.
+
+    Raises:
+        ValueError: it is not of a format that is decoded; the message says what it is, as far as that is plain.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(source, formats=formats())
+    except UnidentifiedImageError:
+        source.seek(0)
+        start = source.read(64)
+    if start[4:8] == b"ftyp" and any(brand in start[8:] for brand in (b"heic", b"heix", b"hevc", b"hevx")):
+        raise ValueError(
+            "it is HEIC, which is not supported; convert it to JPEG with `heif-convert IN.heic OUT.jpg` or, on macOS, "
+            "`sips -s format jpeg IN.heic --out OUT.jpg`"
+        )
+    raise ValueError("it is not of an image format that is supported" if start else "it is empty")
+
+
+def decoded(source: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
     """The centre square of an image in RGB, `size` pixels high and wide, and whether the image is grey."""
     from PIL import Image, ImageOps
 
@@ -81,11 +107,9 @@ def decoded(source: Path | str | BinaryIO, size: int, max_pixels: int = MAX_PIXE
     return ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR), grey
 
 
-def in_rgb(source: Path | str | BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, bool]:
+def in_rgb(source: BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, bool]:
     """A whole image upright in RGB, and whether it is grey; of a JPEG no more pixels than a side of `least` needs."""
-    from PIL import Image
-
-    with Image.open(source, formats=formats()) as image:
+    with opened(source) as image:
         full = image.width * image.height
         image.draft(None, (least, least))
         progressive = image.info.get("progressive")  # all its coefficients are kept in memory
@@ -134,27 +158,39 @@ def turned_upright(image: Image.Image) -> Image.Image:
 def in_8_bits(image: Image.Image) -> Image.Image:
     """Grey images of 16 or 32 bits and of floats, scaled to 8 bits; Pillow itself would clip them at 255.
 
-    16 bits are divided by 256. Of 32 bits and floats the file does not say which value is white: it is taken to be the
-    smallest of 1 (floats only), 255 and 65535 that is not exceeded. Anything else is refused.
+    16 bits are divided by 256; for 32 bits and floats see `white_value`.
     """
-    import array
-    import math
-
     if image.mode.startswith("I;16"):
         grey = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
         grey.info.pop("transparency", None)  # a grey level in 16 bits
         return grey
     if image.mode not in ("I", "F"):
         return image
+    factor = {1: 255.0, 255: 1.0, 65535: 1 / 256}[white_value(image)]
+    if image.mode == "F":
+        return image.point(lambda value: value * factor + 0.5).convert("L")
+    return image.point(lambda value: value * factor).convert("L")
+
+
+def white_value(image: Image.Image) -> int:
+    """The value taken to be white in an image of 32 bits or floats (mode `I` or `F`), whose file does not say it.
+
+    It is the smallest of 1 (floats only), 255 and 65535 that is not exceeded.
+
+    Raises:
+        ValueError: values are negative, larger or not finite.
+    """
+    import math
+
+    from PIL import Image
+
     low, high = (float(each) for each in image.getextrema())  # type: ignore[arg-type]  # of one band
-    finite = image.mode == "I" or math.isfinite(sum(array.array("f", image.tobytes())))
+    mean = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # one that is not a number makes it none
+    finite = image.mode == "I" or (isinstance(mean, float) and math.isfinite(mean))
     if not finite or low < 0 or high > 65535:
         found = f"range from {low:g} to {high:g}" if finite else "are not all finite"
         raise ValueError(f"its values {found}; convert it to 8 or 16 bits (0 to 1, 255 or 65535 is understood)")
-    if image.mode == "F":
-        factor = 255.0 if high <= 1 else 1.0 if high <= 255 else 1 / 256
-        return image.point(lambda value: value * factor + 0.5).convert("L")
-    return image.convert("L") if high <= 255 else image.point(lambda value: value * (1 / 256)).convert("L")
+    return 1 if image.mode == "F" and high <= 1 else 255 if high <= 255 else 65535
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -169,7 +205,9 @@ def on_white(image: Image.Image) -> Image.Image:
     return image
 
 
-PORTABLE: Final = (pillow_settings, decoded, in_rgb, formats, orientation_of, turned_upright, in_8_bits, on_white)
+PORTABLE: Final = (
+    pillow_settings, formats, opened, decoded, in_rgb, orientation_of, turned_upright, in_8_bits, white_value, on_white,
+)  # fmt: skip
 """The functions that an exported `model.py` contains, beside `FORMATS` and `MAX_PIXELS`."""
 
 
@@ -205,17 +243,12 @@ def read_as_image(name: str, content: bytes, read: Callable[[], T]) -> T:
     try:
         return read()
     except Exception as error:  # a damaged file makes Pillow's plugins raise anything
-        why = first_line(error)
-        if "cannot identify image file" in why:
-            why = "it is empty" if not content else "it is not of an image format that is supported"
-        raise UserError(f"{name} cannot be read as an image: {why}") from error
+        raise UserError(f"{name} cannot be read as an image: {first_line(error)}") from error
 
 
 def upright_size(source: BinaryIO) -> tuple[int, int]:
     """Width and height of an image, from its header, as it is shown."""
-    from PIL import Image
-
-    with Image.open(source, formats=formats()) as image:
+    with opened(source) as image:
         turned = orientation_of(image) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 
@@ -256,6 +289,30 @@ def read_images(
             else:
                 read.append(file)
     return recoloured(images[: len(read)], channels), read
+
+
+def notes_on_ranges(files: Sequence[Path], max_pixels: int = MAX_PIXELS) -> list[str]:
+    """A note on files of 32 bits or floats with the ranges that their values are taken to have, if there are any.
+
+    The headers of at most `LOOKED_AT` files of formats that have such values are read, and these values.
+    """
+    able = [file for file in files if file.suffix.lower() in (".tif", ".tiff", ".pgm", ".pnm")]
+    looked_at = able[:: -(-len(able) // LOOKED_AT) or 1]
+    found: Counter[int] = Counter()
+    with pillow_settings():
+        for file in looked_at:
+            try:
+                with file.open("rb") as stream, opened(stream) as image:
+                    if image.mode in ("I", "F") and image.width * image.height <= max_pixels:
+                        found[white_value(image)] += 1
+            except Exception:  # it is refused or skipped where it is decoded
+                continue
+    if not found:
+        return []
+    ranges = ", ".join(f"{number:,} taken to lie in 0 to {white}" for white, number in sorted(found.items()))
+    of_some = f" of {len(looked_at):,} looked at" if len(looked_at) < len(able) else ""
+    mixed = "; if all are meant on one scale, save them in 8 or 16 bits" if len(found) > 1 else ""
+    return [f"files of 32 bits or floats{of_some}: {ranges}{mixed}"]
 
 
 def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

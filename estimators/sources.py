@@ -23,7 +23,7 @@ from estimators.arrays import Labelled, labelled
 from estimators.contents import Contents, Files, Rows
 from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, drop, finished, keep, on_disk, read
 from estimators.image_facts import FACTS, facts_of
-from estimators.image_files import MAX_PIXELS, decoded_bytes, first_line, hash_of, pillow_settings
+from estimators.image_files import MAX_PIXELS, decoded_bytes, first_line, hash_of, notes_on_ranges, pillow_settings
 from estimators.image_folders import find_images, readable
 from estimators.in_files import InFiles
 from estimators.on_disk import OnDisk, limit_bytes
@@ -188,13 +188,14 @@ def _folder(
             whose = f"{found.parts['train'].folder!r} does not have" if known is None else "the network does not have"
             raise UserError(f"data {name!r}: {part.folder!r} has class {strange!r}, which {whose}")
     source = Source(name, {}, classes, [], reading)
-    files: dict[str, Contents] = {}
+    contents: dict[str, Contents] = {}
     labels = {}
     for kind, part in found.parts.items():
-        files[kind] = Files(path, [file for each in part.classes.values() for file in each])
+        contents[kind] = Files(path, [file for each in part.classes.values() for file in each])
         labels[kind] = np.repeat([classes.index(each) for each in part.classes], [*map(len, part.classes.values())])
-    bad = _add_parts(source, files, labels, image_size, in_files)
-    source.notes = found.all_notes() + source.notes
+    bad = _add_parts(source, contents, labels, image_size, in_files)
+    everything = [file for part in found.parts.values() for files in part.classes.values() for file in files]
+    source.notes = found.all_notes() + source.notes + notes_on_ranges(everything, reading.max_pixels)
     if "train" not in source.parts and (known is None or not source.parts):
         raise UserError(f"data {name!r} has no image that can be read" + (f", such as {bad[0]!r}" if bad else ""))
     return source

@@ -76,8 +76,8 @@ def read_images(path: str) -> Tensor:
     """uint8 (images, SIZE, SIZE, CHANNELS) from an image file, or a .raw file with the pixels of one or more images."""
     if path.endswith(".raw"):
         return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8).view(-1, SIZE, SIZE, CHANNELS)
-    with pillow_settings():
-        image = decoded(path, SIZE, MAX_PIXELS)[0]
+    with pillow_settings(), open(path, "rb") as file:
+        image = decoded(file, SIZE, MAX_PIXELS)[0]
     pixels = image.convert("L").tobytes() if CHANNELS == 1 else image.tobytes()
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(1, SIZE, SIZE, CHANNELS)
 

@@ -297,6 +297,58 @@ def test_numbers_without_a_usual_range_are_refused_with_the_files_name(refused, 
     assert "odd.tif' cannot be read as an image" in err
 
 
+def of_floats(data: Path, white: float, each: int) -> Path:
+    """A folder of images of floats up to a value, beside as many of 8 bits."""
+    for label, name in enumerate(CLASSES):
+        for number in range(each):
+            shades = pixels(int(white) + 100 * label + number, label)[..., label] / 255  # up to 209 of 255
+            image = Image.fromarray((shades * white).astype(np.float32))
+            photograph(data / name / f"{number} to {white}.png", 5000 + int(white) + 100 * label + number)
+            image.save(data / name / f"{number} to {white}.tif")
+    return data
+
+
+def test_the_range_of_floats_is_said(searched, tmp_path):
+    data = of_floats(tmp_path / "set", 1, each=5)
+    code, out, _, found = searched(data)
+    assert code == 0
+    note = "files of 32 bits or floats: 10 taken to lie in 0 to 1"
+    assert note in found["data"]["notes"]
+    assert note in out
+    code, out, _, _ = searched(of_floats(data, 65535, each=1))
+    assert code == 0
+    mixed = f"{note}, 2 taken to lie in 0 to 65535; if all are meant on one scale, save them in 8 or 16 bits"
+    assert mixed in out
+
+
+def test_headers_of_some_files_are_enough_for_the_range(tmp_path, monkeypatch):
+    from estimators import image_files
+
+    monkeypatch.setattr(image_files, "LOOKED_AT", 3)
+    files = sorted(of_floats(tmp_path, 255, each=4).rglob("*.tif"))
+    notes = image_files.notes_on_ranges(files)
+    assert notes == ["files of 32 bits or floats of 3 looked at: 3 taken to lie in 0 to 255"]
+    assert image_files.notes_on_ranges(files, max_pixels=10) == []
+    assert image_files.notes_on_ranges(sorted(tmp_path.rglob("*.png"))) == []
+
+
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "IMG_1.jpg"])
+def test_heic_is_one_line_that_says_how_to_convert_it(refused, nas_cli, tmp_path, trained, name):
+    data = photographs(tmp_path / "set")
+    file = data / "dog" / name
+    file.write_bytes(HEIC + bytes(100))
+    said = f"'{file}' cannot be read as an image: it is HEIC, which is not supported; convert it to JPEG with"
+    assert f"{said} `heif-convert" in refused(data)
+    assert said in nas_cli("predict", trained, file).err
+    assert nas_cli("export", trained, "--to", "python", "--out", tmp_path / "out").code == 0
+    done = subprocess.run([sys.executable, tmp_path / "out" / "model.py", file], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert said in done.stderr
+
+
 def test_odd_exif_is_ignored_and_an_orientation_turns_the_pixels(nas_cli, tmp_path, trained):
     upright = photograph(tmp_path / "upright.png", 5)
     exif = Image.Exif()
