@@ -1,0 +1,133 @@
+"""How well a proxy ranks networks: rank correlations, their intervals, the ceiling that noise leaves, and regret.
+
+Kendall's τ is tau-b (Kendall 1945), which allows ties. The truth is usually the mean of few long trainings and noisy
+itself, so even an exact proxy would not reach τ = 1; `ceiling` says what it would reach, from how far replicas agree
+with one another, and `corrected` what a proxy's τ would be against the truth without noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Values = Sequence[float] | npt.NDArray[np.float64]
+Statistic = Callable[[Values, Values], float]
+
+RESAMPLES: Final = 2000
+"""Bootstrap samples of an interval."""
+
+
+def kendall(proxy: Values, truth: Values) -> float:
+    """Kendall's tau-b of two series of numbers; NaN if one of them is constant.
+
+    >>> round(kendall([1, 2, 3, 4], [1, 3, 2, 4]), 3)  # five of six pairs agree: (5 - 1) / 6
+    0.667
+    """
+    one, other = (np.sign(np.subtract.outer(each, each)) for each in (np.asarray(proxy), np.asarray(truth)))
+    untied = np.sqrt(float((one * one).sum()) * float((other * other).sum()))
+    return float((one * other).sum() / untied) if untied else math.nan
+
+
+def spearman(proxy: Values, truth: Values) -> float:
+    """Spearman's ρ, the correlation of ranks; NaN if a series is constant.
+
+    >>> round(spearman([1, 2, 3, 4], [1, 3, 2, 4]), 3)  # 1 - 6 * 2 / (4 * 15)
+    0.8
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(proxy), rankdata(truth)
+    if any(np.ptp(each) == 0 for each in ranks):
+        return math.nan
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def interval(
+    statistic: Statistic, proxy: Values, truth: Values, level: float = 0.9, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic over networks (Efron 1979).
+
+    Samples in which the statistic is undefined, as all their networks are one, are left out.
+
+    Args:
+        statistic: of proxy and truth.
+        proxy, truth: (networks,).
+        level: probability of the interval.
+        seed: of the resampling.
+    """
+    one, other = np.asarray(proxy, np.float64), np.asarray(truth, np.float64)
+    drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
+    found = np.array([statistic(one[rows], other[rows]) for rows in drawn])
+    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def ceiling(replicas_tau: float, replicas: int) -> float:
+    """τ that an exact proxy would have against the mean of some noisy replicas.
+
+    Of normal variables, correlation and τ determine one another: ρ = sin(πτ/2) (Greiner 1909). The correlation of two
+    replicas is the reliability of one; that of their mean follows from Spearman (1910) and Brown (1910), and an exact
+    proxy correlates with the mean by its square root (Spearman 1904).
+
+    Args:
+        replicas_tau: τ between two replicas, in [0, 1]; below 0 it is noise, and counts as 0.
+        replicas: how many the mean is of.
+
+    >>> round(ceiling(0.38, 2), 3), ceiling(1.0, 1)
+    (0.645, 1.0)
+    """
+    return _tau(math.sqrt(_reliability(replicas_tau, replicas)))
+
+
+def corrected(tau: float, replicas_tau: float, replicas: int) -> float:
+    """A proxy's τ against the truth without noise, by Spearman's correction for attenuation; at most 1 in magnitude.
+
+    NaN if the replicas do not agree at all, as there is nothing to correct by.
+
+    >>> round(corrected(0.4, 0.38, 2), 3), corrected(0.3, 1.0, 2)
+    (0.487, 0.3)
+    """
+    reliability = _reliability(replicas_tau, replicas)
+    if reliability == 0:
+        return math.nan
+    return _tau(min(max(_rho(tau) / math.sqrt(reliability), -1.0), 1.0))
+
+
+def regret(proxy: Values, truth: Values) -> float:
+    """How far the network that the proxy ranks first is below the best; with ties, in the mean over those ranked first.
+
+    >>> regret([3, 9, 9], [0.9, 0.8, 0.7])
+    0.15
+    """
+    one, other = np.asarray(proxy), np.asarray(truth)
+    return round(float(other.max() - other[one == one.max()].mean()), 12)
+
+
+def overlap(proxy: Values, truth: Values, top: int) -> float:
+    """Share of the proxy's `top` networks that are among the `top` of the truth, in [0, 1]; the earlier of ties.
+
+    >>> overlap([4, 3, 2, 1], [4, 1, 3, 2], top=2)
+    0.5
+    """
+    if not 1 <= top <= len(proxy):
+        raise ValueError(f"top must be from 1 to {len(proxy)}, got {top}")
+    best = [set(np.argsort(-np.asarray(each), kind="stable")[:top].tolist()) for each in (proxy, truth)]
+    return len(best[0] & best[1]) / top
+
+
+def _rho(tau: float) -> float:
+    return math.sin(math.pi * tau / 2)
+
+
+def _tau(rho: float) -> float:
+    return 2 / math.pi * math.asin(rho)
+
+
+def _reliability(replicas_tau: float, replicas: int) -> float:
+    """The squared correlation of the mean of some replicas with the truth."""
+    single = max(_rho(replicas_tau), 0.0)
+    return replicas * single / (1 + (replicas - 1) * single)
