@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from estimators.data import ImageData, load_data
 from estimators.estimator import Estimator
+from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
 from estimators.steps import DEVICES
 from estimators.table import TableEstimator
@@ -16,6 +17,7 @@ from searchspaces import UserError, nearest
 ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
     "short-training": ShortTraining,
     "table": TableEstimator,
+    "zero-cost": ZeroCost,
 }
 """Each takes the data or its file first, then its settings by name."""
 

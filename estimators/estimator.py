@@ -23,7 +23,8 @@ class Estimate:
     """The estimate of an architecture.
 
     Attributes:
-        accuracy: top-1 accuracy on the validation images, in [0, 1].
+        accuracy: top-1 accuracy on the validation images, in [0, 1]. Of an estimator whose description has a `unit`, a
+            number in [0, 1] that serves to rank and is no accuracy.
         seconds: wall-clock time of the estimate.
         curve: accuracy after each epoch, in [0, 1]; its last value is `accuracy`.
         details: anything else worth recording, as plain JSON values.

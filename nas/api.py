@@ -53,6 +53,7 @@ def search(
     seed: int = 0,
     name: str | None = None,
     out: str | Path = "runs",
+    prescreen: str | None = None,
     pruner: str = "none",
     device: str = "auto",
     start_from: str | Architecture | Sequence[str | Architecture] = (),
@@ -92,6 +93,8 @@ def search(
         seed: all randomness follows from it.
         name: of the run; by default made from space, budget and data.
         out: where the run folder is made.
+        prescreen: a zero-cost score and a number, such as `zico:8`: for each trial the strategy is asked so many times,
+            and the proposal of the highest score is tried.
         pruner: `none`, `median` or `asha`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         start_from: networks to try before all others: classics of the space, architectures, their text form or a file

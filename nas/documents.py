@@ -111,6 +111,7 @@ def study_document(study: Study) -> Document:
         "budget": manifest.budget,
         "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["resolved"])},
         "estimator": dict(manifest.estimator["resolved"]),
+        "prescreen": manifest.prescreen,
         "pruner": manifest.pruner,
         "wave": manifest.wave,
         "seed": manifest.seed,

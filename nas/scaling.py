@@ -283,6 +283,10 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
     """
     refuse_nothing(plan.space)
     settings = {name: value for name, value in given.items() if value is not None}
+    if settings.get("estimator") == "zero-cost":
+        raise UserError(
+            "zero-cost scores do not compare networks of different depth, width and image size; use another"
+        )
     of_estimator = dict(settings.get("estimator_settings") or {})
     if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
         of_estimator = {**WHOLE_PROXY, **of_estimator}

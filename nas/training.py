@@ -123,7 +123,7 @@ def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Documen
     found = {
         "run": str(folder),
         "trial": best.number,
-        "proxy_accuracy": best.accuracy,
+        **({"proxy_score": best.details["score"]} if "score" in best.details else {"proxy_accuracy": best.accuracy}),
         "trials": len(study.trials),
         "space": manifest.space["name"],
         "task": manifest.task,

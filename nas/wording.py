@@ -62,6 +62,28 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def estimate_text(value: float, unit: str | None = None) -> str:
+    """An estimate as its unit says: an accuracy in percent, or the score that a value in [0, 1] stands for.
+
+    >>> estimate_text(0.97832), estimate_text(0.5, "score, not accuracy")
+    ('97.8%', '0')
+    """
+    if unit is None:
+        return percent(value)
+    from estimators.scoring import score_text
+
+    return score_text(value)
+
+
+def estimate_name(unit: str | None) -> str:
+    """What a column of estimates is called.
+
+    >>> estimate_name(None), estimate_name("score, not accuracy")
+    ('accuracy', 'score')
+    """
+    return "accuracy" if unit is None else unit.partition(",")[0]
+
+
 def share(low: float, high: float) -> str:
     """A share known within bounds, with as many digits as needed.
 

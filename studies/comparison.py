@@ -73,6 +73,8 @@ class Run:
             where: what to call it; by default its folder.
         """
         manifest = study.manifest
+        if unit := manifest.estimator["resolved"].get("unit"):
+            raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)
@@ -292,6 +294,8 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
     """What a person may vary between contestants."""
     told = dict(manifest.strategy["resolved"])
     told |= {"pruner": manifest.pruner, "replicas": manifest.replicas, "confirm": manifest.confirm}
+    if manifest.prescreen is not None:
+        told["prescreen"] = manifest.prescreen
     if manifest.strategy["origin"] != "named":
         told["from"] = manifest.strategy["origin"]
     return told

@@ -44,6 +44,7 @@ class Manifest:
         strategy: its `name`, its `origin`, the settings as they were `given`, and what they `resolved` to.
         estimator: the same of the estimator; what it `resolved` to is how it describes itself.
         data: where the images were; None for an estimator of a person's own, which loads its own.
+        prescreen: the score by which proposals are screened, and how many for each trial; None does not screen.
         pruner: a name in `PRUNERS`.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
@@ -75,6 +76,7 @@ class Manifest:
     wave: int | None = None
     checkpoints: str | None = None
     latency: str | None = None
+    prescreen: str | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
     versions: Mapping[str, str] = field(default_factory=lambda: versions(*_LIBRARIES))
@@ -148,7 +150,8 @@ class Manifest:
         """What must not change: its name, its value, and how that is shown; the most telling first."""
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
-        for name in ("task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "ledger", "objectives"):
+        names = ("task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "prescreen", "ledger", "objectives")
+        for name in names:
             yield name, _shown(getattr(self, name))
         yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
         yield "strategy", _shown(self.strategy["name"])
@@ -207,12 +210,13 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "wave": (int, type(None)),
     "checkpoints": (str, type(None)),
     "latency": (str, type(None)),
+    "prescreen": (str, type(None)),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("wave", "checkpoints", "latency")  # not in the manifests of the first studies
+_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen")  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "resolved"),

@@ -7,6 +7,7 @@ only names and numbers are read; what came from a person's own file or from memo
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from estimators import ImageData, ShortTraining, load_data
+from estimators import ImageData, load_data
 from estimators.image_sizes import file_sizes
 from searchspaces import (
     CLASSICS,
@@ -52,6 +53,7 @@ from studies.origins import (
     under,
     whole_path,
 )
+from studies.prescreening import prescreened
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -113,6 +115,8 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
     feasible = under(whole, settings.budget, task)
     strategy_kept, make_strategy = _strategy(settings, whole, feasible, there)
     estimator_kept, estimator, data = _estimator(made or _made(settings, there), feasible, there)
+    if settings.prescreen is not None:
+        make_strategy = prescreened(make_strategy, settings.prescreen, lambda: estimator, data, settings.seed)
     manifest = Manifest(
         study=place.resolve().name if place else "memory",
         space=manifest_of(whole, space_origin, fingerprint(whole)),
@@ -130,6 +134,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         wave=settings.wave,
         checkpoints=None if settings.checkpoints is None else whole_place(settings.checkpoints),
         latency=None if task.latency is None else task.latency.fingerprint,
+        prescreen=settings.prescreen,
     )
     opened: Ledger
     if there is None:
@@ -235,7 +240,7 @@ def task_said(settings: Settings, folder: Path) -> tuple[Task | None, str | None
 
 def _own_images(settings: Settings) -> bool:
     """Whether candidates are trained on a person's own images, which then say the deployment task."""
-    return settings.estimator == "short-training" and settings.data != "digits"
+    return settings.estimator in ("short-training", "zero-cost") and settings.data != "digits"
 
 
 def _usual_task(settings: Settings) -> tuple[Task, str | None]:
@@ -251,8 +256,9 @@ def _task_from_data(settings: Settings, made: _Made) -> tuple[Task, str | None]:
     A latency table of the same channels and classes was measured for these images, so its size is taken; with that of
     the files it could only be refused.
     """
-    assert isinstance(made.found, ShortTraining)
-    task = made.found.data.task
+    images = getattr(made.found, "data", None)
+    assert isinstance(images, ImageData)
+    task = images.task
     if settings.image_size is not None:
         return task.at(settings.image_size), None
     table = settings.latency
@@ -328,6 +334,7 @@ def find(
         manifest.refuse_changes(replace(manifest, strategy=now), str(place))
         return made
 
+    @functools.cache
     def make_estimator_again() -> Estimator:
         kept = manifest.estimator
         if estimator is None and kept["origin"] != NAMED:
@@ -340,9 +347,12 @@ def find(
         manifest.refuse_changes(replace(manifest, estimator=now), str(place))
         return found
 
+    make = make_strategy_again
+    if manifest.prescreen is not None:
+        make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
     opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
     kept = Checkpoints.of(place, manifest, checkpoints)
-    return Opened(place, manifest, whole, feasible, task, opened, make_strategy_again, make_estimator_again, kept)
+    return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept)
 
 
 def _with_password(ledger: str, place: Path) -> str:

@@ -159,7 +159,8 @@ def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, 
 
 
 def best_network(trials: Sequence[Trial], task: str) -> str:
-    """The text form of the best network, with its trial, its accuracy and its costs.
+    """The text form of the best network, with its trial, its accuracy (or score, where that is what was estimated)
+    and its costs.
 
     Args:
         trials: all of a study, one of them complete.
@@ -173,6 +174,9 @@ def best_network(trials: Sequence[Trial], task: str) -> str:
         "costs": chosen.cost.told(),
         "task": task,
     }
+    if "score" in chosen.details:  # the estimate only ranks
+        found["score"] = chosen.details["score"]
+        del found["accuracy"]
     for each in confirmed(trials):
         if each.trial.number == chosen.number:
             found |= {"standard_error": each.standard_error, "trainings": len(each.accuracies)}

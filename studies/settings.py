@@ -16,6 +16,7 @@ from searchspaces.latency import LatencyTable
 from searchspaces.task import check_sizes
 from studies.checkpoints import check_place
 from studies.ledger import check_spec
+from studies.prescreening import parse_prescreen
 from studies.pruning import check_pruner
 
 if TYPE_CHECKING:
@@ -38,14 +39,16 @@ class Settings:
         task: the deployment task, on which costs are counted. By default the classes, the channels and the image size
             of a person's own images, else that of ImageNet.
         image_size: height and width of the images in pixels, on which costs are counted and candidates of
-            `short-training` are trained. By default costs are counted on the images as they are in their files, and
-            candidates are trained on files decoded at 32 pixels.
+            `short-training` are trained (`zero-cost`: scored). By default costs are counted on the images as they are
+            in their files, and candidates are trained on files decoded at 32 pixels.
         latency: a latency table; `latency_ms` is then a cost like any other. A copy is kept in the run folder.
         trials: planned in all; None where time is the only limit.
         strategy: a name, `file.py:object`, a function or class that makes one from a space and settings, or a strategy
             to which nothing was told (it is copied, never changed).
         estimator: a name, `file.py:object`, a function or class that makes one from settings, or an estimator.
         seed: with the other settings, it determines every proposal and the seed of every trial.
+        prescreen: a zero-cost score and a number, `zico:8`: for each trial the strategy is asked so many times, and the
+            proposal of the highest score is tried.
         pruner: `none`, `asha` or `median`.
         device: `auto`, `cpu`, `cuda` or `mps`, for estimators that have a name. May change from run to run.
         start_from: networks to evaluate before all others: classics of the space, architectures, their text form or a
@@ -76,6 +79,7 @@ class Settings:
     strategy: str | Strategy | Callable[..., Strategy] = "guided"
     estimator: str | Estimator | Callable[..., Estimator] = "short-training"
     seed: int = 0
+    prescreen: str | None = None
     pruner: str = "none"
     device: str = "auto"
     start_from: tuple[str | Architecture, ...] = ()
@@ -103,8 +107,11 @@ class Settings:
         check_spec(self.ledger)
         check_place(self.checkpoints)
         check_pruner(self.pruner)
+        if self.prescreen is not None:
+            name, draws = parse_prescreen(self.prescreen)
+            object.__setattr__(self, "prescreen", f"{name}:{draws}")
         check_sizes(self.task, self.image_size)
-        if self.image_size is not None and self.estimator == "short-training":
+        if self.image_size is not None and self.estimator in ("short-training", "zero-cost"):
             object.__setattr__(self, "estimator_settings", self._at_image_size())
 
     def _at_image_size(self) -> dict[str, Any]:

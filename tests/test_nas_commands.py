@@ -17,6 +17,7 @@ from estimators.steps import DEVICES
 from estimators.table import UNITS
 from estimators.trained import WEIGHTS
 from estimators.views import VIEWS
+from estimators.zero_cost import SCORES
 from nas import cli
 from nas.commands import options, scaling, search
 from nas.formats import FORMATS
@@ -41,12 +42,13 @@ TABLES = {
     "VIEWS": VIEWS,
     "METRICS": METRICS,
     "LEDGERS": LEDGERS,
+    "SCORES": SCORES,
 }
 """Where each list of names in `nas/commands/options/words.py` comes from."""
 HELPS = [("search", "STRATEGIES"), ("search", "ESTIMATORS"), ("search", "PRUNERS"), ("search", "DEVICES"),
          ("search", "LEDGERS"), ("measure", "RUNTIMES"), ("measure", "MEASURED_DEVICES"), ("train", "RECIPES"),
          ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("predict", "WEIGHTS"),
-         ("evaluate", "VIEWS"), ("search", "METRICS")]  # fmt: skip
+         ("evaluate", "VIEWS"), ("search", "METRICS"), ("search", "SCORES")]  # fmt: skip
 
 OTHER_NAMES = {"wave": "deterministic", "strategy_settings": "settings", "estimator_settings": "settings"}
 """Settings that an option of another name stands for."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts
-from nas.wording import duration, human, percent, sparkline
+from nas.wording import duration, estimate_name, estimate_text, human, percent, sparkline
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
 from studies.results import by_merit
@@ -39,6 +39,7 @@ class SearchProgress:
         done: trials that have ended, those of earlier runs included.
         best: the best complete trial so far.
         clock: a monotonic clock, in seconds.
+        unit: of the estimates, if they are no accuracies.
         failures: number of failed trials by reason.
         running: running trials, by number.
         curves: accuracies reported by running trials, by number.
@@ -50,6 +51,7 @@ class SearchProgress:
     done: int = 0
     best: Trial | None = None
     clock: Callable[[], float] = time.monotonic
+    unit: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
     running: dict[int, Trial] = field(default_factory=dict)
     curves: dict[int, list[float]] = field(default_factory=dict)
@@ -185,14 +187,19 @@ class SearchDisplay:
         """A trial that has ended, in one line without colour."""
         progress = self.progress
         planned = f"/{progress.planned}" if progress.planned else ""
-        said = [f"{progress.done}{planned}", f"trial {trial.number}", _outcome(trial), f"{human(trial.cost.macs)} MACs"]
+        said = [
+            f"{progress.done}{planned}",
+            f"trial {trial.number}",
+            _outcome(trial, progress.unit),
+            f"{human(trial.cost.macs)} MACs",
+        ]
         if trial.confirms is not None:
             said.append(f"confirms trial {trial.confirms}")
         now = getattr(self._engine, "now", None)
         on = f" on {now.places[trial.number]}" if now and now.nodes > 1 and trial.number in now.places else ""
         said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
-            said.append(f"best {percent(progress.best.accuracy or 0)}")
+            said.append(f"best {estimate_text(progress.best.accuracy or 0, progress.unit)}")
         if progress.left_s:
             said.append(f"about {duration(progress.left_s)} left")
         return "  ".join(said)
@@ -203,7 +210,7 @@ class SearchDisplay:
         running = list(progress.running.items())
         rows: list[tuple[str, RenderableType]] = [("done", _bar(progress))]
         if progress.best is not None:
-            rows.append(("best", _best(progress.best)))
+            rows.append(("best", _best(progress.best, progress.unit)))
         for number, trial in running[:SHOWN]:
             place = None if now is None else now.places.get(number, "")
             place = None if place and now is not None and now.nodes == 1 else place
@@ -218,9 +225,10 @@ class SearchDisplay:
         return facts(*rows)
 
 
-def _outcome(trial: Trial) -> str:
+def _outcome(trial: Trial, unit: str | None) -> str:
     if trial.state == "complete":
-        return percent(trial.accuracy or 0)
+        found = estimate_text(trial.accuracy or 0, unit)
+        return found if unit is None else f"{estimate_name(unit)} {found}"
     return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
 
 
@@ -232,9 +240,10 @@ def _bar(progress: SearchProgress) -> RenderableType:
     return grid
 
 
-def _best(trial: Trial) -> Text:
+def _best(trial: Trial, unit: str | None) -> Text:
     cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
-    return Text.assemble((percent(trial.accuracy or 0), GOOD), (cost, FAINT))
+    note = f" ({unit})" if unit else ""
+    return Text.assemble((estimate_text(trial.accuracy or 0, unit), GOOD), note, (cost, FAINT))
 
 
 def _running(trial: Trial, curve: list[float], place: str | None) -> Text:

@@ -56,6 +56,7 @@ def scale(
     confirm: options.ScaledConfirm = None,
     replicas: options.Replicas = False,
     metric: options.Metric = None,
+    prescreen: options.Prescreen = None,
     pruner: options.Pruner = "none",
     settings: options.StudySettings = None,
     seed: options.Seed = 0,

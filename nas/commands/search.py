@@ -39,6 +39,7 @@ def search(
     confirm: options.Confirm = 0,
     replicas: options.Replicas = False,
     metric: options.Metric = None,
+    prescreen: options.Prescreen = None,
     pruner: options.Pruner = "none",
     settings: options.StudySettings = None,
     seed: options.Seed = 0,

@@ -20,7 +20,19 @@ from nas.commands.tables import (
     option_text,
     table,
 )
-from nas.wording import MACS_NOTE, about, count, duration, human, percent, share, sparkline, strides_text
+from nas.wording import (
+    MACS_NOTE,
+    about,
+    count,
+    duration,
+    estimate_name,
+    estimate_text,
+    human,
+    percent,
+    share,
+    sparkline,
+    strides_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
     from nas.documents import Document
 
 _USES: Final = {"train": "train on", "val": "validate on"}
-_SHOWN: Final = ("epochs", "image_size", "width", "depth", "data_fraction")
+_SHOWN: Final = ("score", "batch", "epochs", "image_size", "width", "depth", "data_fraction")
 """Settings of a proxy that make training cheaper; the manifest has all settings."""
 
 
@@ -107,8 +119,13 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
     rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
+    if unit := study["estimator"].get("unit"):
+        rows.append(("", Text(f"nothing is trained: estimates are a {unit}, and only rank", style=WARNING)))
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
+    if study["prescreen"]:
+        score, _, draws = study["prescreen"].partition(":")
+        rows.append(("prescreen", f"of {draws} proposals for a trial, the one of the highest {score} score is tried"))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
     batches = f", in synchronous batches of {study['wave']}" if study["wave"] else ""
     rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}{batches}"))
@@ -187,12 +204,15 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
 def _pareto(document: Document, notes: Sequence[str]) -> Table:
     """The Pareto front of accuracy and a cost, cheapest first."""
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
-    made = table("trial>", "accuracy>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
-    made.title = with_notes(f"Pareto front of accuracy and {COST_NAMES[document['against']]}", notes)
+    unit = document["estimator"].get("unit")
+    made = table("trial>", f"{estimate_name(unit)}>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
+    made.title = with_notes(
+        f"Pareto front of {f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}", notes
+    )
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
-            percent(one["accuracy"]),
+            estimate_text(one["accuracy"], unit),
             *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
             human(one["macs"]),
             human(one["params"]),
@@ -206,15 +226,16 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
 def _confirmed(document: Document, notes: Sequence[str]) -> Table:
     """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
     made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "")
-    made.title = with_notes("Confirmed networks", notes)
+    unit = document["estimator"].get("unit")
+    made.title = with_notes(f"Confirmed networks{f' ({unit})' if unit else ''}", notes)
     for one in document["confirmed"]:
         won = one["number"] == document["best"]["number"]
         error = one["standard_error"]
         made.add_row(
             str(one["number"]),
-            percent(one["mean"]),
-            "-" if error is None else f"± {percent(error)}",
-            " ".join(f"{100 * accuracy:.1f}" for accuracy in one["accuracies"]),
+            estimate_text(one["mean"], unit),
+            "-" if error is None or unit else f"± {percent(error)}",
+            " ".join(estimate_text(each, unit).rstrip("%") for each in one["accuracies"]),
             human(one["macs"]),
             human(one["params"]),
             "best" if won else "",
@@ -234,7 +255,9 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
     if document["confirms"] is not None:
         rows.append(("confirms", f"the network of trial {document['confirms']}"))
-    if document["accuracy"] is not None:
+    if "score" in document["details"]:
+        rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
+    elif document["accuracy"] is not None:
         rows.append(("accuracy", Text(percent(document["accuracy"]), style=GOOD)))
     if document["curve"]:
         ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {len(document['curve'])} epochs"

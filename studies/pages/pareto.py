@@ -11,6 +11,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.scoring import score_text
 from searchspaces import UserError, human, nearest
 from studies.fidelity import read_as
 from studies.pages.page import FAINT, GRID, INK, beside, heading, layout, page
@@ -49,7 +50,9 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     notes = [
         "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
     ]
-    notes.append("Accuracy is that of the proxy training: good for ranking, not for quoting.")
+    unit = study.manifest.estimator["resolved"].get("unit")
+    what = f"Each estimate is a {unit}, mapped into 0 to 1" if unit else "Accuracy is that of the proxy training"
+    notes.append(f"{what}: good for ranking, not for quoting.")
     if study.space.references:
         notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
     if words := read_as(study):
@@ -61,7 +64,9 @@ def pareto_html(study: Study, x: str = "macs") -> str:
             "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
         )
         below = beside(hypervolume_figure(study), "hypervolume")
-    return page(pareto_figure(study, x), "pareto", f"{study.manifest.study}: accuracy against {x}", notes, below)
+    return page(
+        pareto_figure(study, x), "pareto", f"{study.manifest.study}: {unit or 'accuracy'} against {x}", notes, below
+    )
 
 
 def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
@@ -194,7 +199,7 @@ def _draw_trials(figure: go.Figure, study: Study, complete: Sequence[Trial], x: 
     )  # fmt: skip
     figure.add_annotation(
         x=_cost(best.cost, x), y=best.accuracy, showarrow=False, yshift=20, row=1, col=1,
-        text=f"<b>{best.accuracy:.1%}</b> at {human(_cost(best.cost, x))}{_UNITS.get(x, '')}, trial {best.number}",
+        text=f"<b>{_written(best, 1)}</b> at {human(_cost(best.cost, x))}{_UNITS.get(x, '')}, trial {best.number}",
         font={"color": _FRONT, "size": 13}, bgcolor="rgba(255,255,255,0.8)",
     )  # fmt: skip
 
@@ -267,7 +272,10 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
     figure.update_layout(layout(heading(title, " · ".join(map(str, about)))))
     figure.update_xaxes(range=list(view), gridcolor=GRID, zeroline=False, tickformat="~s")
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(title={"text": "validation accuracy", "font": {"size": 14}}, tickformat=".1~%", row=1, col=1)
+    unit = manifest.estimator["resolved"].get("unit")
+    name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
+    ticks = ".3f" if unit else ".1~%"
+    figure.update_yaxes(title={"text": name, "font": {"size": 14}}, tickformat=ticks, row=1, col=1)
     if not complete:
         figure.add_annotation(
             text="no trial is complete yet", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
@@ -276,13 +284,14 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
         return
     accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
     low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
-    span = max(high - low, 0.01)
+    span = max(high - low, 1e-6 if unit else 0.01)
     bottom = max(accuracies[0], low - 0.5 * span) - 0.06 * span
     figure.update_yaxes(range=[bottom, min(high + 0.14 * span, 1 + 0.06 * span)], row=1, col=1)
     hidden = sum(accuracy < bottom for accuracy in accuracies)
     if hidden:
+        floor = f"{bottom:.3f}" if unit else f"{bottom:.0%}"
         figure.add_annotation(
-            text=f"{hidden} trial{'s' * (hidden > 1)} below {bottom:.0%}: double-click to see all", x=0.01, y=0.01,
+            text=f"{hidden} trial{'s' * (hidden > 1)} below {floor}: double-click to see all", x=0.01, y=0.01,
             xref="x domain", yref="y domain", xanchor="left", yanchor="bottom", showarrow=False,
             font={"size": 12, "color": FAINT}, row=1, col=1,
         )  # fmt: skip
@@ -299,11 +308,17 @@ def _bounds(budget: Budget) -> str:
     return " and ".join(said)
 
 
+def _written(trial: Trial, digits: int) -> str:
+    """The accuracy of a complete trial in percent; its score, where the estimate is one."""
+    accuracy = trial.accuracy or 0.0
+    return f"score {score_text(accuracy)}" if "score" in trial.details else f"{accuracy:.{digits}%}"
+
+
 def _hover(trial: Trial) -> str:
     """A trial in words, a stage a line."""
     head = f"<b>trial {trial.number}</b>"
     if trial.state == "complete":
-        head += f"  <b>{trial.accuracy:.2%}</b>"
+        head += f"  <b>{_written(trial, 2)}</b>"
     elif trial.reason:
         head += f"  {html.escape(trial.reason[:100])}"
     cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"

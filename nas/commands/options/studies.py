@@ -21,6 +21,7 @@ from nas.commands.options.words import (
     METRICS,
     PARALLEL,
     PRUNERS,
+    SCORES,
     SEARCHED,
     SIZE_HELP,
     SIZES,
@@ -176,6 +177,16 @@ Metric = Annotated[
         metavar="NAME",
         help=f"What is maximized on the validation images: {one_of(METRICS)}; balanced is the mean accuracy of the "
         "classes, for classes of uneven size.",
+        rich_help_panel=HOW,
+    ),
+]
+Prescreen = Annotated[
+    str | None,
+    Option(
+        "--prescreen",
+        metavar="SCORE:N",
+        help="For each trial ask the strategy N times and train the proposal of the highest zero-cost score, as in "
+        f"zico:8: {one_of(SCORES)}.",
         rich_help_panel=HOW,
     ),
 ]

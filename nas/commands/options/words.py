@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 STRATEGIES: Final = ("evolution", "grid", "guided", "local-search", "pareto", "random", "rl", "tpe")
-ESTIMATORS: Final = ("short-training", "table")
+ESTIMATORS: Final = ("short-training", "table", "zero-cost")
+SCORES: Final = ("naswot", "swap", "synflow", "snip", "grad-norm", "zico", "meco")
 PRUNERS: Final = ("none", "asha", "median")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 MEASURED_DEVICES: Final = ("cpu", "cuda")

@@ -1,0 +1,159 @@
+"""Which zero-cost score ranks networks of one budget better than counting does?
+
+Every score of `estimators.zero_cost`, beside MACs and parameters, against recorded trainings:
+
+- `few-macs`: 36 random networks of `examples/few_macs.py` at 5M to 6M MACs, each trained in full twice
+  (`../shared/reference/few-macs-reference.jsonl`).
+- `macro`: 100 random networks of NAS-Bench-Macro (`examples/nas_bench_macro.py`) at 50M to 60M MACs, each trained three
+  times (`../shared/data/nas-bench-macro.json`).
+
+Scores are those of one seed of initial weights and one batch of 64 images of CIFAR-10, on one core. Kendall's τ is
+against the mean of the trainings, with bootstrap intervals of 90 % over networks; the ceiling is what an exact proxy
+would reach, given how far the trainings agree. Nothing is chosen by these numbers. Each score goes to the file of
+results at once; a second run goes on from there.
+
+    python -m benchmarks.zero_cost [--only few-macs] [--out zero-cost.jsonl] [--images cifar10-small.npz]
+
+What came out is written up in docs/proxies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estimators import load_data
+from estimators.agreement import ceiling, interval, kendall, overlap, regret, spearman
+from estimators.scoring import ZeroCost
+from estimators.zero_cost import SCORES
+from searchspaces import Architecture, Budget, Task, load_object, load_space
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+TASK = Task(32, 3, 10)
+COUNTS = ("macs", "params")
+SEED = 0
+"""Of the initial weights."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Networks with their recorded trainings.
+
+    Attributes:
+        networks: the architectures.
+        accuracies: (networks, replicas), in [0, 1].
+    """
+
+    networks: tuple[Architecture, ...]
+    accuracies: np.ndarray[Any, Any]
+
+    @property
+    def truth(self) -> np.ndarray[Any, Any]:
+        """The mean of the trainings; (networks,)."""
+        mean: np.ndarray[Any, Any] = self.accuracies.mean(1)
+        return mean
+
+    @property
+    def replicas_tau(self) -> float:
+        """τ between two trainings, in the mean over the pairs."""
+        pairs = itertools.combinations(self.accuracies.T, 2)
+        return float(np.mean([kendall(*pair) for pair in pairs]))
+
+
+def few_macs() -> Problem:
+    """The networks that were trained in full twice."""
+    space = load_space(f"{ROOT / 'examples' / 'few_macs.py'}:space")
+    choices: dict[int, Any] = {}
+    ends: dict[int, list[float]] = {}
+    for line in (SHARED / "reference" / "few-macs-reference.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["training"].startswith("full"):
+            choices[row["network"]] = row["choices"]
+            ends.setdefault(row["network"], []).append(row["curve"][-1][1])
+    twice = [number for number, found in sorted(ends.items()) if len(found) == 2]
+    networks = tuple(space.architecture(choices[number]) for number in twice)
+    return Problem(networks, np.array([ends[number] for number in twice]))
+
+
+def macro() -> Problem:
+    """100 networks in the band, drawn at random."""
+    table = json.loads((SHARED / "data" / "nas-bench-macro.json").read_text())
+    architecture = load_object(f"{ROOT / 'examples' / 'nas_bench_macro.py'}:architecture")
+    space, key = (architecture.__globals__[name] for name in ("space", "key"))  # of the same loading of the file
+    members = list(space.under(Budget.parse("50M..60M"), TASK).enumerate())
+    drawn = np.random.default_rng(0).permutation(len(members))[:100]
+    networks = tuple(members[int(index)] for index in drawn)
+    return Problem(networks, np.array([table[key(each)]["test_acc"] for each in networks]) / 100)
+
+
+PROBLEMS = {"few-macs": few_macs, "macro": macro}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PROBLEMS, help="one of the problems")
+    parser.add_argument("--out", type=Path, default=Path("zero-cost.jsonl"), help="results, one JSON object a line")
+    parser.add_argument("--images", default=str(SHARED / "data" / "cifar10-small.npz"), help="images to score on")
+    args = parser.parse_args()
+    for name in [args.only] if args.only else PROBLEMS:
+        problem = PROBLEMS[name]()
+        measure(name, problem, args.images, args.out)
+        table(name, problem, args.out)
+
+
+def measure(name: str, problem: Problem, images: str, out: Path) -> None:
+    """Append the scores that the file does not hold yet, network by network."""
+    data, done = load_data(images), {(row["problem"], row["network"], row["score"]) for row in rows(out)}
+    scores = {each: ZeroCost(data, each) for each in SCORES}
+    for network, each in itertools.product(range(len(problem.networks)), scores):
+        if (name, network, each) in done:
+            continue
+        cpu = time.process_time()  # one thread: seconds of a core, also where others use the machine
+        found = scores[each].of(problem.networks[network], SEED)
+        row = {"problem": name, "network": network, "score": each, "value": found}
+        with out.open("a") as file:
+            file.write(json.dumps({**row, "seconds": time.process_time() - cpu}) + "\n")
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+def table(name: str, problem: Problem, out: Path) -> None:
+    """Print one line for each score, over the networks that have all of them."""
+    truth, replicas = problem.truth, problem.accuracies.shape[1]
+    values: dict[str, list[float]] = {
+        each: [float(getattr(network.cost(TASK), each)) for network in problem.networks] for each in COUNTS
+    }
+    seconds: dict[str, list[float]] = {each: [0.0] for each in COUNTS}
+    for row in rows(out):
+        if row["problem"] == name:
+            values.setdefault(row["score"], []).append(row["value"])
+            seconds.setdefault(row["score"], []).append(row["seconds"])
+    counted = min(map(len, values.values()))
+    top = round(counted / 4)
+    print(f"\n{name}: {counted} networks, {replicas} trainings each; accuracy {truth.min():.3f} to {truth.max():.3f}")
+    agree = problem.replicas_tau
+    print(f"tau between two trainings {agree:.2f}; ceiling of tau against their mean {ceiling(agree, replicas):.2f}")
+    print(
+        f"\n| score | τ | 90 % interval | ρ | regret, points | top {top} | s/network |\n|---|---|---|---|---|---|---|"
+    )
+    for each, found in values.items():
+        pair = found[:counted], truth[:counted]
+        low, high = interval(kendall, *pair)
+        print(
+            f"| {each} | {kendall(*pair):.2f} | {low:.2f} to {high:.2f} | {spearman(*pair):.2f} "
+            f"| {100 * regret(*pair):.2f} | {overlap(*pair, top):.2f} | {np.median(seconds[each]):.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Screened proposals: the best of several by a score, the same after a resume, never infeasible and never twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin, story
+
+from estimators import ShortTraining, TrialContext, ZeroCost, load_data
+from estimators.scoring import from_unit, in_unit
+from searchspaces import Architecture, UserError
+from strategies import STRATEGIES, Exhausted, Outcome, make_strategy
+from strategies.prescreen import Prescreened
+from studies import Study
+from studies.manifest import Manifest
+from studies.prescreening import parse_prescreen
+from studies.settings import Settings
+
+FEASIBLE = SPACE.under(BUDGET, TASK)
+NAMES = [*STRATEGIES, "optuna:RandomSampler"]
+
+
+def macs(architecture: Architecture) -> float:
+    return float(architecture.cost(TASK).macs)
+
+
+def searched(name: str, trials: int, make: Callable[[], Any], seed: int = 0) -> list[Architecture]:
+    strategy, found = make(), []
+    for number in range(trials):
+        found.append(strategy.ask(np.random.default_rng([seed, number])))
+        strategy.tell(found[-1], Outcome("running"))
+        strategy.tell(found[-1], Outcome("complete", min(macs(found[-1]) / 4e6, 1.0), found[-1].cost(TASK)))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_screened_proposals_fit_differ_and_follow_from_the_generator(name: str) -> None:
+    def make() -> Prescreened:
+        return Prescreened(make_strategy(name, FEASIBLE, 8), macs, 3)
+
+    first = searched(name, 8, make)
+    assert len(set(first)) == 8
+    assert all(each in FEASIBLE for each in first)
+    assert searched(name, 8, make) == first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_what_the_strategy_proposes_the_highest_merit_is_chosen(name: str) -> None:
+    plain, screened = make_strategy(name, FEASIBLE, 15), Prescreened(make_strategy(name, FEASIBLE, 15), macs, 4)
+    rng = np.random.default_rng(5)
+    proposed = [plain.ask(rng) for _ in range(4)]
+    assert screened.ask(np.random.default_rng(5)) == max(proposed, key=macs)
+
+
+def test_a_screen_of_random_draws_raises_the_merit() -> None:
+    plain = searched("random", 30, lambda: make_strategy("random", FEASIBLE, 30))
+    best = searched("random", 30, lambda: Prescreened(make_strategy("random", FEASIBLE, 30), macs, 8))
+    assert np.mean([macs(each) for each in best]) > np.quantile([macs(each) for each in plain], 0.75)
+
+
+def test_what_was_tried_takes_part_only_if_there_is_nothing_else() -> None:
+    class Stubborn:
+        def __init__(self) -> None:
+            self.settings: dict[str, Any] = {}
+            self.turn = 0
+
+        def ask(self, rng: np.random.Generator) -> Architecture:
+            self.turn += 1
+            return members[self.turn % 2]
+
+        def tell(self, architecture: Architecture, outcome: Outcome) -> None:
+            pass
+
+    members = sorted((FEASIBLE.sample(np.random.default_rng(seed)) for seed in (0, 1)), key=macs)
+    screened = Prescreened(Stubborn(), macs, 2)
+    assert screened.ask(np.random.default_rng(0)) == members[1]
+    screened.tell(members[1], Outcome("failed"))
+    assert screened.ask(np.random.default_rng(0)) == members[0]
+    screened.tell(members[0], Outcome("failed"))
+    assert screened.ask(np.random.default_rng(0)) in members
+
+
+def test_an_exhausted_strategy_is_exhausted_behind_a_screen() -> None:
+    screened = Prescreened(make_strategy("random", FEASIBLE, 10), macs, 2)
+    for each in FEASIBLE.enumerate():
+        screened.tell(each, Outcome("failed"))
+    with pytest.raises(Exhausted):
+        screened.ask(np.random.default_rng(0))
+
+
+class Imaged(Known):
+    """A stand-in that has images, and looks at none."""
+
+    data = load_data("digits")
+
+
+@pytest.mark.parametrize("cut", [1, 5])
+def test_a_screened_study_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path, cut: int) -> None:
+    changes: dict[str, Any] = {"estimator": Imaged(), "prescreen": "naswot:3", "trials": 8}
+    whole = begin(tmp_path / "whole", **changes)
+    whole.run()
+    begin(tmp_path / "cut", **changes).run(cut)
+    resumed = Study.open(tmp_path / "cut", space=SPACE, estimator=Imaged())
+    resumed.run()
+    assert story(resumed) == story(whole)
+    assert whole.manifest.prescreen == "naswot:3" == Manifest.read(tmp_path / "cut").prescreen
+    plain = begin(None, **{**changes, "prescreen": None})
+    plain.run()
+    assert story(plain) != story(whole)
+
+
+def test_a_study_chooses_by_the_score_of_its_own_seed() -> None:
+    study = begin(None, estimator=Imaged(), strategy="random", prescreen="synflow:4", trials=1, seed=11)
+    study.run()
+    scorer, rng = ZeroCost(Imaged.data, "synflow"), np.random.default_rng([11, 0])
+    plain = make_strategy("random", study.feasible, 1)
+    proposed = [plain.ask(rng) for _ in range(4)]
+    assert study.trials[0].architecture == max(proposed, key=lambda each: scorer.of(each, 11))
+
+
+def test_another_screen_is_another_study(tmp_path: Path) -> None:
+    begin(tmp_path / "a", estimator=Imaged(), prescreen="zico")
+    with pytest.raises(UserError, match=r"prescreen was .zico:8. .* is null now"):
+        begin(tmp_path / "a", estimator=Imaged())
+    old = json.loads((tmp_path / "a" / "study.json").read_text())
+    del old["prescreen"]  # as studies began before there was one
+    (tmp_path / "a" / "study.json").write_text(json.dumps(old))
+    assert Manifest.read(tmp_path / "a").prescreen is None
+
+
+def test_a_screen_without_images_says_so() -> None:
+    with pytest.raises(UserError, match="scores need images"):
+        begin(None, prescreen="zico").run()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zicco:8", "unknown score 'zicco'; did you mean 'zico'"),
+        ("zico:1", "at least 2"),
+        ("zico:many", "whole number"),
+    ],
+)
+def test_a_screen_that_makes_no_sense_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_prescreen(text)
+    with pytest.raises(UserError, match=message):
+        Settings(prescreen=text)
+
+
+def test_the_estimator_gives_the_score_of_the_trials_seed_and_touches_no_generator() -> None:
+    estimator, network = ZeroCost(load_data("digits"), "zico", batch=16), FEASIBLE.sample(np.random.default_rng(0))
+    one, again, other = (estimator.estimate(network, TrialContext(seed, "cpu")) for seed in (3, 3, 4))
+    assert one.accuracy == again.accuracy != other.accuracy
+    assert one.details["score"] == pytest.approx(from_unit(one.accuracy))
+    assert estimator.describe()["unit"] == "score, not accuracy"
+    assert "unit" not in ShortTraining(load_data("digits")).describe()
+
+
+def test_scores_keep_their_order_in_the_unit_interval() -> None:
+    scores = [-1e200, -3.0, 0.0, 1e-3, 54.68, 487.9, 487.91, 1.6e36, 1.6001e36, 1e200]
+    mapped = [in_unit(each) for each in scores]
+    assert mapped == sorted(set(mapped))
+    assert mapped[0] > 0
+    assert mapped[-1] < 1
+    assert [from_unit(each) for each in mapped] == pytest.approx(scores)
+
+
+def test_a_search_by_score_says_that_it_is_no_accuracy(nas_cli: Any, tmp_path: Path) -> None:
+    command = ["search", "--space", "mbconv", "--budget", "40M", "--estimator", "zero-cost", "--set",
+               "estimator.score=naswot", "--set", "estimator.batch=8", "--strategy", "random", "--trials", "2",
+               "--task", "32x32x3:10", "--name", "a", "--out", str(tmp_path)]  # fmt: skip
+    said = nas_cli(*command).out
+    assert "score, not accuracy" in said
+    assert "%" not in said.split("Pareto front")[1].split("trials")[0]
+    best = json.loads((tmp_path / "a" / "best.json").read_text())
+    assert "accuracy" not in best
+    assert best["score"] > 1
+    assert "score, not accuracy" in (tmp_path / "a" / "pareto.html").read_text()
+    assert "score, not accuracy" in nas_cli("show", str(tmp_path / "a")).out
+    refused = nas_cli("compare", str(tmp_path / "a"), str(tmp_path / "a"))
+    assert refused.code == 2
+    assert "its estimates are a score, not accuracy" in refused.err
