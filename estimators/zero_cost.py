@@ -91,7 +91,7 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
     normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.LocalResponseNorm)
     for each in network.modules():
         if isinstance(each, normalisation):
-            each.register_forward_hook(lambda _, given, made: given[0])
+            each.eval().register_forward_hook(lambda _, given, made: given[0])  # training norms refuse a single pixel
         elif isinstance(each, nn.ReLU6):
             each.register_forward_hook(lambda _, given, made: given[0].relu())
     with torch.no_grad():

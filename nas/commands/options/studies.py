@@ -448,3 +448,45 @@ ConfirmOfEach = Annotated[
 ]
 Jobs = Annotated[int, Option("--jobs", metavar="N", help="Parallel processes; they do not change the results.")]
 BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for compare.html and results.json.")]
+
+# Comparing proxies
+
+SampledNetworks = Annotated[
+    int,
+    Option(
+        "--networks", metavar="N", help="Networks that are drawn uniformly among all that fit.", rich_help_panel=HOW
+    ),
+]
+Proxies = Annotated[
+    str | None,
+    Option(
+        "--proxies",
+        metavar="A,B",
+        help="Proxies: short (short training as in a search), settings of it such as epochs=2+width=1, zero-cost "
+        f"scores ({one_of(SCORES)}), or table:FILE.json+key=file.py:key. MACs and parameters are always beside them.",
+        show_default="short,epochs=2,width=1+depth=1,naswot,swap,zico",
+        rich_help_panel=HOW,
+    ),
+]
+Reference = Annotated[
+    str | None,
+    Option(
+        "--reference",
+        metavar="PROXY",
+        help="What proxies are compared with, in the same form; by default whole networks trained for "
+        "--reference-epochs on all images.",
+        rich_help_panel=HOW,
+    ),
+]
+ReferenceEpochs = Annotated[
+    int, Option("--reference-epochs", metavar="N", help="Epochs of the long trainings.", rich_help_panel=HOW)
+]
+Trainings = Annotated[
+    int,
+    Option(
+        "--trainings",
+        metavar="K",
+        help="Long trainings of each network; from two on it is known how noisy they are.",
+        rich_help_panel=HOW,
+    ),
+]

@@ -1,0 +1,270 @@
+"""What a proxy is worth inside a budget: a sample of networks trained long, and every proxy applied to it.
+
+Each way of estimating is a study of its own in one folder, over the same networks: `random` with the same seed draws
+them. So it resumes, runs on Ray and on GPUs, and takes recorded tables as any study does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.parsing import parse_values
+from searchspaces import UserError, nearest
+
+if TYPE_CHECKING:
+    from nas.documents import Document
+    from searchspaces import Architecture
+    from studies import Study
+    from studies.settings import Settings
+
+COUNTED: Final = ("macs", "params")
+"""What ranks networks without looking at an image: the baselines."""
+DEFAULT: Final = "short"
+"""Short training with its defaults."""
+PROXIES: Final = "short,epochs=2,width=1+depth=1,naswot,swap,zico"
+"""What is compared unless told otherwise."""
+LONG: Final[Mapping[str, Any]] = {"width": 1.0, "depth": 1.0, "data_fraction": 1.0, "split_seed": 1}
+"""The reference: whole networks on all images. Its validation images are others than those of the proxies, as good as
+all of them, so that luck with images does not count as agreement."""
+LEVEL: Final = 0.9
+"""Of all intervals."""
+TOP: Final = 0.25
+"""Share of the networks that are the best ones."""
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A way of estimating, as it is typed.
+
+    Attributes:
+        name: the text, without what says where a table is and how it is read.
+        estimator: its name.
+        settings: of the estimator.
+    """
+
+    name: str
+    estimator: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_estimated(text: str) -> Estimated:
+    """`short`; settings of short training, such as `epochs=2+width=1`; a zero-cost score; or `table:FILE+key=...`.
+
+    Raises:
+        UserError: it is none of these.
+
+    >>> parse_estimated("epochs=2+width=1").settings, parse_estimated("zico").settings
+    ({'epochs': 2, 'width': 1}, {'score': 'zico'})
+    """
+    from estimators.zero_cost import SCORES
+
+    first, *more = text.split("+")
+    settings = parse_values(more, "epochs=2+width=1")
+    if first == DEFAULT or "=" in first:
+        return Estimated(text, "short-training", settings if first == DEFAULT else parse_values([first]) | settings)
+    if first in SCORES:
+        return Estimated(text, "zero-cost", {"score": first, **settings})
+    if first.startswith("table:"):
+        told = [each for each in more if each.partition("=")[0] not in ("key", "unit")]
+        return Estimated("+".join([f"table:{Path(first).name.removeprefix('table:')}", *told]), first, settings)
+    known = (DEFAULT, *SCORES, "table:FILE.json")
+    raise UserError(
+        f"unknown proxy {text!r}{nearest(first, known)}, or settings of short training such as epochs=2+width=1"
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The studies of a comparison of proxies.
+
+    Attributes:
+        folder: of all of them.
+        given: settings of every study: space, budget, data and others, as `Settings.parse` takes them.
+        networks: how many are drawn.
+        proxies: what is compared, without the baselines.
+        reference: how the truth is estimated.
+        trainings: how often, for each network.
+        seed: of the draws; those of the trainings follow from it.
+    """
+
+    folder: Path
+    given: Mapping[str, Any]
+    networks: int
+    proxies: tuple[Estimated, ...]
+    reference: Estimated
+    trainings: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, low in (("networks", 4), ("trainings", 1)):
+            if getattr(self, name) < low:
+                raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+
+    def studies(self) -> Iterator[tuple[str, Study]]:
+        """The studies one after the other, each begun or opened when the one before it has ended.
+
+        Gives what each estimates with: a proxy's name, or `reference` and a number.
+
+        Raises:
+            UserError: a setting is wrong, or differs from that of a study in the folder.
+        """
+        from studies import Study
+
+        for proxy in self.proxies:
+            yield proxy.name, Study.create(self.folder / _folder_name(proxy.name), self._settings(proxy, self.seed))
+        first = Study.create(self.folder / "reference-1", self._settings(self.reference, self.seed))
+        yield "reference 1", first
+        for number in range(2, self.trainings + 1):
+            # another seed trains otherwise, and would draw other networks: it is given those of the first
+            drawn = tuple(trial.architecture.to_json() for trial in first.trials)
+            again = self._settings(self.reference, self.seed + number - 1, strategy="evolution", start_from=drawn)
+            yield f"reference {number}", Study.create(self.folder / f"reference-{number}", again)
+
+    def _settings(self, how: Estimated, seed: int, strategy: str = "random", start_from: Any = ()) -> Settings:
+        from studies.settings import Settings
+
+        reading = self.given.get("estimator_settings", {}) if how.estimator in ("short-training", "zero-cost") else {}
+        return Settings.parse(
+            {
+                **self.given,
+                "trials": self.networks,
+                "strategy": strategy,
+                "start_from": start_from,
+                "estimator": how.estimator,
+                "estimator_settings": {**reading, **how.settings},
+                "seed": seed,
+            }
+        )
+
+
+def _folder_name(proxy: str) -> str:
+    """A name for a folder, the same for the same proxy.
+
+    >>> _folder_name("table:macro.json+field=val_acc")
+    'proxy-table-macro.json-field-val_acc'
+    """
+    return "proxy-" + "".join(each if each.isalnum() or each in "._" else "-" for each in proxy)
+
+
+def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Document:
+    """What each proxy is worth, as plain JSON values; accuracies and regrets in [0, 1].
+
+    Args:
+        comparison: of which they are.
+        studies: finished, by what they estimate with.
+
+    Raises:
+        UserError: fewer than four networks have all estimates.
+    """
+    from estimators import agreement
+
+    found = {name: _accuracies(study) for name, study in studies.items()}
+    references = [values for name, values in found.items() if name.startswith("reference ")]
+    networks = [each for each in references[0] if all(each in values for values in found.values())]
+    if len(networks) < 4:
+        raise UserError(
+            f"only {len(networks)} networks have all estimates, and 4 are needed; see the trials that failed"
+        )
+    replicas = np.array([[values[each][0] for each in networks] for values in references])  # (trainings, networks)
+    truth = replicas.mean(0)
+    some = next(iter(studies.values()))
+    costs = [each.cost(some.task) for each in networks]
+    estimated = {name: (np.array([float(getattr(cost, name)) for cost in costs]), 0.0) for name in COUNTED}
+    for proxy in comparison.proxies:
+        pairs = np.array([found[proxy.name][each] for each in networks])
+        estimated[proxy.name] = pairs[:, 0], float(pairs[:, 1].mean())
+
+    taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
+    tau = float(np.mean(taus)) if taus else None
+    counting = max(COUNTED, key=lambda name: agreement.kendall(estimated[name][0], truth))
+    dearest = max(seconds for _, seconds in estimated.values())
+    rows = []
+    for name, (values, seconds) in estimated.items():
+        row = _row(values, truth, tau, len(replicas))
+        beyond = agreement.difference(values, estimated[counting][0], truth, LEVEL)
+        rows.append({
+            "proxy": name, "seconds": seconds, **row, "beyond_counting": None if name in COUNTED else list(beyond),
+            "found": found_within(values, truth, seconds, dearest * max(2, len(networks) // 4)),
+        })  # fmt: skip
+    return {
+        "space": some.manifest.space["name"],
+        "budget": some.manifest.budget,
+        "task": some.manifest.task,
+        "data": some.manifest.estimator["resolved"].get("data"),
+        "networks": len(networks),
+        "left_out": comparison.networks - len(networks),
+        "reference": {
+            "estimator": comparison.reference.name,
+            "trainings": len(replicas),
+            "tau": tau,
+            "ceiling": None if tau is None else agreement.ceiling(tau, len(replicas)),
+            "mean": float(truth.mean()),
+            "best": float(truth.max()),
+            "spread": float(truth.std(ddof=1)),
+            "luck": float(replicas.std(0, ddof=1).mean()) if len(replicas) > 1 else None,
+            "seconds": float(np.mean([each[1] for values in references for each in values.values()])),
+        },
+        "level": LEVEL,
+        "counting": counting,
+        "within_seconds": dearest * max(2, len(networks) // 4),
+        "proxies": rows,
+        "recommended": _recommended(rows),
+        "folder": str(comparison.folder),
+    }
+
+
+def _row(values: Values, truth: Values, tau: float | None, replicas: int) -> Document:
+    """The agreement of a proxy with the truth."""
+    from estimators import agreement
+
+    top = max(1, round(TOP * len(truth)))
+    found = agreement.kendall(values, truth)
+    return {
+        "tau": found,
+        "interval": list(agreement.interval(agreement.kendall, values, truth, LEVEL)),
+        "corrected": None if tau is None else agreement.corrected(found, tau, replicas),
+        "spearman": agreement.spearman(values, truth),
+        "regret": agreement.regret(values, truth),
+        "top": agreement.overlap(values, truth, top),
+    }
+
+
+def found_within(values: Values, truth: Values, seconds: float, budget_s: float) -> float:
+    """The expected true accuracy of the network that a proxy ranks first of as many as it estimates in some time.
+
+    So many are drawn without replacement from the sample, all of it at most: of n out of N, the one that is ranked r-th
+    of all is the first of the drawn with probability C(N - r, n - 1) / C(N, n).
+
+    >>> round(found_within(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3]), 1.0, 2.0), 3)  # two of three
+    0.267
+    """
+    networks = len(truth)
+    drawn = networks if seconds == 0 else int(min(max(budget_s / seconds, 1), networks))
+    order = np.argsort(-values, kind="stable")
+    chances = [math.comb(networks - rank, drawn - 1) / math.comb(networks, drawn) for rank in range(1, networks + 1)]
+    return float(np.dot(chances, truth[order]))
+
+
+def _recommended(rows: Sequence[Document]) -> str | None:
+    """The proxy that finds most in the time, of those that are told apart from counting; None if none is."""
+    better = [row for row in rows if row["beyond_counting"] is not None and row["beyond_counting"][0] > 0]
+    return max(better, key=lambda row: row["found"])["proxy"] if better else None
+
+
+def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:
+    """Estimate and seconds of each complete trial, by network."""
+    return {
+        trial.architecture: (trial.accuracy, trial.seconds or 0.0)
+        for trial in study.trials
+        if trial.state == "complete" and trial.accuracy is not None
+    }

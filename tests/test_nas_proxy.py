@@ -1,0 +1,146 @@
+"""`nas proxy`: every proxy on the same networks, agreement as SciPy has it, the time that it costs, and resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from nas.proxies import found_within, parse_estimated
+from searchspaces import Task, UserError, load_object
+
+SPACE = """
+from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
+
+space = Space(
+    "small",
+    stem=Stage(conv_stem, width=8, stride=2),
+    stages=[
+        Stage(mbconv, width=choice(8, 16), depth=choice(1, 2), kernel=choice(3, 5), expansion=choice(1, 2), stride=2),
+        Stage(mbconv, width=choice(16, 24), depth=choice(1, 2), kernel=choice(3, 5), expansion=choice(1, 2)),
+    ],
+    head=Stage(conv_head, width=32),
+)
+
+
+def key(architecture):
+    return ",".join(map(str, architecture.choices.values()))
+"""
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A space of one's own, a table of three noisy trainings of each network, and one of a proxy that knows half."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.py").write_text(SPACE)
+    space, key = (load_object(f"small.py:{name}") for name in ("space", "key"))
+    rng = np.random.default_rng(0)
+    truth, proxy = {}, {}
+    for member in space.enumerate():
+        quality = rng.normal(0, 0.02)
+        truth[key(member)] = [0.8 + quality + rng.normal(0, 0.005) for _ in range(3)]
+        proxy[key(member)] = [0.5 + quality + rng.normal(0, 0.02)]
+    Path("truth.json").write_text(json.dumps(truth))
+    Path("half.json").write_text(json.dumps(proxy))
+    return truth, proxy, key
+
+
+COMMAND = ("proxy", "--space", "small.py:space", "--budget", "100%", "--task", "16x16x1:10", "--networks", "30",
+           "--reference", "table:truth.json+key=small.py:key", "--proxies", "table:half.json+key=small.py:key",
+           "--name", "here", "--workers", "1", "--quiet")  # fmt: skip
+
+
+def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recorded):
+    truth, proxy, key = recorded
+    done = nas_cli(*COMMAND, "--trainings", "3", "--json")
+    found = done.json()
+    from nas.api import open_study
+
+    studies = [open_study(folder, space="small.py:space") for folder in sorted(Path("runs/here").glob("*-*"))]
+    drawn = [{trial.architecture for trial in study.trials} for study in studies]
+    assert len(studies) == 4
+    assert all(each == drawn[0] for each in drawn)
+    assert len(drawn[0]) == found["networks"] == 30
+    by_study = {study.folder.name: {trial.architecture: trial.accuracy for trial in study.trials} for study in studies}
+    networks = list(drawn[0])
+    trainings = np.array([[by_study[f"reference-{n}"][each] for each in networks] for n in (1, 2, 3)])
+    exact = trainings.mean(0)
+    for each, accuracy in zip(networks, exact, strict=True):
+        assert min(truth[key(each)]) - 1e-9 <= accuracy <= max(truth[key(each)]) + 1e-9
+    half = [proxy[key(each)][0] for each in networks]
+    row = found["proxies"][-1]
+    assert row["proxy"] == "table:half.json"
+    assert row["tau"] == pytest.approx(kendalltau(half, exact).statistic)
+    assert row["spearman"] == pytest.approx(spearmanr(half, exact).statistic)
+    assert row["regret"] == pytest.approx(max(exact) - exact[int(np.argmax(half))])
+    assert row["interval"][0] < row["tau"] < row["interval"][1]
+    assert row["corrected"] > row["tau"]  # the reference is noisy
+    macs = [each.cost(Task(16, 1, 10)).macs for each in networks]
+    assert found["proxies"][0]["tau"] == pytest.approx(kendalltau(macs, exact).statistic)
+    assert 0.7 < found["reference"]["tau"] < found["reference"]["ceiling"] < 1
+    assert found["reference"]["luck"] == pytest.approx(trainings.std(0, ddof=1).mean())
+    assert found["recommended"] == "table:half.json"
+    page = Path(found["files"]["plot"]).read_text()
+    assert "table:half.json" in page
+    assert "an exact proxy" in page
+    assert json.loads(Path(found["files"]["results"]).read_text())["networks"] == 30
+
+
+def test_the_screen_says_what_follows_and_the_command_resumes(nas_cli, recorded):
+    out = nas_cli(*COMMAND, "--trainings", "2").out
+    assert "recommended: table:half.json" in out
+    assert "an exact proxy would reach" in out
+    ledger = Path("runs/here/reference-1/ledger.db")
+    before = ledger.read_bytes()
+    again = nas_cli(*COMMAND, "--trainings", "3", "--json").json()  # goes on: one more training of each
+    assert ledger.read_bytes() == before
+    assert again["reference"]["trainings"] == 3
+    refused = nas_cli(*COMMAND, "--seed", "5")
+    assert refused.code == 2
+    assert "seed" in refused.err
+
+
+def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
+    out = nas_cli(*COMMAND[:-7], "--proxies", "table:truth.json+key=small.py:key,synflow", "--name", "there",
+                  "--networks", "8", "--trainings", "1", "--workers", "1", "--quiet").out  # fmt: skip
+    assert "synflow" in out
+    assert "not told apart from counting" in out or "no proxy is told apart" in out
+    assert "its noise" not in out  # of one training nobody knows
+
+
+def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):
+    found = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference-epochs",
+                    "2", "--trainings", "1", "--proxies", "epochs=1,naswot", "--workers", "1", "--quiet", "--json",
+                    "--task", "16x16x1:10").json()  # fmt: skip
+    assert [one["proxy"] for one in found["proxies"]] == ["macs", "params", "epochs=1", "naswot"]
+    assert found["reference"]["tau"] is None
+    assert found["proxies"][2]["seconds"] > 0
+    assert found["folder"] == "runs/proxy-small-space-100-digits"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("zicco", "did you mean 'zico'"), ("table", "table:FILE.json"), ("epochs", "settings of short training")],
+)
+def test_a_proxy_that_is_none_is_refused(text, said):
+    with pytest.raises(UserError, match=said):
+        parse_estimated(text)
+
+
+def test_a_proxy_that_fails_everywhere_is_named(nas_cli, recorded):
+    refused = nas_cli(*COMMAND[:-7], "--proxies", "table:half.json", "--name", "bad", "--workers", "1", "--quiet")
+    assert refused.code == 2
+    assert "proxy table:half.json: all 5 trials failed alike" in refused.err
+
+
+def test_what_is_found_in_some_time_is_the_mean_over_all_draws():
+    from itertools import combinations
+
+    rng = np.random.default_rng(1)
+    proxy, truth = rng.normal(size=7), rng.normal(size=7)
+    exact = np.mean([truth[max(drawn, key=lambda each: proxy[each])] for drawn in combinations(range(7), 3)])
+    assert found_within(proxy, truth, 2.0, 6.5) == pytest.approx(exact)
+    assert found_within(proxy, truth, 0.0, 1.0) == truth[int(np.argmax(proxy))]
