@@ -157,16 +157,21 @@ def _fvcore(module: nn.Module, images: torch.Tensor) -> tuple[Cost, dict[str, in
     """The cost that fvcore counts, and how often each operator ran that it does not know."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore still traces with torch.jit, which torch deprecates
-        from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+        from fvcore.nn import FlopCountAnalysis
+        from fvcore.nn.jit_handles import conv_flop_jit, generic_activation_jit
 
-        flops, activations = (
-            analysis(module, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-            for analysis in (FlopCountAnalysis, ActivationCountAnalysis)
-        )
-        macs = sum(int(flops.by_operator()[name]) for name in ("conv", "linear", "matmul", "addmm", "bmm", "einsum"))
-        outputs = int(activations.by_operator()["conv"])
-    unknown = {name.removeprefix("aten::"): times for name, times in flops.unsupported_ops().items()}
-    return Cost(macs, _params(module), outputs, 0), unknown
+        outputs = generic_activation_jit("outputs of conv")
+
+        def convolution(given: Any, made: Any) -> Counter[str]:
+            both: Counter[str] = conv_flop_jit(given, made) + outputs(given, made)
+            return both
+
+        # one trace for both counts, as it is what takes the time
+        analysis = FlopCountAnalysis(module, images).set_op_handle("aten::_convolution", convolution)
+        counts = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+    macs = sum(int(counts[name]) for name in ("conv", "linear", "matmul", "addmm", "bmm", "einsum"))
+    unknown = {name.removeprefix("aten::"): times for name, times in analysis.unsupported_ops().items()}
+    return Cost(macs, _params(module), int(counts["outputs of conv"]), 0), unknown
 
 
 def _params(module: nn.Module) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,3 +88,40 @@ def nas_cli(capfd):
         return Said(int(ended.value.code or 0), said.out, said.err)
 
     return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_once() -> Iterator[None]:
+    """What every search prepares anew, and is always the same, is made once for all tests of a process.
+
+    These are a space of ours under a budget on a task, how many fit, and Optuna's list of the versions of its tables,
+    made of 20 files: together two thirds of the processor time of a search that trains nothing.
+    """
+    from optuna.storages._rdb import storage
+
+    from searchspaces import Feasible, Space, Task, space_named
+    from searchspaces.catalog import SPACES
+
+    ours = {id(space_named(name)) for name in SPACES}  # each is made once and kept
+    under, versions = Space.under, storage._VersionManager._create_alembic_script
+    prepared: dict[Any, Any] = {}
+    given = Task()
+
+    def under_once(space: Space, budget: Any, task: Task = given) -> Feasible:
+        if id(space) not in ours:
+            return under(space, budget, task)
+        key = id(space), budget, task
+        if key not in prepared:
+            prepared[key] = under(space, budget, task)
+        return prepared[key]
+
+    def versions_once(manager: Any) -> Any:
+        if "versions" not in prepared:
+            prepared["versions"] = versions(manager)
+        return prepared["versions"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Space, "under", under_once)
+        patch.setattr(Feasible, "counted", functools.cache(Feasible.counted))
+        patch.setattr(storage._VersionManager, "_create_alembic_script", versions_once)
+        yield

@@ -174,22 +174,30 @@ def test_failed_trials_teach_nothing_and_pruned_ones_teach_where_they_stopped() 
     assert (learnt["pruned"][0], learnt["failed"][0]) == (1, 0)
 
 
-@pytest.mark.parametrize(("algorithm", "seeds"), [("ppo", 20), ("reinforce", 5)])
-def test_it_learns(algorithm: str, seeds: int) -> None:
-    # Accuracy is the share of six decisions, of three options each, that agree with a hidden optimum. A random proposal
-    # has 1/3 in the mean, with deviation sqrt(1/3 * 2/3 / 6) = 0.192; the means of 100 and 100 of them differ by 0 with
-    # deviation 0.192 * sqrt(2 / 100) = 0.027. The bound on every seed is 6 of those, although the first 100 learn too.
-    # repeat=True, since otherwise the optimum can be proposed once only, and 100 proposals measure its neighbours.
-    for seed in range(seeds):
-        optimum = SIX.sample(np.random.default_rng([seed, 5])).choices
-        strategy = RLController(SIX, trials=300, algorithm=algorithm, repeat=True)
-        rewards = []
-        for number in range(300):
-            member = propose(strategy, seed, number)
-            rewards.append(sum(optimum[name] == value for name, value in member.choices.items()) / 6)
-            strategy.tell(member, Outcome("complete", rewards[-1]))
-        assert np.mean(rewards[-100:]) - np.mean(rewards[:100]) > 0.163
-        assert np.mean(rewards[-100:]) > 0.9  # the optimum has 1, its neighbours 5/6
+def learning(algorithm: str, seed: int) -> tuple[float, float]:
+    """Mean accuracy of the first and of the last 100 of 300 proposals.
+
+    Accuracy is the share of six decisions, of three options each, that agree with a hidden optimum. repeat=True, since
+    otherwise the optimum can be proposed once only, and 100 proposals measure its neighbours.
+    """
+    optimum = SIX.sample(np.random.default_rng([seed, 5])).choices
+    strategy = RLController(SIX, trials=300, algorithm=algorithm, repeat=True)
+    rewards = []
+    for number in range(300):
+        member = propose(strategy, seed, number)
+        rewards.append(sum(optimum[name] == value for name, value in member.choices.items()) / 6)
+        strategy.tell(member, Outcome("complete", rewards[-1]))
+    return float(np.mean(rewards[:100])), float(np.mean(rewards[-100:]))
+
+
+@pytest.mark.parametrize(("algorithm", "seed"), [("ppo", 0), ("ppo", 1), ("reinforce", 0)])
+def test_it_learns(algorithm: str, seed: int) -> None:
+    # A random proposal has 1/3 in the mean, with deviation sqrt(1/3 * 2/3 / 6) = 0.192; the means of 100 and 100 of
+    # them differ by 0 with deviation 0.192 * sqrt(2 / 100) = 0.027. The bound on every seed is 6 of those, although the
+    # first 100 learn too: one that learns nothing passes once in 10**9. `benchmarks.proofs` has twenty seeds.
+    early, late = learning(algorithm, seed)
+    assert late - early > 0.163
+    assert late > 0.9  # the optimum has 1, its neighbours 5/6
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +21,11 @@ from studies_stand_ins import Known, begin, story
 from test_studies_laws import some_fail
 from test_studies_waves import outcomes
 
-from estimators import Estimate, TrialContext
+from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
-from studies import TrialEnded, TrialReported, TrialStarted
+from studies import Ending, Job, Study, TrialEnded, TrialReported, TrialStarted
+from studies.engine import Report
 from studies.ray.cluster import room
 from studies.ray.engine import RayEngine, what_died
 from studies.ray.lookout import head_watched
@@ -102,12 +103,64 @@ def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch: pytest.MonkeyP
             begin(trials=1).run(engine=RayEngine())
 
 
+class Together:
+    """One engine for several studies, which share its workers: the jobs of one after those of the other.
+
+    Args:
+        studies: each with fewer than a thousand trials and an equal estimator.
+        engine: runs all of it.
+    """
+
+    def __init__(self, studies: Sequence[Study], engine: RayEngine) -> None:
+        self._studies, self._engine = studies, engine
+        self._desks: list[tuple[Callable[[], Job | None], Report, Callable[[int, Ending], None]]] = []
+        self._now = 0
+
+    def run(
+        self,
+        estimator: Estimator,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
+        """As in `Engine`: the last study to begin runs the jobs of all."""
+        self._desks.append((next_job, report, done))
+        if len(self._desks) < len(self._studies):
+            self._studies[len(self._desks)].run(engine=self)
+        else:
+            self._engine.run(estimator, self._next_job, self._report, self._done)
+
+    def _next_job(self) -> Job | None:
+        while self._now < len(self._desks):
+            if (job := self._desks[self._now][0]()) is not None:
+                return replace(job, number=1000 * self._now + job.number)
+            self._now += 1
+        return None
+
+    def _report(self, number: int, step: int, accuracy: float) -> bool:
+        return self._desks[number // 1000][1](number % 1000, step, accuracy)
+
+    def _done(self, number: int, ending: Ending) -> None:
+        self._desks[number // 1000][2](number % 1000, ending)
+
+
+@pytest.fixture(scope="module")
+def on_ray(cluster: Any) -> dict[str, Study]:
+    """A study of each strategy, run one trial at a time."""
+    studies = {strategy: begin(**settings_for(strategy)) for strategy in STRATEGIES}
+    several = list(studies.values())
+    several[0].run(engine=Together(several, one_at_a_time()))
+    return studies
+
+
+def settings_for(strategy: str) -> dict[str, Any]:
+    return {"strategy": strategy, "trials": 14, "pruner": "asha", "estimator": Known(fails=some_fail)}
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_trial_at_a_time_is_the_same_as_in_one_process(cluster: Any, strategy: str) -> None:
-    settings = {"strategy": strategy, "trials": 14, "pruner": "asha", "estimator": Known(fails=some_fail)}
-    here, there = begin(**settings), begin(**settings)
+def test_one_trial_at_a_time_is_the_same_as_in_one_process(on_ray: dict[str, Study], strategy: str) -> None:
+    here, there = begin(**settings_for(strategy)), on_ray[strategy]
     here.run()
-    there.run(engine=one_at_a_time())
     assert story(there) == story(here)
     assert {trial.state for trial in there.trials} == {"complete", "pruned", "failed"}
     for our, their in zip(here.trials, there.trials, strict=True):
@@ -143,18 +196,18 @@ def test_events_come_in_the_order_of_one_process(cluster: Any) -> None:
     assert [happened(event) for event in seen[1]] == [happened(event) for event in seen[0]]
 
 
-def test_eight_at_once_never_propose_the_same_and_all_are_told(cluster: Any) -> None:
+def test_four_at_once_never_propose_the_same_and_all_are_told(cluster: Any) -> None:
     events: list[Any] = []
-    study = begin(trials=24, estimator=Known(seconds=0.02))
-    study.run(engine=RayEngine(workers=8, cpus_per_trial=0.25), on_event=events.append)
+    study = begin(trials=16, estimator=Known(seconds=0.02))
+    study.run(engine=RayEngine(workers=4, cpus_per_trial=0.5), on_event=events.append)
     under_way, most = 0, 0
     for event in events:
         under_way += isinstance(event, TrialStarted) - isinstance(event, TrialEnded)
         most = max(most, under_way)
-    assert most == 8
-    assert len({trial.architecture for trial in study.trials}) == len(study.trials) == 24
+    assert most == 4
+    assert len({trial.architecture for trial in study.trials}) == len(study.trials) == 16
     assert {trial.state for trial in study.trials} == {"complete"}
-    assert sorted(trial.rank or 0 for trial in study.trials) == list(range(24))
+    assert sorted(trial.rank or 0 for trial in study.trials) == list(range(16))
     assert max(trial.told for trial in study.trials) > 0  # those asked late knew how others had ended
 
 
@@ -202,7 +255,7 @@ def test_a_space_that_runs_out_ends_the_study_with_all_of_it_tried(cluster: Any)
         "tiny", stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16)
     )
     study = begin(space=tiny, budget=None, strategy="random", trials=50)
-    assert study.run(engine=RayEngine()).kind == "exhausted"
+    assert study.run(engine=one_at_a_time()).kind == "exhausted"
     assert {trial.architecture for trial in study.trials} == set(tiny.enumerate())
 
 
