@@ -42,8 +42,14 @@ def nas(*words: object) -> Any:
     return json.loads(out.getvalue())
 
 
-def made_network(at: Path, channels: int = 3) -> Path:
-    """A network trained for one epoch on noise, with many classes that are all about as likely."""
+def made_network(at: Path, channels: int = 3, centre: float = 1.0) -> Path:
+    """A network trained for one epoch on noise, with many classes that are all about as likely.
+
+    Args:
+        at: a folder for its files.
+        channels: of the images.
+        centre: share of the shorter side that the centre square of an image file has.
+    """
     base = space_named("mbconv").references["mobilenetv2_100"]
     task = Task(SIZE, channels, len(CLASSES))
     (at / "network.json").write_text(Scaled(base, Scale(0.25, 0.3), task).to_json())
@@ -52,6 +58,9 @@ def made_network(at: Path, channels: int = 3) -> Path:
     np.savez(at / "noise.npz", train_images=images, train_labels=labels, class_names=np.array(CLASSES))
     out = at / "trained"
     nas("train", at / "network.json", "--data", at / "noise.npz", "--epochs", 1, "--out", out, "--quiet")
+    facts = json.loads((out / "training.json").read_text())
+    facts["data"]["centre"] = centre  # which arrays do not have
+    (out / "training.json").write_text(json.dumps(facts))
     return out
 
 
@@ -77,7 +86,8 @@ def disagreements(network: Path, files: Sequence[Path]) -> dict[str, int]:
         standalone = [not line.startswith(label) for line, label in zip(lines, predicted, strict=True)]
         session = onnxruntime.InferenceSession(at / "out" / "model.onnx", providers=["CPUExecutionProvider"])
         channels = session.get_inputs()[0].shape[3]
-        logits = session.run(["logits"], {"pixels": read_images(files, SIZE, channels)[0]})[0]
+        centre = json.loads((network / "training.json").read_text())["data"]["centre"]
+        logits = session.run(["logits"], {"pixels": read_images(files, SIZE, channels, centre=centre)[0]})[0]
         onnx = [CLASSES[each] != label for each, label in zip(logits.argmax(1), predicted, strict=True)]
     return {"evaluate": wrong, "model.py": sum(standalone), "onnx": sum(onnx)}
 
@@ -92,9 +102,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         files = of_every_mode(at / "files", count)
-        for channels, colours in ((3, "RGB"), (1, "grey")):
+        for channels, centre, colours in ((3, 1.0, "RGB"), (1, 1.0, "grey"), (3, 0.875, "RGB, centre 0.875,")):
             (at / colours).mkdir()
-            found = disagreements(made_network(at / colours, channels), files)
+            found = disagreements(made_network(at / colours, channels, centre), files)
             told = ", ".join(f"{name} {number}" for name, number in found.items())
             print(f"{colours} network: classes that differ from predict's, of {count}: {told}")
 

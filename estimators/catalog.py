@@ -21,7 +21,7 @@ ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
 }
 """Each takes the data or its file first, then its settings by name."""
 
-READING: Final = ("skip_bad", "max_pixels", "cache")
+READING: Final = ("skip_bad", "max_pixels", "cache", "centre")
 """How image files are read: given among an estimator's settings, so that a run folder keeps them."""
 
 
@@ -32,8 +32,8 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         name: a name in `ESTIMATORS`, or `table:FILE.json`.
         data: images, or a text for `load_data`; a table does not read it.
         device: `auto`, `cpu`, `cuda` or `mps`, for estimators that train.
-        settings: of the estimator, by name; and `skip_bad`, `max_pixels` and `cache` of `load_data`, if the data are
-            a text.
+        settings: of the estimator, by name; and `skip_bad`, `max_pixels`, `cache` and `centre` of `load_data`, if the
+            data are a text.
 
     Raises:
         UserError: the name or a setting is unknown (the message has the nearest one), or a value is not allowed.

@@ -173,7 +173,7 @@ class ImageData:
         if any(each is None for each in facts):
             fingerprint = _fingerprint(names, arrays if indices is None else (*arrays, indices))
         else:
-            fingerprint = _fingerprint_of_files(names, arrays, facts, indices)
+            fingerprint = _fingerprint_of_files(names, arrays, facts, indices, source.reading.centre)
         return cls(
             name, *arrays, names, test_part, mirror, fingerprint, indices, reason, tuple(notes), source.reading, copies
         )  # fmt: skip
@@ -274,6 +274,7 @@ def load_data(
     skip_bad: bool = False,
     max_pixels: int = MAX_PIXELS,
     cache: str | None = None,
+    centre: float = 1.0,
     in_files: bool = False,
 ) -> ImageData:
     """Read images from the source that a person names.
@@ -288,13 +289,14 @@ def load_data(
         skip_bad: leave out files that cannot be read as images; they are counted in the notes.
         max_pixels: pixels of the largest image that is decoded.
         cache: a folder in which the decoded images of a folder are kept, or `none`; by default the user's cache folder.
+        centre: share of the shorter side that the centre square of an image file has, in (0, 1].
         in_files: whether image files are decoded whenever they are wanted, instead of once into memory; trainings then
             take their crops from files at full resolution. See `InFiles`.
 
     Raises:
         UserError: there is no such data, or they cannot be used; the message has the file, array or class.
     """
-    reading = Reading(skip_bad, max_pixels, cache)
+    reading = Reading(skip_bad, max_pixels, cache, centre)
     return ImageData.from_source(read_source(spec, image_size, reading, in_files=in_files), image_size)
 
 
@@ -377,10 +379,14 @@ def _fingerprint(names: tuple[str, ...], arrays: Iterable[Any]) -> str:
 
 
 def _fingerprint_of_files(
-    names: tuple[str, ...], arrays: Sequence[Any], facts: Iterable[NDArray[Any] | None], indices: NDArray[Any] | None
+    names: tuple[str, ...],
+    arrays: Sequence[Any],
+    facts: Iterable[NDArray[Any] | None],
+    indices: NDArray[Any] | None,
+    centre: float,
 ) -> str:
-    """sha256 of class names, labels, shapes and the hashes of the files; the arrays become read-only."""
-    digest = hashlib.sha256(repr(names).encode())
+    """sha256 of class names, labels, shapes, crop and the hashes of the files; the arrays become read-only."""
+    digest = hashlib.sha256(repr(names if centre == 1 else (names, centre)).encode())
     for array in arrays:
         array.setflags(write=False)
         digest.update(f"{array.dtype.str}{array.shape}".encode())

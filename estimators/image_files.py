@@ -99,12 +99,15 @@ def opened(source: BinaryIO) -> Image.Image:
     raise ValueError("it is not of an image format that is supported" if start else "it is empty")
 
 
-def decoded(source: BinaryIO, size: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bool]:
-    """The centre square of an image in RGB, `size` pixels high and wide, and whether the image is grey."""
+def decoded(source: BinaryIO, size: int, max_pixels: int = MAX_PIXELS, centre: float = 1.0) -> tuple[Image.Image, bool]:
+    """The centre square of an image in RGB, `size` pixels high and wide, and whether the image is grey.
+
+    The side of the square is the share `centre` of the image's shorter side.
+    """
     from PIL import Image, ImageOps
 
-    whole, grey = in_rgb(source, 2 * size, max_pixels)
-    return ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR), grey
+    whole, grey = in_rgb(source, round(2 * size / centre), max_pixels)
+    return ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR, bleed=(1 - centre) / 2), grey
 
 
 def in_rgb(source: BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, bool]:
@@ -211,7 +214,9 @@ PORTABLE: Final = (
 """The functions that an exported `model.py` contains, beside `FORMATS` and `MAX_PIXELS`."""
 
 
-def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], bool]:
+def decoded_file(
+    file: Path, size: int, max_pixels: int = MAX_PIXELS, centre: float = 1.0
+) -> tuple[NDArray[np.uint8], bool]:
     """A file as uint8 (size, size, 3), and whether it is grey. Call it in `pillow_settings`.
 
     Raises:
@@ -221,16 +226,18 @@ def decoded_file(file: Path, size: int, max_pixels: int = MAX_PIXELS) -> tuple[N
         content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{str(file)!r} cannot be read: {error.strerror or error}") from error
-    return decoded_bytes(content, repr(str(file)), size, max_pixels)
+    return decoded_bytes(content, repr(str(file)), size, max_pixels, centre)
 
 
-def decoded_bytes(content: bytes, name: str, size: int, max_pixels: int) -> tuple[NDArray[np.uint8], bool]:
+def decoded_bytes(
+    content: bytes, name: str, size: int, max_pixels: int, centre: float = 1.0
+) -> tuple[NDArray[np.uint8], bool]:
     """The content of an image file as uint8 (size, size, 3), and whether it is grey. Call it in `pillow_settings`.
 
     Raises:
         UserError: it cannot be read as an image; the message has its name.
     """
-    square, grey = read_as_image(name, content, lambda: decoded(io.BytesIO(content), size, max_pixels))
+    square, grey = read_as_image(name, content, lambda: decoded(io.BytesIO(content), size, max_pixels, centre))
     return np.asarray(square), grey
 
 
@@ -264,6 +271,7 @@ def read_images(
     channels: int,
     max_pixels: int = MAX_PIXELS,
     bad: list[UserError] | None = None,
+    centre: float = 1.0,
 ) -> tuple[NDArray[np.uint8], list[str | Path]]:
     """Image files as uint8 (files, size, size, channels), and the files that were read.
 
@@ -272,6 +280,7 @@ def read_images(
         image_size, channels: of the pixels.
         max_pixels: of the largest image that is decoded.
         bad: takes the errors of files that cannot be read as images, which are then left out.
+        centre: share of the shorter side that the centre square has.
 
     Raises:
         UserError: a file cannot be read as an image, and there is no list for it; the message has its name.
@@ -281,7 +290,7 @@ def read_images(
     with pillow_settings():
         for file in files:
             try:
-                images[len(read)] = decoded_file(Path(file), image_size, max_pixels)[0]
+                images[len(read)] = decoded_file(Path(file), image_size, max_pixels, centre)[0]
             except UserError as error:
                 if bad is None:
                     raise

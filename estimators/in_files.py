@@ -50,6 +50,7 @@ class InFiles:
         max_pixels: pixels of the largest image that is decoded.
         facts: of all files; see `estimators.image_facts`.
         rows: which of the files, in which order; None for all.
+        centre: share of the shorter side that a centre square has.
     """
 
     dtype: Final = np.dtype(np.uint8)
@@ -63,9 +64,10 @@ class InFiles:
         max_pixels: int,
         facts: NDArray[Any],
         rows: NDArray[np.int64] | None = None,
+        centre: float = 1.0,
     ) -> None:
         self._contents, self._side, self._channels, self._max_pixels = tuple(contents), side, channels, max_pixels
-        self._facts = facts
+        self._facts, self._centre = facts, centre
         self._starts = np.cumsum([0, *(len(each) for each in contents)])
         self._rows = np.arange(self._starts[-1]) if rows is None else rows
         self.shape = (len(self._rows), side, side, channels)
@@ -99,11 +101,11 @@ class InFiles:
         rows = np.concatenate([self._rows, other._rows + self._starts[-1]])
         facts = np.concatenate([self._facts, other._facts])
         both = (*self._contents, *other._contents)
-        return InFiles(both, self._side, self._channels, self._max_pixels, facts, rows)
+        return InFiles(both, self._side, self._channels, self._max_pixels, facts, rows, self._centre)
 
     def in_channels(self, channels: int) -> InFiles:
         """The same in another number of channels."""
-        return InFiles(self._contents, self._side, channels, self._max_pixels, self._facts, self._rows)
+        return InFiles(self._contents, self._side, channels, self._max_pixels, self._facts, self._rows, self._centre)
 
     def setflags(self, write: bool) -> None:
         """As of an array; files are never written to."""
@@ -146,7 +148,9 @@ class InFiles:
 
     def _square(self, file: int) -> NDArray[np.uint8]:
         contents, number = self._place(file)
-        pixels, _ = decoded_bytes(contents.read(number), contents.named(number), self._side, self._max_pixels)
+        pixels, _ = decoded_bytes(
+            contents.read(number), contents.named(number), self._side, self._max_pixels, self._centre
+        )
         return recoloured(pixels, self._channels)
 
     def _place(self, file: int) -> tuple[Contents, int]:
@@ -154,7 +158,7 @@ class InFiles:
         return self._contents[which], int(file - self._starts[which])
 
     def _with(self, rows: NDArray[np.int64]) -> InFiles:
-        return InFiles(self._contents, self._side, self._channels, self._max_pixels, self._facts, rows)
+        return InFiles(self._contents, self._side, self._channels, self._max_pixels, self._facts, rows, self._centre)
 
 
 def _cropped(

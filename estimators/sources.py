@@ -45,21 +45,25 @@ class Reading:
         skip_bad: leave out files that cannot be read as images, instead of refusing the data.
         max_pixels: pixels of the largest image that is decoded.
         cache: the folder in which decoded images are kept, or `none`; see `decoded_cache`.
+        centre: share of the shorter side that the centre square of an image has, in (0, 1].
     """
 
     skip_bad: bool = False
     max_pixels: int = MAX_PIXELS
     cache: str | None = None
+    centre: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
             raise UserError(f"max-pixels must be a whole number of at least 1, got {self.max_pixels!r}")
+        if isinstance(self.centre, bool) or not isinstance(self.centre, int | float) or not 0 < self.centre <= 1:
+            raise UserError(f"centre-crop must be above 0 and at most 1, got {self.centre!r}")
         if not isinstance(self.skip_bad, bool):
             raise UserError(f"skip-bad must be true or false, got {self.skip_bad!r}")
 
     def describe(self) -> dict[str, Any]:
         """The settings that are not the defaults and that the images depend on, as plain JSON values."""
-        told = {"skip_bad": self.skip_bad, "max_pixels": self.max_pixels}
+        told = {"skip_bad": self.skip_bad, "max_pixels": self.max_pixels, "centre": self.centre}
         return {name: value for name, value in told.items() if value != getattr(Reading(), name)}
 
 
@@ -101,6 +105,9 @@ def read_source(
     if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
         raise UserError(f"image size must be at least 1 pixel, in whole numbers, got {image_size!r}")
     reading = reading or Reading()
+    path = Path(spec).expanduser()
+    if reading.centre != 1 and (spec == "digits" or path.suffix == ".npz"):
+        raise UserError(f"--centre-crop is for image files, and data {spec!r} are arrays")
     if spec == "digits":
         return _digits()
     if spec.startswith("hub:"):
@@ -109,7 +116,6 @@ def read_source(
         raise UserError(
             f"data {spec!r}: the path has bytes that are not UTF-8 and cannot be recorded; rename the folder"
         )
-    path = Path(spec).expanduser()
     if path.is_dir():
         return _folder(spec, path, image_size or DEFAULT_IMAGE_SIZE, reading, known, in_files)
     if path.is_file() and path.suffix == ".npz":
@@ -221,7 +227,9 @@ def _add_parts(
         if images is None:
             facts = np.zeros(len(files[kind]), FACTS)
             facts[good] = each.facts
-            images = InFiles([files[kind]], image_size, channels, source.reading.max_pixels, facts, good)
+            images = InFiles(
+                [files[kind]], image_size, channels, source.reading.max_pixels, facts, good, source.reading.centre
+            )
         elif channels == 1:
             images = images.grey() if isinstance(images, OnDisk) else images[..., :1]
         source.parts[kind], _ = labelled(source.name, kind, images, labels[kind][good], each.facts)
@@ -244,7 +252,7 @@ def _decoded(source: Source, files: Contents, image_size: int, in_files: bool) -
     reading, shape = source.reading, (len(files), image_size, image_size, 3)
     folder, entry = cache_folder(reading.cache), ""
     if folder is not None:
-        entry = files.entry(image_size, reading.max_pixels, *(["facts"] if in_files else []))
+        entry = files.entry(image_size, reading.max_pixels, reading.centre, *(["facts"] if in_files else []))
         kept = read(folder, entry, len(files), not in_files)
         if kept is not None and (reading.skip_bad or not kept.bad):
             return kept
@@ -281,7 +289,7 @@ def _decode_all(
     def decode(row: int) -> tuple[NDArray[np.uint8], NDArray[Any]] | UserError:
         try:
             content = files.read(row)
-            pixels, grey = decoded_bytes(content, files.named(row), image_size, reading.max_pixels)
+            pixels, grey = decoded_bytes(content, files.named(row), image_size, reading.max_pixels, reading.centre)
         except UserError as error:
             if not reading.skip_bad:
                 raise UserError(f"{error}; --skip-bad leaves such files out") from error

@@ -176,7 +176,12 @@ def predict(
     read = Reading(**(reading or {}))
     bad: list[UserError] = []
     pixels, files = read_images(
-        images, trained.task.image_size, trained.task.channels, read.max_pixels, bad if read.skip_bad else None
+        images,
+        trained.task.image_size,
+        trained.task.channels,
+        read.max_pixels,
+        bad if read.skip_bad else None,
+        read.centre,
     )
     if not len(files):
         raise UserError(f"none of the {len(images)} files can be read as an image: {bad[0]}")

@@ -85,7 +85,8 @@ def export(
         predictor = made.load()
         entry: Document = checked(name, predictor, reference, found.task)
         if name == "python" and found.task.channels in (1, 3):
-            entry["image_files"] = check_reading(next(iter(made.files.values())).decode(), found.task)
+            source = next(iter(made.files.values())).decode()
+            entry["image_files"] = check_reading(source, found.task, found.centre)
         if images is not None:
             entry |= _compared(predictor, reference, images)
         entry = {"format": name, "files": _write(folder, made.files), **entry}
@@ -247,7 +248,7 @@ def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -
     return {"max_difference": difference, "largest_logit": largest}
 
 
-def check_reading(source: str, task: Task) -> int:
+def check_reading(source: str, task: Task, centre: float = 1.0) -> int:
     """The number of image files, of all modes, that a `model.py` reads as training does.
 
     Raises:
@@ -276,7 +277,7 @@ def check_reading(source: str, task: Task) -> int:
         for name, image in several.items():
             file = Path(folder) / name
             image.save(file, exif=turned)
-            ours = read_images([file], task.image_size, task.channels)[0]
+            ours = read_images([file], task.image_size, task.channels, centre=centre)[0]
             theirs = defined["read_images"](str(file)).numpy()
             if not np.array_equal(ours, theirs):
                 raise UserError(f"python: model.py reads {name} otherwise than training does; nothing was written")

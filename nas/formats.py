@@ -61,6 +61,11 @@ class Exportable:
         """Whether the weights are trained."""
         return bool(self.facts)
 
+    @property
+    def centre(self) -> float:
+        """Share of the shorter side that the centre square of an image file has."""
+        return float(self.facts.get("data", {}).get("centre", 1.0))
+
     def from_pixels(self) -> nn.Module:
         """The module with the scaling of pixels before it: uint8 (batch, height, width, channels) to logits."""
         from torch import nn
@@ -241,6 +246,7 @@ def _python(found: Exportable) -> Made:
         weights,
         nas.__version__,
         int(found.facts.get("data", {}).get("max_pixels", MAX_PIXELS)),
+        found.centre,
     )
     tensors = {name: each.detach().contiguous().clone() for name, each in found.module.state_dict().items()}
     files = {"model.py": text.encode(), weights: safetensors.torch.save(tensors, found.described())}

@@ -125,6 +125,8 @@ def _training(found: Exportable) -> str:
         f" {facts.get('val_images', '?')} for validation",
         **({"Notes on the data": "; ".join(map(str, data["notes"]))} if data.get("notes") else {}),
         "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
+        "Pixels of a photograph": f"turned upright by EXIF, centre square of {found.centre:g} of the shorter side, "
+        f"resized to {found.task.image_size} pixels (bilinear, antialiased)",
         "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",

@@ -35,6 +35,7 @@ CLASSES = {names}
 MEAN = {mean}  # of each channel, in 0 to 255
 STD = {std}
 MAX_PIXELS = {max_pixels:_}  # of an image file
+CENTRE = {centre}  # share of the shorter side that the centre square has
 FORMATS = {formats}
 
 
@@ -77,7 +78,7 @@ def read_images(path: str) -> Tensor:
     if path.endswith(".raw"):
         return torch.frombuffer(bytearray(Path(path).read_bytes()), dtype=torch.uint8).view(-1, SIZE, SIZE, CHANNELS)
     with pillow_settings(), open(path, "rb") as file:
-        image = decoded(file, SIZE, MAX_PIXELS)[0]
+        image = decoded(file, SIZE, MAX_PIXELS, CENTRE)[0]
     pixels = image.convert("L").tobytes() if CHANNELS == 1 else image.tobytes()
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(1, SIZE, SIZE, CHANNELS)
 
@@ -118,6 +119,7 @@ def standalone(
     weights: str,
     version: str,
     max_pixels: int = MAX_PIXELS,
+    centre: float = 1.0,
 ) -> str:
     """The text of `model.py`.
 
@@ -130,6 +132,7 @@ def standalone(
         weights: name of the safetensors file beside it.
         version: version of nas.
         max_pixels: of an image file that is decoded.
+        centre: share of an image's shorter side that its centre square has.
     """
     body = source(network, task.shape)
     imports = ["from __future__ import annotations", "", "import json", "import sys"]
@@ -150,6 +153,7 @@ def standalone(
         weights=weights,
         version=version,
         max_pixels=max_pixels,
+        centre=float(centre),
         formats=_tuple(FORMATS),
         reading="\n\n".join(inspect.getsource(function) for function in PORTABLE).rstrip(),
         imports="\n".join(imports),

@@ -13,7 +13,7 @@ import pytest
 from photographs import CLASSES, in_mode, of_every_mode, photograph, photographs, pixels
 from PIL import Image
 
-from searchspaces import Scale, Scaled, Task, space_named
+from searchspaces import Scale, Scaled, Task, UserError, space_named
 
 SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(16, 3, 2))
 
@@ -392,14 +392,39 @@ def test_a_large_image_is_refused_with_a_way_round(searched, tmp_path, nas_cli, 
     assert len(said.json()["images"]) == len(said.json()["skipped"]) == 1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels):
+@pytest.mark.parametrize(("channels", "centre"), [(1, 1.0), (3, 1.0), (3, 0.6)])
+def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels, centre):
     """Ten modes and nine orientations; 500 files: `python -m benchmarks.one_way`."""
     from benchmarks.one_way import disagreements, made_network
 
     files = of_every_mode(tmp_path / "files", 90)
-    network = made_network(tmp_path, channels)
+    network = made_network(tmp_path, channels, centre)
     assert disagreements(network, files) == {"evaluate": 0, "model.py": 0, "onnx": 0}
+
+
+def test_a_centre_crop_is_the_middle_of_the_shorter_side_and_another_set_of_images(tmp_path):
+    from estimators import load_data
+
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        place = tmp_path / "set" / ("cat", "dog")[number % 2] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(place)
+    whole, centre = (load_data(str(tmp_path / "set"), 20, cache="none", centre=share) for share in (1.0, 0.5))
+    # half of 40 pixels at 20: nothing is resized, and the square begins at (20, 10)
+    files = sorted(tmp_path.rglob("*.png"), key=lambda file: file.parent.name)
+    middles = {np.asarray(Image.open(file))[10:30, 20:40].tobytes() for file in files}
+    assert {each.tobytes() for each in (*centre.images, *centre.test_images)} == middles
+    assert centre.fingerprint != whole.fingerprint
+    assert centre.describe()["centre"] == 0.5
+    in_files = load_data(str(tmp_path / "set"), 20, cache="none", centre=0.5, in_files=True)
+    assert in_files.fingerprint == centre.fingerprint
+    assert np.array_equal(in_files.images[:], centre.images)
+    for wrong in (0, 1.5, True):
+        with pytest.raises(UserError, match="centre-crop must be above 0"):
+            load_data(str(tmp_path / "set"), 20, centre=wrong)
+    with pytest.raises(UserError, match="for image files"):
+        load_data("digits", centre=0.5)
 
 
 # Arrays

@@ -28,7 +28,7 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     from nas.placement import Placement
 
     targets = parse_targeted(given["settings"] or ())
-    more = reading_given(given["skip_bad"], given["max_pixels"], given["cache"])
+    more = reading_given(*(given.get(name) for name in ("skip_bad", "max_pixels", "cache", "centre_crop")))
     if given["metric"] is not None:
         more["metric"] = given["metric"]
     return {
@@ -39,9 +39,11 @@ def settings_given(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reading_given(skip_bad: bool, max_pixels: int | None, cache: str | None = None) -> dict[str, Any]:
+def reading_given(
+    skip_bad: bool | None, max_pixels: int | None, cache: str | None = None, centre: float | None = None
+) -> dict[str, Any]:
     """The options on image files that were given, as `load_data` takes them."""
-    given = {"skip_bad": skip_bad or None, "max_pixels": max_pixels, "cache": cache}
+    given = {"skip_bad": skip_bad or None, "max_pixels": max_pixels, "cache": cache, "centre": centre}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -47,6 +47,7 @@ def scale(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     cache: options.Cache = None,
+    centre_crop: options.CentreCrop = None,
     trials: options.ScaledTrials = None,
     time: options.Time = None,
     strategy: options.Strategy = "grid",

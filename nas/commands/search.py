@@ -26,6 +26,7 @@ def search(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     cache: options.Cache = None,
+    centre_crop: options.CentreCrop = None,
     task: options.Task = None,
     image_size: options.SearchedImageSize = None,
     strides: options.Strides = None,

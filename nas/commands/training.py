@@ -34,6 +34,7 @@ def train(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     cache: options.Cache = None,
+    centre_crop: options.CentreCrop = None,
     image_size: options.ImageSize = None,
     epochs: options.Epochs = None,
     recipe: options.Recipe = "auto",
@@ -76,7 +77,7 @@ def train(
         raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
-    reading = reading_given(skip_bad, max_pixels, cache)
+    reading = reading_given(skip_bad, max_pixels, cache, centre_crop)
     job = training_job(network, data, image_size, load_space(space) if space else None, reading, out)
     folder = trained_folder(job.title, job.data.name) if out is None else out
     plan = recipe_for(job, folder, recipe, given)

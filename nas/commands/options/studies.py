@@ -102,6 +102,17 @@ Cache = Annotated[
         rich_help_panel=IMAGES,
     ),
 ]
+CentreCrop = Annotated[
+    float | None,
+    Option(
+        "--centre-crop",
+        metavar="SHARE",
+        help="Share of the shorter side that the centre square of an image file has; 0.875 is usual on ImageNet, where "
+        "256 pixels are cropped to 224.",
+        show_default="1",
+        rich_help_panel=IMAGES,
+    ),
+]
 CacheFolder = Annotated[
     str | None,
     Option("--cache", metavar="DIR", help="Folder of the cache; by default NAS_CACHE, or nas in the user's."),
