@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
 
 SCORED: Final = "score, not accuracy"
-"""`unit` in the description of an estimator whose estimates only rank."""
+"""`estimates` in the description of an estimator whose estimates only rank."""
 _HALF: Final = 20.0
 """At this inverse hyperbolic sine of a score, a mapped value is half-way from the middle to the end."""
 
@@ -104,7 +104,7 @@ class ZeroCost:
     def describe(self) -> dict[str, Any]:
         """The settings with defaults resolved, and the data, as plain JSON values."""
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("data", "device")}
-        return {"name": "zero-cost", **settings, "unit": SCORED, "data": self.data.describe()}
+        return {"name": "zero-cost", **settings, "estimates": SCORED, "data": self.data.describe()}
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """The score of one architecture, in [0, 1]; the score itself is in the details.

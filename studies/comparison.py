@@ -73,7 +73,7 @@ class Run:
             where: what to call it; by default its folder.
         """
         manifest = study.manifest
-        if unit := manifest.estimator["resolved"].get("unit"):
+        if unit := manifest.estimator["resolved"].get("estimates"):
             raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)

@@ -144,3 +144,11 @@ def test_what_is_found_in_some_time_is_the_mean_over_all_draws():
     exact = np.mean([truth[max(drawn, key=lambda each: proxy[each])] for drawn in combinations(range(7), 3)])
     assert found_within(proxy, truth, 2.0, 6.5) == pytest.approx(exact)
     assert found_within(proxy, truth, 0.0, 1.0) == truth[int(np.argmax(proxy))]
+
+
+def test_a_table_of_accuracies_is_not_taken_for_scores(nas_cli, recorded):
+    out = nas_cli("search", "--space", "small.py:space", "--budget", "100%", "--task", "16x16x1:10", "--trials", "4",
+                  "--estimator", "table:truth.json", "--set", "estimator.key=small.py:key", "--workers",
+                  "1").out  # fmt: skip
+    assert "only rank" not in out
+    assert "score" not in out

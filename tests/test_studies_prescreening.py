@@ -158,8 +158,8 @@ def test_the_estimator_gives_the_score_of_the_trials_seed_and_touches_no_generat
     one, again, other = (estimator.estimate(network, TrialContext(seed, "cpu")) for seed in (3, 3, 4))
     assert one.accuracy == again.accuracy != other.accuracy
     assert one.details["score"] == pytest.approx(from_unit(one.accuracy))
-    assert estimator.describe()["unit"] == "score, not accuracy"
-    assert "unit" not in ShortTraining(load_data("digits")).describe()
+    assert estimator.describe()["estimates"] == "score, not accuracy"
+    assert "estimates" not in ShortTraining(load_data("digits")).describe()
 
 
 def test_scores_keep_their_order_in_the_unit_interval() -> None:

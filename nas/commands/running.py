@@ -98,7 +98,7 @@ class Running:
         from nas.commands.live import SearchDisplay, SearchProgress
 
         best = study.best if any(trial.state == "complete" for trial in study.trials) else None
-        unit = study.manifest.estimator["resolved"].get("unit")
+        unit = study.manifest.estimator["resolved"].get("estimates")
         progress = SearchProgress(self.trials or study.manifest.trials, self.limit_s, best=best, unit=unit)
         display = SearchDisplay(progress, self.console, preflight, self.quiet, self.engine)
 

@@ -119,7 +119,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
     rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
     rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
-    if unit := study["estimator"].get("unit"):
+    if unit := study["estimator"].get("estimates"):
         rows.append(("", Text(f"nothing is trained: estimates are a {unit}, and only rank", style=WARNING)))
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
@@ -204,7 +204,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
 def _pareto(document: Document, notes: Sequence[str]) -> Table:
     """The Pareto front of accuracy and a cost, cheapest first."""
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
-    unit = document["estimator"].get("unit")
+    unit = document["estimator"].get("estimates")
     made = table("trial>", f"{estimate_name(unit)}>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
     made.title = with_notes(
         f"Pareto front of {f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}", notes
@@ -226,7 +226,7 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
 def _confirmed(document: Document, notes: Sequence[str]) -> Table:
     """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
     made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "")
-    unit = document["estimator"].get("unit")
+    unit = document["estimator"].get("estimates")
     made.title = with_notes(f"Confirmed networks{f' ({unit})' if unit else ''}", notes)
     for one in document["confirmed"]:
         won = one["number"] == document["best"]["number"]

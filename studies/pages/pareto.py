@@ -50,7 +50,7 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     notes = [
         "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
     ]
-    unit = study.manifest.estimator["resolved"].get("unit")
+    unit = study.manifest.estimator["resolved"].get("estimates")
     what = f"Each estimate is a {unit}, mapped into 0 to 1" if unit else "Accuracy is that of the proxy training"
     notes.append(f"{what}: good for ranking, not for quoting.")
     if study.space.references:
@@ -272,7 +272,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
     figure.update_layout(layout(heading(title, " · ".join(map(str, about)))))
     figure.update_xaxes(range=list(view), gridcolor=GRID, zeroline=False, tickformat="~s")
     figure.update_yaxes(gridcolor=GRID, zeroline=False)
-    unit = manifest.estimator["resolved"].get("unit")
+    unit = manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
     ticks = ".3f" if unit else ".1~%"
     figure.update_yaxes(title={"text": name, "font": {"size": 14}}, tickformat=ticks, row=1, col=1)
