@@ -36,6 +36,7 @@ from estimators.estimator import Diverged
 from estimators.in_files import InFiles
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
+from estimators.starting_weights import StartingWeights
 from estimators.steps import (
     decayed,
     find_device,
@@ -97,6 +98,7 @@ def train(
     found: Mapping[str, Any] | None = None,
     checkpoint_s: float = CHECKPOINT_S,
     on_moment: Callable[[Moment], None] = lambda moment: None,
+    weights: StartingWeights | None = None,
 ) -> Trained:
     """Train a network into a folder, or continue the training in it; a finished training is only opened.
 
@@ -110,6 +112,7 @@ def train(
         found: how the network was found, as plain JSON values, to be recorded.
         checkpoint_s: seconds between two checkpoints within an epoch; 0 writes one after each step.
         on_moment: called after each step. A KeyboardInterrupt that it raises loses no step.
+        weights: trained ones that the network starts from; None for random ones.
 
     Raises:
         UserError: the folder holds another training, the network cannot take the images, or the batch cannot be divided
@@ -125,7 +128,7 @@ def train(
         where = torch.device("cuda", torch.cuda.current_device())  # chosen by Ray for this process
     with own_globals(where, torch.get_num_threads()):
         try:
-            training = _Training(network, data, recipe, folder, seed, where, found, group)
+            training = _Training(network, data, recipe, folder, seed, where, found, group, weights)
             if not training.finished:
                 finished(on_device(training.run(checkpoint_s, on_moment), where))
         except BaseException as error:
@@ -149,6 +152,7 @@ class _Training:
         device: torch.device,
         found: Mapping[str, Any] | None,
         group: ProcessGroup,
+        weights: StartingWeights | None,
     ) -> None:
         import torch
 
@@ -161,13 +165,17 @@ class _Training:
         self.epoch_steps = batches_in(len(self.train), self.batch, fill=True)
         self.steps = recipe.epochs * self.epoch_steps
         statistics = channel_statistics(data.images, self.train)
-        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found)
+        start = None if weights is None else weights.told()
+        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found, start)
         self.finished = bool(self.facts["finished"])
         if self.finished:
             return
 
         torch.manual_seed(seed_of(seed, "weights"))
-        model = built(network, data.task, recipe.drop_path).to(device)
+        model = built(network, data.task, recipe.drop_path)
+        if weights is not None:
+            weights.give(model, seed)
+        model = model.to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, recipe.ema)
         self.optimizer = _optimizer(self.model, recipe)
@@ -197,7 +205,12 @@ class _Training:
         self.core.memory.micro = min(held.micro, self.core.memory.micro)
 
     def _begun(
-        self, network: Buildable, mean: list[float], std: list[float], found: Mapping[str, Any] | None
+        self,
+        network: Buildable,
+        mean: list[float],
+        std: list[float],
+        found: Mapping[str, Any] | None,
+        weights: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         """The record of this training: read from its folder and checked, or new and written there."""
         cost = _cost(network, self.data.task)
@@ -217,6 +230,7 @@ class _Training:
             "mean": mean,
             "std": std,
             "found": None if found is None else dict(found),
+            "weights": weights,
             "device": self.device.type,
             "workers": self.group.size,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -414,6 +428,8 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     pairs = [("task", before["task"], now["task"]), ("network", before.get("network"), now["network"])]
     pairs += [("seed", before["seed"], now["seed"]), ("workers", before.get("workers"), now["workers"])]
     pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
+    started, starts = ((facts.get("weights") or {}).get("fingerprint") for facts in (before, now))
+    pairs.append(("weights", started, starts))
     pairs.append(("in_files", before["data"].get("in_files", False), now["data"].get("in_files", False)))
     usual = Recipe().describe()  # of a setting that there was not when the training began
     pairs += [(name, before["recipe"].get(name, usual[name]), value) for name, value in now["recipe"].items()]

@@ -129,6 +129,7 @@ def _training(found: Exportable) -> str:
         f"resized to {found.task.image_size} pixels (bilinear, antialiased)",
         "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
+        **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
         "Seed": facts.get("seed", "unknown"),
         "Seconds of training": facts.get("seconds", "unknown"),
@@ -137,6 +138,12 @@ def _training(found: Exportable) -> str:
     }
     settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in recipe.items())
     return f"## Training\n\n{_table(rows)}\n\nRecipe: {_line(settings)}."
+
+
+def _start(weights: Mapping[str, Any]) -> str:
+    """The trained weights that the training started from."""
+    share = f"{percent(weights['inherited_share'])} of the parameters"
+    return f"{share} from {_line(weights['source'])}, fingerprint `{weights['fingerprint']}`"
 
 
 def _mirrored(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:

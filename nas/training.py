@@ -19,6 +19,7 @@ from studies.manifest import Manifest
 if TYPE_CHECKING:
     from estimators import ImageData
     from estimators.recipe import Recipe
+    from estimators.starting_weights import StartingWeights
     from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
@@ -183,7 +184,9 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     return make_recipe(name, len(job.data.labels), job.data.task.image_size, **settings)
 
 
-def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> Document:
+def plan_document(
+    job: TrainingJob, recipe: Recipe, folder: Path, seed: int, weights: StartingWeights | None = None
+) -> Document:
     """What is about to be trained, and how."""
     from estimators.augmentation import batches_in
     from estimators.training import split
@@ -203,6 +206,7 @@ def plan_document(job: TrainingJob, recipe: Recipe, folder: Path, seed: int) -> 
         "train_images": train,
         "epoch_steps": batches_in(train, recipe.batch, fill=True),
         "seed": seed,
+        "weights": None if weights is None else weights.told(),
         "folder": str(folder),
     }
 
@@ -242,6 +246,7 @@ def training_document(trained: Trained) -> Document:
         "test_standard_error": standard_error(held["test_accuracy"], held["data"]["test_images"]),
         "seconds": held["seconds"],
         "found": held["found"],
+        "weights": held.get("weights"),
         "files": {name: str(trained.folder / file) for name, file in FILES.items()},
     }
 

@@ -39,6 +39,7 @@ def train(
     epochs: options.Epochs = None,
     recipe: options.Recipe = "auto",
     settings: options.RecipeSettings = None,
+    weights: options.StartingWeights = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: options.TrainedFolder = None,
@@ -54,11 +55,13 @@ def train(
 
     [bold]Example:[/]  nas train runs/first --epochs 100
     [bold]Example:[/]  nas train resnet18 --data pets/ --image-size 64 --recipe adamw
+    [bold]Example:[/]  nas train resnet34 --data pets/ --weights runs/resnet18-pets
 
     After an interruption the same command resumes the training. The test part
     of the data is used once, at the end.
     """
     from estimators.estimator import Diverged
+    from estimators.starting_weights import StartingWeights
     from estimators.training import train as train_here
     from nas.parsing import parse_duration, parse_values
     from nas.training import (
@@ -78,9 +81,11 @@ def train(
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
     reading = reading_given(skip_bad, max_pixels, cache, centre_crop)
-    job = training_job(network, data, image_size, load_space(space) if space else None, reading, out)
+    own_space = load_space(space) if space else None
+    job = training_job(network, data, image_size, own_space, reading, out)
     folder = trained_folder(job.title, job.data.name) if out is None else out
     plan = recipe_for(job, folder, recipe, given)
+    start = None if weights is None else StartingWeights.read(weights, job.network, job.data.task, own_space)
     train_it: Any = partial(train_here, device=device)
     if ray is not None:
         from studies.ray.training import train_on_ray
@@ -88,7 +93,7 @@ def train(
         train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
     screen = console(json)
     if not quiet:
-        show_training_plan(plan_document(job, plan, folder, seed), screen)
+        show_training_plan(plan_document(job, plan, folder, seed, start), screen)
     make_folder(folder)
     try:
         with (
@@ -105,6 +110,7 @@ def train(
                 found=job.found,
                 checkpoint_s=checkpoint_s,
                 on_moment=after_step,
+                weights=start,
             )
     except Diverged as error:
         raise UserError(str(error)) from error
@@ -132,6 +138,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             *_image_size_facts(document),
             ("data", Text(f"{data['name']}: {images}")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
+            *_weights_facts(document["weights"], document["params"]),
             ("recipe", _recipe_text(recipe)),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
             ("mirroring", Text(mirroring_text(data, recipe["mirror"], "--set mirror"))),
@@ -155,6 +162,15 @@ def _image_size_facts(document: Document) -> list[tuple[str, RenderableType]]:
     if counted is not None and counted.partition("x")[0] != task.partition("x")[0]:
         rows.append(("", Text(f"the search counted costs on {counted}", style=WARNING)))
     return rows
+
+
+def _weights_facts(weights: Document | None, params: int) -> list[tuple[str, RenderableType]]:
+    """Which weights the training starts from, if they are not random."""
+    if weights is None:
+        return []
+    share = f"{percent(weights['inherited_share'])} of {human(params)} parameters from {weights['source']}"
+    same = "; it begins with the same function" if weights["preserved"] else ""
+    return [("weights", Text(share + same))]
 
 
 def _recipe_text(recipe: Document) -> str:

@@ -59,6 +59,16 @@ RecipeSettings = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+StartingWeights = Annotated[
+    Path | None,
+    Option(
+        "--weights",
+        metavar="DIR|FILE",
+        help="Start from trained weights: the folder of another training, or a .safetensors file with its network.json "
+        "beside it. The networks may differ; layers are matched by place.",
+        rich_help_panel=HOW,
+    ),
+]
 TrainedFolder = Annotated[
     Path | None,
     Option(

@@ -1,0 +1,109 @@
+"""Trained weights that a training starts from, read from the folder of another training or from a file.
+
+A file of weights has its network's text form beside it, as `network.json`. Nothing read from either can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from estimators.inheritance import Inherited, inherit
+from estimators.trained import NETWORK, WEIGHTS, built
+from searchspaces import UserError, network_from_json
+from searchspaces.files import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from searchspaces import Buildable, SearchSpace, Task
+    from searchspaces.layers import Node
+    from searchspaces.task import Shape
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """Weights for one network, by place (`estimators.inheritance`).
+
+    Attributes:
+        source: the folder or the file, as it was given.
+        fingerprint: SHA-256 of the file of weights, in hex.
+        tensors: by name.
+        parent, taken: the tree of layers that they are of, and the shape of its images.
+        network, given: the tree of layers that starts from them, and the shape of its images.
+        inherited: what it takes over.
+    """
+
+    source: str
+    fingerprint: str
+    tensors: Mapping[str, Tensor]
+    parent: Node
+    taken: Shape
+    network: Node
+    given: Shape
+    inherited: Inherited
+
+    @staticmethod
+    def read(source: str | Path, network: Buildable, task: Task, space: SearchSpace | None = None) -> StartingWeights:
+        """Read the weights that a network starts from.
+
+        Args:
+            source: the folder of a finished training, of which the best weights are taken, or a safetensors file.
+            network: what is to be trained.
+            task: its images and classes.
+            space: of the network of the weights, where it is no space of ours.
+
+        Raises:
+            UserError: there are no weights or no network, they do not fit one another, or one is damaged.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = Path(source)
+        path = path / WEIGHTS["best"] if path.is_dir() else path
+        if not path.is_file():
+            what = "finished training" if path.name == WEIGHTS["best"] else "file"
+            raise UserError(f"--weights: there is no {what} {str(source)!r}; nas train makes the folder of one")
+        form = read_json(path.with_name(NETWORK), "the network of the weights")
+        own = isinstance(form, dict) and space is not None and form.get("space") == space.name
+        parent = network_from_json(json.dumps(form), space if own else None)
+        if parent.task is None:
+            raise UserError(f"--weights: {path.with_name(NETWORK)} does not say the task of its network")
+        with torch.random.fork_rng([]):
+            module = built(parent, parent.task)
+            fresh = built(network, task)
+        try:
+            content = path.read_bytes()
+            module.load_state_dict(load(content))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise UserError(f"cannot use the weights {path}: {str(error).splitlines()[0]}") from error
+        tensors = module.state_dict()
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                raise UserError(f"cannot use the weights {path}: {name} has numbers that are not finite")
+        trees = parent.network(parent.task), network.network(task)
+        found = inherit(fresh, trees[1], task.shape, tensors, trees[0], parent.task.shape, 0)
+        fingerprint = hashlib.sha256(content).hexdigest()
+        return StartingWeights(
+            str(source), fingerprint, tensors, trees[0], parent.task.shape, trees[1], task.shape, found
+        )
+
+    def give(self, module: nn.Module, seed: int) -> None:
+        """Give them to the fresh module of the network, in place."""
+        inherit(module, self.network, self.given, self.tensors, self.parent, self.taken, seed)
+
+    def told(self) -> dict[str, Any]:
+        """What a training records of them."""
+        found = self.inherited
+        return {
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "inherited_params": found.inherited,
+            "inherited_share": round(found.share, 4),
+            "preserved": found.preserved,
+        }
