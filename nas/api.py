@@ -95,7 +95,7 @@ def search(
         out: where the run folder is made.
         prescreen: a zero-cost score and a number, such as `zico:8`: for each trial the strategy is asked so many times,
             and the proposal of the highest score is tried.
-        pruner: `none`, `median` or `asha`.
+        pruner: `none`, `asha`, `median` or `curves`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         start_from: networks to try before all others: classics of the space, architectures, their text form or a file
             of it. For strategies that go on from them: evolution, guided and pareto.

@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, space_named
@@ -113,6 +113,7 @@ def study_document(study: Study) -> Document:
         "estimator": dict(manifest.estimator["resolved"]),
         "prescreen": manifest.prescreen,
         "pruner": manifest.pruner,
+        "extrapolation": asdict(checked) if (checked := study.extrapolation) else None,
         "wave": manifest.wave,
         "seed": manifest.seed,
         "planned": manifest.trials,
@@ -216,8 +217,13 @@ def _ledger(study: Study) -> list[str]:
     return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
-def trial_document(trial: Trial) -> Document:
-    """Everything recorded about one trial."""
+def trial_document(trial: Trial, extrapolated: Mapping[str, float] | None = None) -> Document:
+    """Everything recorded about one trial.
+
+    Args:
+        trial: the trial.
+        extrapolated: as of `Study.extrapolated`.
+    """
     return {
         "number": trial.number,
         "state": trial.state,
@@ -225,6 +231,7 @@ def trial_document(trial: Trial) -> Document:
         **trial.cost.told(),
         "seconds": trial.seconds,
         "curve": list(trial.curve),
+        "extrapolated": None if extrapolated is None else dict(extrapolated),
         "reason": trial.reason,
         "confirms": trial.confirms,
         "words": trial.architecture.words(),

@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, nearest
@@ -19,26 +20,48 @@ if TYPE_CHECKING:
     from studies.trial import Trial
 
 
-def _asha() -> BasePruner:
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a study is after, for a pruner that judges by it.
+
+    Attributes:
+        costs: that are weighed against accuracy, names in `COSTS`; none is accuracy alone.
+        leaders: how many of the most accurate networks are wanted, at least 1.
+    """
+
+    costs: tuple[str, ...] = ()
+    leaders: int = 1
+
+
+def _asha(aim: Aim) -> BasePruner:
     from optuna.pruners import SuccessiveHalvingPruner
 
     return SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)  # rungs after epochs 1, 2, 4, 8, ...
 
 
-def _median() -> BasePruner:
+def _median(aim: Aim) -> BasePruner:
     from optuna.pruners import MedianPruner
 
     return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
 
 
-PRUNERS: Final[dict[str, Callable[[], BasePruner] | None]] = {
+def _curves(aim: Aim) -> BasePruner:
+    from studies.curve_pruning import CurvesPruner
+
+    return CurvesPruner(aim.costs, aim.leaders)
+
+
+PRUNERS: Final[dict[str, Callable[[Aim], BasePruner] | None]] = {
     "none": None,
     "asha": _asha,
     "median": _median,
+    "curves": _curves,
 }
 """By the names people type. `asha`: asynchronous successive halving (Li et al. 2020, arXiv:1810.05934, Algorithm 2;
 Optuna's has no promotion of paused trials), the better half goes on after 1, 2, 4, ... epochs. `median`: stops what is
-below the median of the complete trials at the same epoch, from the second epoch and the sixth trial on."""
+below the median of the complete trials at the same epoch, from the second epoch and the sixth trial on. `curves`: stops
+what has little chance of becoming the best, or of entering the front of a strategy that has one, by extrapolation;
+from the ninth trial on."""
 
 
 def check_pruner(name: str) -> None:
@@ -56,16 +79,17 @@ class Pruning:
 
     Args:
         name: a name in `PRUNERS`.
+        aim: what the study is after.
         waves: judge each trial by itself and by those that were known when `reveal` was last called.
 
     Raises:
         UserError: there is no such pruner.
     """
 
-    def __init__(self, name: str, waves: bool = False) -> None:
+    def __init__(self, name: str, aim: Aim, waves: bool = False) -> None:
         check_pruner(name)
         make = PRUNERS[name]
-        self._pruner = make() if make else None
+        self._pruner = make(aim) if make else None
         if self._pruner is not None:
             import optuna
 
@@ -79,11 +103,13 @@ class Pruning:
         self._waves = waves
         self._ids: dict[int, int] = {}  # of running trials, by their number
 
-    def started(self, number: int) -> None:
+    def started(self, trial: Trial) -> None:
         """A trial begins, or begins again."""
         if self._pruner is not None:
-            self._ids[number] = self._storage.create_new_trial(self._study_id)
-            self._hide(self._ids[number])
+            self._ids[trial.number] = self._storage.create_new_trial(
+                self._study_id, _frozen(replace(trial, reports=()))
+            )
+            self._hide(self._ids[trial.number])
 
     def goes_on(self, number: int, step: int, accuracy: float) -> bool:
         """Learn of a report, and judge by it."""
@@ -138,8 +164,14 @@ def _frozen(trial: Trial, notes: Mapping[str, Any] | None = None) -> FrozenTrial
     from optuna.trial import TrialState, create_trial
 
     return create_trial(
-        state={"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.state],
+        state={
+            "running": TrialState.RUNNING,
+            "complete": TrialState.COMPLETE,
+            "pruned": TrialState.PRUNED,
+            "failed": TrialState.FAIL,
+        }[trial.state],
         value=trial.accuracy,
         intermediate_values=dict(trial.reports),
+        user_attrs={"number": trial.number, **trial.cost.told()},
         system_attrs=dict(notes or {}),
     )

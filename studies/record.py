@@ -119,7 +119,7 @@ class Record:
             notes: what the pruner noted of it.
         """
         self.ledger.ended(trial, written, notes)
-        self.trials[trial.number] = trial
+        self.trials[trial.number], self.notes[trial.number] = trial, dict(notes)
 
     def news(self, elsewhere: Iterable[int]) -> Iterator[tuple[Trial, Outcome]]:
         """Take in what other drivers wrote: starts and ends, in the order in which a strategy is told of them.

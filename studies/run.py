@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from strategies import Strategy
     from studies.checkpoints import Checkpoints
     from studies.manifest import Manifest
+    from studies.pruning import Aim
     from studies.record import Record
     from studies.trial import EndKind, Event
 
@@ -59,6 +60,11 @@ class Runnable(Protocol):
     checkpoints: Checkpoints
     budget: Budget | None
 
+    @property
+    def aim(self) -> Aim:
+        """What it is after, for its pruner."""
+        ...
+
     def refusal(self, architecture: Architecture) -> str | None:
         """Why an architecture may not be trained; None if it may."""
 
@@ -84,7 +90,7 @@ class Run:
         self._record, self._manifest = study.record, study.manifest
         self._began = time.monotonic()
         self._wave = study.manifest.wave
-        self._pruning = Pruning(study.manifest.pruner, waves=self._wave is not None)
+        self._pruning = Pruning(study.manifest.pruner, study.aim, waves=self._wave is not None)
         self._untold: dict[int, Trial] = {}  # ended in a wave that is not over
         self._dry = False  # there is nothing more to propose
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
@@ -112,7 +118,7 @@ class Run:
         assert budget is None or budget.admits(trial.cost), f"trial {trial.number} is outside the budget"
         self._reports[trial.number] = []
         if trial.confirms is None:
-            self._pruning.started(trial.number)
+            self._pruning.started(trial)
         self._emit(TrialStarted(trial))
         place = self._study.checkpoints.place(trial.number)
         return Job(trial.number, trial.architecture, self._record.seed_of(trial.number), place)

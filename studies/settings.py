@@ -49,7 +49,7 @@ class Settings:
         seed: with the other settings, it determines every proposal and the seed of every trial.
         prescreen: a zero-cost score and a number, `zico:8`: for each trial the strategy is asked so many times, and the
             proposal of the highest score is tried.
-        pruner: `none`, `asha` or `median`.
+        pruner: `none`, `asha`, `median` or `curves`.
         device: `auto`, `cpu`, `cuda` or `mps`, for estimators that have a name. May change from run to run.
         start_from: networks to evaluate before all others: classics of the space, architectures, their text form or a
             file of it. For strategies that take it.

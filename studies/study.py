@@ -12,7 +12,7 @@ their strategies the same, in the same order, and what several did is replayed a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from studies.ledger import mend_journal
 from studies.local import LocalEngine
 from studies.lock import locked
 from studies.pareto import front
+from studies.pruning import Aim
 from studies.record import Record
 from studies.results import Confirmed
 from studies.run import Limits, Run
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from estimators import Estimator
     from searchspaces import Architecture, SearchSpace
     from strategies import Strategy
+    from studies.curves import Checked
     from studies.engine import Engine
     from studies.opening import Opened
     from studies.settings import Settings
@@ -155,6 +157,34 @@ class Study:
         complete = results.complete(self.record.trials)
         points = [(getattr(each.cost, x), results.accuracy_of(each)) for each in complete]
         return [complete[index] for index in front(points)]
+
+    @property
+    def aim(self) -> Aim:
+        """What its pruner judges by: the front in its strategy's objectives; of one without, accuracy alone."""
+        objectives = self.manifest.strategy["resolved"].get("objectives") or ()
+        return Aim(tuple(name for name in objectives if name in self.task.costs), max(self.manifest.confirm, 1))
+
+    @property
+    def extrapolation(self) -> Checked | None:
+        """How extrapolated accuracies did on its complete trials; None with another pruner than `curves`."""
+        if self.manifest.pruner != "curves":
+            return None
+        from studies.curves import Finished, checked
+
+        found = [trial for trial in self.record.trials if trial.state == "complete" and trial.confirms is None]
+        return checked(Finished.of([(dict(trial.reports), results.accuracy_of(trial)) for trial in found]))
+
+    def extrapolated(self, number: int) -> Mapping[str, float] | None:
+        """Why the pruner `curves` stopped a trial; None for any other trial.
+
+        The final `accuracy` that was expected, the `low` and `high` end of its interval of 80 %, and the `chance` of
+        entering the front, each in [0, 1].
+        """
+        if self.manifest.pruner != "curves" or self.record.trials[number].state != "pruned":
+            return None
+        from studies.curve_pruning import NOTE
+
+        return self.record.notes[number].get(NOTE)
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -48,7 +48,14 @@ def cut_at(wanted: type[object], count: int) -> Any:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("strategy", "pruner"), [*((name, "asha") for name in STRATEGIES), ("random", "none"), ("evolution", "median")]
+    ("strategy", "pruner"),
+    [
+        *((name, "asha") for name in STRATEGIES),
+        ("random", "none"),
+        ("evolution", "median"),
+        ("evolution", "curves"),
+        ("pareto", "curves"),
+    ],
 )
 def test_a_study_cut_anywhere_and_resumed_equals_the_unbroken_one(strategy: str, engine: str, pruner: str) -> None:
     settings = {
@@ -105,7 +112,7 @@ def test_asks_run_ahead_of_tells_and_ends_come_out_of_order() -> None:
 
 
 def test_pruners_stop_some_trials_and_not_all() -> None:
-    for pruner in ("asha", "median"):
+    for pruner in ("asha", "median", "curves"):
         study = begin(trials=TRIALS, pruner=pruner)
         study.run()
         states = [trial.state for trial in study.trials]

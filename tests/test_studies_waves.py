@@ -36,7 +36,14 @@ def made(engine: Any, **settings: Any) -> Study:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "pruner"), [*((name, "asha") for name in STRATEGIES), ("evolution", "none"), ("evolution", "median")]
+    ("strategy", "pruner"),
+    [
+        *((name, "asha") for name in STRATEGIES),
+        ("evolution", "none"),
+        ("evolution", "median"),
+        ("evolution", "curves"),
+        ("pareto", "curves"),
+    ],
 )
 def test_the_same_trials_come_out_in_whatever_order_they_end(strategy: str, pruner: str) -> None:
     settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy, {}), "pruner": pruner}
@@ -50,7 +57,7 @@ def test_the_same_trials_come_out_in_whatever_order_they_end(strategy: str, prun
 
 def test_without_waves_the_order_matters() -> None:
     # else the law above says nothing
-    for pruner in ("none", "asha"):
+    for pruner in ("none", "asha", "curves"):
         found = [outcomes(made(engine, wave=None, pruner=pruner)) for engine in ORDERS[1:]]
         assert all(one != other for number, one in enumerate(found) for other in found[:number]), pruner
 
@@ -62,7 +69,9 @@ def test_without_waves_the_order_matters() -> None:
         [(TrialEnded, WAVE), (TrialStarted, 1), (TrialEnded, WAVE - 1), (TrialEnded, 2)],
     ],
 )
-@pytest.mark.parametrize(("strategy", "pruner"), [("evolution", "asha"), ("guided", "none"), ("rl", "median")])
+@pytest.mark.parametrize(
+    ("strategy", "pruner"), [("evolution", "asha"), ("guided", "none"), ("rl", "median"), ("tpe", "curves")]
+)
 def test_cut_anywhere_it_goes_on_with_the_same_trials(strategy: str, pruner: str, cuts: list[Any]) -> None:
     settings = {"strategy": strategy, "pruner": pruner, "wave": WAVE, "trials": TRIALS}
     broken = begin(**settings)

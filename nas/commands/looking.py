@@ -101,7 +101,7 @@ def _found(
         raise UserError(f"--task is for a network; {run} has the task that it was created with")
     study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else _trial(study, number)
-    document = study_document(study) if trial is None else trial_document(trial)
+    document = study_document(study) if trial is None else trial_document(trial, study.extrapolated(trial.number))
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)

@@ -188,6 +188,8 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
+    if (checked := document["extrapolation"]) is not None:
+        rows.append(("extrapolation", extrapolation_text(checked)))
     rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
     if "ended" in document:
         rows.append(("ended", document["ended"]["reason"]))
@@ -199,6 +201,17 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         commands = [*document["looks"], document["more"]]
         rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
     console.print(facts(*rows))
+
+
+def extrapolation_text(checked: Document) -> str:
+    """How the pruner's extrapolation did on complete trials.
+
+    >>> extrapolation_text({"curves": 24, "step": 3, "steps": 6, "error": 0.0131, "coverage": 0.792})
+    'mean error 1.31 points from epoch 3 of 6; the 80% interval holds 79% of 24 trials'
+    """
+    error, inside = 100 * checked["error"], round(100 * checked["coverage"])
+    start = f"mean error {error:.2f} points from epoch {checked['step']} of {checked['steps']}"
+    return f"{start}; the 80% interval holds {inside}% of {checked['curves']} trials"
 
 
 def _pareto(document: Document, notes: Sequence[str]) -> Table:
@@ -262,6 +275,10 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if document["curve"]:
         ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {len(document['curve'])} epochs"
         rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
+    if (found := document["extrapolated"]) is not None:
+        low, high = percent(found["low"]), percent(found["high"])
+        rows.append(("extrapolated", f"{percent(found['accuracy'])} at the end, 80% interval {low} to {high};"))
+        rows.append(("", f"a chance of {percent(found['chance'])} to beat what was known"))
     if document["seconds"] is not None:
         rows.append(("time", duration(document["seconds"])))
     rows += [(title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document]

@@ -11,7 +11,7 @@ from typing import Final
 STRATEGIES: Final = ("evolution", "grid", "guided", "local-search", "pareto", "random", "rl", "tpe")
 ESTIMATORS: Final = ("short-training", "table", "zero-cost")
 SCORES: Final = ("naswot", "swap", "synflow", "snip", "grad-norm", "zico", "meco")
-PRUNERS: Final = ("none", "asha", "median")
+PRUNERS: Final = ("none", "asha", "median", "curves")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 MEASURED_DEVICES: Final = ("cpu", "cuda")
 RUNTIMES: Final = ("onnxruntime", "torch")

@@ -1,0 +1,155 @@
+"""What is the extrapolation of learning curves worth, and what does a search save by it?
+
+Recorded trainings of random networks of `examples/few_macs.py` (`../shared/reference/few-macs-reference.jsonl`), each
+group with the same settings. The models of `studies.curves` and the threshold of `studies.curve_pruning` were chosen on
+networks of even number; those of odd number are held out.
+
+- *Extrapolation*: from a third and from half of the curve, with 8 to 16 finished curves drawn at random; mean absolute
+  error of the final accuracy beside the present accuracy, and that plus the mean gain of the finished curves; the share
+  of final accuracies in the 80 % interval.
+- *Search* for accuracy alone: random search that replays at most 60 of the curves in random order, one trial at a time,
+  through `studies.pruning`, in groups of at least 36. Epochs against those of all trials in full, and how far the best
+  complete trial is below the best of all by its recorded final accuracy. In the time of half the trials in full: how
+  many networks are tried, and how far the best complete one is below the best of all. The ± are standard errors over
+  orders; that a pruner stops the best curve of a group is one event in all of its searches.
+
+Nothing is trained.
+
+    python -m benchmarks.curves [--half odd] [--searches 400] [--below 0.02 0.05]
+
+What came out is written up in docs/proxies.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from searchspaces import Task, load_space
+from studies.curve_pruning import CurvesPruner
+from studies.curves import extrapolate
+from studies.pruning import PRUNERS, Aim, Pruning
+from studies.trial import Trial
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT.parent / "shared" / "reference" / "few-macs-reference.jsonl"
+FINISHED = (8, 12, 16)
+"""Curves that are known."""
+DRAWS = 40
+"""Random orders of the curves, the first of which are known."""
+FEWEST, TRIALS = 36, 60
+HALVES = {"even": (0,), "odd": (1,), "all": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recorded one: the trial it would be, and its accuracy at each step."""
+
+    trial: Trial
+    curve: tuple[tuple[int, float], ...]
+
+
+def recorded(half: str) -> dict[str, list[Training]]:
+    """The trainings of at least four reports, by their settings."""
+    space = load_space(f"{ROOT / 'examples' / 'few_macs.py'}:space")
+    found: dict[str, list[Training]] = {}
+    for line in RECORDED.read_text().splitlines():
+        row = json.loads(line)
+        if row["network"] % 2 in HALVES[half] and len(row["curve"]) >= 4:
+            architecture = space.architecture(row["choices"])
+            trial = Trial(0, architecture, architecture.cost(Task(32, 3, 10)), "running", 0)
+            curve = tuple((step, accuracy) for step, accuracy in row["curve"])
+            found.setdefault(row["training"].split(":")[-1].strip(), []).append(Training(trial, curve))
+    return found
+
+
+def extrapolations(name: str, trainings: list[Training]) -> None:
+    """A line for each part of the curve that is known."""
+    curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
+    last, finals, rng = curves.shape[1], curves[:, -1], np.random.default_rng(0)
+    orders = [rng.permutation(len(curves)) for _ in range(DRAWS)]
+    for known in sorted({max(last // 3, 1), last // 2}):
+        errors, inside = [], []
+        for order, count in itertools.product(orders, FINISHED):
+            learned = order[:count]
+            gain = (finals[learned] - curves[learned, known - 1]).mean()
+            for index in order[count:]:
+                found = extrapolate(curves[index, :known], curves[learned], finals[learned])
+                low, high = found.interval
+                present = curves[index, known - 1]
+                errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
+                inside.append(low <= finals[index] <= high)
+        points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
+        print(f"| {name} | {known} of {last} | {points} | {100 * np.mean(inside):.0f} % |")
+
+
+def searched(pruner: str, trainings: list[Training], limit: float = np.inf) -> tuple[int, int, float]:
+    """Replay trainings in their order, none being started once the epochs are spent.
+
+    Returns:
+        Epochs, trials, and the best final accuracy of a complete trial.
+    """
+    pruning, epochs, best, tried = Pruning(pruner, Aim()), 0, 0.0, 0
+    for number, training in enumerate(trainings):
+        if epochs >= limit:
+            break
+        trial, reports, tried = replace(training.trial, number=number), [], tried + 1
+        pruning.started(trial)
+        state: Any = "complete"
+        for step, accuracy in training.curve:
+            reports.append((step, accuracy))
+            if not pruning.goes_on(number, step, accuracy) and len(reports) < len(training.curve):
+                state = "pruned"
+                break
+        epochs += len(reports)
+        best = max(best, reports[-1][1]) if state == "complete" else best
+        pruning.ended(replace(trial, state=state, accuracy=reports[-1][1], reports=tuple(reports), rank=number))
+    return epochs, tried, best
+
+
+def searches(name: str, trainings: list[Training], seeds: int) -> None:
+    """A line for each pruner, over the same orders."""
+    trials, steps = min(TRIALS, len(trainings)), len(trainings[0].curve)
+    for pruner in PRUNERS:
+        whole, half = [], []
+        for seed in range(seeds):
+            order = np.random.default_rng(seed).permutation(len(trainings))[:trials]
+            drawn = [trainings[index] for index in order]
+            top = max(each.curve[-1][1] for each in drawn)
+            epochs, _, best = searched(pruner, drawn)
+            whole.append((1 - epochs / (trials * steps), 100 * (top - best)))
+            _, tried, best = searched(pruner, drawn, trials * steps / 2)
+            half.append((tried, 100 * (top - best)))
+        (saved, lost), (tried, behind) = np.mean(whole, axis=0), np.mean(half, axis=0)
+        errors = [np.std(each, axis=0)[1] / np.sqrt(seeds) for each in (whole, half)]
+        in_full = f"{100 * saved:.0f} % | {lost:.2f} ± {errors[0]:.2f}"
+        print(f"| {name}, {trials} trials | {pruner} | {in_full} | {tried:.0f} | {behind:.2f} ± {errors[1]:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half", choices=HALVES, default="odd", help="networks of which number")
+    parser.add_argument("--searches", type=int, default=400, help="of each pruner, in different orders")
+    parser.add_argument("--below", type=float, nargs="*", default=[], help="thresholds to compare")
+    args = parser.parse_args()
+
+    print("| trainings | known | present | + mean gain | extrapolated | coverage |\n|---|---|---|---|---|---|")
+    for name, trainings in recorded(args.half).items():
+        extrapolations(name, trainings)
+    print("\n| search | pruner | epochs saved | points lost | tried in half the time | points behind |")
+    print("|---|---|---|---|---|---|")
+    for below in args.below:
+        PRUNERS[f"curves, {below:g}"] = lambda aim, below=below: CurvesPruner(aim.costs, aim.leaders, below)
+    for name, trainings in recorded(args.half).items():
+        if len(trainings) >= FEWEST:
+            searches(name, trainings, args.searches)
+
+
+if __name__ == "__main__":
+    main()

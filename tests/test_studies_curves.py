@@ -1,0 +1,298 @@
+"""Extrapolated learning curves: calibrated on curves they did not see; the pruner `curves` stops by them alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import floats, integers
+from studies_stand_ins import SPACE, TASK, Known, begin, noise
+
+import nas
+from estimators import Estimate, Pruned, TrialContext
+from searchspaces import Architecture
+from studies import Study
+from studies.curve_pruning import FIRST, STOP_BELOW
+from studies.curves import Finished, checked, extrapolate
+from studies.pruning import Aim, Pruning
+from studies.trial import Trial
+
+STEPS = (1, 2, 3, 4)
+
+
+def drawn(count: int, rng: np.random.Generator, last: int = 6) -> Any:
+    """Noisy power laws of different heights and speeds, as networks of one study have; (count, last)."""
+    height = rng.normal(0.6, 0.03, (count, 1))
+    fall = rng.normal(0.4, 0.04, (count, 1))
+    step = np.arange(1, last + 1)
+    return height - fall * step ** -rng.normal(1.0, 0.05, (count, 1)) + rng.normal(0, 0.01, (count, last))
+
+
+@pytest.mark.parametrize("known", [1, 2, 3, 5])
+@pytest.mark.parametrize("finished", [8, 30])
+def test_four_of_five_final_accuracies_lie_in_the_interval(known: int, finished: int) -> None:
+    rng, inside, errors = np.random.default_rng(0), [], []
+    for _ in range(500):  # a share of 0.8 has a standard deviation of 0.018
+        curves = drawn(finished + 1, rng)
+        found = extrapolate(curves[-1, :known], curves[:-1], curves[:-1, -1])
+        low, high = found.interval
+        inside.append(low <= curves[-1, -1] <= high)
+        errors.append(abs(found.mean - curves[-1, -1]))
+    assert 0.75 <= np.mean(inside) <= 0.85
+    assert (
+        np.mean(errors) < 0.024
+    )  # guessing the mean of the finished ones errs by sqrt(2 / pi) * 0.032 = 0.025 or more
+
+
+def test_more_of_the_curve_tells_more() -> None:
+    rng = np.random.default_rng(1)
+    errors = np.zeros(5)
+    for _ in range(300):
+        curves = drawn(21, rng)
+        ends = [extrapolate(curves[-1, :known], curves[:-1], curves[:-1, -1]).mean for known in range(1, 6)]
+        errors += np.abs(np.array(ends) - curves[-1, -1])
+    assert all(later < earlier for earlier, later in itertools.pairwise(errors))
+
+
+def test_a_line_through_the_finished_curves_is_found() -> None:
+    present = np.linspace(0.2, 0.4, 9)
+    finals = 0.3 + present  # the gain is 0.3 for each, and so is that of the line
+    found = extrapolate([0.25], np.column_stack([present, finals]), finals)
+    assert found.mean == pytest.approx(0.55)
+    assert found.spread == pytest.approx(0.001)  # the least that is believed
+    assert found.freedom == 8
+    half = 1.397 * 0.001  # the 0.9 quantile of Student's t with 8 degrees of freedom
+    assert found.interval == pytest.approx((0.55 - half, 0.55 + half), abs=1e-6)
+    assert found.chance_above(0.55 + half) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_leave_one_out_errors_are_those_of_fits_without_the_curve() -> None:
+    from studies.curves import _fitted
+
+    rng = np.random.default_rng(2)
+    features, finals = rng.random((4, 13)), rng.random(12)
+    features[3, :-2] = 0.5  # varies only by one curve, and not without it
+    means, errors = _fitted(features, finals)
+    assert means[0] == pytest.approx(features[0, -1] + np.mean(finals - features[0, :-1]))
+    assert means[1] == pytest.approx(np.polyval(np.polyfit(features[1, :-1], finals, 1), features[1, -1]))
+    for left in range(12):
+        kept = np.arange(12) != left
+        without = np.column_stack([features[:, :-1][:, kept], features[:, left]])
+        assert errors[:, left] == pytest.approx(finals[left] - _fitted(without, finals[kept])[0])
+
+
+@given(
+    curves=arrays(float, (9, 5), elements=floats(0, 1)),
+    known=integers(1, 5),
+    bar=floats(0, 1),
+)
+def test_whatever_the_curves_are_it_is_a_distribution(curves: Any, known: int, bar: float) -> None:
+    found = extrapolate(curves[0, :known], curves[1:], curves[1:, -1])
+    low, high = found.interval
+    assert 0 <= low <= found.mean <= high <= 1
+    assert found.spread > 0
+    assert 0 <= found.chance_above(bar) <= 1
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_constant_and_falling_curves(known: int) -> None:
+    constant = np.full((8, 4), 0.1)
+    found = extrapolate(constant[0, :known], constant, constant[:, -1])
+    assert found.mean == pytest.approx(0.1)
+    assert found.chance_above(0.1) == pytest.approx(0.5)
+    falling = np.linspace(0.5, 0.9, 8)[:, None] * np.array([1.0, 0.9, 0.8, 0.7])
+    found = extrapolate(0.6 * np.array([1.0, 0.9, 0.8, 0.7])[:known], falling, falling[:, -1])
+    assert found.mean == pytest.approx(0.42, abs=0.005)  # 0.6 * 0.7
+
+
+def test_finished_curves_of_other_steps_take_no_part() -> None:
+    usual, other = {1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1, 2: 0.2}
+    found = Finished.of([(usual, 0.3), (other, 0.2), (usual, 0.35)])
+    assert found.steps == (1, 2, 3)
+    assert found.finals.tolist() == [0.3, 0.35]
+    assert found.begin((1, 2))
+    assert not found.begin((2,))
+    assert not found.begin(())
+    assert Finished.of([]).curves.shape == (0, 0)
+
+
+def test_what_is_checked_is_leave_one_out_from_the_middle() -> None:
+    curves = drawn(40, np.random.default_rng(3))
+    finished = Finished((1, 2, 3, 4, 5, 6), curves, curves[:, -1])
+    found = checked(finished)
+    assert found is not None
+    assert (found.curves, found.step, found.steps) == (40, 3, 6)
+    assert 0.6 <= found.coverage <= 0.95  # 0.8 with a standard deviation of 0.063
+    assert checked(Finished((1,), curves[:, :1], curves[:, 0])) is None
+    assert checked(Finished(STEPS, curves[:4, :4], curves[:4, 3])) is None
+
+
+ARCHITECTURES = sorted(
+    (SPACE.sample(np.random.default_rng(seed)) for seed in range(40)), key=lambda each: each.cost(TASK).macs
+)
+
+
+def trial(number: int, size: int, state: Any = "running", curve: Sequence[float] = ()) -> Trial:
+    """A trial of the network that is the `size`-th in MACs."""
+    architecture, rank = ARCHITECTURES[size], None if state == "running" else number
+    accuracy = curve[-1] if curve and state != "running" else None
+    reports = tuple(zip(STEPS, curve, strict=False))
+    return Trial(number, architecture, architecture.cost(TASK), state, 0, accuracy, reports, rank=rank)
+
+
+def pruner(tops: Sequence[float], aim: Aim = Aim(), sizes: Sequence[int] = ()) -> Pruning:  # noqa: B008 - frozen
+    """`curves`, which knows complete trials that reach so much, in curves of one shape."""
+    pruning = Pruning("curves", aim)
+    for number, top in enumerate(tops):
+        curve = [top * share for share in (0.5, 0.8, 0.9, 1.0)]
+        pruning.remember(trial(number, sizes[number] if sizes else 20, "complete", curve), {})
+    return pruning
+
+
+def goes_on(pruning: Pruning, curve: Sequence[float], size: int = 20) -> list[bool]:
+    number = 99
+    pruning.started(trial(number, size))
+    return [pruning.goes_on(number, step, accuracy) for step, accuracy in zip(STEPS, curve, strict=False)]
+
+
+TOPS = [0.60, 0.62, 0.64, 0.66, 0.68, 0.70, 0.72, 0.74]
+HOPELESS, BETTER = [0.3, 0.48, 0.54, 0.60], [0.4, 0.64, 0.72, 0.80]
+
+
+def test_a_trial_without_a_chance_stops_once_enough_curves_are_known() -> None:
+    assert goes_on(pruner(TOPS), HOPELESS) == [False, False, False, True]  # the last report ends it anyway
+    assert goes_on(pruner(TOPS), BETTER) == [True] * 4
+    assert len(TOPS) == FIRST
+    assert goes_on(pruner(TOPS[1:]), HOPELESS) == [True] * 4
+    assert goes_on(pruner([]), HOPELESS) == [True] * 4
+
+
+def test_a_small_network_is_judged_by_those_no_larger_where_costs_count() -> None:
+    sizes = [2, 5, 8, 11, 14, 17, 20, 23]  # the larger the better
+    macs = [ARCHITECTURES[size].cost(TASK).macs for size in (1, 2, 4, 5, 30)]
+    assert sorted(set(macs)) == macs
+    curve = [0.62 * share for share in (0.5, 0.8, 0.9, 1.0)]  # above the smallest, below all but one
+    front = Aim(("macs",))
+    assert goes_on(pruner(TOPS, front, sizes), curve, size=1) == [True] * 4  # there is none as small
+    assert goes_on(pruner(TOPS, front, sizes), curve, size=4) == [True] * 4
+    assert goes_on(pruner(TOPS, front, sizes), curve, size=30)[0] is False
+    assert goes_on(pruner(TOPS, Aim(), sizes), curve, size=1)[0] is False
+
+
+def test_as_many_leaders_as_are_confirmed_may_yet_be_entered() -> None:
+    curve = [0.70 * share for share in (0.5, 0.8, 0.9, 1.0)]  # the third best
+    assert goes_on(pruner(TOPS, Aim(leaders=1)), curve)[0] is False
+    assert goes_on(pruner(TOPS, Aim(leaders=4)), curve) == [True] * 4
+    assert begin(confirm=3).aim == Aim((), 3)
+    assert begin(strategy="pareto").aim == Aim(("macs",), 1)
+
+
+def test_curves_of_other_steps_are_not_judged() -> None:
+    pruning = pruner(TOPS)
+    pruning.started(trial(99, 20))
+    assert pruning.goes_on(99, 2, 0.1)
+
+
+class Noisy(Known):
+    """Six epochs, each with luck of its own."""
+
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        top = 0.5 + 0.4 * (architecture.cost(TASK).macs / 1.5e6) ** 0.5
+        curve: list[float] = []
+        for step in range(1, 7):
+            luck = 0.04 * noise(architecture.to_json(), context.seed, step)
+            curve.append(min(top * (1 - 0.5 / step) + luck, 1.0))
+            if not context.report(step, curve[-1]) and step < 6:
+                raise Pruned(tuple(curve), 0.25)
+        return Estimate(curve[-1], 0.25, tuple(curve))
+
+
+def test_a_stopped_trial_keeps_what_it_was_expected_to_reach(tmp_path: Path) -> None:
+    study = begin(tmp_path / "run", trials=30, pruner="curves", estimator=Noisy())
+    study.run()
+    stopped = [each for each in study.trials if each.state == "pruned"]
+    kept = {each.number: study.extrapolated(each.number) for each in study.trials}
+    assert len(stopped) > 3
+    assert all((kept[each.number] is None) == (each.state != "pruned") for each in study.trials)
+    again = Study.open(tmp_path / "run", space=SPACE, estimator=Noisy())
+    assert {each.number: again.extrapolated(each.number) for each in again.trials} == kept
+    assert again.extrapolation == study.extrapolation is not None
+    for each in stopped:
+        found = kept[each.number]
+        assert found is not None
+        assert found["low"] < found["accuracy"] < found["high"]
+        assert found["chance"] < STOP_BELOW
+        assert each.outcome.accuracy == each.curve[-1]  # what the strategy is told, as by the other pruners
+
+
+def test_a_resumed_study_keeps_the_same_notes() -> None:
+    def notes(*cuts: int) -> list[Any]:
+        study = begin(trials=30, pruner="curves", estimator=Noisy())
+        for trials in (*cuts, 30):
+            study.run(trials)
+        return [(each.state, study.extrapolated(each.number)) for each in study.trials]
+
+    whole = notes()
+    assert notes(7, 12, 13, 21) == whole
+    assert sum(state == "pruned" for state, _ in whole) > 3
+
+
+def test_other_pruners_extrapolate_nothing() -> None:
+    study = begin(trials=12, pruner="median")
+    study.run()
+    assert study.extrapolation is None
+    assert all(study.extrapolated(each.number) is None for each in study.trials)
+
+
+NOISY = """
+import random
+from estimators import Estimate, Pruned
+
+class Noisy:
+    def describe(self):
+        return {"name": "noisy", "epochs": 6}
+
+    def estimate(self, architecture, context):
+        luck = random.Random(context.seed)
+        top, curve = luck.uniform(0.6, 0.8), []
+        for step in range(1, 7):
+            curve.append(top * (1 - 0.5 / step) + luck.uniform(0, 0.03))
+            if not context.report(step, curve[-1]) and step < 6:
+                raise Pruned(tuple(curve), 0.25)
+        return Estimate(curve[-1], 0.25, tuple(curve))
+
+estimator = Noisy
+"""
+
+
+def test_the_screens_say_what_was_extrapolated_and_how_well(tmp_path: Path, nas_cli: Any) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    own = ["--estimator", f"{tmp_path / 'noisy.py'}:estimator"]
+    where = ["--out", str(tmp_path / "runs"), "--name", "demo"]
+    how = ["--strategy", "random", "--workers", "1", "--pruner", "curves"]
+    said = nas_cli("search", "--budget", "400M", "--trials", 24, *how, *own, *where)
+    assert said.code == 0
+    run = tmp_path / "runs" / "demo"
+    found = json.loads(nas_cli("show", run, "--json").out)
+    checked = found["extrapolation"]
+    assert (checked["step"], checked["steps"]) == (3, 6)
+    assert checked["curves"] == found["trials"]["complete"] < 24
+    flat = re.sub(r"\s+", " ", nas_cli("show", run).out)
+    assert f"mean error {100 * checked['error']:.2f} points from epoch 3 of 6" in flat
+    assert f"the 80% interval holds {round(100 * checked['coverage'])}% of {checked['curves']} trials" in flat
+
+    study = nas.open_study(run)
+    stopped = next(each.number for each in study.trials if each.state == "pruned")
+    one = json.loads(nas_cli("show", run, "--trial", stopped, "--json").out)
+    assert one["extrapolated"] == study.extrapolated(stopped)
+    flat = re.sub(r"\s+", " ", nas_cli("show", run, "--trial", stopped).out)
+    assert f"{100 * one['extrapolated']['accuracy']:.1f}% at the end, 80% interval" in flat
+    assert json.loads(nas_cli("show", run, "--trial", 0, "--json").out)["extrapolated"] is None
