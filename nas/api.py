@@ -98,7 +98,7 @@ def search(
         pruner: `none`, `asha`, `median` or `curves`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         start_from: networks to try before all others: classics of the space, architectures, their text form or a file
-            of it. For strategies that go on from them: evolution, guided, local-search and pareto.
+            of it. For strategies that go on from them: evolution, guided, local-search, pareto.
         objectives: for the strategy pareto, such as `accuracy,macs`.
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times, as the last of the trials; the best
