@@ -59,6 +59,14 @@ def uniform(text: str | None) -> Found:
     return Found(f"{DRAWS:,} draws", f"{found:+.2f} sd", "within 5 sd: 6e-6", abs(found) < 5)
 
 
+def uniform_cells() -> Found:
+    """Chi-square of the draws of wired cells."""
+    import test_searchspaces_nasnet as nasnet
+
+    found = nasnet.cells_drawn(DRAWS)
+    return Found(f"{DRAWS:,} draws", f"{found:+.2f} sd", "within 5 sd: 2e-6", abs(found) < 5)
+
+
 def learns(algorithm: str) -> Found:
     """The least that any seed of the controller gained, and its last hundred proposals."""
     import test_strategies_rl as rl
@@ -99,6 +107,7 @@ def proofs() -> Iterator[tuple[str, Callable[[], Found]]]:
     yield "uniform draws", partial(uniform, None)
     for text in spaces.BOUNDED:
         yield f"uniform draws, {text}", partial(uniform, text)
+    yield "uniform draws, wired cells", uniform_cells
     for algorithm in ("ppo", "reinforce"):
         yield f"learns, {algorithm}", partial(learns, algorithm)
     for name in strategies.LEARNING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,19 +101,23 @@ def _prepared_once() -> Iterator[None]:
 
     from searchspaces import Feasible, Space, Task, space_named
     from searchspaces.catalog import SPACES
+    from searchspaces.nasnet import NASNetSpace
 
     ours = {id(space_named(name)) for name in SPACES}  # each is made once and kept
-    under, versions = Space.under, storage._VersionManager._create_alembic_script
+    versions = storage._VersionManager._create_alembic_script
     prepared: dict[Any, Any] = {}
-    given = Task()
+    usual = Task()
 
-    def under_once(space: Space, budget: Any, task: Task = given) -> Feasible:
-        if id(space) not in ours:
-            return under(space, budget, task)
-        key = id(space), budget, task
-        if key not in prepared:
-            prepared[key] = under(space, budget, task)
-        return prepared[key]
+    def once(under: Callable[[Any, Any, Task], Feasible]) -> Callable[..., Feasible]:
+        def under_once(space: Any, budget: Any, task: Task = usual) -> Feasible:
+            if id(space) not in ours:
+                return under(space, budget, task)
+            key = id(space), budget, task
+            if key not in prepared:
+                prepared[key] = under(space, budget, task)
+            return prepared[key]
+
+        return under_once
 
     def versions_once(manager: Any) -> Any:
         if "versions" not in prepared:
@@ -121,7 +125,8 @@ def _prepared_once() -> Iterator[None]:
         return prepared["versions"]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Space, "under", under_once)
+        for kind in (Space, NASNetSpace):
+            patch.setattr(kind, "under", once(kind.under))
         patch.setattr(Feasible, "counted", functools.cache(Feasible.counted))
         patch.setattr(storage._VersionManager, "_create_alembic_script", versions_once)
         yield
