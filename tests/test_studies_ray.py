@@ -24,7 +24,7 @@ from test_studies_waves import outcomes
 from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
-from studies import Ending, Job, Study, TrialEnded, TrialReported, TrialStarted
+from studies import Ending, Event, Job, Study, TrialEnded, TrialReported, TrialStarted
 from studies.engine import Report
 from studies.ray.cluster import room
 from studies.ray.engine import RayEngine, what_died
@@ -109,12 +109,21 @@ class Together:
     Args:
         studies: each with fewer than a thousand trials and an equal estimator.
         engine: runs all of it.
+
+    Attributes:
+        events: of each study.
     """
 
     def __init__(self, studies: Sequence[Study], engine: RayEngine) -> None:
         self._studies, self._engine = studies, engine
         self._desks: list[tuple[Callable[[], Job | None], Report, Callable[[int, Ending], None]]] = []
         self._now = 0
+        self.events: list[list[Event]] = [[] for _ in studies]
+
+    def begin(self) -> None:
+        """Run all studies, the next one from inside of each."""
+        number = len(self._desks)
+        self._studies[number].run(engine=self, on_event=self.events[number].append)
 
     def run(
         self,
@@ -126,7 +135,7 @@ class Together:
         """As in `Engine`: the last study to begin runs the jobs of all."""
         self._desks.append((next_job, report, done))
         if len(self._desks) < len(self._studies):
-            self._studies[len(self._desks)].run(engine=self)
+            self.begin()
         else:
             self._engine.run(estimator, self._next_job, self._report, self._done)
 
@@ -145,12 +154,12 @@ class Together:
 
 
 @pytest.fixture(scope="module")
-def on_ray(cluster: Any) -> dict[str, Study]:
-    """A study of each strategy, run one trial at a time."""
-    studies = {strategy: begin(**settings_for(strategy)) for strategy in STRATEGIES}
-    several = list(studies.values())
-    several[0].run(engine=Together(several, one_at_a_time()))
-    return studies
+def on_ray(cluster: Any) -> dict[str, tuple[Study, list[Event]]]:
+    """A study of each strategy, run one trial at a time, and what happened."""
+    studies = [begin(**settings_for(strategy)) for strategy in STRATEGIES]
+    together = Together(studies, one_at_a_time())
+    together.begin()
+    return dict(zip(STRATEGIES, zip(studies, together.events, strict=True), strict=True))
 
 
 def settings_for(strategy: str) -> dict[str, Any]:
@@ -158,14 +167,20 @@ def settings_for(strategy: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_trial_at_a_time_is_the_same_as_in_one_process(on_ray: dict[str, Study], strategy: str) -> None:
-    here, there = begin(**settings_for(strategy)), on_ray[strategy]
-    here.run()
+def test_one_trial_at_a_time_is_the_same_as_in_one_process(on_ray: dict[str, Any], strategy: str) -> None:
+    here, (there, their_events) = begin(**settings_for(strategy)), on_ray[strategy]
+    our_events: list[Event] = []
+    here.run(on_event=our_events.append)
     assert story(there) == story(here)
     assert {trial.state for trial in there.trials} == {"complete", "pruned", "failed"}
     for our, their in zip(here.trials, there.trials, strict=True):
         assert their.details.keys() == our.details.keys()
         assert their.curve == our.curve
+    assert list(map(happened, their_events)) == list(map(happened, our_events))
+
+
+def happened(event: Any) -> tuple[str, int]:
+    return type(event).__name__, event.trial.number if hasattr(event, "trial") else getattr(event, "number", -1)
 
 
 def test_short_training_gives_the_same_accuracies_to_the_last_digit(cluster: Any) -> None:
@@ -184,16 +199,6 @@ def test_a_space_of_ours_is_known_to_workers_by_its_name(cluster: Any) -> None:
     studies[0].run()
     studies[1].run(engine=one_at_a_time())
     assert story(studies[1]) == story(studies[0])
-
-
-def test_events_come_in_the_order_of_one_process(cluster: Any) -> None:
-    def happened(event: Any) -> tuple[str, int]:
-        return type(event).__name__, event.trial.number if hasattr(event, "trial") else getattr(event, "number", -1)
-
-    seen: list[list[Any]] = [[], []]
-    begin(trials=4, pruner="asha").run(on_event=seen[0].append)
-    begin(trials=4, pruner="asha").run(on_event=seen[1].append, engine=one_at_a_time())
-    assert [happened(event) for event in seen[1]] == [happened(event) for event in seen[0]]
 
 
 def test_four_at_once_never_propose_the_same_and_all_are_told(cluster: Any) -> None:
@@ -273,16 +278,36 @@ def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing(cluster: Any, 
     assert len(reports) == len(set(reports))  # what was reported before the death is not reported again
 
 
-def test_a_trial_that_always_kills_its_worker_fails_and_stops_nothing(cluster: Any) -> None:
-    study = begin(trials=4)
-    cursed = study.seed_of(1)
-    study = begin(trials=4, estimator=Unlucky(lambda seed: os._exit(7) if seed == cursed else None))
+DIES, LEAVES = 1, 2
+"""Trials of the study below whose workers die each time, and are left by `sys.exit`."""
+
+
+@pytest.fixture(scope="module")
+def unlucky(cluster: Any) -> Study:
+    """Of four trials, two of which have bad luck."""
+    seeds = {begin(trials=1).seed_of(number): number for number in (DIES, LEAVES)}
+
+    def happens(seed: int) -> None:
+        if seeds.get(seed) == DIES:
+            os._exit(7)
+        if seeds.get(seed) == LEAVES:
+            sys.exit("no more")
+
+    study = begin(trials=4, estimator=Unlucky(happens))
     assert study.run(engine=RayEngine(workers=1, retries=1)).kind == "trials"
-    assert [trial.state for trial in study.trials] == ["complete", "failed", "complete", "complete"]
-    reason = study.trials[1].reason or ""
+    return study
+
+
+def test_a_trial_that_always_kills_its_worker_fails_and_stops_nothing(unlucky: Study) -> None:
+    assert [trial.state for trial in unlucky.trials] == ["complete", "failed", "failed", "complete"]
+    reason = unlucky.trials[DIES].reason or ""
     assert reason.startswith("worker died: ")
     assert reason.endswith("(tried 2 times)")
     assert "\n" not in reason
+
+
+def test_an_estimator_that_leaves_its_process_fails_its_trial_only(unlucky: Study) -> None:
+    assert unlucky.trials[LEAVES].reason == "SystemExit: no more"
 
 
 def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: Any, tmp_path: Path) -> None:
@@ -304,17 +329,6 @@ def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: 
     assert study.trials[1].reason == "timeout: no end after 4 seconds"
     assert 4 <= (study.trials[1].seconds or 0) <= began_and_ended[1] - began_and_ended[0] < 1000
     assert (tmp_path / "tried").read_text() == "once "
-
-
-class Leaves(Known):
-    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        sys.exit("no more")
-
-
-def test_an_estimator_that_leaves_its_process_fails_its_trial_only(cluster: Any) -> None:
-    study = begin(trials=2, estimator=Leaves())
-    study.run(engine=one_at_a_time())
-    assert {trial.reason for trial in study.trials} == {"SystemExit: no more"}
 
 
 MINE = '''
@@ -453,8 +467,8 @@ def test_nothing_is_left_on_the_disk_and_no_port_is_open_to_others(cluster: Any)
     before = set(results.iterdir()) if results.exists() else None
     temporary = set(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*"))  # those of others
     during: set[str] = set()
-    begin(trials=2).run(
-        engine=RayEngine(), on_event=lambda _: during.update(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*"))
+    begin(trials=1).run(
+        engine=one_at_a_time(), on_event=lambda _: during.update(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*"))
     )
     assert during - temporary
     assert set(glob.glob(f"{tempfile.gettempdir()}/nas-ray-*")) <= temporary
