@@ -8,7 +8,6 @@ folders of `nas` are left out at every depth, and counted, so that a screen can 
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -150,7 +149,11 @@ def _is_split(train: Path, others: Iterable[Path]) -> bool:
 
 
 def _has_splits_inside(folders: Iterable[Path]) -> bool:
-    inside = [{SPLITS.get(each.name.lower()) for each in _listed(folder, Counter())[1]} - {None} for folder in folders]
+    inside = []
+    for folder in folders:
+        with os.scandir(folder) as entries:  # by name first: a class has thousands of files, and these are few
+            named = [entry for entry in entries if entry.name.lower() in SPLITS]
+        inside.append({SPLITS[entry.name.lower()] for entry in named if entry.is_dir()})
     return len(inside) > 1 and all(len(each) > 1 for each in inside)
 
 
@@ -208,26 +211,26 @@ def _listed(path: Path, skipped: Counter[str]) -> tuple[list[Path], list[Path]]:
     except OSError as error:
         raise UserError(f"cannot read the folder {str(path)!r}: {error.strerror}") from error
     for entry in entries:
-        each = path / entry.name
         if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
             skipped[_HIDDEN] += 1
             continue
-        try:
-            mode = entry.stat().st_mode
+        each = path / entry.name
+        suffix = os.path.splitext(entry.name)[1].lower()
+        try:  # what the listing says of an entry, without asking for each file: only links are followed
+            is_folder, is_file = entry.is_dir(), entry.is_file()
         except OSError:
-            skipped[_DANGLING] += 1
-            continue
-        if stat.S_ISDIR(mode):
+            is_folder = is_file = False
+        if is_folder:
             if _is_ours(each):
                 skipped["run folders of nas"] += 1
             else:
                 folders.append(each)
-        elif not stat.S_ISREG(mode):
-            skipped["special files"] += 1
-        elif each.suffix.lower() in _SUFFIXES or _looks_like_image(each):
+        elif not is_file:
+            skipped[_DANGLING if entry.is_symlink() and not each.exists() else "special files"] += 1
+        elif suffix in _SUFFIXES or _looks_like_image(each):
             images.append(each)
         else:
-            skipped[readable(each.suffix.lower()) or "files without a suffix"] += 1
+            skipped[readable(suffix) or "files without a suffix"] += 1
     return images, folders
 
 
