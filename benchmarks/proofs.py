@@ -67,6 +67,16 @@ def uniform_cells() -> Found:
     return Found(f"{DRAWS:,} draws", f"{found:+.2f} sd", "within 5 sd: 2e-6", abs(found) < 5)
 
 
+def macs_of(name: str) -> Found:
+    """Whether the MACs that `nas spaces` lists for a space are those of its smallest and its largest network."""
+    from searchspaces import Budget, Task, space_named
+    from searchspaces.catalog import RANGES
+
+    inside = space_named(name).under(Budget.parse("100%"), Task())
+    found = inside.smallest.macs, inside.largest.macs
+    return Found("all", f"{found[0]:,} to {found[1]:,}", f"{RANGES[name]}", found == RANGES[name])
+
+
 def learns(algorithm: str) -> Found:
     """The least that any seed of the controller gained, and its last hundred proposals."""
     import test_strategies_rl as rl
@@ -104,10 +114,14 @@ def proofs() -> Iterator[tuple[str, Callable[[], Found]]]:
     import test_searchspaces_laws as spaces
     import test_strategies_laws as strategies
 
+    from searchspaces import SPACES
+
     yield "uniform draws", partial(uniform, None)
     for text in spaces.BOUNDED:
         yield f"uniform draws, {text}", partial(uniform, text)
     yield "uniform draws, wired cells", uniform_cells
+    for name in SPACES:
+        yield f"macs of {name}", partial(macs_of, name)
     for algorithm in ("ppo", "reinforce"):
         yield f"learns, {algorithm}", partial(learns, algorithm)
     for name in strategies.LEARNING:

@@ -199,6 +199,18 @@ def _images(folder: Path, skipped: Counter[str], seen: set[tuple[int, int]]) -> 
     return files
 
 
+def images_below(folder: Path) -> list[Path]:
+    """All image files in a folder and below, in order; hidden and system files are left out.
+
+    Raises:
+        UserError: the folder has none, or cannot be read.
+    """
+    found = sorted(_images(folder, Counter(), set()))
+    if not found:
+        raise UserError(f"the folder {str(folder)!r} has no images")
+    return found
+
+
 _HIDDEN: Final = "hidden or system files and folders"
 _DANGLING: Final = "links to nothing"
 

@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -36,7 +36,9 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "search": search.search,
     "resume": search.resume,
     "show": looking.show,
+    "runs": looking.runs,
     "plot": looking.plot,
+    "dashboard": looking.dashboard,
     "scale": scaling.scale,
     "compare": comparing.compare,
     "bench-strategies": comparing.bench_strategies,
@@ -55,7 +57,19 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
 """By the names that people type, in the order of the help."""
 
 
-def nas() -> None:
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"nas {version('nas-toolkit')}")
+        raise typer.Exit
+
+
+def nas(
+    version: Annotated[
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Find convolutional networks that are as accurate as possible within a compute budget, on your own images.
 
     [bold]Start here:[/]  nas search --space mbconv --budget 400M --data digits

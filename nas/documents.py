@@ -10,12 +10,14 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, space_named
+from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
+from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import halves, published, rule_of, strides_left_out
+from studies import results
 
 if TYPE_CHECKING:
     from searchspaces import Buildable, SearchSpace
@@ -92,7 +94,13 @@ def spaces_document() -> Document:
     made = [space_named(name) for name in SPACES]
     return {
         "spaces": [
-            {"name": each.name, "size": each.size, "references": list(each.references), "doc": each.doc}
+            {
+                "name": each.name,
+                "size": each.size,
+                "macs": list(RANGES[each.name]),
+                "references": list(each.references),
+                "doc": each.doc,
+            }
             for each in made
         ]
     }
@@ -130,6 +138,38 @@ def study_document(study: Study) -> Document:
         "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def trials_document(study: Study, order: str = "number") -> Document:
+    """Every trial of a study.
+
+    Args:
+        study: opened.
+        order: a key of `ORDERS`; accuracy from the highest, everything else from the lowest, what has none last.
+
+    Raises:
+        UserError: there is no such order.
+    """
+    if order not in ORDERS:
+        raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
+    several = [trial_document(trial) for trial in study.trials]
+    sign = -1 if order == "accuracy" else 1
+
+    def place(one: Document) -> tuple[bool, float, int]:
+        value = one[ORDERS[order]]
+        return value is None, 0.0 if value is None else sign * value, one["number"]
+
+    best = results.best(study.trials)
+    return {
+        "run": None if study.folder is None else str(study.folder),
+        "estimates": study.manifest.estimator["resolved"].get("estimates"),
+        "best": None if best is None else best.number,
+        "trials": sorted(several, key=place),
+    }
+
+
+ORDERS: Final = {"number": "number", "accuracy": "accuracy", "macs": "macs", "params": "params", "time": "seconds"}
+"""What trials are listed by, and the key of it in their documents."""
 
 
 def _files(study: Study) -> dict[str, str]:

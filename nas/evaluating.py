@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimators.views import probabilities
@@ -156,27 +159,29 @@ def predict(
 
     Args:
         trained: the network.
-        images: files.
+        images: files, and folders, of which all images are taken, those in folders below too.
         top: number of classes for each image, the most probable first.
         which: its weights, `best` or `last`.
         reading: how image files are read, as `load_data` takes it.
         views: of each image, in `estimators.views.VIEWS`.
 
     Raises:
-        UserError: a file cannot be read as an image and bad files are not skipped, or `top` is less than 1.
+        UserError: a file cannot be read as an image and bad files are not skipped, a folder has none, or `top` is less
+            than 1.
     """
     import numpy as np
 
     from estimators.image_files import read_images
-    from estimators.image_folders import readable
+    from estimators.image_folders import images_below, readable
     from estimators.sources import Reading
 
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
     read = Reading(**(reading or {}))
     bad: list[UserError] = []
+    wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
     pixels, files = read_images(
-        images,
+        wanted,
         trained.task.image_size,
         trained.task.channels,
         read.max_pixels,
@@ -184,7 +189,7 @@ def predict(
         read.centre,
     )
     if not len(files):
-        raise UserError(f"none of the {len(images)} files can be read as an image: {bad[0]}")
+        raise UserError(f"none of the {len(wanted)} files can be read as an image: {bad[0]}")
     shares = probabilities(trained, pixels, views, which)
     best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
     return {
@@ -199,3 +204,14 @@ def predict(
         ],
         "skipped": [str(each) for each in bad],
     }
+
+
+def prediction_table(document: Document) -> str:
+    """The most probable class of each image of `predict`, as CSV: file, class, probability."""
+    text = io.StringIO()
+    written = csv.writer(text, lineterminator="\n")
+    written.writerow(["file", "class", "probability"])
+    for one in document["images"]:
+        first = one["classes"][0]
+        written.writerow([one["file"], first["class"], f"{first['probability']:.6f}"])
+    return text.getvalue()

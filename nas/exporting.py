@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from searchspaces import Buildable, Task, UserError, nearest
 from searchspaces.files import make_folder, write_whole
-from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
@@ -50,8 +49,8 @@ def export(
     """Write a network in formats that other tools read, each checked against torch, and a model card beside them.
 
     Args:
-        network: the folder of a trained network; or, with random weights, a run folder (its best network), a classic's
-            name, a text form or its file.
+        network: the folder of a trained network; or, with random weights, a run folder (its best network) or a trial of
+            it (`runs/first:7`), a classic's name, a text form or its file.
         to: names in `FORMATS`, as a list or separated by commas.
         out: a folder; by default `export` in the network's own folder, else `exports/NAME`.
         int8: write ONNX statically quantized to 8 bits too, calibrated on training images.
@@ -75,7 +74,7 @@ def export(
     folder = _folder(out)
     found = exportable(network, Task.parse(task) if isinstance(task, str) else task, space)
     images = _images(found, data, int8)
-    folder = folder or (found.folder / "export" if found.folder else Path("exports") / Path(found.title).stem)
+    folder = folder or _own_folder(found)
     reference = torch_predictor(found.from_pixels())
     notes = [] if found.trained else [RANDOM.format(task=found.task)]
     exports: list[Document] = []
@@ -133,7 +132,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
         UserError: the text names no network, or a torch module, or the network cannot take the task's images.
     """
     from estimators.trained import FACTS, Trained, built, settled
-    from nas.networks import named, own_task, title
+    from nas.networks import in_run, named, own_task, title
     from searchspaces import load_space
 
     home = load_space(space) if isinstance(space, str) else space
@@ -162,8 +161,18 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     module = settled(lambda: built(found, task), task)
     names = tuple(str(number) for number in range(task.classes))
     grey = (127.5,) * task.channels
-    run = folder if _is_file(folder / MANIFEST) else None
+    run, _ = in_run(network) or (None, None)
     return Exportable(title(network), found, task, module, names, grey, grey, {}, run)
+
+
+def _own_folder(found: Exportable) -> Path:
+    """Where files go by default: below the network's own folder."""
+    from nas.networks import in_run
+
+    if found.folder is None:
+        return Path("exports") / Path(found.title).stem
+    _, number = in_run(found.title) or (None, None)
+    return found.folder / ("export" if number is None else f"export-trial-{number}")
 
 
 def _is_file(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import (
     CLASSICS,
+    Budget,
     Buildable,
     Classic,
     Scale,
@@ -38,6 +39,7 @@ from searchspaces.layers import (
 from searchspaces.strides import published
 from searchspaces.task import check_sizes
 from searchspaces.text_forms import at_own_size
+from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -46,41 +48,63 @@ if TYPE_CHECKING:
     from searchspaces.latency import LatencyTable
     from searchspaces.layers import Node
     from searchspaces.task import Shape
+    from studies import Study, Trial
 
 
 TRAINED: Final = "network.json"
 """The network in the folder of a trained one."""
 
 
-def classics_document(part: str = "") -> Document:
-    """Networks of the literature whose names have `part` in them, with their costs on their own images.
+CLASSIC_ORDERS: Final = ("family", "name", "macs", "params")
+
+
+def classics_document(
+    part: str = "", budget: Budget | None = None, task: Task | None = None, order: str = "family"
+) -> Document:
+    """Networks of the literature with their costs.
 
     All of them are costed in half a second, so that nothing needs to be left out.
 
+    Args:
+        part: text in their names, of any case.
+        budget: what they may cost; everything by default.
+        task: the images that costs are counted on; by default each network's own. Those that cannot take them are left
+            out.
+        order: one of `CLASSIC_ORDERS`.
+
     Raises:
-        UserError: no name has it; the nearest is named.
+        UserError: there is no such network or order, or the budget is in percent, which is of a space.
     """
-    found = [
+    if order not in CLASSIC_ORDERS:
+        raise UserError(f"unknown order {order!r}{nearest(order, CLASSIC_ORDERS)}")
+    if budget is not None and any(bound.percent or bound.cost == "latency_ms" for bound in budget.bounds):
+        raise UserError(f"budget {budget}: give numbers, as in 400M; percents are of a space, and latency is measured")
+    named_so = [
         (family, maker())
         for family, makers in FAMILIES.items()
         for name, maker in makers.items()
         if part.lower() in name.lower()
     ]
-    if not found:
+    if not named_so:
         raise UserError(f"no network has {part!r} in its name{nearest(part, CLASSICS)}")
-    return {
-        "classics": [
-            {
-                "name": each.name,
-                "family": family,
-                "paper": each.paper,
-                "task": str(each.task),
-                **each.cost().told(),
-                "space": None if each.architecture is None else each.architecture.space.name,
-            }
-            for family, each in found
-        ]
-    }
+    found: list[Document] = []
+    for family, each in named_so:
+        try:
+            cost = each.cost(task or each.task)
+        except ShapeError:
+            continue
+        if budget is None or budget.admits(cost):
+            home = None if each.architecture is None else each.architecture.space.name
+            found.append(
+                {"name": each.name, "family": family, "paper": each.paper, "task": str(task or each.task),
+                 **cost.told(), "space": home}
+            )  # fmt: skip
+    if not found:
+        limits = [*([f"within {budget}"] if budget else []), *([f"takes images of {task}"] if task else [])]
+        raise UserError(f"no network{f' with {part!r} in its name' if part else ''} is {' and '.join(limits)}")
+    if order != "family":
+        found.sort(key=lambda one: (one[order], one["name"]))
+    return {"classics": found, "order": order}
 
 
 def cost_document(
@@ -153,6 +177,44 @@ def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
     write_whole(path, drawn)
 
 
+def in_run(text: str) -> tuple[Path, int | None] | None:
+    """The run folder that a text means, and its trial: `runs/first`, whose best it stands for, or `runs/first:7`."""
+    if text.lstrip().startswith("{"):
+        return None
+    folder, _, number = text.rpartition(":")
+    if number.isdecimal() and folder and Manifest.is_in(Path(folder)):
+        return Path(folder), int(number)
+    return (Path(text), None) if Manifest.is_in(Path(text)) else None
+
+
+def with_trial(text: str, number: int | None) -> str:
+    """The text of a trial of a run, as `in_run` reads it; unchanged without a number.
+
+    Raises:
+        UserError: the text is not that of a run folder.
+    """
+    if number is None:
+        return text
+    if (there := in_run(text)) is None:
+        kind = "a network" if names_network(text) else "none"
+        raise UserError(f"--trial is for a run folder, and {title(text)} is {kind}")
+    return f"{there[0]}:{number}"
+
+
+def chosen(study: Study, number: int | None) -> Trial:
+    """A trial of a study by its number, or the best one.
+
+    Raises:
+        UserError: there is no such trial, or none is complete.
+    """
+    if number is None:
+        return study.best
+    trials = {trial.number: trial for trial in study.trials}
+    if number not in trials:
+        raise UserError(f"{study.folder} has no trial {number}; it has {len(trials)}, numbered from 0")
+    return trials[number]
+
+
 def names_network(text: str) -> bool:
     """Whether a text means a network, and not a run folder."""
     if text.lstrip().startswith("{"):
@@ -166,9 +228,9 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
     """The network that a text means: a `Buildable` or a torch module.
 
     Args:
-        text: a classic's name; a network's text form or a file of it; a run folder, which stands for its best; the
-            folder of a trained network; or `file.py:object`: one of these values, or a torch module (or a function
-            that returns one).
+        text: a classic's name; a network's text form or a file of it; a run folder, which stands for its best, or one
+            of its trials (`in_run`); the folder of a trained network; or `file.py:object`: one of these values, or a
+            torch module (or a function that returns one).
         space: of an architecture, where it is no space of ours.
 
     Raises:
@@ -190,11 +252,12 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
         return at_own_size(network_from_json(read_text(Path(text), "the network"), space))
     if (Path(text) / TRAINED).exists():
         return at_own_size(network_from_json(read_text(Path(text) / TRAINED, "the network"), space))
-    if text not in CLASSICS and Path(text).is_dir():
+    run, number = in_run(text) or (Path(text), None)
+    if text not in CLASSICS and run.is_dir():
         from studies import Study
 
-        study = Study.open(text, space=space)
-        return at_own_size(Scaled(study.best.architecture, Scale(), study.task))
+        study = Study.open(run, space=space)
+        return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
     return classic(text)
 
 
@@ -266,12 +329,26 @@ def _blocks(node: Node, given: Any) -> Iterator[tuple[Node, Any, int]]:
 def _layers(node: Node, given: Any) -> list[str]:
     """The kinds of layers inside that cost something or reduce the map, each once, in order.
 
+    In a block with a depthwise convolution, the 1x1 convolution before it that has more channels than it is given is
+    called `expand`, and the one after it that has fewer `project`.
+
     >>> from searchspaces.layers import Chain, Conv, Norm
-    >>> _layers(Chain(Conv(8, 3, groups=8), Norm(), Conv(16, 1)), (8, 4, 4))
-    ['dw 3x3', '1x1']
+    >>> _layers(Chain(Conv(8), Norm(), Conv(8, 3, groups=8), Conv(4)), (4, 4, 4))
+    ['expand 1x1', 'dw 3x3', 'project 1x1']
     """
-    kinds = (_kind(leaf, shape)[0] for leaf, shape in leaves(node, given))
-    return list(dict.fromkeys(kind for kind in kinds if kind))
+    found: dict[str, None] = {}
+    for block, shape, _ in _blocks(node, given):
+        inside = list(leaves(block, shape))
+        kinds = [_kind(leaf, at)[0] for leaf, at in inside]
+        depthwise = [index for index, kind in enumerate(kinds) if kind.startswith("dw ")]
+        for index, (leaf, at) in enumerate(inside):
+            role = ""
+            if kinds[index] == "1x1" and depthwise and isinstance(leaf, Conv):
+                role = "expand " if index < depthwise[0] and leaf.width > at[0] else role
+                role = "project " if index > depthwise[-1] and leaf.width < at[0] else role
+            if kinds[index]:
+                found[role + kinds[index]] = None
+    return list(found)
 
 
 def _operators(node: Node, given: Any) -> list[str]:

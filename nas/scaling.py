@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nas.api import checked_name, go_on
-from nas.networks import named, title
+from nas.networks import in_run, named, title
 from nas.parsing import parse_duration
+from nas.training import reading_of
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -178,6 +179,23 @@ def plan(
     return ScalingPlan(title(said), sizes, folder, settings, size_from)
 
 
+def with_own_images(what: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of a search, with the images of the run that a text means where none are given, read as it reads them.
+
+    Args:
+        what: as of `scale`.
+        given: settings of a search, by name.
+    """
+    there = in_run(what) if isinstance(what, str) else None
+    if given.get("data") is not None or there is None:
+        return given
+    manifest = Manifest.read(there[0])
+    if not isinstance(manifest.data, str):
+        return given
+    settings = {**reading_of(manifest.estimator["given"]), **(given.get("estimator_settings") or {})}
+    return {**given, "data": manifest.data, "estimator_settings": settings}
+
+
 _OF_TASK: Final = ("data", "task", "image_size", "latency", "estimator", "estimator_settings", "device")
 """Settings of a search from which the deployment task follows."""
 
@@ -321,7 +339,7 @@ def made(plan: ScalingPlan, study: Study | None = None) -> Family:
 
 def scale(
     what: str | Buildable,
-    data: str = "digits",
+    data: str | None = None,
     *,
     target: float = 2.0,
     phi: str | Iterable[float] = "1..7",
@@ -342,8 +360,9 @@ def scale(
     The same call resumes an interrupted study.
 
     Args:
-        what: a run folder (its best network), a classic that is a member of a space, a network's text form or its file.
-        data: images to train candidates on.
+        what: a run folder (its best network) or a trial of it (`runs/first:7`), a classic that is a member of a space,
+            a network's text form or its file.
+        data: images to train candidates on; by default those of the run, or `digits`.
         target: the factor of compute, α·β²·γ², of one step of φ.
         phi: members of the family, as `1..7` or `0.5,1,2`.
         step: step of the grid of factors.
@@ -365,7 +384,7 @@ def scale(
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     given = {"target": target, "phi": phi, "step": step, "band": band, "coefficients": coefficients}
-    search = {**search, "data": data}
+    search = dict(with_own_images(what, {**search, "data": data}))
     planned = plan(
         what, ScalingSettings.parse(given), search, strides=strides, space=space, name=name, out=out
     )  # fmt: skip

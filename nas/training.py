@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.metrics import standard_error
-from nas.networks import TRAINED, named
+from nas.networks import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, Scale, Task, UserError
 from searchspaces.files import read_json
 from studies.interrupts import first_interrupt
@@ -58,7 +58,8 @@ def training_job(
     """The network and the images that a person names.
 
     Args:
-        what: a run folder, which stands for its best network; a classic's name; a network's text form or its file.
+        what: a run folder, which stands for its best network, or a trial of it, as in `runs/first:7`; a classic's name;
+            a network's text form or its file.
         data: images, as `load_data` takes them; by default those of the run.
         image_size: height and width in pixels; by default those that the training began with, that the run counted
             costs at, of a scaled network, or of the data, at most 224 for image files.
@@ -73,13 +74,12 @@ def training_job(
     from estimators.image_sizes import stay_in_files
     from estimators.trained import read_facts
 
-    folder = Path(what)
     found: Document | None
     read_as: Document = {}
     counted: Task | None = None
     proxy = None
-    if Manifest.is_in(folder):
-        network, found, own, read_as = _of_run(folder, space)
+    if (there := in_run(what)) is not None:
+        network, found, own, read_as = _of_run(*there, space)
         counted, proxy = Task.parse(found["task"]), found["estimator"].get("image_size")
     else:
         network, found, own = named(what, space), _of_file(what), None
@@ -115,16 +115,19 @@ def _image_size(network: Buildable, source: str, of_run: Task | None, folder: Pa
     return (None, None) if files is None else (files.usual, files.words())
 
 
-def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Document, str | None, Document]:
-    """The best network of a run, how it was found, the data of the run, and how their files are read."""
+def _of_run(
+    folder: Path, number: int | None, space: SearchSpace | None
+) -> tuple[Buildable, Document, str | None, Document]:
+    """A network of a run, how it was found, the data of the run, and how their files are read."""
     from nas.api import open_study
 
     study = open_study(folder, space=space)
-    best, manifest = study.best, study.manifest
+    trial, manifest = chosen(study, number), study.manifest
+    score = trial.details.get("score")
     found = {
         "run": str(folder),
-        "trial": best.number,
-        **({"proxy_score": best.details["score"]} if "score" in best.details else {"proxy_accuracy": best.accuracy}),
+        "trial": trial.number,
+        **({"proxy_accuracy": trial.accuracy} if score is None else {"proxy_score": score}),
         "trials": len(study.trials),
         "space": manifest.space["name"],
         "task": manifest.task,
@@ -137,7 +140,7 @@ def _of_run(folder: Path, space: SearchSpace | None) -> tuple[Buildable, Documen
     }
     source = manifest.data
     return (
-        best.architecture,
+        trial.architecture,
         found,
         source if isinstance(source, str) else None,
         reading_of(manifest.estimator["given"]),
@@ -163,8 +166,9 @@ def trained_folder(title: str, data: str) -> Path:
     >>> str(trained_folder("runs/first", "digits")), str(trained_folder("resnet18", "pets.npz"))
     ('runs/first-trained', 'runs/resnet18-pets')
     """
-    path = Path(title)
-    if Manifest.is_in(path) or path.parent != Path("."):
+    run, number = in_run(title) or (Path(title), None)
+    path = run if number is None else run.with_name(f"{run.name}-trial-{number}")
+    if Manifest.is_in(run) or path.parent != Path("."):
         return path.with_name(f"{path.stem}-trained")
     return Path("runs") / f"{path.stem}-{Path(data.removeprefix('hub:')).stem}"
 

@@ -43,14 +43,18 @@ def duration(seconds: float) -> str:
 
 
 def human(number: float) -> str:
-    """A number in three digits with a metric prefix.
+    """A number in exactly three digits with a metric prefix; whole below a thousand.
 
-    >>> human(385_814_752)
-    '386M'
+    >>> human(385_814_752), human(10_000_000), human(3_504_872), human(28)
+    ('386M', '10.0M', '3.50M', '28')
     """
     from searchspaces.cost import human as written  # loads NumPy, which the help of a command does not need
 
-    return written(number)
+    text = written(number)
+    digits, unit = text[:-1], text[-1]
+    if unit not in "KMGT" or len(digits.replace(".", "")) > 2:
+        return text
+    return f"{float(digits):.{3 - len(digits.partition('.')[0])}f}{unit}"
 
 
 def percent(share: float) -> str:
@@ -88,7 +92,7 @@ def share(low: float, high: float) -> str:
     """A share known within bounds, with as many digits as needed.
 
     >>> share(0.0712, 0.0713), share(1.0, 1.0), share(3e-7, 3.1e-7), share(0.99996, 0.99997), share(0.001, 0.7)
-    ('7.1%', '100%', '0.00003%', 'over 99.9%', 'at most 70.0%')
+    ('7.1%', '100%', '1 in 3.3e6', 'over 99.9%', 'at most 70.0%')
     """
     if _wide(low, high):
         return f"at most {share(high, high)}"
@@ -99,6 +103,8 @@ def share(low: float, high: float) -> str:
         return "over 99.9%"
     if middle <= 0:
         return "0%"
+    if middle < 0.01:
+        return f"1 in {_brief(100 / middle)}"
     return f"{middle:.{max(1, -math.floor(math.log10(middle)))}f}%"
 
 
@@ -119,13 +125,13 @@ def count(low: float, high: float | None = None) -> str:
     """A count known within bounds.
 
     >>> count(7962624), count(950, 950), count(3.1e15, 3.15e15), count(1, 2e12)
-    ('7,962,624', '950', '3.1e15 to 3.15e15', 'at most 2e12')
+    ('7,962,624', '950', 'about 3.1e15', 'at most 2e12')
     """
     high = low if high is None else high
     if _wide(low, high):
         return f"at most {_count(high)}"
     first, last = _count(low), _count(high)
-    return first if first == last else f"{first} to {last}"
+    return first if first == last else f"about {_brief((low + high) / 2)}"
 
 
 def _wide(low: float, high: float) -> bool:
@@ -134,9 +140,16 @@ def _wide(low: float, high: float) -> bool:
 
 
 def _count(number: float) -> str:
-    if number < 1e9:
-        return f"{int(number):,}"
-    return f"{number:.3g}".replace("e+", "e")
+    return f"{int(number):,}" if number < 1e9 else _brief(number, 3)
+
+
+def _brief(number: float, digits: int = 2) -> str:
+    """A large number in a few digits.
+
+    >>> _brief(3278688.5), _brief(1234.0), _brief(6.604e13)
+    ('3.3e6', '1,234', '6.6e13')
+    """
+    return f"{number:,.0f}" if number < 1e5 else f"{number:.{digits}g}".replace("e+0", "e").replace("e+", "e")
 
 
 def strides_text(rule: str, left_out: list[str]) -> str:

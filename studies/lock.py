@@ -34,6 +34,18 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)  # gives the lock back; the file stays, since removing it would race with the next holder
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process holds the folder's lock; False where there is none, or it cannot be opened."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not taken(handle)
+    finally:
+        os.close(handle)
+
+
 def taken(handle: int) -> bool:
     """Try to take the lock of an open file."""
     try:

@@ -304,6 +304,7 @@ def test_optuna_reads_the_ledger(tmp_path: Any) -> None:
     study.run()
     study.close()
     theirs = optuna.load_study(study_name="run", storage=f"sqlite:///{tmp_path / 'run' / 'ledger.db'}")
+    assert theirs.metric_names == ["accuracy"]
     assert theirs.direction == optuna.study.StudyDirection.MAXIMIZE
     assert theirs.best_value == study.best.accuracy
     states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}

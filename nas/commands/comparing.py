@@ -123,7 +123,7 @@ def show_comparison(document: Document, console: Console, pairs: bool = True) ->
     if not pairs or not document["pairs"]:
         return
     made = table("first", "second", "seeds>", "difference>", f"{level}>", "ahead>", "better>")
-    made.title = "Difference of the first and the second in percentage points, paired by seed"
+    made.title = "Difference (first − second), points, paired by seed"
     for one in document["pairs"]:
         made.add_row(
             one["first"],

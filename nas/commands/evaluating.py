@@ -61,19 +61,27 @@ def predict(
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     weights: options.Weights = "best",
+    csv: options.PredictionsFile = None,
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
     """Classify images with a trained network.
 
     [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
+    [bold]Example:[/]  nas predict runs/first-trained photos/ --csv classes.csv
     """
     from nas.evaluating import predict as predicted
+    from nas.evaluating import prediction_table
+    from searchspaces.files import write_whole
 
     document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels), views)
+    if csv is not None:
+        write_whole(csv, prediction_table(document))
     if json:
         return print_json(document)
     show_prediction(document, console())
+    if csv is not None:
+        print(csv)
 
 
 def _opened(folder: str, space: str | None) -> Trained:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def export(
     network: options.TrainedOrNetwork,
+    trial: options.OfTrial = None,
     to: options.Formats = "onnx",
     out: options.ExportFolder = None,
     int8: options.Int8 = False,
@@ -35,11 +36,19 @@ def export(
     [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
     """
     from nas.exporting import export as write
+    from nas.networks import with_trial
 
     screen = console(json)
     with screen.status("") as status:
         document = write(
-            network, to, out, int8=int8, data=data, task=task, space=space, on_step=lambda step: status.update(step)
+            with_trial(network, trial),
+            to,
+            out,
+            int8=int8,
+            data=data,
+            task=task,
+            space=space,
+            on_step=lambda step: status.update(step),
         )
     if json:
         return print_json(document)

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json
+from nas.commands.console import console, print_json, say
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
-from nas.commands.study_screens import choices, show_study, show_trial
-from nas.commands.tables import table
+from nas.commands.study_screens import choices, show_study, show_trial, show_trials
+from nas.commands.tables import FAINT, GOOD, table
+from nas.wording import human, percent
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from nas.documents import Document
-    from studies import Study, Trial
 
 
 def show(
     what: options.RunOrNetwork,
     trial: options.TrialNumber = None,
+    every: options.AllTrials = False,
+    sort: options.SortedBy = None,
     task: options.TaskOfNetwork = None,
     svg: options.Svg = None,
     space: options.SpaceOfNetwork = None,
@@ -32,10 +34,15 @@ def show(
     """Show what a search has found, or one of its trials; or a network, block by block.
 
     [bold]Example:[/]  nas show runs/first --trial 7
+    [bold]Example:[/]  nas show runs/first --all --sort accuracy
     [bold]Example:[/]  nas show efficientnet_b0 --svg b0.svg
     """
-    from nas.networks import names_network
+    from nas.networks import in_run, names_network
 
+    if every or sort is not None:
+        return _every_trial(what, sort, every, trial, space, ledger, json)
+    if trial is None and (there := in_run(what)) is not None:
+        what, trial = str(there[0]), there[1]
     notes: list[str] = []
     if names_network(what):
         document = _network(what, trial, task, svg, space)
@@ -46,6 +53,19 @@ def show(
     if "stages" in document:
         return show_network(document, console())
     (show_study if trial is None else show_trial)(document, console(), notes)
+
+
+def runs(folder: options.RunsListed = Path("runs"), json: options.Json = False) -> None:
+    """List the searches and trainings in a folder, the latest first.
+
+    [bold]Example:[/]  nas runs
+    """
+    from nas.listing import runs_document
+
+    document = runs_document(folder)
+    if json:
+        return print_json(document)
+    show_runs(document, console())
 
 
 def plot(
@@ -67,6 +87,43 @@ def plot(
     if json:
         return print_json({"plot": str(path)})
     print(path)
+
+
+def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.LedgerUrl = None) -> None:
+    """Open the trials of a run in optuna-dashboard, on this machine, until Ctrl-C.
+
+    [bold]Example:[/]  nas dashboard runs/first
+    """
+    from searchspaces import UserError
+    from studies.ledger.database import storage_of
+    from studies.manifest import Manifest
+
+    try:
+        from optuna_dashboard import run_server
+    except ImportError as error:
+        raise UserError("this needs optuna-dashboard; install it with: pip install 'nas-toolkit[dashboard]'") from error
+    storage = storage_of(ledger or Manifest.read(Path(run)).ledger, Path(run))
+    say(f"http://localhost:{port} shows the trials of {run}; Ctrl-C ends it")
+    try:
+        run_server(storage, port=port)
+    except OSError as error:
+        raise UserError(f"port {port}: {error.strerror}; choose another with --port") from error
+
+
+def _every_trial(
+    run: str, sort: str | None, every: bool, trial: int | None, space: str | None, ledger: str | None, json: bool
+) -> None:
+    """`nas show RUN --all`."""
+    from nas.api import open_study
+    from nas.documents import trials_document
+    from searchspaces import UserError
+
+    if trial is not None or not every:
+        raise UserError("--all lists every trial; leave out --trial" if every else "--sort needs --all")
+    document = trials_document(open_study(run, space=space, ledger=ledger), sort or "number")
+    if json:
+        return print_json(document)
+    show_trials(document, console())
 
 
 def _network(text: str, trial: int | None, task: str | None, svg: Path | None, space: str | None) -> Document:
@@ -91,7 +148,7 @@ def _found(
     """The document of a run folder, or of one of its trials, and what its accuracies and costs are those of."""
     from nas.api import open_study
     from nas.documents import study_document, trial_document
-    from nas.networks import draw
+    from nas.networks import chosen, draw
     from searchspaces import CLASSICS, UserError, nearest
     from studies.fidelity import read_as
 
@@ -100,22 +157,13 @@ def _found(
     if task is not None:
         raise UserError(f"--task is for a network; {run} has the task that it was created with")
     study = open_study(run, space=space, ledger=ledger)
-    trial = None if number is None else _trial(study, number)
+    trial = None if number is None else chosen(study, number)
     document = study_document(study) if trial is None else trial_document(trial, study.extrapolated(trial.number))
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)
         document["drawing"] = str(svg)
     return document, read_as(study)
-
-
-def _trial(study: Study, number: int) -> Trial:
-    from searchspaces import UserError
-
-    trials = {trial.number: trial for trial in study.trials}
-    if number not in trials:
-        raise UserError(f"{study.folder} has no trial {number}; it has {len(trials)}, numbered from 0")
-    return trials[number]
 
 
 def show_network(document: Document, console: Console) -> None:
@@ -135,3 +183,26 @@ def show_network(document: Document, console: Console) -> None:
     more: list[tuple[str, RenderableType]] = [("choices", choices(document))] if document.get("words") else []
     more += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     show_totals(document, console, *more)
+
+
+def show_runs(document: Document, console: Console) -> None:
+    """`nas runs`."""
+    if not document["runs"]:
+        console.print(Text(f"no search and no training in {document['folder']}", style=FAINT))
+        return
+    made = table("run", "what", "data", "done>", "accuracy>", "MACs>", "state", "changed (UTC)")
+    for one in document["runs"]:
+        done, planned = one.get("trials", one.get("epochs", "")), one.get("planned")
+        accuracy = "" if one.get("accuracy") is None else percent(one["accuracy"])
+        made.add_row(
+            Text(one["run"], style="bold"),
+            Text(one.get("what", one.get("reason", ""))),
+            Text(one.get("data", "")),
+            f"{done} of {planned}" if planned else str(done),
+            f"{accuracy} test" if accuracy and one["kind"] == "training" else accuracy,
+            human(one["macs"]) if one.get("macs") else "",
+            Text(one["state"], style=GOOD if one["state"] == "running" else ""),
+            one["changed"][:16].replace("T", " "),
+        )
+    console.print(made)
+    console.print(Text("More about one: nas show RUN, or nas evaluate TRAINED", style=FAINT))

@@ -23,6 +23,7 @@ LINES: Final = 20
 
 def measure(
     networks: options.Networks = None,
+    trial: options.OfTrial = None,
     space: options.MeasuredSpace = None,
     out: options.TableFile = None,
     task: options.TaskOfNetwork = None,
@@ -46,6 +47,7 @@ def measure(
     """
     from estimators.latency import How
     from nas.measuring import measure_networks, measure_space, table_document
+    from nas.networks import with_trial
     from searchspaces import Budget, Task, UserError, load_space
     from searchspaces.task import check_sizes
 
@@ -53,6 +55,10 @@ def measure(
         raise UserError("give networks to measure, or --space SPACE --out FILE.json for the latency table of a space")
     if out is not None and space is None:
         raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
+    if trial is not None:
+        if networks is None or len(networks) != 1:
+            raise UserError("--trial is for one run folder; of several, give the trials as RUN:N")
+        networks = [with_trial(networks[0], trial)]
     how = How(runtime or "", device, threads, batch)
     home, images = load_space(space) if space else None, Task.parse(task) if task else None
     check_sizes(images, image_size)

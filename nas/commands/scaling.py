@@ -33,6 +33,7 @@ _SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
 def scale(
     context: typer.Context,
     what: options.BestOrNetwork,
+    trial: options.OfTrial = None,
     target: options.Target = 2.0,
     phi: options.Phi = "1..7",
     coefficients: options.Coefficients = None,
@@ -43,7 +44,7 @@ def scale(
     strides: options.Strides = None,
     space: options.SpaceOfNetwork = None,
     latency: options.Latency = None,
-    data: options.Data = "digits",
+    data: options.ScaledData = None,
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
     cache: options.Cache = None,
@@ -81,7 +82,7 @@ def scale(
 ) -> None:
     """Scale a network into a family: search for the best factors of depth, width and image size.
 
-    [bold]Example:[/]  nas scale runs/first --data digits
+    [bold]Example:[/]  nas scale runs/first
     [bold]Example:[/]  nas scale efficientnet_b0 --coefficients published
 
     The candidates are the factors α, β, γ with about twice the base's true
@@ -89,12 +90,23 @@ def scale(
     same command resumes.
     """
     from nas.documents import study_document
-    from nas.scaling import ScalingSettings, family_document, grid_document, made, plan, settings_for, write
+    from nas.networks import with_trial
+    from nas.scaling import (
+        ScalingSettings,
+        family_document,
+        grid_document,
+        made,
+        plan,
+        settings_for,
+        with_own_images,
+        write,
+    )
     from studies import Study
     from studies.fidelity import read_as
     from studies.scaling import candidates
 
-    search = settings_given(context.params)
+    what = with_trial(what, trial)
+    search = with_own_images(what, settings_given(context.params))
     sizes = ScalingSettings.parse(context.params)
     planned = plan(what, sizes, search, strides=strides, space=space, name=name, out=out)
     screen, found = console(json), candidates(planned.space)
@@ -249,7 +261,7 @@ def _ranking(trained: list[Document], notes: Sequence[str]) -> Table:
 def _members(members: list[Document], title: str) -> Table:
     """A family; of the factor on the image only the pixels are shown, so that it fits into 80 columns."""
     known = any("accuracy" in one for one in members)
-    made = table("φ>", "depth>", "width>", "px>", "MACs>", "x before>", "formula>", "parameters>",
+    made = table("φ>", "depth>", "width>", "px>", "MACs>", "growth>", "formula>", "parameters>",
                  *(["acc.>"] if known else []), title=title)  # fmt: skip
     before = None
     for one in members:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from rich.measure import Measurement
 from rich.text import Text
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nas.documents import Document
+
+
+NARROW: Final = 80
+"""Columns that a table by stages may take; the same table is shown on every terminal."""
 
 
 def spaces(json: options.Json = False) -> None:
@@ -65,14 +70,23 @@ def space(
     show_space(document, console())
 
 
-def classics(part: options.NamePart = "", json: options.Json = False) -> None:
-    """List the networks of the literature, with their costs on their own images.
+def classics(
+    part: options.NamePart = "",
+    budget: options.BudgetOfClassics = None,
+    task: options.TaskOfClassics = None,
+    sort: options.ClassicsSorted = "family",
+    json: options.Json = False,
+) -> None:
+    """List the networks of the literature, with their costs.
 
     [bold]Example:[/]  nas classics resnet
+    [bold]Example:[/]  nas classics --budget 300M..400M --sort macs
     """
     from nas.networks import classics_document
+    from searchspaces import Budget, Task
 
-    document = classics_document(part)
+    images, bound = Task.parse(task) if task else None, Budget.parse(budget) if budget else None
+    document = classics_document(part, bound, images, sort)
     if json:
         return print_json(document)
     show_classics(document, console())
@@ -80,6 +94,7 @@ def classics(part: options.NamePart = "", json: options.Json = False) -> None:
 
 def cost(
     network: options.Network,
+    trial: options.OfTrial = None,
     task: options.TaskOfNetwork = None,
     image_size: options.ImageSizeOfNetwork = None,
     space: options.SpaceOfNetwork = None,
@@ -94,26 +109,29 @@ def cost(
 
     [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
     """
-    from nas.networks import cost_document
+    from nas.networks import cost_document, with_trial
     from searchspaces import Task, load_space
     from searchspaces.latency import LatencyTable
 
     times = LatencyTable.read(latency) if latency else None
     images, home = Task.parse(task) if task else None, load_space(space) if space else None
-    document = cost_document(network, images, home, times, image_size)
+    document = cost_document(with_trial(network, trial), images, home, times, image_size)
     if json:
         return print_json(document)
     show_cost(document, console())
 
 
 def show_spaces(document: Document, console: Console) -> None:
-    """`nas spaces`."""
-    made = table("space", "architectures>", "description, and classic networks in it")
+    """`nas spaces`, a line for each."""
+    made = table("space", "networks>", "MACs at 224 px>", "description")
+    room = console.width - 51  # a line for each, on narrow terminals too
     for one in document["spaces"]:
-        classics = f"\n{', '.join(one['references'])}" if one["references"] else ""
-        made.add_row(Text(one["name"], style="bold"), count(one["size"]), Text.assemble(one["doc"], (classics, FAINT)))
+        doc = Text(one["doc"], style=FAINT)
+        doc.truncate(max(room, 10), overflow="ellipsis")
+        costs = " to ".join(map(human, one["macs"]))
+        made.add_row(Text(one["name"], style="bold"), count(one["size"]), costs, doc)
     console.print(made)
-    console.print(Text("More about one: nas space NAME --budget 400M", style=FAINT))
+    console.print(Text("More about one, with its classic networks: nas space NAME --budget 400M", style=FAINT))
 
 
 def show_space(document: Document, console: Console) -> None:
@@ -121,7 +139,7 @@ def show_space(document: Document, console: Console) -> None:
     console.print(Text(document["space"], style="bold"), Text(document["doc"], style=FAINT))
     console.print()
     by_stage = _decisions(document["decisions"])
-    wide = Measurement.get(console, console.options.update(max_width=1000), by_stage).maximum > console.width
+    wide = Measurement.get(console, console.options.update(max_width=1000), by_stage).maximum > NARROW
     console.print(_alike(document["decisions"]) if wide else by_stage)
     costs = table("cost", "smallest>", "largest>")
     for name, title in COST_NAMES.items():
@@ -135,8 +153,6 @@ def show_space(document: Document, console: Console) -> None:
             row = [one["name"], human(one["macs"]), human(one["params"])]
             members.add_row(*row, *([_yes(one["fits"])] if document["budget"] else []))
         console.print(members)
-    console.print()
-    console.print(Text(MACS_NOTE, style=FAINT))
 
 
 def _space_facts(document: Document) -> list[tuple[str, RenderableType]]:
@@ -185,33 +201,32 @@ def _yes(value: bool) -> Text:
 
 
 def show_classics(document: Document, console: Console) -> None:
-    """`nas classics`."""
-    made = table("network", "MACs>", "params>", "image", "paper")
-    family = None
+    """`nas classics`, a line for each."""
+    made = table("network", "MACs>", "params>", "px>", "paper")
+    longest, family = max(len(one["name"]) for one in document["classics"]), None
     for one in document["classics"]:
-        if one["family"] != family:
+        if document["order"] == "family" and one["family"] != family:
             if family is not None:
                 made.add_row()
             made.add_row(Text(one["family"], style=FAINT))
             family = one["family"]
-        costs = human(one["macs"]), human(one["params"])
-        made.add_row(
-            Text(one["name"], style="bold"),
-            *costs,
-            one["task"].partition(":")[0],
-            Text(_source(one["paper"]), style=FAINT),
-        )
+        cells = human(one["macs"]), human(one["params"]), one["task"].partition("x")[0]
+        source = Text(_source(one["paper"]), style=FAINT)
+        source.truncate(max(console.width - longest - 30, 10), overflow="ellipsis")
+        made.add_row(Text(one["name"], style="bold"), *cells, source)
     console.print(made)
     console.print(Text(f"{len(document['classics'])} networks. More about one: nas show NAME", style=FAINT))
 
 
 def _source(paper: str) -> str:
-    """Authors and number, without table and section.
+    """The first author, the year and arXiv's number, or where else it appeared.
 
-    >>> _source("He 2016, arXiv:1512.03385, table 1")
-    'He 2016, arXiv:1512.03385'
+    >>> _source("He 2016, arXiv:1512.03385, table 1"), _source("Zagoruyko & Komodakis 2016, arXiv:1605.07146")
+    ('He 2016, 1512.03385', 'Zagoruyko 2016, 1605.07146')
     """
-    return ", ".join(paper.split(", ")[:2])
+    authors, _, rest = paper.partition(", ")
+    number = rest.partition(", ")[0].removeprefix("arXiv:")
+    return f"{re.sub(' & .*(?= [0-9]{4})', '', authors)}, {number}".rstrip(", ")
 
 
 def show_cost(document: Document, console: Console) -> None:
@@ -226,12 +241,12 @@ def show_cost(document: Document, console: Console) -> None:
 
 
 def shape_text(output: list[int]) -> str:
-    """The shape of a map or a vector.
+    """The shape of a map, height x width x channels as in a task, or of a vector.
 
-    >>> shape_text([32, 112, 112])
-    '32x112x112'
+    >>> shape_text([32, 112, 56]), shape_text([1000])
+    ('112x56x32', '1000')
     """
-    return "x".join(map(str, output))
+    return "x".join(map(str, [*output[1:], output[0]]))
 
 
 def costs_and_shares(one: Document) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from nas.documents import Document
 
-_USES: Final = {"train": "train on", "val": "validate on"}
+_USES: Final = {"train": "training", "val": "validation"}
 _SHOWN: Final = ("score", "batch", "epochs", "image_size", "width", "depth", "data_fraction")
 """Settings of a proxy that make training cheaper; the manifest has all settings."""
 
@@ -94,7 +95,8 @@ def fitting(fits: Document) -> str:
     if fits["draws"]:
         low, high = fits["share"]
         return about(low, high, fits["draws"])
-    return f"{share(*fits['share'])} of them: {count(fits['low'], fits['high'])} architectures"
+    part = share(*fits["share"])
+    return f"{part}{' of them' * part.endswith('%')}: {count(fits['low'], fits['high'])} architectures"
 
 
 def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
@@ -106,9 +108,9 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     data = estimator.pop("data", None)
     if isinstance(data, dict):
         images = {use: estimator.pop(f"{use}_images", None) for use in ("train", "val")}
-        counts = [f"{number:,} to {_USES[use]}" for use, number in images.items() if number is not None]
+        counts = [f"{number:,} {_USES[use]}" for use, number in images.items() if number is not None]
         if isinstance(held_out := data.get("test_images"), int):
-            counts.append(f"{held_out:,} held out for a test")
+            counts.append(f"{held_out:,} test (held out)")
         told = f"{data.get('name')}, {data.get('task')}; images: {', '.join(counts) or 'unknown'}"
         rows.append(("data", Text(told)))
         rows += [("", Text(str(note), style=WARNING)) for note in data.get("notes", ())]
@@ -258,8 +260,14 @@ def _confirmed(document: Document, notes: Sequence[str]) -> Table:
 
 
 def choices(trial: Document) -> Text:
-    """An architecture, a line for each stage."""
-    return Text("\n".join(part.strip() for part in trial["words"].split("|")))
+    """An architecture, a line for each stage, and what its letters mean."""
+    lines = [part.strip() for part in trial["words"].split("|")]
+    meant = [f"{short} {long}" for short, long in LETTERS.items() if re.search(rf"\b{short}\d", trial["words"])]
+    return Text.assemble("\n".join(lines), *((("\n" + ", ".join(meant), FAINT),) if meant else ()))
+
+
+LETTERS: Final = {"d": "depth (blocks)", "w": "width", "k": "kernel", "e": "expansion ratio", "se": "SE ratio"}
+"""What an architecture in words says with few letters."""
 
 
 def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
@@ -286,3 +294,23 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     rows.append(("architecture", choices(document)))
     rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
     console.print(facts(*rows))
+
+
+def show_trials(document: Document, console: Console) -> None:
+    """`nas show RUN --all`."""
+    unit = document["estimates"]
+    made = table("trial>", f"{estimate_name(unit)}>", "MACs>", "parameters>", "time>", "state", "curve")
+    for one in document["trials"]:
+        again = "" if one["confirms"] is None else f", confirms {one['confirms']}"
+        made.add_row(
+            str(one["number"]),
+            "" if one["accuracy"] is None else estimate_text(one["accuracy"], unit),
+            human(one["macs"]),
+            human(one["params"]),
+            "" if one["seconds"] is None else duration(one["seconds"]),
+            Text(one["state"] + again + (f": {one['reason']}" if one["reason"] else "")),
+            Text(sparkline(one["curve"]), style="cyan"),
+            style=GOOD if one["number"] == document["best"] else "",
+        )
+    console.print(made)
+    console.print(Text(f"More about one: nas show {document['run']} --trial N", style=FAINT))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def train(
     context: typer.Context,
     network: options.BestOrNetwork,
+    trial: options.OfTrial = None,
     data: options.TrainedData = None,
     skip_bad: options.SkipBad = False,
     max_pixels: options.MaxPixels = None,
@@ -63,6 +64,7 @@ def train(
     from estimators.estimator import Diverged
     from estimators.starting_weights import StartingWeights
     from estimators.training import train as train_here
+    from nas.networks import with_trial
     from nas.parsing import parse_duration, parse_values
     from nas.training import (
         interruptible,
@@ -78,6 +80,7 @@ def train(
 
     if ray is None and (gpus or workers):
         raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
+    network = with_trial(network, trial)
     given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
     checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
     reading = reading_given(skip_bad, max_pixels, cache, centre_crop)

@@ -12,6 +12,7 @@ Left out: Optuna's Redis journal and its gRPC proxy, which keep pickles or need 
 from __future__ import annotations
 
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -87,6 +88,9 @@ class OptunaLedger:
                 raise UserError(f"{where} holds a study named {name!r} already; choose another name") from error
             for key, value in attributes.items():
                 storage.set_study_user_attr(study_id, key, value)
+            with warnings.catch_warnings():  # naming what is maximized is "experimental" in Optuna since 3.2
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                optuna.Study(name, storage).set_metric_names(["accuracy"])
         return cls(storage, study_id, where)
 
     @classmethod
@@ -256,6 +260,24 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+def storage_of(spec: str, folder: Path) -> BaseStorage:
+    """Optuna's storage of a run's ledger, for Optuna's own tools.
+
+    Args:
+        spec: as in the manifest: `sqlite`, `journal` or the URL of a database, whose password may be in `PGPASSWORD`.
+        folder: the run folder.
+
+    Raises:
+        UserError: the ledger is in memory, is not there, or cannot be reached.
+    """
+    if spec not in LEDGERS and "://" not in spec:
+        raise UserError(f"{folder}: the ledger was kept in memory, so there is none to read")
+    if spec in LEDGERS:
+        _check_file(spec, folder / LEDGERS[spec])
+    with _explained(_where(spec, folder)), quiet():
+        return _storage(spec, folder)
 
 
 def mend_journal(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from nas.commands.options.words import (
     BUDGET_HELP,
+    CLASSIC_ORDERS,
     LATENCY_HELP,
     MEASURED_DEVICES,
     NETWORK_HELP,
@@ -17,6 +18,7 @@ from nas.commands.options.words import (
     SIZE_HELP,
     SPACE_HELP,
     TASK_FORM,
+    TRIAL_ORDERS,
     one_of,
 )
 
@@ -64,10 +66,21 @@ SeveralTrained = Annotated[
     list[str],
     Argument(metavar="TRAINED", help="Folders written by 'nas train'; of several the probabilities are averaged."),
 ]
-Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files.")]
+Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files, and folders of them.")]
 SpaceName = Annotated[str, Argument(metavar="SPACE", help=SPACE_HELP)]
 NamePart = Annotated[
     str, Argument(metavar="PART", help="Show only networks with this text in their names.", show_default=False)
+]
+
+BudgetOfClassics = Annotated[
+    str | None, Option("--budget", metavar="BUDGET", help="List only those within these costs, such as 300M..400M.")
+]
+TaskOfClassics = Annotated[
+    str | None,
+    Option("--task", metavar=TASK_FORM, help="Images that costs are counted on; by default each network's own."),
+]
+ClassicsSorted = Annotated[
+    str, Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(CLASSIC_ORDERS)}.")
 ]
 
 # Runs that exist
@@ -89,6 +102,17 @@ LedgerUrl = Annotated[
 ]
 TrialNumber = Annotated[
     int | None, Option("--trial", metavar="N", help="Show one trial of the run, with all that is known of it.")
+]
+AllTrials = Annotated[bool, Option("--all", metavar="", help="List every trial of the run.")]
+SortedBy = Annotated[
+    str | None,
+    Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(TRIAL_ORDERS)}; needs --all."),
+]
+Port = Annotated[int, Option("--port", metavar="N", help="Port on this machine.")]
+RunsListed = Annotated[Path, Argument(metavar="DIR", help="Folder that has the runs.")]
+OfTrial = Annotated[
+    int | None,
+    Option("--trial", metavar="N", help="Trial N of the run instead of its best; RUN:N is the same."),
 ]
 Svg = Annotated[
     Path | None,

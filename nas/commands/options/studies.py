@@ -374,6 +374,15 @@ Band = Annotated[
         "--band", metavar="5%", help="Tolerance of a candidate's true MACs around the target.", rich_help_panel=SIZES
     ),
 ]
+ScaledData = Annotated[
+    str | None,
+    Option(
+        "--data",
+        metavar="DATA",
+        help=f"{DATA_HELP} By default those of the run, or digits.",
+        rich_help_panel=SEARCHED,
+    ),
+]
 ScaledTask = Annotated[
     str | None,
     Option(

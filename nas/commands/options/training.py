@@ -125,6 +125,10 @@ Views = Annotated[
 Confusion = Annotated[
     Path | None, Option("--confusion", metavar="FILE.html", help="Draw the confusion matrix into this page.")
 ]
+PredictionsFile = Annotated[
+    Path | None,
+    Option("--csv", metavar="FILE.csv", help="Write a line for each image: file, class and probability."),
+]
 Top = Annotated[int, Option("--top", metavar="K", help="Number of classes to show for each image.")]
 
 # Exporting

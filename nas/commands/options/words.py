@@ -21,6 +21,8 @@ FORMATS: Final = ("onnx", "torchscript", "torch-export", "python")
 UNITS: Final = ("fraction", "percent")
 WEIGHTS: Final = ("best", "last")
 VIEWS: Final = ("one", "mirror", "ten-crop", "scales")
+CLASSIC_ORDERS: Final = ("family", "name", "macs", "params")
+TRIAL_ORDERS: Final = ("number", "accuracy", "macs", "params", "time")
 LEDGERS: Final = ("sqlite", "journal")
 
 

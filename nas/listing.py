@@ -1,0 +1,98 @@
+"""`nas runs`: the searches and trainings in a folder, the latest first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from searchspaces import UserError
+from studies.folder import LOCK
+from studies.lock import in_use
+from studies.manifest import Manifest
+
+if TYPE_CHECKING:
+    from nas.documents import Document
+
+
+def runs_document(folder: Path) -> Document:
+    """Every run folder and every trained network directly in a folder, the one that changed last first.
+
+    What cannot be opened is listed with the reason.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    from estimators.trained import FACTS
+
+    try:
+        inside = [each for each in folder.iterdir() if each.is_dir()]
+    except OSError as error:
+        raise UserError(f"cannot list {str(folder)!r}: {error.strerror}") from error
+    found = []
+    for each in inside:
+        is_search = Manifest.is_in(each)
+        if is_search or (each / FACTS).is_file():
+            row: Document = {"run": str(each), "kind": "search" if is_search else "training", "state": "unreadable"}
+            try:
+                row |= _search(each) if is_search else _training(each)
+            except UserError as error:
+                row["reason"] = str(error)
+            if in_use(each):
+                row["state"] = "running"
+            found.append({**row, "changed": _changed(each)})
+    return {"folder": str(folder), "runs": sorted(found, key=lambda row: (row["changed"], row["run"]), reverse=True)}
+
+
+def _search(folder: Path) -> dict[str, Any]:
+    """A search: what it looked for, how far it is, and the best that it found."""
+    from nas.api import open_study
+
+    study = open_study(folder)
+    try:
+        manifest, trials = study.manifest, study.trials
+        ended = sum(trial.state != "running" for trial in trials)
+        done = manifest.trials is not None and ended >= manifest.trials
+        best = study.best if any(trial.state == "complete" for trial in trials) else None
+        return {
+            "what": f"{manifest.space['name']}, {manifest.budget or 'no budget'}",
+            "data": _name(manifest.data),
+            "state": "done" if done else "unfinished",
+            "trials": ended,
+            "planned": manifest.trials,
+            "accuracy": None if best is None or "score" in best.details else best.accuracy,
+            "macs": None if best is None else best.cost.macs,
+        }
+    finally:
+        study.close()
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    """A training: of which network, and its test accuracy once it has finished."""
+    from estimators.trained import read_facts
+
+    facts = read_facts(folder) or {}
+    try:
+        found, epochs = facts.get("found") or {}, len(facts["curve"])
+        trial = f", trial {found['trial']}" if "trial" in found else ""
+        return {
+            "what": f"training of {found['run']}{trial}" if "run" in found else "training",
+            "data": _name(facts["data"].get("source", facts["data"]["name"])),
+            "state": "done" if facts["finished"] else "unfinished",
+            "epochs": epochs,
+            "planned": facts["recipe"]["epochs"],
+            "accuracy": facts.get("test_accuracy"),
+            "macs": facts["cost"]["macs"],
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / 'training.json'} is damaged: {error}") from error
+
+
+def _name(data: Any) -> str:
+    return Path(data).name if isinstance(data, str) else "data of one's own"
+
+
+def _changed(folder: Path) -> str:
+    """When a file in the folder was last written, in UTC; the lock, which looking may touch, aside."""
+    times = [file.stat().st_mtime for file in folder.iterdir() if file.name != LOCK and file.is_file()]
+    return datetime.fromtimestamp(max(times, default=0.0), UTC).isoformat(timespec="seconds")

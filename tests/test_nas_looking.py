@@ -1,0 +1,184 @@
+"""Looking at runs: the list of them, every trial of one, a trial in place of the best; lists of spaces and classics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_nas_bad_input import INSTANT
+
+from estimators import load_data
+from estimators.recipe import make_recipe
+from estimators.training import train
+from nas.networks import named
+from searchspaces import SPACES, Budget, Task, space_named
+from searchspaces.catalog import RANGES
+from studies.lock import locked
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a run of six trials that trains nothing, and a training of two epochs."""
+    from nas import search
+
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "instant.py").write_text(INSTANT)
+    search("mbconv", "400M", estimator=f"{folder / 'instant.py'}:estimator", trials=6, name="demo", out=folder / "runs")
+    recipe = make_recipe("sgd", epochs=2, batch=64, data_fraction=0.2)
+    train(named("resnet20"), load_data("digits"), recipe, folder / "runs" / "trained", 0, "cpu")
+    return folder
+
+
+@pytest.fixture
+def run(made):
+    return str(made / "runs" / "demo")
+
+
+def test_runs_are_listed_with_their_best_and_their_state(nas_cli, made):
+    (made / "runs" / "something else").mkdir(exist_ok=True)
+    document = nas_cli("runs", made / "runs", "--json").json()
+    rows = {Path(one["run"]).name: one for one in document["runs"]}
+    assert rows.keys() == {"demo", "trained"}
+    found = nas_cli("show", made / "runs" / "demo", "--json").json()
+    assert rows["demo"]["accuracy"] == found["best"]["accuracy"]
+    assert (rows["demo"]["trials"], rows["demo"]["state"]) == (6, "done")
+    assert (rows["trained"]["kind"], rows["trained"]["state"], rows["trained"]["epochs"]) == ("training", "done", 2)
+    told = json.loads((made / "runs" / "trained" / "training.json").read_text())
+    assert rows["trained"]["accuracy"] == told["test_accuracy"]
+    with locked(made / "runs" / "demo"):
+        running = nas_cli("runs", made / "runs", "--json").json()["runs"]
+    assert [one["state"] for one in running if one["run"].endswith("demo")] == ["running"]
+    assert "macs=400M" in nas_cli("runs", made / "runs").out
+
+
+def test_a_run_that_cannot_be_opened_is_listed_with_the_reason(nas_cli, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "study.json").write_text("{")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "training.json").write_text('{"format": 1}')
+    rows = nas_cli("runs", tmp_path, "--json").json()["runs"]
+    assert {one["state"] for one in rows} == {"unreadable"}
+    assert all(one["reason"] for one in rows)
+    assert nas_cli("runs", tmp_path).code == 0
+    assert nas_cli("runs", tmp_path / "none").code == 2
+
+
+def test_every_trial_is_listed_in_the_order_that_is_asked_for(nas_cli, run):
+    document = nas_cli("show", run, "--all", "--json").json()
+    assert [one["number"] for one in document["trials"]] == list(range(6))
+    for order, key, sign in (("accuracy", "accuracy", -1), ("macs", "macs", 1), ("time", "seconds", 1)):
+        several = nas_cli("show", run, "--all", "--sort", order, "--json").json()["trials"]
+        assert several == sorted(several, key=lambda one: sign * one[key])
+    assert nas_cli("show", run, "--all", "--sort", "speed").code == 2
+    assert nas_cli("show", run, "--sort", "macs").err == "nas: --sort needs --all\n"
+    assert nas_cli("show", run, "--all", "--trial", "1").code == 2
+
+
+def test_a_trial_takes_the_place_of_the_best_network(nas_cli, run, made, monkeypatch):
+    monkeypatch.chdir(made)
+    trial = nas_cli("show", run, "--trial", "2", "--json").json()
+    assert nas_cli("show", f"{run}:2", "--json").json() == trial
+    for words in ([run, "--trial", "2"], [f"{run}:2"]):
+        assert nas_cli("cost", *words, "--json").json()["macs"] == trial["macs"]
+    document = nas_cli("export", run, "--trial", "2", "--to", "python", "--json").json()
+    assert document["macs"] == trial["macs"]
+    assert document["out"] == f"{run}/export-trial-2"
+    scaled = nas_cli("scale", run, "--trial", "2", "--coefficients", "1.2,1.1,1.15", "--phi", "1", "--json").json()
+    assert scaled["family"]["members"][0]["macs"] == trial["macs"]
+    words = ["train", run, "--trial", "2", "--data", "digits", "--image-size", "8", "--epochs", "1", "--quiet"]
+    trained = nas_cli(*words, "--set", "data_fraction=0.1", "--json").json()
+    assert trained["folder"] == f"{run}-trial-2-trained"
+    assert trained["found"]["trial"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["cost", "resnet18", "--trial", "1"], "--trial is for a run folder, and resnet18 is a network"),
+        (["cost", "RUN", "--trial", "9"], "has no trial 9; it has 6, numbered from 0"),
+        (["measure", "RUN", "resnet18", "--trial", "1"], "--trial is for one run folder"),
+    ],
+)
+def test_a_trial_that_is_not_there_is_one_line(nas_cli, run, words, why):
+    said = nas_cli(*(run if word == "RUN" else word for word in words))
+    assert said.code == 2
+    assert why in said.err
+
+
+def test_a_run_is_scaled_on_its_own_images(nas_cli, tmp_path):
+    words = ["--budget", "400M", "--trials", "2", "--out", tmp_path / "runs", "--name", "own", "--quiet"]
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez(tmp_path / "mine.npz", train_images=pixels, train_labels=np.arange(40) % 2)
+    fast = ["--set", "estimator.epochs=1"]
+    assert nas_cli("search", "--data", tmp_path / "mine.npz", *words, *fast).code == 0
+    more = ["--trials", "1", "--out", tmp_path / "runs", "--name", "scaled", "--json", "--quiet", *fast]
+    document = nas_cli("scale", tmp_path / "runs" / "own", *more, "--phi", "1").json()
+    assert document["study"]["estimator"]["data"]["name"] == "mine.npz"
+
+
+def test_folders_are_predicted_and_written_as_csv(nas_cli, made, tmp_path):
+    for number in range(3):
+        file = tmp_path / "photos" / "inside" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 9), 80 * number, np.uint8)).save(file)
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    words = ["predict", made / "runs" / "trained", tmp_path / "photos", "--csv", tmp_path / "classes.csv"]
+    document = nas_cli(*words, "--json").json()
+    assert len(document["images"]) == 3
+    with (tmp_path / "classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == [one["classes"][0]["class"] for one in document["images"]]
+    assert [row["file"] for row in rows] == [one["file"] for one in document["images"]]
+    (tmp_path / "empty").mkdir()
+    assert "has no images" in nas_cli("predict", made / "runs" / "trained", tmp_path / "empty").err
+
+
+def test_classics_are_listed_within_a_budget_and_in_an_order(nas_cli):
+    found = nas_cli("classics", "--budget", "300M..400M", "--sort", "macs", "--json").json()["classics"]
+    assert [one["macs"] for one in found] == sorted(one["macs"] for one in found)
+    assert all(300e6 <= one["macs"] <= 400e6 for one in found)
+    everything = nas_cli("classics", "--json").json()["classics"]
+    assert len(found) == sum(300e6 <= one["macs"] <= 400e6 for one in everything)
+    small = nas_cli("classics", "mobilenetv2", "--task", "96x96x3:4", "--json").json()["classics"]
+    assert {one["task"] for one in small} == {"96x96x3:4"}
+    assert nas_cli("classics", "--budget", "50%").code == 2
+    assert nas_cli("classics", "--budget", "1K").err == "nas: no network is within macs=1K\n"
+
+
+@pytest.mark.parametrize("name", ["mbconv", "mbconv-blocks", "mobilenetv3", "scaling"])
+def test_the_macs_that_spaces_are_listed_with_are_theirs(name):
+    inside = space_named(name).under(Budget.parse("100%"), Task())
+    assert RANGES[name] == (inside.smallest.macs, inside.largest.macs)
+
+
+def test_every_space_has_its_macs():
+    """The others take seconds each to count: `python -m benchmarks.proofs "macs of"`."""
+    assert RANGES.keys() == SPACES.keys()
+
+
+def test_the_version_is_printed(nas_cli):
+    from importlib.metadata import version
+
+    assert nas_cli("--version").out == f"nas {version('nas-toolkit')}\n"
+
+
+def test_lists_take_a_line_for_each_on_a_narrow_terminal(nas_cli, monkeypatch):
+    from rich.console import Console
+
+    from nas.commands import spaces
+    from nas.documents import spaces_document
+    from nas.networks import classics_document
+
+    narrow = Console(width=80, file=io.StringIO(), record=True)
+    spaces.show_spaces(spaces_document(), narrow)
+    lines = narrow.export_text().splitlines()
+    assert sum(any(line.strip().startswith(name + " ") for name in SPACES) for line in lines) == len(SPACES)
+    assert max(map(len, lines)) <= 80
+    spaces.show_classics(classics_document(order="macs"), narrow)
+    shown = [line for line in narrow.export_text().splitlines() if line.strip()]
+    assert len(shown) == len(classics_document()["classics"]) + 3
