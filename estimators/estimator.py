@@ -51,12 +51,17 @@ class TrialContext:
         checkpoint: path or URL of a file for the state of the training. If the trial is interrupted, the file is there
             when it runs again, and the trial reports again from its first step. The study removes the file when the
             trial ends. None: no checkpoint is kept.
+        parent: path or URL of the weights that an earlier trial left, to start from (`estimators.parent`). None: the
+            training starts from scratch. Only for an estimator with `inherits = True`, as is the next one.
+        weights: path or URL at which to leave the trained weights. None: they are not kept.
     """
 
     seed: int
     device: str = "auto"
     report: Callable[[int, float], bool] = _go_on
     checkpoint: str | None = None
+    parent: str | None = None
+    weights: str | None = None
 
 
 class Pruned(Exception):  # noqa: N818 - an outcome, not an error

@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from estimators.core import Core, Halving, accuracy, finished, on_device, record
 from estimators.data import ImageData, train_and_validation
 from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
+from estimators.parent import leave, parent_at
 from estimators.steps import (
     DEVICES,
     Range,
@@ -48,11 +49,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from estimators.epoch_checkpoints import Training
+    from estimators.parent import Parent
     from searchspaces import Architecture, SearchSpace, Task
 
 PRECISIONS: Final = ("fp32", "bf16")
 METRICS: Final = ("top-1", "balanced")
-_NEW: Final = {"precision": "fp32", "metric": "top-1"}
+INHERITED: Final = 0.5
+"""Share of the epochs that a child leaves out by default; `docs/proxies.md` has what others save and lose."""
+_NEW: Final = {"precision": "fp32", "metric": "top-1", "inherited": INHERITED}
 """Settings that run folders do not have where they are as they were before there was a choice."""
 ENOUGH_IMAGES: Final = 4000
 """Maximum number of images by default, if `data_fraction` is None."""
@@ -102,6 +106,8 @@ class ShortTraining:
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
             study on a CPU that has bfloat16 in hardware chooses the faster one. GPUs always train in bfloat16, and
             accuracies are those of float32 everywhere.
+        inherited: share of the epochs, in [0, 1), that a training from a parent's weights leaves out: it starts so far
+            into the schedule, at the learning rate there, and its first report is of the epoch after.
         device: one of `DEVICES`, used if the trial's context says `auto`. It must be available where trials run. Not
             part of the description.
         save_after_s: minimum seconds of training between two checkpoints, which are written after epochs; at least 20
@@ -130,8 +136,11 @@ class ShortTraining:
     metric: str = "top-1"
     threads: int = 1
     precision: str = "fp32"
+    inherited: float = INHERITED
     device: str = "auto"
     save_after_s: float = 2.0
+
+    inherits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self)
@@ -216,7 +225,8 @@ class ShortTraining:
 
         An interrupted training continues after the epoch of its last checkpoint and ends as if it had not been
         interrupted, to the last digit on a CPU. A damaged checkpoint, or one of another training, is ignored; a failed
-        write is noted in the details.
+        write is noted in the details. A parent whose weights cannot be read is too, and the training then starts from
+        scratch.
 
         Raises:
             Pruned: `context.report` returned False before the last epoch.
@@ -258,9 +268,19 @@ class ShortTraining:
         start = time.perf_counter()
         train, val = self.split()
         batch = min(self.batch, len(train))
-        whose = self._whose(architecture, context.seed) if context.checkpoint else {}
+        parent, lineage = parent_at(context.parent, architecture.space)
+        first = 0 if parent is None else min(int(self.inherited * self.epochs), self.epochs - 1)
+        whose = self._whose(architecture, context.seed, parent) if context.checkpoint or context.weights else {}
         kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
-        training, done = kept.continued(lambda: self._begin(architecture, context.seed, device), self.epochs, batch)
+
+        def begin() -> Training:
+            model, optimizer = self._begin(architecture, context.seed, device)
+            if parent is not None:
+                scale = Scale(self.width, self.depth)
+                lineage["inherited"] = parent.give(model, architecture, self.data.task, scale, context.seed)
+            return model, optimizer
+
+        training, done = kept.continued(begin, self.epochs - first, batch)
         batches = self._batches(train, batch, context.seed, device)
         steps = batches.steps
         core = Core(
@@ -271,7 +291,7 @@ class ShortTraining:
             lambda step: seed_of(context.seed, "step", step),
             bf16=device.type == "cuda" or (device.type == "cpu" and self.precision == "bf16"),
             recorder=recorder_of(device),
-            done=steps * (0 if done is None else len(done.curve)),
+            done=steps * (first + (0 if done is None else len(done.curve))),
         )
         validation = self._validation(val, device)
 
@@ -281,9 +301,9 @@ class ShortTraining:
             core.memory.micro, start = done.micro, start - done.seconds
             for each in done.curve:
                 curve.append(each)
-                if not context.report(len(curve), each):
+                if not context.report(first + len(curve), each):
                     raise Pruned(tuple(curve), time.perf_counter() - start)
-        for epoch in range(len(curve), self.epochs):
+        for epoch in range(first + len(curve), self.epochs):
             for _ in range(steps):
                 core.step()
                 yield batch
@@ -300,6 +320,8 @@ class ShortTraining:
             if epoch + 1 < self.epochs:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": core.memory.micro < batch, **kept.details}
+        epochs = self.epochs - first + (0 if parent is None else parent.epochs)
+        details |= {**lineage, **leave(context.weights, core.model, epochs, whose)}
         if core.unrecorded is not None:
             details["cuda_graph"] = f"not used: {core.unrecorded}"
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
@@ -324,9 +346,11 @@ class ShortTraining:
         groups, fused = decayed(model, self.weight_decay), device.type != "mps"
         return model, sgd(groups, lr=self.lr, momentum=0.9, nesterov=True, fused=fused)
 
-    def _whose(self, architecture: Architecture, seed: int) -> dict[str, Any]:
-        """Identifies the training in its checkpoint."""
-        return {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe(), "draws": "by epoch"}
+    def _whose(self, architecture: Architecture, seed: int, parent: Parent | None) -> dict[str, Any]:
+        """Identifies the training in its checkpoint and in the weights that it leaves."""
+        inherited = {} if parent is None else {"parent": parent.fingerprint}
+        own = {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe(), "draws": "by epoch"}
+        return {**own, **inherited}
 
     def _validation(self, positions: np.ndarray[Any, Any], device: torch.device) -> tuple[Tensor, Tensor]:
         """Images uint8 (N, C, H, W) and labels int64 (N,) on the device."""
@@ -358,6 +382,7 @@ def _check(settings: ShortTraining) -> None:
         ("depth", 0, math.inf, False, False),
         ("data_fraction", 0, 1, False, True),
         ("val_fraction", 0, 0.5, False, True),
+        ("inherited", 0, 1, True, False),
         ("split_seed", 0, math.inf, True, False),
         ("threads", 1, math.inf, True, False),
         ("save_after_s", 0, math.inf, True, False),

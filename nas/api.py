@@ -60,6 +60,7 @@ def search(
     objectives: str | Sequence[str] | None = None,
     replicas: bool = False,
     confirm: int = 0,
+    inherit: bool = False,
     wave: int | None = None,
     checkpoints: str | None = None,
     ledger: str = "sqlite",
@@ -103,6 +104,8 @@ def search(
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times, as the last of the trials; the best
             is chosen by the mean.
+        inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
+            epochs; confirmations are trained from scratch.
         wave: proposals in a synchronous batch, so that they do not depend on the order in which trials end.
         checkpoints: where trials keep their training state while they run: a folder or a URL that every node reaches,
             or `none`; by default in the run folder.

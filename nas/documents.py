@@ -121,6 +121,7 @@ def study_document(study: Study) -> Document:
         "estimator": dict(manifest.estimator["resolved"]),
         "prescreen": manifest.prescreen,
         "pruner": manifest.pruner,
+        "inheritance": _inheritance(study),
         "extrapolation": asdict(checked) if (checked := study.extrapolation) else None,
         "wave": manifest.wave,
         "seed": manifest.seed,
@@ -170,6 +171,20 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
 ORDERS: Final = {"number": "number", "accuracy": "accuracy", "macs": "macs", "params": "params", "time": "seconds"}
 """What trials are listed by, and the key of it in their documents."""
+
+
+def _inheritance(study: Study) -> Document | None:
+    """What trials took over from others, and what is kept for that; None where each is trained from scratch."""
+    if not study.manifest.inherit:
+        return None
+    from studies.inheritance import BYTES, leaders
+
+    kept = leaders(study.trials)
+    return {
+        "children": sum(isinstance(trial.details.get("inherited"), Mapping) for trial in study.trials),
+        "kept": len(kept),
+        "bytes": sum(trial.details[BYTES] for trial in kept),
+    }
 
 
 def _files(study: Study) -> dict[str, str]:
@@ -274,6 +289,7 @@ def trial_document(trial: Trial, extrapolated: Mapping[str, float] | None = None
         "extrapolated": None if extrapolated is None else dict(extrapolated),
         "reason": trial.reason,
         "confirms": trial.confirms,
+        "parent": trial.parent,
         "words": trial.architecture.words(),
         "architecture": {"space": trial.architecture.space.name, "choices": trial.architecture.choices},
         "details": dict(trial.details),

@@ -36,13 +36,14 @@ class Checkpoints:
         self._root = root
 
     @classmethod
-    def of(cls, folder: Path | None, manifest: Manifest, given: str | None) -> Checkpoints:
+    def of(cls, folder: Path | None, manifest: Manifest, given: str | None, inside: str = CHECKPOINTS) -> Checkpoints:
         """Those of a study.
 
         Args:
             folder: of the run.
             given: a folder, a URL, or `none`; None is what the manifest says, which is the run folder unless told
                 otherwise.
+            inside: name of the folder in the run folder; that of the weights is of the same name elsewhere too.
 
         Raises:
             UserError: the location is empty, or a URL of an unknown storage.
@@ -53,9 +54,10 @@ class Checkpoints:
             return cls(None)
         if given is None:
             assert folder is not None
-            return cls(str(folder.resolve() / CHECKPOINTS))
+            return cls(str(folder.resolve() / inside))
         which = hashlib.sha256(json.dumps([manifest.created, manifest.seed, manifest.space]).encode()).hexdigest()
-        return cls(f"{given.rstrip('/')}/{manifest.study}-{which[:8]}")
+        root = f"{given.rstrip('/')}/{manifest.study}-{which[:8]}"
+        return cls(root if inside == CHECKPOINTS else f"{root}/{inside}")
 
     def begin(self, ended: Iterable[int]) -> None:
         """Make the folder, or see that a URL can be written to, and remove what trials that ended left behind.

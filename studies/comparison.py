@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
-from studies.results import Merit, by_merit, merit
+from studies.results import Merit, by_merit, inherited, merit
 
 if TYPE_CHECKING:
     from searchspaces import Architecture
@@ -80,6 +80,7 @@ class Run:
         truths = np.full(len(ended), np.nan)
         first: Merit | None = None
         confirmed: dict[int, list[float]] = {}
+        alone = inherited(ended)
         by_number = {trial.number: trial for trial in ended}
         for place, trial in enumerate(ended):
             if trial.state != "complete" or trial.accuracy is None:
@@ -91,7 +92,7 @@ class Run:
                 best = first = rival
             else:
                 leader = by_number[trial.confirms]
-                confirmed.setdefault(leader.number, [leader.accuracy or 0.0]).append(trial.accuracy)
+                confirmed.setdefault(leader.number, [] if alone else [leader.accuracy or 0.0]).append(trial.accuracy)
                 best = min(
                     merit(sum(several) / len(several), by_number[number].cost.macs, number)
                     for number, several in confirmed.items()
@@ -296,6 +297,8 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
     told |= {"pruner": manifest.pruner, "replicas": manifest.replicas, "confirm": manifest.confirm}
     if manifest.prescreen is not None:
         told["prescreen"] = manifest.prescreen
+    if manifest.inherit:
+        told["inherit"] = True
     if manifest.strategy["origin"] != "named":
         told["from"] = manifest.strategy["origin"]
     return told

@@ -33,12 +33,16 @@ class Job:
     Attributes:
         seed: the only randomness of the estimate.
         checkpoint: where its training may be kept while it lasts; None is nowhere.
+        parent: where the weights are that it starts from; None starts from scratch.
+        weights: where it leaves its own; None does not keep them.
     """
 
     number: int
     architecture: Architecture
     seed: int
     checkpoint: str | None = None
+    parent: str | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ def _advanced(
 ) -> Generator[int, None, Ending]:
     start = time.perf_counter()
     unheard: list[BaseException] = []
+    places = {name: reachable(getattr(job, name)) for name in ("checkpoint", "parent", "weights")}
 
     def checked_report(step: int, accuracy: float) -> bool:
         step, accuracy = int(step), float(accuracy)
@@ -170,10 +175,13 @@ def _advanced(
             raise
 
     try:
-        estimate = yield from begin(TrialContext(job.seed, device, checked_report, reachable(job.checkpoint)))
+        estimate = yield from begin(TrialContext(job.seed, device, checked_report, **places))
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))
+        for name, told in (("parent", "inherited"), ("weights", "weights")):
+            if getattr(job, name) is not None and places[name] is None:
+                details[told] = "not reached: the folder of the weights is not on this machine"
         ending = Ending(
             "complete", float(estimate.seconds), float(estimate.accuracy), tuple(estimate.curve), None, details
         )

@@ -6,13 +6,16 @@ Candidates are trained smaller than they are counted, and strides on small image
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Task
 from searchspaces.strides import rule_of, strides_left_out, strides_note
 
 if TYPE_CHECKING:
     from studies.study import Study
+
+
+INHERITED: Final = "trials start from the weights of earlier ones, which favours late trials"
 
 
 def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
@@ -37,9 +40,13 @@ def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
 
 
 def read_as(study: Study) -> list[str]:
-    """The fidelity of a study and the strides of its networks, each where there is something to say."""
+    """The fidelity of a study, the strides of its networks, and inheritance, each where there is something to say."""
     strides = strides_note(rule_of(study.space), strides_left_out(study.space, study.task), study.task)
-    found = fidelity(study.manifest.task, study.manifest.estimator["resolved"]), strides
+    found = (
+        fidelity(study.manifest.task, study.manifest.estimator["resolved"]),
+        strides,
+        INHERITED * study.manifest.inherit,
+    )
     return [words for words in found if words]
 
 

@@ -16,6 +16,8 @@ LEDGERS: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}
 """Ledgers that lie in the run folder, by what a person calls them."""
 CHECKPOINTS: Final = "checkpoints"
 """The folder in which trials keep their training state while they run."""
+WEIGHTS: Final = "weights"
+"""The folder with the trained weights that trials start from."""
 LOCK: Final = "lock"
 FAMILY: Final = "family.json"
 """The scaled sizes of a network."""

@@ -49,6 +49,7 @@ class Manifest:
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
         confirm: how many leading networks are trained again at the end.
+        inherit: whether trials start from the trained weights of earlier ones.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
         wave: proposals that are made on the same knowledge, however their trials end; None is each on what is known.
@@ -77,6 +78,7 @@ class Manifest:
     checkpoints: str | None = None
     latency: str | None = None
     prescreen: str | None = None
+    inherit: bool = False
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
     versions: Mapping[str, str] = field(default_factory=lambda: versions(*_LIBRARIES))
@@ -150,7 +152,10 @@ class Manifest:
         """What must not change: its name, its value, and how that is shown; the most telling first."""
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
-        names = ("task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "prescreen", "ledger", "objectives")
+        names = (
+            "task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "prescreen", "inherit", "ledger",
+            "objectives",
+        )  # fmt: skip
         for name in names:
             yield name, _shown(getattr(self, name))
         yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
@@ -211,12 +216,13 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "checkpoints": (str, type(None)),
     "latency": (str, type(None)),
     "prescreen": (str, type(None)),
+    "inherit": (bool,),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen")  # not in the manifests of the first studies
+_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen", "inherit")  # not in the manifests of the first studies
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "resolved"),

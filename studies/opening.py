@@ -36,6 +36,7 @@ from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
 from studies.folder import LATENCY, LEDGERS
+from studies.inheritance import Inheritance, check_inherits
 from studies.ledger import Ledger, MemoryLedger, OptunaLedger, without_password
 from studies.leftovers import part_of, remove_parts
 from studies.manifest import Manifest, fingerprint
@@ -80,6 +81,7 @@ class Opened:
         ledger: where its trials are.
         strategy, estimator: make each afresh; raise UserError where it must be given again.
         checkpoints: where trials keep their training state.
+        inheritance: the trained weights that trials start from; None where they do not.
         size_from: what the image size of the task follows from, where nobody gave it and the study begins here.
     """
 
@@ -92,6 +94,7 @@ class Opened:
     strategy: Callable[[], Strategy]
     estimator: Callable[[], Estimator]
     checkpoints: Checkpoints
+    inheritance: Inheritance | None
     size_from: str | None = None
 
 
@@ -129,6 +132,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         seed=settings.seed,
         replicas=settings.replicas,
         confirm=settings.confirm,
+        inherit=settings.inherit,
         trials=settings.trials,
         ledger=without_password(ledger),
         wave=settings.wave,
@@ -136,15 +140,17 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         latency=None if task.latency is None else task.latency.fingerprint,
         prescreen=settings.prescreen,
     )
+    if settings.inherit:
+        check_inherits(estimator, manifest.estimator["name"], place, settings.checkpoints)
     opened: Ledger
     if there is None:
         opened = _begin(place, manifest, ledger, task)
     else:
         there.refuse_changes(manifest, str(place))
         manifest, opened = there, OptunaLedger.open(ledger, cast(Path, place), there.study)
-    kept = Checkpoints.of(place, manifest, settings.checkpoints)
+    kept, inheritance = Checkpoints.of(place, manifest, settings.checkpoints), Inheritance.of(place, manifest)
     return Opened(
-        place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, size_from
+        place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, inheritance, size_from
     )  # fmt: skip
 
 
@@ -351,8 +357,8 @@ def find(
     if manifest.prescreen is not None:
         make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
     opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
-    kept = Checkpoints.of(place, manifest, checkpoints)
-    return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept)
+    kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
+    return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance)
 
 
 def _with_password(ledger: str, place: Path) -> str:

@@ -85,17 +85,22 @@ class Record:
         """Be the only driver that reads and writes, where there may be several."""
         return self.ledger.turn()
 
-    def start(self, architecture: Architecture, ends: int, confirms: int | None = None) -> Trial:
+    def start(
+        self, architecture: Architecture, ends: int, confirms: int | None = None, parent: int | None = None
+    ) -> Trial:
         """Write a new trial as running.
 
         Args:
             architecture: what is tried.
             ends: how many trials have ended.
             confirms: the number of the trial whose network it trains again.
+            parent: the number of the trial whose weights it starts from.
         """
         number, cost, now = len(self.trials), architecture.cost(self._task), datetime.now()
         driver = self.drivers.me if self.drivers else None
-        trial = Trial(number, architecture, cost, "running", ends, started=now, confirms=confirms, driver=driver)
+        trial = Trial(
+            number, architecture, cost, "running", ends, started=now, confirms=confirms, parent=parent, driver=driver
+        )  # fmt: skip
         self.ledger.started(trial, self.seed_of(number), self._space)
         self.trials.append(trial)
         self._remember(trial)

@@ -47,7 +47,8 @@ class Confirmed:
 
     Attributes:
         trial: the one that proposed it.
-        accuracies: of its first training and of the fresh ones, in [0, 1].
+        accuracies: of its first training and of the fresh ones, in [0, 1]; of the fresh ones alone where trials start
+            from the weights of others, since these do not.
     """
 
     trial: Trial
@@ -73,10 +74,17 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
         trials: all of a study, by number.
     """
     found: dict[int, list[float]] = {}
+    alone = inherited(trials)
     for trial in trials:
         if trial.confirms is not None and trial.accuracy is not None and trial.state == "complete":
-            found.setdefault(trial.confirms, [accuracy_of(trials[trial.confirms])]).append(trial.accuracy)
+            first = [] if alone else [accuracy_of(trials[trial.confirms])]
+            found.setdefault(trial.confirms, first).append(trial.accuracy)
     return [Confirmed(trials[number], tuple(accuracies)) for number, accuracies in sorted(found.items())]
+
+
+def inherited(trials: Sequence[Trial]) -> bool:
+    """Whether trials started from the weights of others, so that their accuracies are not those of confirmations."""
+    return any(trial.parent is not None for trial in trials)
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, Budget
     from strategies import Strategy
     from studies.checkpoints import Checkpoints
+    from studies.inheritance import Inheritance
     from studies.manifest import Manifest
     from studies.pruning import Aim
     from studies.record import Record
@@ -58,6 +59,7 @@ class Runnable(Protocol):
     manifest: Manifest
     record: Record
     checkpoints: Checkpoints
+    inheritance: Inheritance | None
     budget: Budget | None
 
     @property
@@ -120,8 +122,16 @@ class Run:
         if trial.confirms is None:
             self._pruning.started(trial)
         self._emit(TrialStarted(trial))
-        place = self._study.checkpoints.place(trial.number)
-        return Job(trial.number, trial.architecture, self._record.seed_of(trial.number), place)
+        job = Job(
+            trial.number,
+            trial.architecture,
+            self._record.seed_of(trial.number),
+            self._study.checkpoints.place(trial.number),
+        )
+        inheritance = self._study.inheritance
+        if inheritance is None or trial.confirms is not None:
+            return job
+        return replace(job, parent=inheritance.place(trial.parent), weights=inheritance.place(trial.number))
 
     def wait_for_others(self) -> None:
         """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
@@ -165,6 +175,8 @@ class Run:
             self.ends += 1
             if proposed:
                 self._tell_end(trial)
+            if self._study.inheritance is not None:
+                self._study.inheritance.ended(trial, self._record.trials)
         self._study.checkpoints.remove(number)
         self._emit(TrialEnded(trial))
         self._stop_if_all_fail()
@@ -274,7 +286,9 @@ class Run:
                 return None
             refused = self._study.refusal(architecture)
             if refused is None:
-                trial = self._record.start(architecture, self.ends)
+                inheritance = self._study.inheritance
+                parent = None if inheritance is None else inheritance.parent_of(architecture, self._record.trials)
+                trial = self._record.start(architecture, self.ends, parent=parent)
                 self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
                 return trial
         self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")

@@ -57,6 +57,8 @@ class Settings:
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times with fresh seeds, as the last of the
             `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none.
+        inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
+            epochs. For estimators that can.
         wave: proposals in a synchronous batch: the strategy is told of all results of a batch at once, in the order of
             the trials, after its last trial has ended. The trials are then the same in whatever order they end. None
             tells it of each result at once.
@@ -86,6 +88,7 @@ class Settings:
     objectives: tuple[str, ...] | None = None
     replicas: bool = False
     confirm: int = 0
+    inherit: bool = False
     wave: int | None = None
     checkpoints: str | None = None
     ledger: str = "sqlite"

@@ -55,12 +55,14 @@ class Study:
         budget: with percents resolved; None where everything fits.
         record: its trials, as the ledger has them.
         checkpoints: where trials keep their training state while they run.
+        inheritance: the trained weights that trials start from; None where each is trained from scratch.
         size_from: what the task's image size follows from, in words, if this study begins now and nobody gave it.
     """
 
     def __init__(self, opened: Opened) -> None:
         self.folder, self.manifest, self.task = opened.folder, opened.manifest, opened.task
         self.space, self.feasible, self.checkpoints = opened.space, opened.feasible, opened.checkpoints
+        self.inheritance = opened.inheritance
         self.budget = None if self.manifest.budget is None else Budget.parse(self.manifest.budget)
         self.record = Record(opened.ledger, self.space, self.task, self.manifest.seed, self._where())
         self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
@@ -269,6 +271,8 @@ class Study:
             self.record.load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
             self.checkpoints.begin(trial.number for trial in self.record.trials if trial.state != "running")
+            if self.inheritance is not None:
+                self.inheritance.begin(self.record.trials)
             run = Run(self, strategy, limits, emit)
             emit(StudyStarted(run.ends, len(run.again), limits.trials, limit_s))
             try:

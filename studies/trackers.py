@@ -107,12 +107,14 @@ class Trackers:
         config = {"number": trial.number, **choices}
         if trial.confirms is not None:
             config["confirms"] = trial.confirms
+        if trial.parent is not None:
+            config["parent"] = trial.parent
         unique = f"{self._folder.name}-{trial.number}-{uuid.uuid4().hex[:8]}"
         return _Shown(unique, name, str(folder), self._folder.name, config)
 
     def _end(self, trial: Trial) -> None:
         """The last result has the costs, and the accuracy that counts."""
-        shown, epochs = self._shown.pop(trial.number), len(trial.reports)
+        shown, epochs = self._shown.pop(trial.number), trial.reports[-1][0] if trial.reports else 0
         result: dict[str, Any] = {**trial.cost.told(), "seconds": trial.seconds or 0.0, "training_iteration": epochs}
         if trial.accuracy is not None:
             result |= {"accuracy": trial.accuracy, "epoch": epochs}

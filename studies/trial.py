@@ -36,6 +36,7 @@ class Trial:
         rank: its place among the ends, from 0; None while running.
         started, ended: local time.
         confirms: the number of the trial whose network this one trains again, with a fresh seed; None for a proposal.
+        parent: the number of the trial whose trained weights it starts from; None for one trained from scratch.
         driver: who runs or ran it, where several may work on one study; see `Drivers`.
     """
 
@@ -53,6 +54,7 @@ class Trial:
     started: datetime | None = None
     ended: datetime | None = None
     confirms: int | None = None
+    parent: int | None = None
     driver: str | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from test_nas_bad_input import INSTANT, search
 from searchspaces import Budget, Space, Stage, Task, choice, conv_head, mbconv, space_named
 from strategies import STRATEGIES
 
+FEW_MACS = Path(__file__).parent.parent / "examples" / "few_macs.py"
 NOISY = INSTANT.replace("/ 1e9, 1.0)", "/ 1e9, 1.0) + (context.seed % 100) / 1e4")
 
 
@@ -192,3 +194,32 @@ def test_a_search_says_where_its_ledger_lies(nas_cli, words, tmp_path):
         assert found["files"]["ledger"] == str(place)
     refused = nas_cli(*words(name="three", ledger="sqlit"))
     assert (refused.code, "did you mean 'sqlite'" in refused.err) == (2, True)
+
+
+def test_trials_that_inherit_say_from_which_trial_and_what_is_kept(nas_cli, tmp_path):
+    cheap = [word for name in ("epochs=2", "data_fraction=0.1") for word in ("--set", f"estimator.{name}")]
+    small = search(tmp_path, space=f"{FEW_MACS}:space", task="8x8x1:10", budget="600K..900K", trials=3)
+    said = nas_cli(*small, *cheap, "--inherit", "--workers", "1", "--device", "cpu")
+    assert said.code == 0
+    text = " ".join(said.out.split())
+    assert "inherits each trial starts from the weights of the nearest one before it" in text
+    assert "accuracies favour late trials; with --confirm 3 trainings from scratch decide" in text
+    assert "from trial 0" in text
+    assert re.search(r"inherited 2 trials started from the weights of others; those of 3 are kept, [\d.]+[KM]B", text)
+    run = tmp_path / "runs" / "run"
+    show = ["show", str(run), "--space", f"{FEW_MACS}:space"]
+    document = nas_cli(*show, "--json").json()
+    weights = [each.stat().st_size for each in (run / "weights").iterdir()]
+    assert document["inheritance"]["kept"] == len(weights) == 3
+    assert sum(weights) * 0.5 < document["inheritance"]["bytes"] < sum(weights)
+    trial = nas_cli(*show, "--trial", "1").out
+    assert re.search(r"parent +trial 0: [\d.]+% of the parameters, trained for 2 epochs before", trial)
+    assert "trials start from the weights of earlier ones" in " ".join(trial.split())
+    assert "starts from the weights of trial 0" in (run / "pareto.html").read_text()
+
+
+def test_an_estimator_that_cannot_inherit_is_refused_in_one_line(nas_cli, tmp_path):
+    said = nas_cli(*search(tmp_path, estimator="zero-cost"), "--inherit")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "inherit: the estimator 'zero-cost' cannot start from trained weights; short-training can" in said.err
+    assert not (tmp_path / "runs").exists()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import test_studies_checkpoints as checkpoints
 from studies_stand_ins import Known, begin, story
+from test_studies_inheritance import heirs, whole_story
 from test_studies_laws import some_fail
 from test_studies_waves import outcomes
 
@@ -686,3 +687,11 @@ def test_a_training_whose_worker_died_goes_on_after_its_last_checkpoint(cluster:
     checkpoints.check_it_went_on(tmp_path)
     reports = [(event.number, event.step) for event in events if isinstance(event, TrialReported)]
     assert len(reports) == len(set(reports)) == 3 * checkpoints.EPOCHS
+
+
+def test_trials_that_inherit_are_the_same_on_one_worker_as_in_one_process(cluster: Any, tmp_path: Path) -> None:
+    here, there = (heirs(tmp_path / name, trials=14, pruner="asha") for name in ("local", "ray"))
+    here.run()
+    there.run(engine=one_at_a_time())
+    assert whole_story(there) == whole_story(here)
+    assert sum(trial.parent is not None for trial in there.trials) >= 8

@@ -195,6 +195,8 @@ class SearchDisplay:
         ]
         if trial.confirms is not None:
             said.append(f"confirms trial {trial.confirms}")
+        if trial.parent is not None:
+            said.append(f"from trial {trial.parent}")
         now = getattr(self._engine, "now", None)
         on = f" on {now.places[trial.number]}" if now and now.nodes > 1 and trial.number in now.places else ""
         said.append(duration(trial.seconds or 0.0) + on)

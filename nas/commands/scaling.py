@@ -57,6 +57,7 @@ def scale(
     objectives: options.Objectives = None,
     confirm: options.ScaledConfirm = None,
     replicas: options.Replicas = False,
+    inherit: options.Inherit = False,
     metric: options.Metric = None,
     prescreen: options.Prescreen = None,
     pruner: options.Pruner = "none",

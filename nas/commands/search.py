@@ -39,6 +39,7 @@ def search(
     objectives: options.Objectives = None,
     confirm: options.Confirm = 0,
     replicas: options.Replicas = False,
+    inherit: options.Inherit = False,
     metric: options.Metric = None,
     prescreen: options.Prescreen = None,
     pruner: options.Pruner = "none",

@@ -134,6 +134,11 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     if starts := strategy["settings"].get("start_from"):
         names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
         rows.append(("starts from", Text("\n".join(names))))
+    if study["inheritance"] is not None:
+        rows.append(("inherits", "each trial starts from the weights of the nearest one before it"))
+        if not study["confirm"]:
+            bias = "accuracies favour late trials; with --confirm 3 trainings from scratch decide"
+            rows.append(("", Text(bias, style=WARNING)))
     if study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
         again = f"the last {3 * study['confirm']} trials train the {best} three more times; the mean accuracy decides"
@@ -190,6 +195,8 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
+    if (kept := document["inheritance"]) is not None:
+        rows.append(("inherited", inheritance_text(kept)))
     if (checked := document["extrapolation"]) is not None:
         rows.append(("extrapolation", extrapolation_text(checked)))
     rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
@@ -203,6 +210,16 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         commands = [*document["looks"], document["more"]]
         rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
     console.print(facts(*rows))
+
+
+def inheritance_text(kept: Document) -> str:
+    """How many trials started from the weights of others, and what is kept on disk for that.
+
+    >>> inheritance_text({"children": 59, "kept": 16, "bytes": 12_800_000})
+    '59 trials started from the weights of others; those of 16 are kept, 12.8MB'
+    """
+    many = f"{kept['children']} trials started from the weights of others"
+    return f"{many}; those of {kept['kept']} are kept, {human(kept['bytes'])}B"
 
 
 def extrapolation_text(checked: Document) -> str:
@@ -259,6 +276,20 @@ def _confirmed(document: Document, notes: Sequence[str]) -> Table:
     return made
 
 
+def parent_text(trial: Document) -> str:
+    """From which trial a trial took its weights, and how much of them.
+
+    >>> parent_text({"parent": 7, "details": {"inherited": {"epochs": 9, "share": 0.914, "preserved": False}}})
+    'trial 7: 91.4% of the parameters, trained for 9 epochs before'
+    """
+    found = trial["details"].get("inherited", "not ended yet")
+    if isinstance(found, str):
+        return f"trial {trial['parent']}: {found}"
+    kept = "; it computed the same at the start" if found["preserved"] else ""
+    share = percent(found["share"])
+    return f"trial {trial['parent']}: {share} of the parameters, trained for {found['epochs']} epochs before{kept}"
+
+
 def choices(trial: Document) -> Text:
     """An architecture, a line for each stage, and what its letters mean."""
     lines = [part.strip() for part in trial["words"].split("|")]
@@ -276,12 +307,15 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
     if document["confirms"] is not None:
         rows.append(("confirms", f"the network of trial {document['confirms']}"))
+    if document["parent"] is not None:
+        rows.append(("parent", parent_text(document)))
     if "score" in document["details"]:
         rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
         rows.append(("accuracy", Text(percent(document["accuracy"]), style=GOOD)))
     if document["curve"]:
-        ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {len(document['curve'])} epochs"
+        epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
+        ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {epochs}"
         rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
     if (found := document["extrapolated"]) is not None:
         low, high = percent(found["low"]), percent(found["high"])

@@ -182,6 +182,7 @@ class OptunaLedger:
             "seed": seed,
             "told": trial.told,
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
+            **({} if trial.parent is None else {"parent": trial.parent}),
             **({} if trial.driver is None else {"driver": trial.driver}),
         }
         if not self._distributions:
@@ -393,6 +394,7 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     known = {name: attributes[name] for name in COSTS if name in attributes or name != "latency_ms"}
     cost = Cost.of({name: round(value * WHOLES.get(name, 1)) for name, value in known.items()})
     confirms = None if "confirms" not in attributes else int(attributes["confirms"])
+    parent = None if "parent" not in attributes else int(attributes["parent"])
     told, driver = int(attributes["told"]), attributes.get("driver")
     trial = Trial(
         frozen.number,
@@ -402,6 +404,7 @@ def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
         told,
         started=frozen.datetime_start,
         confirms=confirms,
+        parent=parent,
         driver=None if driver is None else str(driver),
     )
     if state == "running":

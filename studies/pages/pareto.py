@@ -324,5 +324,7 @@ def _hover(trial: Trial) -> str:
     cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
     if trial.cost.latency_ms is not None:
         cost += f", {human(trial.cost.latency_ms)} ms"
+    if trial.parent is not None:
+        cost += f"<br>starts from the weights of trial {trial.parent}"
     words = [html.escape(part.strip()) for part in trial.architecture.words().split("|")]
     return "<br>".join([head, cost, *words])

@@ -339,6 +339,8 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
                     "architecture": job.architecture.to_json(),
                     "seed": job.seed,
                     "checkpoint": job.checkpoint,
+                    "parent": job.parent,
+                    "weights": job.weights,
                 },
             }
 

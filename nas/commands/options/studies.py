@@ -181,6 +181,16 @@ Replicas = Annotated[
     bool,
     Option("--replicas", metavar="", help="Allow a network to be trained more than once.", rich_help_panel=HOW),
 ]
+Inherit = Annotated[
+    bool,
+    Option(
+        "--inherit",
+        metavar="",
+        help="Start each candidate from the trained weights of the nearest earlier one, and train it for half of the "
+        "epochs (estimator.inherited). Accuracies then favour late trials; --confirm trains from scratch.",
+        rich_help_panel=HOW,
+    ),
+]
 Metric = Annotated[
     str | None,
     Option(
