@@ -72,7 +72,7 @@ from searchspaces import (
     per_block,
 )
 from strategies import Outcome, Strategy, make_strategy
-from studies.settings import CONFIRMATIONS
+from studies.confirming import CONFIRMATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {

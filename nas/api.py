@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estimators import Estimator
     from strategies import Strategy
     from studies import Engine, Event, Study, StudyEnded
+    from studies.confirming import Confirm
 
 TRIALS: Final = 60
 """Trials of a search that is given neither a number of trials nor a time."""
@@ -59,7 +60,7 @@ def search(
     start_from: str | Architecture | Sequence[str | Architecture] = (),
     objectives: str | Sequence[str] | None = None,
     replicas: bool = False,
-    confirm: int = 0,
+    confirm: Confirm | str = 0,
     inherit: bool = False,
     wave: int | None = None,
     checkpoints: str | None = None,
@@ -103,7 +104,7 @@ def search(
         objectives: for the strategy pareto, such as `accuracy,macs`.
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times, as the last of the trials; the best
-            is chosen by the mean.
+            is chosen by the mean. `auto` takes an eighth of the trials, and trains again what changes the choice most.
         inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
             epochs; confirmations are trained from scratch.
         wave: proposals in a synchronous batch, so that they do not depend on the order in which trials end.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
     from studies import Study
     from studies.comparison import Comparison, Run
+    from studies.confirming import Confirm
     from studies.settings import Settings
 
 BOOTSTRAP_SEED: Final = 0
@@ -124,7 +125,7 @@ def bench_strategies(
     key: str | None = None,
     unit: str = "fraction",
     field: str = "test_acc",
-    confirm: int = 0,
+    confirm: Confirm | str = 0,
     jobs: int = 1,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
 ) -> Bench:
@@ -140,7 +141,7 @@ def bench_strategies(
         strategies: names; by default all of one objective.
         key: `file.py:function` that gives an architecture's key in the table; by default its text form.
         unit, field: of the table, as for `TableEstimator`.
-        confirm: number of leading networks that are evaluated again, within the trials, as in `nas search`.
+        confirm: number of leading networks that are evaluated again, within the trials, or `auto`, as in `nas search`.
         jobs: parallel processes; the results do not depend on their number.
         on_begin: called with the strategy and the seed that begin, or with several processes are waited for. Ctrl-C
             ends the benchmark after the last whole round of seeds.
@@ -150,6 +151,7 @@ def bench_strategies(
         KeyboardInterrupt: the first round of seeds is not finished.
     """
     from studies.comparison import compare
+    from studies.confirming import confirm_from
     from studies.contest import best_truth, check
 
     for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
@@ -158,7 +160,7 @@ def bench_strategies(
     task = Task.parse(task) if isinstance(task, str) else task
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     strategies = list(dict.fromkeys(strategies)) or ONE_OBJECTIVE
-    given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm)
+    given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm_from(confirm))
     whole, estimator = given.opened()
     best, runs, began, interrupted = best_truth(whole, task, budget, estimator.mean), [], time.monotonic(), False
     check(given.settings(), strategies)
@@ -188,7 +190,7 @@ class _Recorded:
     unit: str
     field: str
     trials: int
-    confirm: int
+    confirm: Confirm
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
     def opened(self) -> tuple[SearchSpace, TableEstimator]:

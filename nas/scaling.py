@@ -30,6 +30,7 @@ from searchspaces import (
 from searchspaces.files import make_folder, write_whole
 from searchspaces.strides import published as as_published
 from searchspaces.strides import with_strides
+from studies.confirming import CONFIRMATIONS, confirm_from, with_confirmations
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.opening import task_said
@@ -44,7 +45,7 @@ from studies.scaling import (
     published_family,
     refuse_nothing,
 )
-from studies.settings import CONFIRMATIONS, Settings
+from studies.settings import Settings
 from studies.study import Study
 
 if TYPE_CHECKING:
@@ -309,10 +310,8 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
     if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
         of_estimator = {**WHOLE_PROXY, **of_estimator}
     proposals, trials = len(found.networks), settings.get("trials")
-    confirm = settings.get("confirm")
-    if confirm is None:
-        confirm = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
-        confirm = min(confirm, proposals // CONFIRMATIONS)
+    fewest = min(CONFIRMED, (trials or 2 * CONFIRMATIONS * CONFIRMED) // (2 * CONFIRMATIONS))
+    confirm = confirm_from(settings.get("confirm", min(fewest, proposals // CONFIRMATIONS)))
     return Settings.parse(
         {
             "strategy": "grid",
@@ -320,7 +319,7 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
             "space": plan.space,
             "task": plan.space.base.task,
             "budget": plan.space.target_budget,
-            "trials": trials or proposals + CONFIRMATIONS * confirm,
+            "trials": trials or with_confirmations(proposals, confirm),
             "confirm": confirm,
             "estimator_settings": of_estimator,
         }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import UserError
 from searchspaces.files import read_json, write_whole
 from searchspaces.versions import versions
+from studies.confirming import AUTO, Confirm
 from studies.folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Manifest:
         pruner: a name in `PRUNERS`.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
-        confirm: how many leading networks are trained again at the end.
+        confirm: how many leading networks are trained again at the end, or `auto`.
         inherit: whether trials start from the trained weights of earlier ones.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
@@ -71,7 +72,7 @@ class Manifest:
     pruner: str
     seed: int
     replicas: bool
-    confirm: int
+    confirm: Confirm
     trials: int | None
     ledger: str
     wave: int | None = None
@@ -123,6 +124,8 @@ class Manifest:
                 raise UserError(f"{path} is not a manifest: it has no {each.name!r}")
             if not isinstance(read[each.name], allowed) or (read[each.name] is True and bool not in allowed):
                 raise UserError(f"{path} is not a manifest: {each.name!r} cannot be {read[each.name]!r}")
+        if isinstance(read["confirm"], str) and read["confirm"] != AUTO:
+            raise UserError(f"{path} is not a manifest: 'confirm' cannot be {read['confirm']!r}")
         for name, keys in _KEYS.items():
             for key in keys:
                 if key not in read[name]:
@@ -209,7 +212,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "pruner": (str,),
     "seed": (int,),
     "replicas": (bool,),
-    "confirm": (int,),
+    "confirm": (int, str),
     "trials": (int, type(None)),
     "ledger": (str,),
     "wave": (int, type(None)),

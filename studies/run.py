@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from strategies import Exhausted, Outcome
+from studies.confirming import AUTO, confirmations, most_leaders, next_confirmed
 from studies.engine import Ending, Job, failure_kind
 from studies.ledger.drivers import key_of
 from studies.pruning import Pruning
 from studies.record import replay
 from studies.results import accuracy_of
-from studies.settings import CONFIRMATIONS
 from studies.trial import StudyEnded, Trial, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Run:
         """Whether a proposal can be made in the present wave; not if there is to be none."""
         number, proposals = len(self._record.trials), math.inf
         if self._limits.trials is not None:
-            proposals = self._limits.trials - self._manifest.confirm * CONFIRMATIONS
+            proposals = self._limits.trials - confirmations(self._manifest.confirm, self._limits.trials)
         if self._wave is None or self._dry or number >= proposals:
             return False
         return number % self._wave > 0
@@ -265,11 +265,11 @@ class Run:
 
     def _new(self) -> Trial | None:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
-        number, confirm = len(self._record.trials), self._manifest.confirm
-        if self._limits.trials is not None and number >= self._limits.trials:
-            self._stop_when_alone("trials", f"all {self._limits.trials} trials are done")
+        number, confirm, most = len(self._record.trials), self._manifest.confirm, self._limits.trials
+        if most is not None and number >= most:
+            self._stop_when_alone("trials", f"all {most} trials are done")
             return None
-        if self._limits.trials is not None and confirm and number >= self._limits.trials - CONFIRMATIONS * confirm:
+        if most is not None and confirm and number >= most - confirmations(confirm, most):
             return self._confirmation("trials", "all proposals are confirmed")
         if self._begins_wave(number):
             if any(trial.state == "running" for trial in self._record.trials):
@@ -297,24 +297,33 @@ class Run:
     def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:
         """The next fresh training of a leader, once every proposal has ended; None for now, or when there is none left.
 
-        Leaders are the most accurate proposals, as the strategy believes them where it has a `believed`, since one
-        observation is luck in part. They take turns, so that a study cut short has confirmed all of them alike.
+        A given number of leaders take turns, so that a study cut short has confirmed all of them alike. With `auto` the
+        next one follows from how the others ended; in waves, from those that ended in earlier waves.
         """
-        trials = self._record.trials
-        if any(trial.state == "running" and trial.confirms is None for trial in trials):
+        trials, confirm, wave = self._record.trials, self._manifest.confirm, self._wave or 1
+        before = len(trials) - len(trials) % wave
+        awaited = before if confirm == AUTO and self._wave else 0
+        if any(each.state == "running" and (each.confirms is None or each.number < awaited) for each in trials):
             return None
-        proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
         self._tell_wave()
+        leaders = self._leaders()
+        again = [trial for trial in trials if trial.confirms is not None]
+        chosen = next_confirmed(confirm, leaders, again, before)
+        planned = self._limits.trials or self._manifest.trials or 0
+        enough = confirm == AUTO and kind == "exhausted" and len(again) >= confirmations(confirm, planned)
+        if chosen is None or enough:
+            self._stop_when_alone(kind, reason)
+            return None
+        return self._record.start(chosen.architecture, self.ends, confirms=chosen.number)
+
+    def _leaders(self) -> list[Trial]:
+        """The most accurate proposals, the best first; one observation is luck in part, so as the strategy believes
+        them where it has a `believed`."""
+        proposed = [each for each in self._record.trials if each.state == "complete" and each.confirms is None]
         believed = getattr(self._strategy, "believed", None)
         merits = believed([each.architecture for each in proposed]) if believed else [*map(accuracy_of, proposed)]
         order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))
-        leaders = [proposed[index] for index in order[: self._manifest.confirm]]
-        again = Counter(trial.confirms for trial in trials if trial.confirms is not None)
-        least = min(leaders, key=lambda leader: again[leader.number], default=None)
-        if least is None or again[least.number] >= CONFIRMATIONS:
-            self._stop_when_alone(kind, reason)
-            return None
-        return self._record.start(least.architecture, self.ends, confirms=least.number)
+        return [proposed[index] for index in order[: most_leaders(self._manifest.confirm)]]
 
     def _stop_if_all_fail(self) -> None:
         """Judged by the ledger alone, once in `ALIKE` ends: a resumed study stops where an unbroken one does.

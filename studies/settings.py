@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from searchspaces import Architecture, Budget, Task, UserError
 from searchspaces.latency import LatencyTable
 from searchspaces.task import check_sizes
 from studies.checkpoints import check_place
+from studies.confirming import AUTO, Confirm, confirm_from, confirmations
 from studies.ledger import check_spec
 from studies.prescreening import parse_prescreen
 from studies.pruning import check_pruner
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from estimators import Estimator
     from searchspaces import SearchSpace
     from strategies import Strategy
-
-CONFIRMATIONS: Final = 3
-"""Fresh trainings of each network that is confirmed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,8 @@ class Settings:
         objectives: what is optimized, such as `accuracy,macs`. For strategies that take it.
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times with fresh seeds, as the last of the
-            `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none.
+            `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none. `auto` takes an
+            eighth of the `trials` and divides them among leading networks, as the choice between them needs it.
         inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
             epochs. For estimators that can.
         wave: proposals in a synchronous batch: the strategy is told of all results of a batch at once, in the order of
@@ -87,7 +86,7 @@ class Settings:
     start_from: tuple[str | Architecture, ...] = ()
     objectives: tuple[str, ...] | None = None
     replicas: bool = False
-    confirm: int = 0
+    confirm: Confirm = 0
     inherit: bool = False
     wave: int | None = None
     checkpoints: str | None = None
@@ -96,17 +95,13 @@ class Settings:
     estimator_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, low in (("seed", 0), ("confirm", 0), ("trials", 1), ("wave", 1)):
+        for name, low in (("seed", 0), ("trials", 1), ("wave", 1)):
             value = getattr(self, name)
             if value is None and name in ("trials", "wave"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise UserError(f"{name} must be a whole number of at least {low}, got {value!r}")
-        if self.confirm and (self.trials is None or 2 * CONFIRMATIONS * self.confirm > self.trials):
-            raise UserError(
-                f"confirm {self.confirm} takes {CONFIRMATIONS * self.confirm} of the trials, which must be at most "
-                f"half of them; trials is {self.trials}"
-            )
+        self._check_confirm()
         check_spec(self.ledger)
         check_place(self.checkpoints)
         check_pruner(self.pruner)
@@ -116,6 +111,18 @@ class Settings:
         check_sizes(self.task, self.image_size)
         if self.image_size is not None and self.estimator in ("short-training", "zero-cost"):
             object.__setattr__(self, "estimator_settings", self._at_image_size())
+
+    def _check_confirm(self) -> None:
+        confirm, trials = confirm_from(self.confirm), self.trials or 0
+        object.__setattr__(self, "confirm", confirm)
+        again = confirmations(confirm, trials)
+        if confirm == AUTO and not again:
+            raise UserError(f"confirm auto takes one of eight trials, which must be at least 8, got {self.trials}")
+        if 2 * again > trials:
+            raise UserError(
+                f"confirm {confirm} takes {again} of the trials, which must be at most half of them; trials is "
+                f"{self.trials}"
+            )
 
     def _at_image_size(self) -> dict[str, Any]:
         """The estimator's settings, with the image size."""
@@ -147,6 +154,7 @@ class Settings:
             "task": lambda text: Task.parse(text) if isinstance(text, str) else text,
             "latency": lambda file: file if isinstance(file, LatencyTable) else LatencyTable.read(file),
             "start_from": lambda one: (one,) if isinstance(one, str | Architecture) else tuple(one),
+            "confirm": confirm_from,
             "objectives": lambda text: tuple(text.split(",") if isinstance(text, str) else text),
         }
         return cls(**{name: texts[name](value) if name in texts else value for name, value in found.items()})

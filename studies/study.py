@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
 from studies import opening, results
+from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, TABLE
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
@@ -164,7 +165,8 @@ class Study:
     def aim(self) -> Aim:
         """What its pruner judges by: the front in its strategy's objectives; of one without, accuracy alone."""
         objectives = self.manifest.strategy["resolved"].get("objectives") or ()
-        return Aim(tuple(name for name in objectives if name in self.task.costs), max(self.manifest.confirm, 1))
+        costs = tuple(name for name in objectives if name in self.task.costs)
+        return Aim(costs, max(most_leaders(self.manifest.confirm), 1))
 
     @property
     def extrapolation(self) -> Checked | None:

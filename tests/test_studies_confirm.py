@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from studies_stand_ins import Known, Shuffled, begin, story
 
-from searchspaces import Space, Stage, UserError, choice, conv_head, mbconv
+from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import Event, LocalEngine, TrialEnded
+from studies.confirming import Confirm, Trained, contested, in_turn
+from studies.results import by_merit
 
 ENGINES = {"local": LocalEngine(), "three ahead": Shuffled(3)}
 
@@ -37,11 +40,17 @@ def test_the_leaders_are_trained_again_with_fresh_seeds_and_the_best_is_chosen_o
     assert not {trial.number for trial in study.pareto()} & {trial.number for trial in again}
 
 
-@pytest.mark.parametrize(("strategy", "cut"), [("guided", 20), ("evolution", 17), ("evolution", 18), ("evolution", 23)])
+@pytest.mark.parametrize(
+    ("strategy", "cut", "confirm", "trials"),
+    [
+        *(("guided", 20, 2, 24), ("evolution", 17, 2, 24), ("evolution", 18, 2, 24), ("evolution", 23, 2, 24)),
+        *(("guided", 35, "auto", 40), ("evolution", 36, "auto", 40), ("evolution", 38, "auto", 40)),
+    ],
+)
 def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one(
-    tmp_path: Path, strategy: str, cut: int
+    tmp_path: Path, strategy: str, cut: int, confirm: Confirm, trials: int
 ) -> None:
-    whole = begin(strategy=strategy, trials=24, confirm=2)  # 18 proposals and 6 confirmations
+    whole = begin(strategy=strategy, trials=trials, confirm=confirm)  # 6 or 5 of them confirmations
     whole.run()
     folder = tmp_path / "run"
     ends = 0
@@ -53,19 +62,86 @@ def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        begin(folder, strategy=strategy, trials=24, confirm=2).run(on_event=cut_it)
-    resumed = begin(folder, strategy=strategy, trials=24, confirm=2)
+        begin(folder, strategy=strategy, trials=trials, confirm=confirm).run(on_event=cut_it)
+    resumed = begin(folder, strategy=strategy, trials=trials, confirm=confirm)
     assert sum(trial.state == "complete" for trial in resumed.trials) == cut
     resumed.run()
     assert story(resumed) == story(whole)
 
 
-def test_a_small_space_that_is_exhausted_is_confirmed_all_the_same() -> None:
+@pytest.mark.parametrize(("confirm", "again"), [(2, 6), ("auto", 5)])
+def test_a_small_space_that_is_exhausted_is_confirmed_all_the_same(confirm: Confirm, again: int) -> None:
     stages = [Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5))]
     few = Space("few", stages=stages, head=Stage(conv_head, width=8))
-    study = begin(space=few, budget=None, strategy="random", trials=40, confirm=2)
+    study = begin(space=few, budget=None, strategy="random", trials=40, confirm=confirm)
     assert study.run().kind == "exhausted"
-    assert len(study.trials) == 4 + 2 * 3
+    assert len(study.trials) == 4 + again
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_auto_divides_an_eighth_of_the_trials_by_what_they_tell(engine: str) -> None:
+    study = begin(strategy="evolution", trials=80, confirm="auto")
+    assert study.run(engine=ENGINES[engine]).kind == "trials"
+    proposed = [trial for trial in study.trials if trial.confirms is None]
+    assert len(proposed) == 70
+    leaders = {each.number for each in sorted(proposed, key=by_merit)[:10]}
+    assert {each.trial.number for each in study.confirmed} <= leaders
+    assert sum(len(each.accuracies) - 1 for each in study.confirmed) == 10
+    assert study.best.number == max(study.confirmed, key=lambda each: each.mean).trial.number
+
+
+def test_of_two_that_are_told_apart_less_than_a_third_the_one_with_fewer_trainings_is_next() -> None:
+    clear = Trained((0.5, 0.5), 2)
+    assert contested([Trained((0.91, 0.89), 2), Trained((0.89,), 1), clear]) == 1  # 0.90 and 0.89
+    assert contested([Trained((0.91, 0.89), 2), Trained((0.89,), 3), clear]) == 0  # two of it are under way
+    assert contested([clear, Trained((0.89, 0.89), 2), Trained((0.90,), 1)]) == 2
+    assert contested([clear]) is None  # nothing to be told apart
+    # as far below the best in accuracy, but with more trainings: further below in standard errors
+    assert contested([Trained((0.9,) * 3, 3), Trained((0.88,) * 2, 2), Trained((0.88,), 1)]) == 2
+
+
+def test_auto_finds_the_better_of_two_more_often_than_leaders_in_turn_with_as_many_trainings() -> None:
+    """Ten networks whose means are half a deviation of a training apart; 24 trainings after the first of each."""
+    truth, draw, right = np.arange(10) * -0.5, np.random.default_rng(7), {"auto": 0, "in turn": 0}
+    for _ in range(400):
+        first = truth + draw.normal(size=10)
+        for way in right:
+            several = [Trained((float(each),), 1) for each in first]
+            chosen = list(np.argsort(-first)[:8]) if way == "in turn" else list(range(10))
+            for _ in range(24):
+                some = [several[index] for index in chosen]
+                index = chosen[(contested(some) if way == "auto" else in_turn(some)) or 0]
+                known = (*several[index].accuracies, float(truth[index] + draw.normal()))
+                several[index] = Trained(known, len(known))
+            again = [index for index in chosen if several[index].trainings > 1]
+            right[way] += max(again, key=lambda index: several[index].mean) == 0
+    assert right["auto"] > right["in turn"]
+
+
+def test_auto_does_not_go_on_with_a_network_whose_trainings_fail() -> None:
+    def fails(architecture: Architecture, seed: int) -> None:
+        if architecture in seen:
+            raise RuntimeError("out of luck")
+        seen.add(architecture)
+
+    seen: set[Architecture] = set()
+    study = begin(strategy="random", trials=80, confirm="auto", estimator=Known(fails=fails))
+    assert study.run().kind == "trials"
+    again = Counter(trial.confirms for trial in study.trials if trial.confirms is not None)
+    assert (again.total(), study.confirmed) == (10, [])
+    assert len(again) > 1  # not the first leader ten times
+
+
+@pytest.mark.parametrize("trials", [None, 7])
+def test_auto_needs_eight_trials(trials: int | None) -> None:
+    with pytest.raises(UserError, match="at least 8"):
+        begin(trials=trials, confirm="auto")
+
+
+@pytest.mark.parametrize("confirm", ["all", "-1", -1, 1.5, True])
+def test_what_is_neither_a_number_nor_auto_is_refused(confirm: object) -> None:
+    with pytest.raises(UserError, match="whole number of at least 0, or auto"):
+        begin(confirm=confirm)
 
 
 @pytest.mark.parametrize("trials", [None, 11])

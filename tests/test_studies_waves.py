@@ -97,12 +97,13 @@ def test_a_wave_is_proposed_on_what_was_known_before_it() -> None:
     assert told == (["running"] * 3 + ["complete"] * 3) * 2 + ["running"] * 3  # the last are told to nobody
 
 
-def test_confirmations_know_all_proposals() -> None:
-    found = [made(engine, strategy="guided", confirm=2) for engine in ORDERS]
+@pytest.mark.parametrize(("confirm", "trials", "again"), [(2, TRIALS, 6), ("auto", 40, 5)])
+def test_confirmations_know_all_proposals(confirm: Any, trials: int, again: int) -> None:
+    found = [made(engine, strategy="guided", trials=trials, confirm=confirm) for engine in ORDERS]
     for other in found[1:]:
         assert outcomes(other) == outcomes(found[0])
         assert other.best.number == found[0].best.number
-    assert sum(trial.confirms is not None for trial in found[0].trials) == 6
+    assert sum(trial.confirms is not None for trial in found[0].trials) == again
 
 
 def test_all_fail_alike_in_whatever_order() -> None:

@@ -61,7 +61,7 @@ def bench_strategies(
     key: options.Key = None,
     unit: options.Unit = "fraction",
     field: options.Field = "test_acc",
-    confirm: options.ConfirmOfEach = 0,
+    confirm: options.ConfirmOfEach = "0",
     jobs: options.Jobs = 1,
     out: options.BenchFolder = Path("bench-strategies"),
     quiet: options.Quiet = False,

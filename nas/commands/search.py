@@ -37,7 +37,7 @@ def search(
     estimator: options.Estimator = "short-training",
     start_from: options.StartFrom = None,
     objectives: options.Objectives = None,
-    confirm: options.Confirm = 0,
+    confirm: options.Confirm = "0",
     replicas: options.Replicas = False,
     inherit: options.Inherit = False,
     metric: options.Metric = None,

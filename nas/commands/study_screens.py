@@ -139,7 +139,10 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         if not study["confirm"]:
             bias = "accuracies favour late trials; with --confirm 3 trainings from scratch decide"
             rows.append(("", Text(bias, style=WARNING)))
-    if study["confirm"]:
+    if study["confirm"] == "auto":
+        again = "an eighth of the trials, the last, train leading networks again, where it changes the choice most"
+        rows.append(("confirms", again))
+    elif study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
         again = f"the last {3 * study['confirm']} trials train the {best} three more times; the mean accuracy decides"
         rows.append(("confirms", again))

@@ -169,11 +169,12 @@ Objectives = Annotated[
     ),
 ]
 Confirm = Annotated[
-    int,
+    str,
     Option(
         "--confirm",
-        metavar="K",
-        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides.",
+        metavar="K|auto",
+        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides. auto: an "
+        "eighth of the trials, for whichever training changes the choice most.",
         rich_help_panel=HOW,
     ),
 ]
@@ -423,11 +424,12 @@ ScaledTrials = Annotated[
     ),
 ]
 ScaledConfirm = Annotated[
-    int | None,
+    str | None,
     Option(
         "--confirm",
-        metavar="K",
-        help="Train the K best candidates three more times each, as the last trials; by default up to 3.",
+        metavar="K|auto",
+        help="Train the K best candidates three more times each, as the last trials, or as in 'nas search --confirm "
+        "auto'; by default up to 3.",
         rich_help_panel=HOW,
     ),
 ]
@@ -473,8 +475,12 @@ Field = Annotated[
     str, Option("--field", metavar="NAME", help="Field of the accuracies, where the entries are objects.")
 ]
 ConfirmOfEach = Annotated[
-    int,
-    Option("--confirm", metavar="K", help="Evaluate the K best networks again, within the trials; the mean decides."),
+    str,
+    Option(
+        "--confirm",
+        metavar="K|auto",
+        help="Evaluate the K best networks again, within the trials, as in 'nas search'; the mean decides.",
+    ),
 ]
 Jobs = Annotated[int, Option("--jobs", metavar="N", help="Parallel processes; they do not change the results.")]
 BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for compare.html and results.json.")]
