@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from studies.results import binomial_error
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,15 +22,6 @@ BINS: Final = 15
 """Bins of confidence of the calibration error, as in its paper."""
 CONFIDENCE: Final = 1.959964
 """Standard deviations on either side of a 95 % interval."""
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """The standard error of an accuracy in [0, 1], as of a binomial proportion.
-
-    >>> standard_error(0.9, 900)
-    0.01
-    """
-    return round(math.sqrt(accuracy * (1 - accuracy) / images), 12)
 
 
 def interval(right: int, images: int) -> tuple[float, float]:
@@ -86,7 +79,7 @@ def metrics(probabilities: NDArray[np.floating], labels: NDArray[np.int64], name
     return {
         "images": images,
         "accuracy": accuracy,
-        "standard_error": standard_error(accuracy, images),
+        "standard_error": binomial_error(accuracy, images),
         "interval": list(interval(int(right.sum()), images)),
         "top5_accuracy": float((ranked == labels[:, None]).any(1).mean()) if classes > TOP else None,
         "balanced_accuracy": float((right[there] / of[there]).mean()),

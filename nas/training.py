@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nas.metrics import standard_error
 from nas.networks import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, Scale, Task, UserError
 from searchspaces.files import read_json
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
+from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from estimators import ImageData
@@ -247,7 +247,7 @@ def training_document(trained: Trained) -> Document:
         "best_epoch": held["best_epoch"],
         "val_accuracy": held["val_accuracy"],
         "test_accuracy": held["test_accuracy"],
-        "test_standard_error": standard_error(held["test_accuracy"], held["data"]["test_images"]),
+        "test_standard_error": binomial_error(held["test_accuracy"], held["data"]["test_images"]),
         "seconds": held["seconds"],
         "found": held["found"],
         "weights": held.get("weights"),

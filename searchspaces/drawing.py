@@ -19,8 +19,8 @@ from searchspaces.task import Shape, Task
 GAP: Final = 14
 """Pixels between neighbouring boxes."""
 
-WIDEST: Final = 2100
-"""Largest width of a row of stages in pixels."""
+WIDEST: Final = 1200
+"""Largest width of a row of stages in pixels: that of a window on a laptop."""
 
 _ROW: Final = 24  # height of a layer's box
 _HEADING: Final = 70  # height above a stage's first block
@@ -29,6 +29,13 @@ _COLOURS: Final = {
     "Conv": "#cfe2f3", "Linear": "#d9d2e9", "Norm": "#f3f3f3", "Act": "#fff2cc", "Pool": "#d9ead3",
     "GlobalPool": "#d9ead3", "SqueezeExcite": "#fce5cd",
 }  # fmt: skip
+_DARK: Final = {
+    "#ffffff": "#14181d", "#fafafa": "#1b2027", "#eeeeee": "#333b45", "#f3f3f3": "#333b45", "#cfe2f3": "#25476a",
+    "#d9d2e9": "#433a63", "#fff2cc": "#54481f", "#d9ead3": "#2c4a30", "#fce5cd": "#5b3f22", "#555555": "#98a3af",
+    "#666666": "#98a3af", "#888888": "#7f8b97", "#999999": "#6b7784", "#cccccc": "#3a434d", "#dddddd": "#2e363f",
+    "#b45f06": "#f0b95a",
+}  # fmt: skip
+"""What each colour is where `prefers-color-scheme` is dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +112,25 @@ def svg(network: Node, task: Task, title: str = "") -> str:
     width = max(widest, 7 * max(map(len, lines))) + 2 * GAP
     height = sum(max(box.height for box in row) + 2 * GAP for row in rows) + 56
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="network" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans, Helvetica, sans-serif" font-size="11">',
+        f"<style>{_style()}</style>",
+        '<defs><marker id="arrow" viewBox="0 0 6 6" refX="5.5" refY="3" markerWidth="6" markerHeight="6" '
+        'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L6 3L0 6z" fill="#888888"/></marker></defs>',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         _text(2 * GAP, 24, lines[0], "font-size='15' font-weight='bold'"),
         _text(2 * GAP, 42, lines[1], "fill='#555555'"),
     ]
-    top = 56.0
-    for row in rows:
+    top, last = 56.0, (len(rows) - 1, len(rows[-1]) - 1)
+    for number, row in enumerate(rows):
         left = 2.0 * GAP
-        for column in row:
+        for place, column in enumerate(row):
             parts += column.draw(left, top)
             left += column.width + 2 * GAP
+            if (number, place) != last:  # to the next stage, beside it or at the beginning of the next row
+                parts.append(_line(left - 2 * GAP, top + 30, left - 1, top + 30, arrow=True))
+        if number:
+            parts.append(_line(GAP, top + 30, 2 * GAP - 1, top + 30, arrow=True))
         top += max(box.height for box in row) + 2 * GAP
     return "\n".join([*parts, "</svg>", ""])
 
@@ -149,7 +163,9 @@ def _stage(piece: Piece, times: int) -> _Box:
             style = "font-weight='bold'" if line == 0 else "fill='#555555'"
             yield _text(x + width / 2, y + 16 + 14 * line, text, f"text-anchor='middle' {style}")
         top = y + _HEADING
-        for box, times in rows:
+        for index, (box, times) in enumerate(rows):
+            if index:
+                yield _line(x + width / 2, top - 3 * GAP + 8, x + width / 2, top - 9, arrow=True)
             yield (
                 f'<rect x="{x + width / 2 - box.width / 2 - 8:.1f}" y="{top - 8:.1f}" width="{box.width + 16:.1f}" '
                 f'height="{box.height + 16:.1f}" rx="6" fill="#ffffff" stroke="#dddddd"/>'
@@ -231,7 +247,7 @@ def _column(boxes: list[_Box]) -> _Box:
     def draw(x: float, y: float) -> Iterator[str]:
         for index, box in enumerate(boxes):
             if index:
-                yield _line(x + width / 2, y - GAP / 2, x + width / 2, y)
+                yield _line(x + width / 2, y - GAP / 2, x + width / 2, y, arrow=True)
             yield from box.draw(x + (width - box.width) / 2, y)
             y += box.height + GAP / 2
 
@@ -249,10 +265,10 @@ def _branches(boxes: list[_Box], sign: str) -> _Box:
         left = x
         for box in boxes:
             centre = left + box.width / 2
-            yield _line(middle, y, centre, y + GAP)
+            yield _line(middle, y, centre, y + GAP, arrow=box.height > 2)
             yield from box.draw(left, y + GAP)
             yield _line(centre, y + GAP + box.height, centre, below)
-            yield _line(centre, below, middle, below + GAP)
+            yield _line(centre, below, middle, below + GAP, arrow=True)
             left += box.width + GAP
         pill = _sign(sign)
         yield from pill.draw(middle - pill.width / 2, below + GAP)
@@ -292,7 +308,8 @@ def _wiring(graph: Graph, given: Any) -> _Box:
                 from_x, from_y = ends[value]
                 yield (
                     f'<path d="M{from_x:.1f} {from_y:.1f} C{from_x:.1f} {from_y + GAP:.1f} {centre:.1f} '
-                    f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8"/>'
+                    f'{top - GAP:.1f} {centre:.1f} {top:.1f}" fill="none" stroke="#888888" stroke-width="0.8" '
+                    'marker-end="url(#arrow)"/>'
                 )
         for index, place in places.items():
             yield from boxes[index].draw(*place)
@@ -320,8 +337,23 @@ def _sign(text: str) -> _Box:
     return _Box(width, 18, draw)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#888888" stroke-width="0.8"/>'
+def _line(x1: float, y1: float, x2: float, y2: float, arrow: bool = False) -> str:
+    head = ' marker-end="url(#arrow)"' if arrow else ""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="#888888" stroke-width="0.8"{head}/>'
+
+
+def _style() -> str:
+    """Fitted into a narrow window, and on a dark page in its colours."""
+    dark = "".join(
+        f'.network [{part}="{light}"]{{{part}:{colour}}}'
+        for light, colour in _DARK.items()
+        for part in ("fill", "stroke")
+    )
+    return (
+        "svg.network{max-width:100%;height:auto;background:#ffffff}"
+        f"@media screen and (prefers-color-scheme:dark){{{dark}svg.network{{background:#14181d}}"
+        ".network text:not([fill]){fill:#e6e9ed}}"
+    )
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

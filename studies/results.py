@@ -41,6 +41,15 @@ def accuracy_of(trial: Trial) -> float:
     return trial.accuracy
 
 
+def binomial_error(accuracy: float, images: int) -> float:
+    """The standard error of an accuracy in [0, 1], as of a binomial proportion.
+
+    >>> binomial_error(0.9, 900)
+    0.01
+    """
+    return round(math.sqrt(accuracy * (1 - accuracy) / images), 12)
+
+
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """A leading network that was trained again with fresh seeds.
@@ -85,6 +94,21 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
 def inherited(trials: Sequence[Trial]) -> bool:
     """Whether trials started from the weights of others, so that their accuracies are not those of confirmations."""
     return any(trial.parent is not None for trial in trials)
+
+
+def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, float]:
+    """The standard error of the accuracy of each complete proposal, by number; without those of which it is unknown.
+
+    Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone, which
+    is less than what another seed would change.
+
+    Args:
+        trials: all of a study, by number.
+        images: on which accuracies are estimated; None where nobody knows.
+    """
+    found = {each.trial.number: each.standard_error for each in confirmed(trials)}
+    once = [trial for trial in complete(trials) if trial.number not in found]
+    return found | ({trial.number: binomial_error(accuracy_of(trial), images) for trial in once} if images else {})
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:

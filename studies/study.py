@@ -146,6 +146,17 @@ class Study:
         """Networks that were trained again to the end, in the order of their trials."""
         return results.confirmed(self.record.trials)
 
+    @property
+    def standard_errors(self) -> dict[int, float]:
+        """The standard error of the accuracy of each complete proposal, by number, where it is known.
+
+        Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone.
+        """
+        resolved = self.manifest.estimator["resolved"]
+        return results.standard_errors(
+            self.record.trials, None if "estimates" in resolved else resolved.get("val_images")
+        )
+
     def pareto(self, x: str = "macs") -> list[Trial]:
         """Complete trials that no other one beats in accuracy and in a cost, cheapest first.
 
@@ -214,22 +225,22 @@ class Study:
         return pd.DataFrame(rows, columns=results.columns(self.space, self.task))
 
     def plot(self, path: str | Path | None = None, x: str = "macs") -> Path:
-        """Write the interactive Pareto plot as one HTML file that needs no network.
+        """Write the Pareto plot: an interactive page that needs no network, or a picture.
 
         Args:
-            path: by default `pareto.html` in the run folder.
+            path: by default `pareto.html` in the run folder; a picture, if it ends in .png, .svg or .pdf.
             x: the cost on the horizontal axis, a name in `COSTS`.
 
         Raises:
-            UserError: the file cannot be written.
+            UserError: the file has another ending or cannot be written, or nothing here can draw a picture.
         """
-        from studies.pages.pareto import pareto_html
+        from studies.pages.pareto import write_pareto
 
         if path is None:
             if self.folder is None:
                 raise UserError("a study in memory has no folder; say where to write the plot")
             path = self.folder / PLOT
-        write_whole(Path(path), pareto_html(self, x))
+        write_pareto(self, Path(path), x)
         return Path(path)
 
     def run(

@@ -37,7 +37,7 @@ def test_runs_are_compared_from_their_folders(nas_cli: Any, runs: list[Study], t
     assert (said.code, said.err) == (0, "")
     document = said.json()
     assert document["plot"] == str(page)
-    assert "Plotly.newPlot" in page.read_text()
+    assert 'data-plot="curves"' in page.read_text()
     means = {each["name"]: each["mean"] for each in document["contestants"]}
     for name in ("random", "evolution"):
         best = [each.best.accuracy for each in runs if each.manifest.strategy["name"] == name]
@@ -98,7 +98,7 @@ def test_strategies_are_run_on_a_table_and_compared(nas_cli: Any, table: Path, t
     for text in ("run 12 of 12: evolution, seed 5", "Best accuracy after 30 trials", "Regret in percentage points"):
         assert text in said.out
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
-    assert "Plotly.newPlot" in (tmp_path / "bench" / "compare.html").read_text()
+    assert 'data-plot="curves"' in (tmp_path / "bench" / "compare.html").read_text()
     assert [(run["strategy"], run["seed"]) for run in results["runs"]] == [
         (strategy, seed) for seed in range(6) for strategy in ("random", "evolution")
     ]

@@ -99,7 +99,7 @@ def test_objectives_choose_what_accuracy_is_listed_and_drawn_against(nas_cli, wo
         if command:
             (run / "pareto.html").unlink()
             nas_cli(*command)
-        assert "accuracy against params" in (run / "pareto.html").read_text()
+        assert '"title":{"text":"parameters"}' in (run / "pareto.html").read_text()
     assert "Pareto front of accuracy and parameters" in nas_cli("show", str(run)).out
 
 

@@ -75,9 +75,9 @@ def plot(
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Plot accuracy against cost, as one HTML file that works offline.
+    """Plot accuracy against cost: a page that works offline, or a picture.
 
-    [bold]Example:[/]  nas plot runs/first
+    [bold]Example:[/]  nas plot runs/first --out front.png
     """
     from nas.api import open_study
     from nas.documents import axis

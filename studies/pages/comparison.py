@@ -6,31 +6,64 @@ One HTML file that needs nothing but a browser.
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from studies.pages.page import COLOURS, GRID, heading, layout, page, table
+from studies.pages.page import DASHES, PAPER, Key, layout, page, pale, plot, strategy_colour, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from studies.comparison import Comparison, Contestant
 
-_DASHES = ("solid", "dash", "dot", "dashdot")
+EQUAL: Final = 0.25
+"""Share of a curve that must be equal to another's for both to be drawn so that neither hides the other."""
 
 
 def curves_html(comparison: Comparison) -> str:
     """The whole page."""
-    found = comparison
-    level = f"{found.confidence:.0%}"
+    return page(_title(comparison), _about(comparison), comparison_parts(comparison), comparison_notes(comparison))
+
+
+def _title(comparison: Comparison) -> str:
+    conditions = comparison.conditions
+    return str(conditions["space"]) + (f" within {conditions['budget']}" if conditions["budget"] else "")
+
+
+def _about(comparison: Comparison) -> list[str]:
+    seeds = sorted({len(each.seeds) for each in comparison.contestants})
+    over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return [
+        f"after {comparison.trials} trials",
+        f"{over} seed{'s' * (over != '1')} each",
+        str(comparison.conditions["estimator"]),
+        f"costs at {comparison.conditions['task']}",
+    ]
+
+
+def comparison_parts(comparison: Comparison) -> list[str]:
+    """The plots with their legend, and the tables, as HTML."""
+    found, styles = comparison, _styles(comparison)
+    keys = [
+        Key(one.name, colour, dash if dash != "solid" else "line", f"of {one.name}")  # type: ignore[arg-type]
+        for one, (colour, dash, _) in zip(found.contestants, styles, strict=True)
+    ]
+    curves = plot(curves_figure(found), "curves", keys, caption="Best so far, mean over seeds")
+    ends = plot(seeds_figure(found), "seeds", caption=f"Each seed after {found.trials} trials, mean and interval")
+    return [f'<div class="row wide">{curves}{ends}</div>', _tables(found)]
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """How intervals are made, and what the numbers mean."""
+    level = f"{comparison.confidence:.0%}"
     notes = [
-        f"Bands and whiskers: {level} bootstrap intervals of the mean over seeds, {found.resamples:,} resamples, "
+        f"Bands and whiskers: {level} bootstrap intervals of the mean over seeds, {comparison.resamples:,} resamples, "
         "expanded for few seeds; with fewer than five they are still too narrow.",
         "Ahead: the share of seeds on which the first is ahead of the second, ties counted half. Better: the share of "
         "resamples in which its mean is, that is the probability that it is better on average.",
     ]
-    if found.measure == "accuracy":
+    if comparison.measure == "accuracy":
         notes.append(
             "The best observed accuracy flatters whoever observes much noise: of many alike the luckiest is taken."
         )
@@ -38,95 +71,122 @@ def curves_html(comparison: Comparison) -> str:
         notes.append(
             "Regret: how far the true accuracy of the network with the best observed one is below the best there is."
         )
-    title = f"{found.conditions['space']}: {', '.join(each.name for each in found.contestants)}"
-    return page(curves_figure(found), "curves", title, notes, _tables(found))
+    return notes
+
+
+def _styles(comparison: Comparison) -> list[tuple[str, str, float]]:
+    """Colour, dash and width of each contestant's curve.
+
+    The colour is the strategy's. Of several with one colour, each has a dash of its own; and a curve that lies on
+    earlier ones is dashed and narrower than they are, so that all are seen.
+    """
+    curves = [dict(zip(each.curve.trials, each.curve.mean.tolist(), strict=True)) for each in comparison.contestants]
+
+    def alike(one: int, other: int) -> bool:
+        shared = curves[one].keys() & curves[other].keys()
+        return sum(curves[one][n] == curves[other][n] for n in shared) > EQUAL * max(len(shared), 1)
+
+    found: list[tuple[str, str, float]] = []
+    for place, one in enumerate(comparison.contestants):
+        colour = strategy_colour(one.name.split(" ")[0].split(",")[0])
+        below = sum(alike(place, before) for before in range(place))
+        above = sum(alike(place, after) for after in range(place + 1, len(curves)))
+        same = sum(before[0] == colour for before in found)
+        found.append((colour, DASHES[max(same, min(below, 2)) % len(DASHES)], 2.5 + 2 * min(above, 3)))
+    return found
 
 
 def curves_figure(comparison: Comparison) -> go.Figure:
-    """The figure, for a notebook; `curves_html` makes a page of it."""
-    from plotly.subplots import make_subplots
+    """The best so far of each contestant, for a notebook; `curves_html` makes a page of it."""
+    import plotly.graph_objects as go
 
-    right = min(0.12 + 0.04 * len(comparison.contestants), 0.45)
-    figure = make_subplots(cols=2, shared_yaxes=True, column_widths=[1 - right, right], horizontal_spacing=0.02)
-    for place, contestant in enumerate(comparison.contestants):
-        _draw(figure, contestant, place, comparison)
+    figure = go.Figure(layout=layout())
+    for contestant, style in zip(comparison.contestants, _styles(comparison), strict=True):
+        _draw_curve(figure, contestant, style, comparison)
+    figure.update_xaxes(title={"text": "trials that ended"}, range=[0, comparison.trials * 1.01])
     _dress(figure, comparison)
     return figure
 
 
-def _draw(figure: go.Figure, contestant: Contestant, place: int, comparison: Comparison) -> None:
-    """A contestant's curve on the left, its seeds and their mean on the right."""
+def seeds_figure(comparison: Comparison) -> go.Figure:
+    """What each seed of each contestant had reached, and their mean."""
     import plotly.graph_objects as go
 
-    colour, dash = COLOURS[place % len(COLOURS)], _DASHES[place // len(COLOURS) % len(_DASHES)]
+    figure, contestants = go.Figure(layout=layout()), comparison.contestants
+    for place, (contestant, (colour, _, _)) in enumerate(zip(contestants, _styles(comparison), strict=True)):
+        _draw_seeds(figure, contestant, place, colour, comparison)
+    figure.update_xaxes(
+        tickvals=list(range(len(contestants))), ticktext=[html.escape(each.name) for each in contestants],
+        range=[-0.6, len(contestants) - 0.4], showgrid=False,
+        showticklabels=max(len(each.name) for each in contestants) <= 12 and len(contestants) <= 4,
+    )  # fmt: skip
+    _dress(figure, comparison)
+    return figure
+
+
+def _draw_curve(
+    figure: go.Figure, contestant: Contestant, style: tuple[str, str, float], comparison: Comparison
+) -> None:
+    """A contestant's mean and its band."""
+    import plotly.graph_objects as go
+
+    colour, dash, width = style
     name, scale, unit = html.escape(contestant.name), _scale(comparison), _unit(comparison)
     curve = contestant.curve
-    group: dict[str, Any] = {"legendgroup": str(place), "name": name}
+    group: dict[str, Any] = {"legendgroup": f"of {contestant.name}", "name": name}
     if len(contestant.seeds) > 1:
         for bound, fill in ((curve.high, None), (curve.low, "tonexty")):
             figure.add_trace(
                 go.Scatter(
-                    x=curve.trials, y=(scale * bound).tolist(), mode="lines", hoverinfo="skip", showlegend=False,
-                    line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=_pale(colour), **group,
-                ), row=1, col=1,
+                    x=curve.trials, y=(scale * bound).tolist(), mode="lines", hoverinfo="skip",
+                    line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=pale(colour), **group,
+                )
             )  # fmt: skip
     figure.add_trace(
         go.Scatter(
             x=curve.trials, y=(scale * curve.mean).tolist(), mode="lines" if len(curve.trials) > 1 else "markers",
-            line={"shape": "hv", "color": colour, "width": 2.5, "dash": dash},
+            line={"shape": "hv", "color": colour, "width": width, "dash": dash}, marker={"color": colour, "size": 9},
             hovertemplate=f"<b>{name}</b><br>%{{y:{unit}}} after %{{x}} trials<extra></extra>", **group,
-        ), row=1, col=1,
+        )
     )  # fmt: skip
+
+
+def _draw_seeds(figure: go.Figure, contestant: Contestant, place: int, colour: str, comparison: Comparison) -> None:
+    """A contestant's seeds, and their mean."""
+    import plotly.graph_objects as go
+
+    name, scale, unit = html.escape(contestant.name), _scale(comparison), _unit(comparison)
+    group: dict[str, Any] = {"legendgroup": f"of {contestant.name}", "name": name}
     seeds = len(contestant.seeds)
     aside = 0.3 * np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
     figure.add_trace(
         go.Scatter(
-            x=(place + aside).tolist(), y=(scale * contestant.values).tolist(), mode="markers", showlegend=False,
-            customdata=contestant.seeds, marker={"size": 6 if seeds <= 40 else 4, "color": colour, "opacity": 0.4},
-            hovertemplate=f"<b>{name}</b><br>seed %{{customdata}}: %{{y:{unit}}}<extra></extra>", **group,
-        ), row=1, col=2,
+            x=(place + aside).tolist(), y=(scale * contestant.values).tolist(), mode="markers",
+            text=[f"seed {seed}" for seed in contestant.seeds],
+            marker={"size": 6 if seeds <= 40 else 4, "color": colour, "opacity": 0.5},
+            hovertemplate=f"<b>{name}</b><br>%{{text}}: %{{y:{unit}}}<extra></extra>", **group,
+        )
     )  # fmt: skip
     if contestant.interval is None:
         return
     low, high = contestant.interval
     figure.add_trace(
         go.Scatter(
-            x=[place], y=[scale * contestant.mean], mode="markers", showlegend=False,
-            marker={"size": 10, "color": colour, "symbol": "diamond", "line": {"width": 1.5, "color": "#fff"}},
+            x=[place], y=[scale * contestant.mean], mode="markers",
+            marker={"size": 10, "color": colour, "symbol": "diamond", "line": {"width": 1.5, "color": PAPER}},
             error_y={"array": [scale * (high - contestant.mean)], "arrayminus": [scale * (contestant.mean - low)],
                      "color": colour, "thickness": 2, "width": 6},
             hovertemplate=f"<b>{name}</b><br>mean %{{y:{unit}}}<extra></extra>", **group,
-        ), row=1, col=2,
+        )
     )  # fmt: skip
 
 
 def _dress(figure: go.Figure, comparison: Comparison) -> None:
-    """Titles, axes and legend."""
-    conditions, contestants = comparison.conditions, comparison.contestants
-    title = str(conditions["space"]) + (f" within {conditions['budget']}" if conditions["budget"] else "")
-    seeds = sorted({len(each.seeds) for each in contestants})
-    over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    about = [
-        f"after {comparison.trials} trials",
-        f"{over} seed{'s' * (over != '1')} each",
-        str(conditions["estimator"]),
-        f"costs at {conditions['task']}",
-    ]
-    figure.update_layout(layout(heading(title, " · ".join(about))), barmode="overlay")
-    figure.update_xaxes(gridcolor=GRID, zeroline=False)
-    figure.update_xaxes(
-        title={"text": "trials that ended", "font": {"size": 14}}, range=[0, comparison.trials * 1.01], row=1, col=1
-    )
-    figure.update_xaxes(
-        tickvals=list(range(len(contestants))), ticktext=[html.escape(each.name) for each in contestants],
-        range=[-0.6, len(contestants) - 0.4], showgrid=False,
-        showticklabels=max(len(each.name) for each in contestants) <= 10, row=1, col=2,
-        title={"text": f"each seed after {comparison.trials}", "font": {"size": 14}},
-    )  # fmt: skip
+    """The vertical axis, the same beside one another."""
     regret = comparison.measure == "regret"
-    said = "mean regret (percentage points)" if regret else "best validation accuracy so far, mean"
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, range=_range(comparison), tickformat="" if regret else ".1~%")
-    figure.update_yaxes(title={"text": said, "font": {"size": 14}}, row=1, col=1)
+    said = "regret (percentage points)" if regret else "best validation accuracy"
+    ticks = "" if regret else ".1~%"
+    figure.update_yaxes(title={"text": said}, range=_range(comparison), tickformat=ticks)
 
 
 def _range(comparison: Comparison) -> list[float]:
@@ -174,7 +234,7 @@ def _tables(comparison: Comparison) -> str:
     if not comparison.pairs:
         return means
     pairs = table(
-        "First less second, percentage points, paired by seed",
+        "Difference (first − second), percentage points, paired by seed",
         ["", "seeds", "difference", level, "ahead", "better"],
         (
             [
@@ -206,8 +266,3 @@ def _scale(comparison: Comparison) -> float:
 
 def _unit(comparison: Comparison) -> str:
     return ".3f" if comparison.measure == "regret" else ".2%"
-
-
-def _pale(colour: str) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.13)"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces.files import write_whole
-from studies.pages.page import INK, heading, layout, page
+from studies.pages.page import HIGH, LOW, PAPER, layout, page, plot, scale
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 NUMBERED: Final = 20
 """Classes up to which each cell has its number of images in it."""
@@ -22,32 +26,39 @@ def write_confusion(found: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    accuracy = f"top-1 accuracy {found['accuracy']:.1%} ± {found['standard_error']:.1%}"
+    about = [f"{found['images']:,} images", accuracy]
+    notes = ["Select or hover over a cell for its number of images."]
+    write_whole(path, page("Confusion matrix", about, [confusion_part(found)], notes))
+
+
+def confusion_part(found: Mapping[str, Any]) -> str:
+    """The matrix with its scale, as HTML."""
+    return plot(
+        confusion_figure(found), "confusion", scale=scale("share of the true class", "0%", "100%"), height="square"
+    )
+
+
+def confusion_figure(found: Mapping[str, Any]) -> go.Figure:
+    """The matrix, for a notebook."""
     import plotly.graph_objects as go
 
     names = [each["class"] for each in found["classes"]]
     counted = found["confusion_matrix"]
-    shares = [[100 * count / sum(row) if sum(row) else 0.0 for count in row] for row in counted]
+    shares = [[count / sum(row) if sum(row) else 0.0 for count in row] for row in counted]
     labels = [_label(name, names) for name in names]
+    numbered = len(names) <= NUMBERED
     cells = go.Heatmap(
-        z=shares, x=labels, y=labels, zmin=0, zmax=100, colorscale="Blues", customdata=counted,
-        text=counted if len(names) <= NUMBERED else None, texttemplate="%{text}" if len(names) <= NUMBERED else None,
-        hovertemplate="%{y} classified as %{x}<br>%{customdata} images, %{z:.1f} % of the class<extra></extra>",
-        showscale=False,  # a narrow window has no room for it
+        z=shares, x=labels, y=labels, zmin=0, zmax=1, colorscale=[[0, PAPER], [0.05, LOW], [1, HIGH]],
+        customdata=counted, text=counted if numbered else None, texttemplate="%{text}" if numbered else None,
+        hovertemplate="%{y} classified as %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
+        showscale=False, xgap=1, ygap=1,
     )  # fmt: skip
-    subtitle = f"{found['images']:,} images, top-1 accuracy {100 * found['accuracy']:.1f} %"
-    figure = go.Figure(cells, layout(heading("Confusion matrix", subtitle)))
-    axis = {"showgrid": False, "tickfont": {"color": INK}, "type": "category", "automargin": True}
-    figure.update_xaxes(title="predicted class", **axis)
-    figure.update_yaxes(title="true class", autorange="reversed", **axis)
-    write_whole(
-        path,
-        page(
-            figure,
-            "confusion",
-            "Confusion matrix",
-            ["Colour is the share of the true class. Hover over a cell for its number of images."],
-        ),
-    )
+    figure = go.Figure(cells, layout())
+    axis = {"showgrid": False, "type": "category", "automargin": True}
+    figure.update_xaxes(title={"text": "predicted class"}, **axis)
+    figure.update_yaxes(title={"text": "true class"}, autorange="reversed", **axis)
+    return figure
 
 
 def _label(name: str, names: list[str]) -> str:
@@ -55,4 +66,4 @@ def _label(name: str, names: list[str]) -> str:
     short = name if len(name) <= LONG else name[: LONG - 1] + "…"
     if short != name and sum(each.startswith(name[: LONG - 1]) for each in names) > 1:
         short = name
-    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(short, quote=False)

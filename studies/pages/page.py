@@ -1,118 +1,227 @@
-"""How our pages look: ink and fonts, and a frame of HTML that needs nothing but a browser."""
+"""The template of every page: one HTML file that needs nothing but a browser, on a phone, in the dark and on paper.
+
+Title, legend, scales and tables are HTML, and plotly draws what is between them. A figure is drawn in the colours of a
+light page; `DARK` says what each becomes where `prefers-color-scheme` is dark, and the page's script draws it again
+when that changes, when a window becomes narrow, and before it is printed. What is to be otherwise in a narrow window
+stands in the `meta` of a trace or a layout: `{"narrow": {...}}`.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+PAPER, INK, FAINT, GRID = "#ffffff", "#1f2933", "#66727f", "#e4e7eb"
 FONT: Final = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-COLOURS: Final = ("#1a3e8c", "#d64545", "#2f855a", "#b7791f", "#6b46c1", "#0e7490", "#b83280", "#4a5568")
+BLUE, RED, GREEN, AMBER = "#1a3e8c", "#d64545", "#2f855a", "#b7791f"
+PURPLE, CYAN, PINK, SLATE = "#6b46c1", "#0e7490", "#b83280", "#4a5568"
+COLOURS: Final = (BLUE, RED, GREEN, AMBER, PURPLE, CYAN, PINK, SLATE)
 """Of things without an order, told apart by people who see colours differently too, beside their names."""
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-html, body {{ margin: 0; height: 100%; background: #fff; color: {ink}; font-family: {font}; }}
-body {{ display: flex; flex-direction: column; min-height: 560px; }}
-main {{ {height}; min-height: 0; }}
-main > div {{ height: 100%; }}
-section {{ padding: 4px 28px 8px 84px; display: flex; flex-wrap: wrap; gap: 8px 56px; align-items: flex-start; }}
-table {{ border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }}
-caption {{ text-align: left; font-weight: 600; padding: 6px 0; }}
-th {{ text-align: right; font-weight: 500; color: {faint}; border-bottom: 1px solid {grid}; }}
-td {{ text-align: right; border-bottom: 1px solid {grid}; white-space: nowrap; }}
-th, td {{ padding: 4px 0 4px 20px; }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
-footer {{ padding: 2px 28px 14px 84px; font-size: 12px; line-height: 1.5; color: {faint}; }}
-</style>
-</head>
-<body>
-<main>{plot}</main>{below}
-<footer>{notes}</footer>
-<script>dispatchEvent(new Event("resize")); /* the figure was drawn before what is below it was there */</script>
-</body>
-</html>
-"""
+LOW, MIDDLE, HIGH = "#c3dafe", "#5a8dee", "#1b3f8d"
+SHADES: Final = [[0.0, LOW], [0.5, MIDDLE], [1.0, HIGH]]
+"""Of things with an order: from the background to what stands out against it."""
+
+DARK: Final = {
+    PAPER: "#14181d", INK: "#e6e9ed", FAINT: "#98a3af", GRID: "#2b323a",
+    BLUE: "#8ab0ff", RED: "#ff8080", GREEN: "#6fd39b", AMBER: "#f0b95a",
+    PURPLE: "#b79cff", CYAN: "#5ccbe0", PINK: "#f58fcb", SLATE: "#b4bfcc",
+    LOW: "#2a4272", MIDDLE: "#5b8df0", HIGH: "#d3e2ff",
+}  # fmt: skip
+"""What each colour is on a dark page."""
+
+_STRATEGIES: Final = {
+    "guided": BLUE, "random": SLATE, "evolution": RED, "local-search": GREEN, "pareto": AMBER, "rl": PURPLE,
+    "tpe": CYAN, "grid": PINK,
+}  # fmt: skip
+DASHES: Final = ("solid", "dash", "dot", "dashdot")
 
 
-def page(figure: go.Figure, name: str, title: str, notes: Iterable[str], below: str = "") -> str:
+def strategy_colour(name: str) -> str:
+    """The colour of a strategy, the same on every page; of one that is not ours, one that follows from its name."""
+    return _STRATEGIES.get(name) or COLOURS[sum(name.encode()) % len(COLOURS)]
+
+
+def pale(colour: str, opacity: float = 0.13) -> str:
+    """A colour that lets others through.
+
+    >>> pale("#d64545")
+    'rgba(214, 69, 69, 0.13)'
+    """
+    return f"rgba({_parts(colour)}, {opacity:g})"
+
+
+def _parts(colour: str) -> str:
+    return ", ".join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))
+
+
+def css(colour: str) -> str:
+    """A colour of `DARK` in HTML, where it follows the colour scheme."""
+    return f"var(--c{colour[1:]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An entry of a legend.
+
+    Attributes:
+        name: plain text.
+        colour: in `DARK`.
+        mark: how it is drawn.
+        group: the `legendgroup` of the traces that the entry shows and hides; None for what cannot be hidden.
+    """
+
+    name: str
+    colour: str
+    mark: Literal["line", "solid", "dash", "dot", "dashdot", "disc", "ring", "star", "area", "bar", "cross"] = "disc"
+    group: str | None = None
+
+    def html(self) -> str:
+        """The entry: a button where it can be pressed."""
+        inside = f'<svg width="26" height="14" aria-hidden="true">{self._drawn()}</svg>{html.escape(self.name)}'
+        if self.group is None:
+            return f"<span>{inside}</span>"
+        return f'<button type="button" aria-pressed="true" data-group="{html.escape(self.group)}">{inside}</button>'
+
+    def _drawn(self) -> str:
+        colour = css(self.colour)
+        match self.mark:
+            case "disc" | "ring":
+                fill = colour if self.mark == "disc" else "none"
+                return f'<circle cx="13" cy="7" r="5" fill="{fill}" stroke="{colour}" stroke-width="1.5"/>'
+            case "star":
+                points = "13,0 15,5 20.5,5 16,8.5 18,14 13,10.5 8,14 10,8.5 5.5,5 11,5"
+                return f'<polygon points="{points}" fill="{colour}"/>'
+            case "area" | "bar":
+                opacity = 0.25 if self.mark == "area" else 1
+                return f'<rect x="3" y="2" width="20" height="10" fill="{colour}" opacity="{opacity}"/>'
+            case "cross":
+                return f'<path d="M9 3l8 8m0-8l-8 8" stroke="{colour}" stroke-width="1.8"/>'
+            case _:
+                dashes = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}.get(self.mark, "none")
+                return f'<path d="M1 7h24" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dashes}"/>'
+
+
+def page(title: str, about: Iterable[str], body: Iterable[str], notes: Iterable[str] = ()) -> str:
     """The whole page.
 
     Args:
-        figure: drawn as large as the window allows.
-        name: of its element.
-        title: of the window, as plain text.
-        notes: lines at the foot, as HTML.
-        below: HTML between the figure and the notes, such as `table` or `beside`.
+        title: plain text, also of the window.
+        about: what is said below it: plain texts.
+        body: parts as HTML: `plot`, `table`, `side_by_side`, `section`.
+        notes: at the foot, plain texts.
     """
-    plot = _element(figure, name, "100%", library=True)
-    return _PAGE.format(
-        title=html.escape(title),
-        plot=plot,
-        notes="<br>".join(notes),
-        below=f"\n<section>{below}</section>" if below else "",
-        height="flex: none; height: max(480px, 62vh)" if below else "flex: 1",
-        ink=INK,
-        faint=FAINT,
-        grid=GRID,
-        font=FONT,
+    from plotly.offline import get_plotlyjs
+
+    assets = files("studies.pages")
+    light, dark = (
+        "".join(f"--c{key[1:]}: {value}; " for key, value in table)
+        for table in (zip(DARK, DARK, strict=True), DARK.items())
+    )
+    style = (assets / "page.css").read_text().replace("/*LIGHT*/", light).replace("/*DARK*/", dark)
+    both = {**DARK, **{_parts(key): _parts(value) for key, value in DARK.items()}}
+    script = (assets / "page.js").read_text().replace("/*DARK*/ {}", json.dumps(both))
+    foot = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>",
+            f"<header><h1>{html.escape(title)}</h1>",
+            f"<p>{html.escape(' · '.join(about))}</p></header>\n<main>",
+            *body,
+            f"</main>\n<footer>{foot}</footer>",
+            f"<script>{get_plotlyjs()}</script>\n<script>\n{script}</script>\n</body>\n</html>\n",
+        ]
     )
 
 
-def beside(figure: go.Figure, name: str) -> str:
-    """A second figure, smaller, for the place below the first one."""
-    style = (
-        "flex: none; width: calc(100% + 112px); margin: 0 -28px 0 -84px; overflow: hidden"  # as wide as the first one
+def plot(
+    figure: go.Figure,
+    name: str,
+    keys: Sequence[Key] = (),
+    *,
+    caption: str = "",
+    scale: str = "",
+    command: str | None = None,
+    height: str = "tall",
+) -> str:
+    """A figure with its legend above it.
+
+    Args:
+        figure: in the colours of a light page.
+        name: of its element.
+        keys: its legend.
+        caption: its title, plain text; none where the page's says it.
+        scale: HTML of `scale`.
+        command: that shows a point, to which `customdata` of the point is appended; it can be copied after a click.
+        height: `tall`, `low` or `square`.
+    """
+    legend = "".join(key.html() for key in keys) + scale
+    picked = (
+        ""
+        if command is None
+        else f'<p class="picked" data-command="{html.escape(command)} ">'
+        "<span>Select a point for the command that shows it.</span> <code hidden></code> "
+        '<button type="button" hidden>Copy</button></p>'
     )
-    return f'<div style="{style}">{_element(figure, name, "360px", library=False)}</div>'
+    data = figure.to_json().replace("<", "\\u003c")
+    return (
+        '<figure class="plot">'
+        + (f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "")
+        + (f'<div class="legend">{legend}</div>' if legend else "")
+        + f'<div class="canvas {height}" id="{name}"></div>{picked}'
+        + f'<script type="application/json" data-plot="{name}">{data}</script></figure>'
+    )
 
 
-def _element(figure: go.Figure, name: str, height: str, library: bool) -> str:
-    return str(
-        figure.to_html(
-            full_html=False,
-            include_plotlyjs=library,
-            div_id=name,
-            default_height=height,
-            config={"displaylogo": False, "responsive": True, "doubleClick": "autosize"},
-        )
-    )
+def scale(name: str, low: str, high: str) -> str:
+    """What the colours of `SHADES` mean: plain texts."""
+    return f'<span class="scale">{html.escape(name)} {html.escape(low)} <i></i> {html.escape(high)}</span>'
+
+
+def side_by_side(*parts: str) -> str:
+    """Parts in a row; one below the other in a narrow window."""
+    return f'<div class="row">{"".join(parts)}</div>'
+
+
+def section(title: str, *parts: str) -> str:
+    """A part of a page under a heading."""
+    return f"<section><h2>{html.escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def words(*sentences: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{html.escape(' '.join(sentences))}</p>"
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """An HTML table of plain texts; the first column is on the left, the others on the right."""
+    """An HTML table of plain texts that scrolls where it is too wide; the first column is on the left."""
     head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    titled = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    rows_html = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table>{titled}{rows_html}</table></div>'
 
 
-def heading(title: str, subtitle: str) -> dict[str, Any]:
-    """A figure's title and what is said below it, as plain texts."""
+def layout(**more: Any) -> dict[str, Any]:
+    """Of every figure: fonts, margins, hovers and axes; `more` replaces any of it."""
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "automargin": True, "title": {"standoff": 8}}
     return {
-        "text": f"<b>{html.escape(title)}</b>",
-        "subtitle": {"text": html.escape(subtitle), "font": {"size": 14, "color": FAINT}},
-        "x": 0, "xref": "paper", "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 22},
-    }  # fmt: skip
-
-
-def layout(title: dict[str, Any]) -> dict[str, Any]:
-    """Of every figure: template, fonts, margins, legend, hovers."""
-    return {
-        "template": "plotly_white", "title": title, "font": {"family": FONT, "size": 14, "color": INK},
-        "hovermode": "closest", "margin": {"l": 84, "r": 28, "t": 92, "b": 56}, "paper_bgcolor": "#fff",
-        "plot_bgcolor": "#fff",
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
-        "hoverlabel": {"bgcolor": "#fff", "bordercolor": GRID, "font": {"family": FONT, "size": 13, "color": INK},
+        "template": {"layout": {"xaxis": axis, "yaxis": axis}},
+        "font": {"family": FONT, "size": 14, "color": INK}, "showlegend": False, "hovermode": "closest",
+        "margin": {"l": 64, "r": 12, "t": 34, "b": 48}, "paper_bgcolor": PAPER, "plot_bgcolor": PAPER,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": INK},
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK},
                        "align": "left"},
+        "meta": {"narrow": {"font": {"size": 12}, "margin": {"l": 44, "r": 4, "t": 10, "b": 40}}},
+        **more,
     }  # fmt: skip

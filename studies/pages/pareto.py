@@ -1,20 +1,26 @@
-"""The Pareto plot: one HTML file, interactive, that needs nothing but a browser.
+"""The page of the Pareto front: one HTML file, interactive, that needs nothing but a browser.
 
-Above, every complete trial by its accuracy and a cost, with the front drawn as the step line that it is. Below, on the
-same axis, what has a cost but no accuracy to compare: the classic networks that belong to the space (nobody trained
-them here), and trials that were pruned or failed.
+Above, every complete network by its accuracy and a cost, with the front drawn as the step line that it is; a confirmed
+one by the mean over its trainings, with each of these as a small mark. Below, on the same axis, what has a cost but no
+accuracy to compare: the classic networks that belong to the space (nobody trained them here), and trials that were
+pruned or failed.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.scoring import score_text
 from searchspaces import UserError, human, nearest
+from searchspaces.files import write_whole
+from studies import results
 from studies.fidelity import read_as
-from studies.pages.page import FAINT, GRID, INK, beside, heading, layout, page
+from studies.pages.image import check_ending, picture
+from studies.pages.page import AMBER, FAINT, GREEN, INK, PAPER, RED, SHADES, Key, layout, page, pale, plot, scale
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -26,15 +32,21 @@ if TYPE_CHECKING:
 AXES: Final = {
     "macs": "MACs (multiply-adds)",
     "params": "parameters",
-    "activations": "activations (numbers put out by convolutions)",
+    "activations": "activations (outputs of convolutions)",
     "peak_activation_bytes": "peak activation memory (bytes, one image, float32)",
     "latency_ms": "latency (ms, as a latency table predicts it)",
 }
 """Titles of the horizontal axis, by cost."""
 _UNITS: Final = {"latency_ms": " ms"}
-
-_FRONT, _OVER, _CLASSIC = "#d64545", "rgba(214, 69, 69, 0.08)", "#2f855a"
-_SHADES: Final = [[0.0, "#c3dafe"], [0.5, "#5a8dee"], [1.0, "#1a3e8c"]]  # early trials to late ones
+_NAMES: Final = {
+    "macs": "MACs",
+    "params": "parameters",
+    "peak_activation_bytes": "bytes of activations",
+    "latency_ms": "ms",
+}
+MACS_NOTE: Final = (
+    "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
+)
 
 
 def pareto_html(study: Study, x: str = "macs") -> str:
@@ -47,26 +59,94 @@ def pareto_html(study: Study, x: str = "macs") -> str:
     Raises:
         UserError: there is no such cost.
     """
-    notes = [
-        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
-    ]
+    return page(pareto_title(study), pareto_about(study), pareto_parts(study, x), pareto_notes(study, x))
+
+
+def write_pareto(study: Study, path: Path, x: str = "macs") -> None:
+    """Write the page, or a picture of the plot if the path ends so.
+
+    Raises:
+        UserError: there is no such cost, the path has another ending, or the file cannot be made.
+    """
+    check_ending(path)
+    if path.suffix.lower() == ".html":
+        return write_whole(path, pareto_html(study, x))
+    about = " · ".join(pareto_about(study))
+    write_whole(path, picture(pareto_figure(study, x), path.suffix.lower()[1:], pareto_title(study), about))
+
+
+def pareto_title(study: Study) -> str:
+    """Space and budget: `mbconv within 400M MACs`."""
+    return f"{study.manifest.space['name']}" + (f" within {bounds(study.budget)}" if study.budget else "")
+
+
+def pareto_about(study: Study) -> list[str]:
+    """The best network, progress, strategy, estimator and task."""
+    manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
+    complete = sum(trial.state == "complete" for trial in study.trials)
+    found = [f"best {told(study.best, study)}"] if complete else []
+    estimator, data = str(resolved.get("name", manifest.estimator["name"])), resolved.get("data")
+    if isinstance(data, dict) and data.get("name"):
+        estimator += f" on {str(data['name']).rsplit('/', 1)[-1]}"
+    found += [f"{complete} of {len(study.trials)} trials complete", str(manifest.strategy["name"]), estimator]
+    return [*found, f"costs at {manifest.task}"]
+
+
+def pareto_parts(study: Study, x: str = "macs") -> list[str]:
+    """The plots with their legends, as HTML."""
+    parts = [
+        plot(
+            pareto_figure(study, x), "pareto", keys(study),
+            scale=scale("trials", "early", "late"), command=show_command(study),
+        )
+    ]  # fmt: skip
+    if study.manifest.strategy["resolved"].get("objectives"):
+        about = " and ".join(_NAMES.get(name, name.replace("_", " ")) for name in study.objectives)
+        parts.append(plot(hypervolume_figure(study), "hypervolume", caption=f"Hypervolume of {about}", height="low"))
+    return parts
+
+
+def pareto_notes(study: Study, x: str = "macs") -> list[str]:
+    """What the numbers are those of."""
     unit = study.manifest.estimator["resolved"].get("estimates")
+    said = " ".join(f"{each[0].upper()}{each[1:]}." for each in read_as(study))
+    notes = [said, MACS_NOTE] if said else [MACS_NOTE]
     what = f"Each estimate is a {unit}, mapped into 0 to 1" if unit else "Accuracy is that of the proxy training"
     notes.append(f"{what}: good for ranking, not for quoting.")
+    if study.standard_errors:
+        notes.append(
+            "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
+            "validation images alone."
+        )
     if study.space.references:
-        notes[-1] += " Classic networks are marked by their cost alone, since none was trained here."
-    if words := read_as(study):
-        notes.insert(0, " ".join(f"{each[0].upper()}{each[1:]}." for each in words))
-    below = ""
+        notes.append("Classic networks are marked by their cost alone, since none was trained here.")
+        low, high = _view(study, x)
+        far = [(name, cost) for name, cost in _references(study, x).items() if not low <= cost <= high]
+        if far:
+            told = ", ".join(f"{name} ({human(cost)}{_UNITS.get(x, '')})" for name, cost in far)
+            notes[-1] += f" Out of view: {told}."
     if study.manifest.strategy["resolved"].get("objectives"):
         notes.append(
             "Hypervolume: of all that could be had within the budget, the share that the trials so far dominate "
             "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
         )
-        below = beside(hypervolume_figure(study), "hypervolume")
-    return page(
-        pareto_figure(study, x), "pareto", f"{study.manifest.study}: {unit or 'accuracy'} against {x}", notes, below
-    )
+    return notes
+
+
+def keys(study: Study) -> list[Key]:
+    """The legend of what the figure has."""
+    states = {trial.state for trial in study.trials}
+    found = []
+    if "complete" in states:
+        found += [Key("Pareto front", RED, "line", "front"), Key("best", RED, "star", "best")]
+        found += [Key("within one standard error of the best", AMBER, "ring", "near")] if _near(study) else []
+        found += [Key("one training of a confirmed network", FAINT, "cross", "trainings")] if study.confirmed else []
+    return found
+
+
+def show_command(study: Study) -> str | None:
+    """The command that shows a trial, without its number; None for a study in memory."""
+    return None if study.folder is None else shlex.join(["nas", "show", str(study.folder), "--trial"])
 
 
 def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
@@ -75,28 +155,30 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
 
     if x not in study.task.costs:
         raise UserError(f"unknown cost {x!r}{nearest(x, study.task.costs)}")
-    complete = [trial for trial in study.trials if trial.state == "complete"]
+    complete = results.complete(study.trials)
     bound = next((each for each in study.budget.bounds if each.cost == x), None) if study.budget else None
-    left, right = _range(study, x, bound)
-    references = _placed(study, x, right - left)
+    left, right = _view(study, x)
+    references = _placed({name: at for name, at in _references(study, x).items() if left <= at <= right}, right - left)
     others = [(state, [each for each in study.trials if each.state == state]) for state in ("failed", "pruned")]
     others = [(state, several) for state, several in others if several]  # from the bottom up
     top = len(others) + 0.6 * max((line for _, _, line in references), default=0)  # of the strip, in rows
     rows = top + bool(references)
     strip = min(0.055 * rows, 0.4)
     heights = [1 - strip, strip] if rows else [1.0]
+    hovered = hovers(study)
     figure = make_subplots(rows=len(heights), shared_xaxes=True, row_heights=heights, vertical_spacing=0.02)
-    _draw_trials(figure, study, complete, x, right if bound is None else float(bound.upper))
-    for row, (state, several) in enumerate(others):
-        _draw_ticks(figure, several, x, state, row)
+    if complete:
+        _draw_trials(figure, study, hovered, x, right if bound is None else float(bound.upper))
+    for row, (_, several) in enumerate(others):
+        _draw_ticks(figure, several, hovered, x, row)
     _draw_references(figure, references, len(others))
     _draw_budget(figure, bound, right)
     _dress(figure, study, complete, (left, right))
-    figure.update_xaxes(title={"text": AXES[x], "font": {"size": 14}}, row=len(heights), col=1)
+    figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
     if x in _UNITS:
         figure.update_xaxes(tickformat="~g")  # a prefix before the unit would be a second one
     if rows:
-        names = [state for state, _ in others] + ["references"] * bool(references)
+        names = [state for state, _ in others] + ["classics"] * bool(references)
         figure.update_yaxes(
             row=2, col=1, tickvals=list(range(len(names))), ticktext=names, range=[-0.6, rows - 0.5], ticks="",
             showgrid=False, showline=False, fixedrange=True, tickfont={"color": FAINT, "size": 12},
@@ -112,15 +194,13 @@ def hypervolume_figure(study: Study) -> go.Figure:
     figure = go.Figure(
         go.Scatter(
             x=[trial.number for trial in study.trials], y=reached, mode="lines+markers", name="hypervolume",
-            line={"shape": "hv", "color": _FRONT}, marker={"size": 5},
+            line={"shape": "hv", "color": RED}, marker={"size": 5},
             hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
         )
     )  # fmt: skip
-    words = {"macs": "MACs", "params": "parameters", "latency_ms": "latency"}
-    about = " · ".join(words.get(name, name.replace("_", " ")) for name in study.objectives)
-    figure.update_layout(layout(heading("Hypervolume", about)), showlegend=False)
-    figure.update_xaxes(title={"text": "trial", "font": {"size": 14}}, gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False)
+    figure.update_layout(layout())
+    figure.update_xaxes(title={"text": "trial"})
+    figure.update_yaxes(title={"text": "hypervolume"})
     return figure
 
 
@@ -128,18 +208,34 @@ def _cost(cost: Any, x: str) -> float:
     return float(getattr(cost, x))
 
 
-def _range(study: Study, x: str, bound: Bound | None) -> tuple[float, float]:
+def _references(study: Study, x: str) -> dict[str, float]:
+    return {name: _cost(found.cost(study.task), x) for name, found in study.space.references.items()}
+
+
+def _view(study: Study, x: str) -> tuple[float, float]:
     """What is in view: all trials, the references near them, and some of what is over the budget."""
+    bound = next((each for each in study.budget.bounds if each.cost == x), None) if study.budget else None
     shown = [_cost(trial.cost, x) for trial in study.trials]
     ends = [] if bound is None else [float(bound.upper), *([float(bound.lower)] if bound.lower else [])]
-    middle = shown + ends or [_cost(found.cost(study.task), x) for found in study.space.references.values()] or [1.0]
+    references = list(_references(study, x).values())
+    middle = shown + ends or references or [1.0]
     low, high = min(middle), max(middle)
     width = max(high - low, 0.1 * high)
-    near = [_cost(found.cost(study.task), x) for found in study.space.references.values()]
-    near = [each for each in near if low - width / 4 <= each <= high + width / 4]
+    near = [each for each in references if low - width / 4 <= each <= high + width / 4]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.06 * ((high - low) or high or 1.0)
     return max(low - pad, 0.0), high + (2 * pad if bound and high <= bound.upper else pad)
+
+
+def _near(study: Study) -> list[Trial]:
+    """Networks whose accuracy is less than one standard error of the best one's below it, without the best one."""
+    best = study.best
+    error = study.standard_errors.get(best.number)
+    if error is None:
+        return []
+    least = results.accuracy_of(best) - error
+    complete = results.complete(study.trials)
+    return [each for each in complete if each.number != best.number and results.accuracy_of(each) >= least]
 
 
 def _draw_budget(figure: go.Figure, bound: Bound | None, right: float) -> None:
@@ -149,86 +245,115 @@ def _draw_budget(figure: go.Figure, bound: Bound | None, right: float) -> None:
     sides = [(float(bound.upper), 100 * right, "over", 1), (float(bound.lower), 0.0, "under", -1)]
     for edge, far, word, side in sides[: 2 if bound.lower else 1]:
         everywhere = {"row": "all", "col": 1, "layer": "below", "exclude_empty_subplots": False}
-        figure.add_vrect(x0=min(edge, far), x1=max(edge, far), fillcolor=_OVER, line_width=0, **everywhere)
-        figure.add_vline(x=edge, line={"color": _FRONT, "width": 1.5, "dash": "dash"}, **everywhere)
+        figure.add_vrect(x0=min(edge, far), x1=max(edge, far), fillcolor=pale(RED, 0.08), line_width=0, **everywhere)
+        figure.add_vline(x=edge, line={"color": RED, "width": 1.5, "dash": "dash"}, **everywhere)
         figure.add_annotation(
             x=edge, y=1, xref="x", yref="y domain", textangle=90 * side,
             text=f"{word} the budget of {human(edge)}{_UNITS.get(bound.cost, '')}",
             showarrow=False, xanchor="left" if side == 1 else "right", yanchor="top", xshift=4 * side, yshift=-8,
-            font={"color": _FRONT, "size": 13}, row=1, col=1,
+            font={"color": RED, "size": 13}, row=1, col=1,
         )  # fmt: skip
 
 
-def _draw_trials(figure: go.Figure, study: Study, complete: Sequence[Trial], x: str, end: float) -> None:
+def _draw_trials(figure: go.Figure, study: Study, hovered: Mapping[int, str], x: str, end: float) -> None:
     """Complete trials, the front through them as far as the budget goes, and the best one."""
     import plotly.graph_objects as go
 
-    if not complete:
-        return
-    on_front = study.pareto(x)
+    complete, on_front = results.complete(study.trials), study.pareto(x)
+    errors, best = study.standard_errors, study.best
     xs = [_cost(trial.cost, x) for trial in on_front]
     ys = [trial.accuracy for trial in on_front]
     figure.add_trace(
         go.Scatter(
             x=[*xs, max(end, xs[-1])], y=[*ys, ys[-1]], mode="lines", name="Pareto front", hoverinfo="skip",
-            line={"shape": "hv", "color": _FRONT, "width": 2},
+            line={"shape": "hv", "color": RED, "width": 2}, legendgroup="front",
         ), row=1, col=1,
     )  # fmt: skip
+    _draw_trainings(figure, study, x)
     front = {trial.number for trial in on_front}
     numbers = [trial.number for trial in complete]
+    barred = front | {best.number}
     figure.add_trace(
         go.Scatter(
             x=[_cost(trial.cost, x) for trial in complete], y=[trial.accuracy for trial in complete],
-            mode="markers", name="trials, early to late", text=[_hover(trial) for trial in complete],
+            mode="markers", name="trials, early to late", text=[hovered[trial.number] for trial in complete],
             customdata=numbers, hovertemplate="%{text}<extra></extra>",
+            error_y={"array": [errors.get(each) if each in barred else None for each in numbers], "color": RED,
+                     "thickness": 1.2, "width": 4},
             marker={
                 "size": [11 if number in front else 8 for number in numbers],
-                "color": numbers, "colorscale": _SHADES, "opacity": 0.95,
+                "color": numbers, "colorscale": SHADES, "opacity": 0.95,
                 "line": {"width": [2 if n in front else 0.5 for n in numbers],
-                         "color": [_FRONT if n in front else "#fff" for n in numbers]},
+                         "color": [RED if n in front else PAPER for n in numbers]},
             },
         ), row=1, col=1,
     )  # fmt: skip
-    best = study.best
+    near = _near(study)
+    if near:
+        figure.add_trace(
+            go.Scatter(
+                x=[_cost(trial.cost, x) for trial in near], y=[trial.accuracy for trial in near], mode="markers",
+                name="within one standard error of the best", legendgroup="near", hoverinfo="skip",
+                marker={"symbol": "circle-open", "size": 18, "color": AMBER, "line": {"width": 1.5}},
+            ), row=1, col=1,
+        )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=[_cost(best.cost, x)], y=[best.accuracy], mode="markers", name="best", text=[_hover(best)],
-            customdata=[best.number], hovertemplate="%{text}<extra></extra>",
-            marker={"symbol": "star", "size": 19, "color": _FRONT, "line": {"width": 1.5, "color": "#fff"}},
+            x=[_cost(best.cost, x)], y=[best.accuracy], mode="markers", name="best", text=[hovered[best.number]],
+            customdata=[best.number], hovertemplate="%{text}<extra></extra>", legendgroup="best",
+            marker={"symbol": "star", "size": 19, "color": RED, "line": {"width": 1.5, "color": PAPER}},
         ), row=1, col=1,
     )  # fmt: skip
     figure.add_annotation(
-        x=_cost(best.cost, x), y=best.accuracy, showarrow=False, yshift=20, row=1, col=1,
-        text=f"<b>{_written(best, 1)}</b> at {human(_cost(best.cost, x))}{_UNITS.get(x, '')}, trial {best.number}",
-        font={"color": _FRONT, "size": 13}, bgcolor="rgba(255,255,255,0.8)",
+        x=_cost(best.cost, x), y=best.accuracy, showarrow=False, yshift=22, row=1, col=1,
+        text=f"<b>{written(best, 1)}</b>", font={"color": RED, "size": 14}, bgcolor=pale(PAPER, 0.8),
     )  # fmt: skip
 
 
-def _draw_ticks(figure: go.Figure, trials: Sequence[Trial], x: str, name: str, row: int) -> None:
-    """Trials without an accuracy to compare, by their cost."""
+def _draw_trainings(figure: go.Figure, study: Study, x: str) -> None:
+    """The single trainings of confirmed networks, whose means are drawn as the trials."""
     import plotly.graph_objects as go
 
+    single = [(_cost(each.trial.cost, x), one) for each in study.confirmed for one in each.accuracies]
+    if not single:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[at for at, _ in single], y=[accuracy for _, accuracy in single], mode="markers",
+            name="single trainings",
+            legendgroup="trainings", hovertemplate="one training: %{y:.2%}<extra></extra>",
+            marker={"symbol": "x-thin", "size": 6, "line": {"width": 1.2, "color": FAINT}},
+        ), row=1, col=1,
+    )  # fmt: skip
+
+
+def _draw_ticks(figure: go.Figure, trials: Sequence[Trial], hovered: Mapping[int, str], x: str, row: int) -> None:
+    """Trials of one state, without an accuracy to compare, by their cost."""
+    import plotly.graph_objects as go
+
+    name = trials[0].state
     failed = name == "failed"
     figure.add_trace(
         go.Scatter(
             x=[_cost(trial.cost, x) for trial in trials], y=[row] * len(trials), mode="markers", name=name,
-            text=[_hover(trial) for trial in trials], customdata=[trial.number for trial in trials],
-            hovertemplate="%{text}<extra></extra>", showlegend=False,
+            showlegend=False,
+            text=[hovered[trial.number] for trial in trials], customdata=[trial.number for trial in trials],
+            hovertemplate="%{text}<extra></extra>",
             marker={"symbol": "x-thin" if failed else "line-ns", "size": 9,
-                    "line": {"width": 1.5, "color": "#b7791f" if failed else FAINT}},
+                    "line": {"width": 1.5, "color": AMBER if failed else FAINT}},
         ), row=2, col=1,
     )  # fmt: skip
 
 
-def _placed(study: Study, x: str, width: float) -> list[tuple[str, float, int]]:
-    """Name and cost of each classic network of the space, and a line on which its name touches no other.
+def _placed(costs: Mapping[str, float], width: float) -> list[tuple[str, float, int]]:
+    """Name and cost of each classic network in view, and a line on which its name touches no other.
 
     Args:
+        costs: by name.
         width: of the axis; a letter takes 0.7 % of it, or less on a wide screen.
     """
     ends: list[float] = []  # where the last name on each line ends
     placed = []
-    costs = {name: _cost(each.cost(study.task), x) for name, each in study.space.references.items()}
     for name, cost in sorted(costs.items(), key=lambda item: item[1]):
         line = next((line for line, end in enumerate(ends) if end < cost), len(ends))
         ends[line:] = [cost + 0.007 * width * (len(name) + 3), *ends[line + 1 :]]
@@ -237,7 +362,7 @@ def _placed(study: Study, x: str, width: float) -> list[tuple[str, float, int]]:
 
 
 def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, int]], row: int) -> None:
-    """Classic networks: a mark at the cost and the name beside it."""
+    """Classic networks: a mark at the cost and the name beside it, on the left of one that is far to the right."""
     import plotly.graph_objects as go
 
     if not references:
@@ -245,37 +370,26 @@ def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, i
     names, costs, lines = zip(*references, strict=True)
     figure.add_trace(
         go.Scatter(
-            x=costs, y=[row + 0.6 * line for line in lines], mode="markers+text", name="references", text=names,
-            textposition="middle right", textfont={"size": 12, "color": INK}, showlegend=False,
-            hovertemplate="%{text}: %{x:,} (not trained here)<extra></extra>",
-            marker={"symbol": "diamond-tall", "size": 10, "color": _CLASSIC},
+            x=costs, y=[row + 0.6 * line for line in lines], mode="markers+text", name="classics",
+            text=names, showlegend=False,
+            textposition="middle right", textfont={"size": 12, "color": INK},
+            hovertemplate="%{text}: %{x:,} (not trained here)<extra></extra>", meta={"narrow": {"mode": "markers"}},
+            marker={"symbol": "diamond-tall", "size": 10, "color": GREEN},
         ), row=2, col=1,
     )  # fmt: skip
     for cost in costs:
-        line = {"color": _CLASSIC, "width": 1, "dash": "dot"}
+        line = {"color": GREEN, "width": 1, "dash": "dot"}
         figure.add_vline(x=cost, line=line, opacity=0.4, layer="below", row=1, col=1, exclude_empty_subplots=False)
 
 
 def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float]) -> None:
-    """Titles, axes and legend."""
-    manifest = study.manifest
-    about = [
-        f"{len(complete)} of {len(study.trials)} trials complete",
-        manifest.strategy["name"],
-        manifest.estimator["resolved"].get("name", manifest.estimator["name"]),
-    ]
-    data = manifest.estimator["resolved"].get("data")
-    if isinstance(data, dict) and data.get("name"):
-        about[-1] += f" on {str(data['name']).rsplit('/', 1)[-1]}"
-    about.append(f"costs at {manifest.task}")
-    title = f"{manifest.space['name']}" + (f" within {_bounds(study.budget)}" if study.budget else "")
-    figure.update_layout(layout(heading(title, " · ".join(map(str, about)))))
-    figure.update_xaxes(range=list(view), gridcolor=GRID, zeroline=False, tickformat="~s")
-    figure.update_yaxes(gridcolor=GRID, zeroline=False)
-    unit = manifest.estimator["resolved"].get("estimates")
+    """Axes, and what is in view of them."""
+    figure.update_layout(layout())
+    figure.update_xaxes(range=list(view), tickformat="~s", nticks=7)
+    unit = study.manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
     ticks = ".3f" if unit else ".1~%"
-    figure.update_yaxes(title={"text": name, "font": {"size": 14}}, tickformat=ticks, row=1, col=1)
+    figure.update_yaxes(title={"text": name}, tickformat=ticks, row=1, col=1)
     if not complete:
         figure.add_annotation(
             text="no trial is complete yet", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
@@ -284,8 +398,9 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
         return
     accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
     low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
+    high += max(study.standard_errors.get(each.number, 0.0) for each in study.pareto())
     span = max(high - low, 1e-6 if unit else 0.01)
-    bottom = max(accuracies[0], low - 0.5 * span) - 0.06 * span
+    bottom = min(max(accuracies[0], low - 0.5 * span) - 0.06 * span, high - span)
     figure.update_yaxes(range=[bottom, min(high + 0.14 * span, 1 + 0.06 * span)], row=1, col=1)
     hidden = sum(accuracy < bottom for accuracy in accuracies)
     if hidden:
@@ -297,34 +412,60 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
         )  # fmt: skip
 
 
-def _bounds(budget: Budget) -> str:
+def bounds(budget: Budget) -> str:
     """As a person says it: `360M to 400M MACs and 5.3M parameters`."""
-    words = {"macs": "MACs", "params": "parameters", "peak_activation_bytes": "bytes of activations"}
-    words["latency_ms"] = "ms"
     said = []
     for bound in budget.bounds:
         ends = [human(float(each)) for each in (bound.lower, bound.upper) if each]
-        said.append(f"{' to '.join(ends)} {words.get(bound.cost, bound.cost)}")
+        said.append(f"{' to '.join(ends)} {_NAMES.get(bound.cost, bound.cost)}")
     return " and ".join(said)
 
 
-def _written(trial: Trial, digits: int) -> str:
+def written(trial: Trial, digits: int = 1) -> str:
     """The accuracy of a complete trial in percent; its score, where the estimate is one."""
     accuracy = trial.accuracy or 0.0
     return f"score {score_text(accuracy)}" if "score" in trial.details else f"{accuracy:.{digits}%}"
 
 
-def _hover(trial: Trial) -> str:
-    """A trial in words, a stage a line."""
-    head = f"<b>trial {trial.number}</b>"
-    if trial.state == "complete":
-        head += f"  <b>{_written(trial, 2)}</b>"
-    elif trial.reason:
-        head += f"  {html.escape(trial.reason[:100])}"
-    cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
-    if trial.cost.latency_ms is not None:
-        cost += f", {human(trial.cost.latency_ms)} ms"
-    if trial.parent is not None:
-        cost += f"<br>starts from the weights of trial {trial.parent}"
-    words = [html.escape(part.strip()) for part in trial.architecture.words().split("|")]
-    return "<br>".join([head, cost, *words])
+def told(trial: Trial, study: Study) -> str:
+    """A complete trial in a line: `97.4% ± 0.9% at 389M MACs (trial 7)`."""
+    error = study.standard_errors.get(trial.number)
+    within = "" if error is None else f" ± {error:.1%}"
+    return f"{written(trial)}{within} at {human(trial.cost.macs)} MACs (trial {trial.number})"
+
+
+def time_text(seconds: float) -> str:
+    """A time in one unit.
+
+    >>> time_text(8.2), time_text(720), time_text(11520)
+    ('8.2 s', '12 min', '3.2 h')
+    """
+    unit, name = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / unit:.{1 if seconds / unit < 10 else 0}f} {name}"
+
+
+def hovers(study: Study) -> dict[int, str]:
+    """What is said of each trial, by number, as plotly's text: a stage a line, and the command that shows it."""
+    errors, command = study.standard_errors, show_command(study)
+    trainings = {each.trial.number: len(each.accuracies) for each in study.confirmed}
+    found = {}
+    for trial in [*study.trials, *results.complete(study.trials)]:  # the latter with means, where they are confirmed
+        number = trial.number
+        head = f"<b>trial {number}</b>"
+        if trial.state == "complete":
+            head += f"  <b>{written(trial, 2)}</b>"
+            head += f" ± {errors[number]:.2%}" if number in errors else ""
+            head += f", mean of {trainings[number]} trainings" if number in trainings else ""
+        elif trial.reason:
+            head += f"  {html.escape(trial.reason[:100])}"
+        cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
+        if trial.cost.latency_ms is not None:
+            cost += f", {human(trial.cost.latency_ms)} ms"
+        if trial.seconds is not None:
+            cost += f", estimated in {time_text(trial.seconds)}"
+        if trial.parent is not None:
+            cost += f"<br>starts from the weights of trial {trial.parent}"
+        words = [html.escape(part.strip()) for part in trial.architecture.words().split("|")]
+        last = [] if command is None else [f"<i>{html.escape(command)} {number}</i>"]
+        found[number] = "<br>".join([head, cost, *words, *last])
+    return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces.files import write_whole
-from studies.pages.page import COLOURS, FAINT, GRID, heading, layout, page, table
+from studies.pages.page import COLOURS, FAINT, Key, layout, page, plot, table
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 FREE_S: Final = 1e-3
 """Where what costs nothing is drawn, on a logarithmic axis."""
@@ -20,48 +24,70 @@ def write_proxies(found: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    write_whole(path, page(f"Proxies in {found['space']}", _about(found), proxies_parts(found), proxies_notes(found)))
+
+
+def proxies_parts(found: Mapping[str, Any]) -> list[str]:
+    """The plot and the table, as HTML."""
+    return [plot(proxies_figure(found), "proxies", _keys(found)), _table(found)]
+
+
+def proxies_notes(found: Mapping[str, Any]) -> list[str]:
+    """What whiskers and the ceiling are."""
+    return [
+        f"Whiskers: bootstrap intervals of {found['level']:.0%} over networks. What costs nothing is drawn at "
+        f"{FREE_S:g} s.",
+        "Ceiling: the τ that the reference's own noise leaves to an exact proxy.",
+    ]
+
+
+def _keys(found: Mapping[str, Any]) -> list[Key]:
+    keys = [
+        Key(one["proxy"], COLOURS[place % len(COLOURS)], "disc", one["proxy"])
+        for place, one in enumerate(found["proxies"])
+    ]
+    ceiling = found["reference"]["ceiling"]
+    return keys if ceiling is None else [*keys, Key(f"ceiling {ceiling:.2f}", FAINT, "dash")]
+
+
+def proxies_figure(found: Mapping[str, Any]) -> go.Figure:
+    """Agreement with the reference against cost, for a notebook."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=layout(heading(f"Proxies in {found['space']}", _about(found))))
+    figure = go.Figure(layout=layout())
     for place, one in enumerate(found["proxies"]):
         low, high = one["interval"]
-        name = html.escape(one["proxy"])
+        name, colour = html.escape(one["proxy"]), COLOURS[place % len(COLOURS)]
         figure.add_trace(
             go.Scatter(
                 x=[max(one["seconds"], FREE_S)], y=[one["tau"]], name=name, mode="markers+text", text=[f"  {name}"],
-                textposition="middle right", cliponaxis=False,
-                marker={"size": 11, "color": COLOURS[place % len(COLOURS)]},
+                textposition="middle right", cliponaxis=False, legendgroup=one["proxy"],
+                meta={"narrow": {"mode": "markers"}}, marker={"size": 11, "color": colour},
                 error_y={"array": [high - one["tau"]], "arrayminus": [one["tau"] - low], "thickness": 1.5,
-                         "color": COLOURS[place % len(COLOURS)]},
+                         "color": colour},
                 hovertemplate=f"<b>{name}</b><br>τ %{{y:.2f}} ({low:.2f} to {high:.2f})<br>{one['seconds']:.3g} s a "
                 f"network<extra></extra>",
             )
         )  # fmt: skip
     ceiling = found["reference"]["ceiling"]
     if ceiling is not None:
-        words = f"ceiling {ceiling:.2f}: an exact proxy against this reference"
-        figure.add_hline(y=ceiling, line={"dash": "dash", "color": FAINT}, annotation_text=words,
-                         annotation_position="bottom right")  # fmt: skip
-    figure.update_layout(showlegend=False)
-    figure.update_xaxes(title="seconds a network", type="log", dtick=1, gridcolor=GRID)
-    figure.update_yaxes(title="Kendall's τ", gridcolor=GRID, zeroline=True, zerolinecolor=FAINT)
-    notes = [
-        f"Whiskers: bootstrap intervals of {found['level']:.0%} over networks. What costs nothing is drawn at "
-        f"{FREE_S:g} s.",
-        "Ceiling: the τ that the reference's own noise leaves to an exact proxy.",
-    ]
-    write_whole(path, page(figure, "proxies", f"Proxies in {found['space']}", notes, _table(found)))
+        figure.add_hline(y=ceiling, line={"dash": "dash", "color": FAINT})
+    most = max(one["seconds"] for one in found["proxies"])
+    figure.update_xaxes(
+        title={"text": "seconds for each network"}, type="log", dtick=1,
+        range=[math.log10(FREE_S) - 0.3, math.log10(max(most, FREE_S)) + 1],
+    )  # fmt: skip
+    figure.update_yaxes(title={"text": "Kendall's τ"}, zeroline=True, zerolinecolor=FAINT)
+    return figure
 
 
-def _about(found: Mapping[str, Any]) -> str:
+def _about(found: Mapping[str, Any]) -> list[str]:
     reference = found["reference"]
-    return " · ".join(
-        [
-            f"{found['networks']} networks" + (f" within {found['budget']}" if found["budget"] else ""),
-            f"reference: {reference['estimator']}, trained {reference['trainings']} times",
-            f"costs at {found['task']}",
-        ]
-    )
+    return [
+        f"{found['networks']} networks" + (f" within {found['budget']}" if found["budget"] else ""),
+        f"reference: {reference['estimator']}, trained {reference['trainings']} times",
+        f"costs at {found['task']}",
+    ]
 
 
 def _table(found: Mapping[str, Any]) -> str:

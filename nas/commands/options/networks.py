@@ -119,7 +119,12 @@ Svg = Annotated[
     Option("--svg", metavar="FILE.svg", help="Draw the network too: of a run, its best network or that of the trial."),
 ]
 ParetoPage = Annotated[
-    Path | None, Option("--out", metavar="FILE.html", help="Page to write; by default pareto.html in the run folder.")
+    Path | None,
+    Option(
+        "--out",
+        metavar="FILE",
+        help="File to write: a page (.html) or a picture (.png, .svg, .pdf); by default pareto.html in the run folder.",
+    ),
 ]
 TrialsCompared = Annotated[
     int | None,

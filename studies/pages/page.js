@@ -1,0 +1,77 @@
+"use strict";
+/* Draws each plot of the page in the colours of its scheme, and again when the scheme or the width changes. */
+(() => {
+  const DARK = /*DARK*/ {};
+  const dark = matchMedia("screen and (prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 600px)");
+  const touch = matchMedia("(hover: none)");
+  const PAGE_WIDTH = 680; /* pixels between the margins of a printed page */
+  const hidden = new Set();
+  let printing = false;
+
+  const recoloured = (text) =>
+    /^(#[0-9a-f]{6}|rgba\([\d., ]+\))$/.test(text) ? text.replace(/#[0-9a-f]{6}|\d+, \d+, \d+/, (found) => DARK[found] ?? found) : text;
+  const inDark = (value) => {
+    if (typeof value === "string") return recoloured(value);
+    if (Array.isArray(value)) return value.map(inDark);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, inDark(each)]));
+  };
+  const merged = (value, change) => {
+    if (change === null || typeof change !== "object" || Array.isArray(change)) return change;
+    const found = { ...value };
+    for (const [name, each] of Object.entries(change)) found[name] = merged(found[name], each);
+    return found;
+  };
+  const fitted = (value) => (narrow.matches && value.meta?.narrow ? merged(value, value.meta.narrow) : value);
+
+  const draw = (source) => {
+    const read = JSON.parse(source.textContent);
+    const { data, layout } = dark.matches && !printing ? inDark(read) : read;
+    const traces = data.map(fitted).map((each) => (hidden.has(each.legendgroup) ? { ...each, visible: false } : each));
+    const size = printing ? { width: PAGE_WIDTH, height: 360 } : {};
+    const bar = touch.matches ? false : "hover";
+    return Plotly.react(source.dataset.plot, traces, { ...fitted(layout), ...size },
+      { displaylogo: false, responsive: true, displayModeBar: bar, doubleClick: "autosize" });
+  };
+  const sources = [...document.querySelectorAll("script[data-plot]")];
+  const drawAll = () => sources.forEach(draw);
+
+  const select = (element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+  };
+  const offer = (source) => {
+    const picked = source.parentElement.querySelector(".picked");
+    if (!picked) return;
+    const [hint, command, copy] = ["span", "code", "button"].map((name) => picked.querySelector(name));
+    document.getElementById(source.dataset.plot).on("plotly_click", ({ points }) => {
+      if (points[0].customdata === undefined) return;
+      command.textContent = picked.dataset.command + points[0].customdata;
+      hint.hidden = true;
+      command.hidden = copy.hidden = false;
+    });
+    copy.addEventListener("click", () => {
+      select(command);
+      navigator.clipboard ? navigator.clipboard.writeText(command.textContent).catch(() => document.execCommand("copy")) : document.execCommand("copy");
+    });
+  };
+
+  for (const button of document.querySelectorAll("button[data-group]")) {
+    button.addEventListener("click", () => {
+      const group = button.dataset.group, shown = hidden.delete(group);
+      if (!shown) hidden.add(group);
+      document.querySelectorAll("button[data-group]").forEach((each) => {
+        if (each.dataset.group === group) each.setAttribute("aria-pressed", String(shown));
+      });
+      drawAll();
+    });
+  }
+  drawAll();
+  sources.forEach(offer);
+  for (const query of [dark, narrow, touch]) query.addEventListener("change", drawAll);
+  addEventListener("beforeprint", () => { printing = true; drawAll(); });
+  addEventListener("afterprint", () => { printing = false; drawAll(); });
+})();
