@@ -12,7 +12,8 @@ that train to nothing, a fifth to a third of them: those of some pairs of option
 
 Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
 is the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as
-`nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean. The peers
+`nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean; `confirm
+auto` as `nas search --confirm auto` does. The peers
 search the plain product of options, as a person would set them up: what does not fit and what was tried before counts
 as a trial spent; Optuna is told of the budget by `set_constraint`, the others get a reward of 0. Numbers behind a
 peer's name are its population and tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne
@@ -71,8 +72,8 @@ from searchspaces import (
     mbconv,
     per_block,
 )
-from strategies import Outcome, Strategy, make_strategy
-from studies.confirming import CONFIRMATIONS
+from strategies import Outcome, make_strategy
+from studies.confirming import AUTO, Confirm, Trained, confirmations, contested, in_turn, most_leaders
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {
@@ -275,29 +276,38 @@ class Running:
         self.strategy.tell(member, Outcome("complete", accuracy))
 
 
-def ours(name: str, problem: Problem, trials: int, seed: int, at_once: int) -> tuple[Trials, Trials]:
-    """One of this package's strategies; without and with confirmation as `studies.Study` does it.
+def ours(name: str, problem: Problem, trials: int, seed: int, at_once: int) -> dict[str, Trials]:
+    """One of this package's strategies; without and with confirmations as `studies.Study` does them, by `WAYS`.
 
-    Both begin alike, so that is done once.
+    All begin alike, so that is done once.
     """
-    plain, leading = Running(name, problem, trials, seed, at_once), trials // 25
+    plain, found = Running(name, problem, trials, seed, at_once), {}
     for number in range(trials):
-        if number == trials - CONFIRMATIONS * leading:
-            other = copy.deepcopy(plain) if at_once > 1 else plain
-            other.end_all()
-            confirmed = other.tried + confirmations(other.strategy, other.tried, leading, problem, seed)
+        for way, confirm in WAYS.items():
+            if number == trials - confirmations(confirm(trials), trials):
+                other = copy.deepcopy(plain) if at_once > 1 else plain
+                other.end_all()
+                found[way] = other.tried + confirmed(other, confirm(trials), trials - number, problem, seed)
         plain.begin(number)
     plain.end_all()
-    return plain.tried, confirmed
+    return {"": plain.tried, **found}
 
 
-def confirmations(strategy: Strategy, tried: Trials, leading: int, problem: Problem, seed: int) -> Trials:
-    """Fresh trainings of the leaders."""
-    believed, noise = getattr(strategy, "believed", None), np.random.default_rng([seed, 1 << 21])
-    members = [member for member, _ in tried]
-    merits = believed(members) if believed else [accuracy for _, accuracy in tried]
-    leaders = [members[index] for index in sorted(range(len(members)), key=lambda index: -merits[index])[:leading]]
-    return [(member, problem.observed(member, noise)) for _ in range(CONFIRMATIONS) for member in leaders]
+def confirmed(running: Running, confirm: Confirm, again: int, problem: Problem, seed: int) -> Trials:
+    """So many fresh trainings of the leaders."""
+    believed, noise = getattr(running.strategy, "believed", None), np.random.default_rng([seed, 1 << 21])
+    tried = running.tried
+    merits = believed([member for member, _ in tried]) if believed else [accuracy for _, accuracy in tried]
+    order = sorted(range(len(tried)), key=lambda index: -merits[index])[: most_leaders(confirm)]
+    several, found = [Trained((tried[index][1],), 1) for index in order], Trials()
+    for _ in range(again):
+        chosen = contested(several) if confirm == AUTO else in_turn(several)
+        assert chosen is not None
+        member = tried[order[chosen]][0]
+        found.append((member, problem.observed(member, noise)))
+        known = (*several[chosen].accuracies, found[-1][1])
+        several[chosen] = Trained(known, len(known))
+    return found
 
 
 def optuna_tpe(multivariate: bool, problem: Problem, trials: int, seed: int) -> Iterator[tuple[Architecture, float]]:
@@ -388,7 +398,11 @@ CONTESTANTS: dict[str, Peer | None] = {
     "NNI 40/20": functools.partial(elsewhere, "nni-evolution", {"population_size": 40, "sample_size": 20}),
     "NNI RL": functools.partial(elsewhere, "nni-rl", {}),
 }
-CONFIRMED = ", confirmed"
+WAYS: dict[str, Callable[[int], Confirm]] = {
+    ", confirmed": lambda trials: trials // 25,
+    ", confirm auto": lambda _: AUTO,
+}
+"""What is confirmed of so many trials, by what a contestant's name ends in."""
 
 
 @dataclass(frozen=True)
@@ -428,23 +442,22 @@ def scores(problem_name: str, contestant: str, at_once: int, trials: Sequence[in
         runs = [(contestant, n, tried[:n]) for n in trials]
     else:
         for n in trials:
-            plain, confirmed = ours(contestant, problem, n, seed, at_once)
             name = called(contestant, at_once)
-            runs += [(name, n, plain), (name + CONFIRMED, n, confirmed)]
+            runs += [(name + way, n, tried) for way, tried in ours(contestant, problem, n, seed, at_once).items()]
     seconds = time.process_time() - began
     return [
-        Score(problem_name, name, n, seed, *judged(problem, tried, name.endswith(CONFIRMED)), round(seconds, 2))
+        Score(problem_name, name, n, seed, *judged(problem, tried, name.endswith(tuple(WAYS))), round(seconds, 2))
         for name, n, tried in runs
     ]
 
 
-def judged(problem: Problem, tried: Trials, confirmed: bool) -> tuple[float, int, int]:
+def judged(problem: Problem, tried: Trials, by_mean: bool) -> tuple[float, int, int]:
     """Regret of the network chosen, how many trials did not fit, how many repeated one."""
     fitting = [(member, accuracy) for member, accuracy in tried if member in problem.space]
     seen: dict[Architecture, list[float]] = {}
     for member, accuracy in fitting:
         seen.setdefault(member, []).append(accuracy)
-    if confirmed:
+    if by_mean:
         seen = {member: several for member, several in seen.items() if len(several) > 1} or seen
         chosen = max(seen, key=lambda member: float(np.mean(seen[member])), default=None)
     else:
@@ -469,7 +482,7 @@ def kept(results: Path | None, code: str) -> list[Score]:
 def rows_of(contestant: str, at_once: int) -> list[str]:
     """The names of a contestant's rows in the table."""
     name = called(contestant, at_once)
-    return [name] if CONTESTANTS[contestant] else [name, name + CONFIRMED]
+    return [name] if CONTESTANTS[contestant] else [name, *(name + way for way in WAYS)]
 
 
 def done(problem: str, names: Sequence[str], trials: Sequence[int], seed: int, found: Iterable[Score]) -> bool:

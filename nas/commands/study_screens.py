@@ -140,7 +140,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
             bias = "accuracies favour late trials; with --confirm 3 trainings from scratch decide"
             rows.append(("", Text(bias, style=WARNING)))
     if study["confirm"] == "auto":
-        again = "an eighth of the trials, the last, train leading networks again, where it changes the choice most"
+        eighth = study["planned"] // 8
+        again = f"the last {eighth} trials train leading networks again, where it tells most; the mean accuracy decides"
         rows.append(("confirms", again))
     elif study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
