@@ -70,22 +70,31 @@ class Kernel:
     Args:
         features: (observations, columns).
         accuracies: (observations,), in [0, 1].
+        variances: (observations,) of the noise that an observation has beyond that of all; by default none.
 
     Attributes:
         warp: of the accuracies.
         trend, height, length: variance of the linear trend, and variance and length of the Matern kernel.
         noise: variance of the noise, as a share of the observations' variance.
+        spread: their deviation.
     """
 
-    def __init__(self, features: Matrix, accuracies: Matrix) -> None:
+    def __init__(self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
+        variances = np.zeros(len(accuracies)) if variances is None else variances
         self._centre, self._varies = features.mean(0), features.std(0) > 1e-9
         scaled = self.scaled(features)
-        fits = [(warp, *_fitted(scaled, warp(accuracies))) for warp in _warps(accuracies)]
+        fits = [(warp, *_fitted(scaled, warp(accuracies), variances)) for warp in _warps(accuracies)]
         chosen = fits[0]
         if len(fits) > 1:
             counted = accuracies >= fits[1][0].fence  # which no warp alters
-            chosen = max(fits, key=lambda fit: _predicted(scaled, accuracies, counted, *fit))
+            chosen = max(fits, key=lambda fit: _predicted(scaled, accuracies, variances, counted, *fit))
         self.warp, self.trend, self.height, self.length, self.noise = chosen
+        self.spread = float(self.warp(accuracies).std()) or 1.0
+
+    def noises(self, variances: Matrix) -> Matrix:
+        """The whole noise of observations with so much of their own, as a share of the observations' variance."""
+        noises: Matrix = self.noise + variances / self.spread**2
+        return noises
 
     def scaled(self, features: Matrix) -> Matrix:
         """Centred features, without the columns that never varied."""
@@ -105,6 +114,7 @@ class Kernel:
 def _predicted(
     scaled: Matrix,
     accuracies: Matrix,
+    variances: Matrix,
     counted: npt.NDArray[np.bool_],
     warp: Warp,
     trend: float,
@@ -117,7 +127,7 @@ def _predicted(
 
     values = warp(accuracies)
     spread = values.std() or 1.0
-    covariance = _covariances(scaled, scaled, trend, height, length) + noise * np.eye(len(values))
+    covariance = _covariances(scaled, scaled, trend, height, length) + np.diag(noise + variances / spread**2)
     inverse = cho_solve(cho_factor(covariance, lower=True), np.eye(len(values)))
     variance = 1 / np.diag(inverse)
     error = inverse @ ((values - values.mean()) / spread) * variance
@@ -131,7 +141,7 @@ def _warps(accuracies: Matrix) -> list[Warp]:
     return [Warp(), fenced] if accuracies.min() < fenced.fence else [Warp()]
 
 
-def _fitted(scaled: Matrix, values: Matrix) -> tuple[float, float, float, float]:
+def _fitted(scaled: Matrix, values: Matrix, variances: Matrix) -> tuple[float, float, float, float]:
     """Variance of the trend, height and length of the Matern kernel, and noise, for values that are normalized."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
@@ -143,7 +153,9 @@ def _fitted(scaled: Matrix, values: Matrix) -> tuple[float, float, float, float]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a hyperparameter at its bound is fine
-        found = GaussianProcessRegressor(prior, optimizer=_bounded, normalize_y=True).fit(scaled, values).kernel_
+        own = 1e-10 + variances / (values.std() or 1.0) ** 2  # scikit-learn's own jitter
+        process = GaussianProcessRegressor(prior, alpha=own, optimizer=_bounded, normalize_y=True)
+        found = process.fit(scaled, values).kernel_
     both, white = found.k1, found.k2
     return (
         float(both.k1.k1.constant_value),
@@ -178,43 +190,47 @@ class GaussianProcess:
         kernel: with its hyperparameters.
         features: (observations, columns).
         accuracies: (observations,), in [0, 1].
+        variances: (observations,) of the noise that an observation has beyond that of all; by default none.
 
     Attributes:
         kernel: as given.
     """
 
-    def __init__(self, kernel: Kernel, features: Matrix, accuracies: Matrix) -> None:
+    def __init__(self, kernel: Kernel, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
         from scipy.linalg import cholesky
 
+        variances = np.zeros(len(accuracies)) if variances is None else variances
         self.kernel, self._accuracies = kernel, accuracies
-        self._features = kernel.scaled(features)
-        covariance = kernel.between(self._features, self._features) + kernel.noise * np.eye(len(accuracies))
+        self._features, self._noises = kernel.scaled(features), kernel.noises(variances)
+        covariance = kernel.between(self._features, self._features) + np.diag(self._noises)
         self._factor = np.ascontiguousarray(cholesky(covariance, lower=True, overwrite_a=True, check_finite=False))
         self._weigh()
 
     def __len__(self) -> int:
         return len(self._accuracies)
 
-    def add(self, features: Matrix, accuracies: Matrix) -> None:
+    def add(self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
         """Take more observations (rows, columns), as if they had been there from the start."""
         from scipy.linalg import cholesky
 
         new, old = self.kernel.scaled(features), len(self)
+        noises = self.kernel.noises(np.zeros(len(new)) if variances is None else variances)
         across = _solved(self._factor, self.kernel.between(self._features, new))  # (old, new)
-        within = self.kernel.between(new, new) + self.kernel.noise * np.eye(len(new)) - across.T @ across
+        within = self.kernel.between(new, new) + np.diag(noises) - across.T @ across
         factor = np.zeros((old + len(new),) * 2)
         factor[:old, :old], factor[old:, :old] = self._factor, across.T
         factor[old:, old:] = cholesky(within, lower=True, check_finite=False)
         self._factor = factor
         self._features = np.concatenate([self._features, new])
         self._accuracies = np.concatenate([self._accuracies, accuracies])
+        self._noises = np.concatenate([self._noises, noises])
         self._weigh()
 
     def given(self, features: Matrix) -> GaussianProcess:
         """This process with more observations, each at its posterior mean."""
         other = object.__new__(GaussianProcess)
         other.kernel, other._factor, other._features = self.kernel, self._factor, self._features
-        other._accuracies = self._accuracies
+        other._accuracies, other._noises = self._accuracies, self._noises
         other.add(features, self.mean(features))
         return other
 
@@ -226,7 +242,7 @@ class GaussianProcess:
 
     def mean_of_observed(self) -> Matrix:
         """Posterior mean (observations,) at the observations themselves."""
-        mean: Matrix = self._warped - self._spread * self.kernel.noise * self._weights
+        mean: Matrix = self._warped - self._spread * self._noises * self._weights
         return mean
 
     def expected_improvement(self, features: Matrix, best: float) -> Matrix:

@@ -10,13 +10,14 @@ the expected improvement.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
 
 from searchspaces import Task, UserError
 from strategies.gaussian_process import GaussianProcess, Kernel, Matrix
 from strategies.novelty import sample_new
+from strategies.rungs import FEWEST, Rungs
 from strategies.start import StartFrom
 
 if TYPE_CHECKING:
@@ -37,15 +38,33 @@ FITTED: Final = 150
 _GROWTH: Final = 1.3  # the hyperparameters are refitted when the number of observations has grown by this factor
 
 
+class _Told(NamedTuple):
+    """A trial that ended with an accuracy: the final one, or of a pruned trial the one at its last step."""
+
+    architecture: Architecture
+    accuracy: float
+    reports: Mapping[int, float]
+    pruned: bool
+
+
+class _Observed(NamedTuple):
+    """A final accuracy as a trial tells it, and the variance of its noise beyond that of a complete trial."""
+
+    architecture: Architecture
+    accuracy: float
+    variance: float
+
+
 @final
 class Guided:
     """Fit a predictor, generate candidates, propose the one with the largest expected improvement.
 
-    Each ask fits the predictor to the complete trials, mutates the architectures with the best posterior mean, adds
+    Each ask fits the predictor to the trials that ended, mutates the architectures with the best posterior mean, adds
     uniform draws, and proposes the candidate with the largest expected improvement over the best posterior mean.
     Running trials count as observed at their posterior mean (the kriging believer of Ginsbourger et al. 2010, *Kriging
-    is well-suited to parallelize optimization*), which keeps asks that run ahead of tells diverse. Pruned trials are
-    not fitted, since their last accuracy is not a full estimate; they are not proposed again.
+    is well-suited to parallelize optimization*), which keeps asks that run ahead of tells diverse. A pruned trial
+    counts as observed at what complete trials with its last accuracy at that step came to, with the noise of this
+    prediction (`strategies.rungs`); it is not proposed again.
 
     Args:
         space: what may be proposed.
@@ -84,11 +103,13 @@ class Guided:
         self._columns = _Columns(space)
         self._running: dict[Architecture, None] = {}
         self._known: set[Architecture] = set()
-        self._told: list[tuple[Architecture, float]] = []
-        # a cache, which follows from the outcomes: the process, the number of observations at which it was conditioned
-        # anew, how many it has taken since, and the architecture of each of its observations
+        self._told: list[_Told] = []
+        self._complete, self._ready = 0, 0  # how many are complete; how many were told when the startup was over
+        # a cache, which follows from the outcomes: the process, the number of trials at which it was conditioned anew,
+        # how many it has taken since, and the architecture of each of its observations
         self._fitted: tuple[GaussianProcess, int, int, list[Architecture]] | None = None
         self._kernel: tuple[int, Kernel] | None = None
+        self._rungs: tuple[int, Rungs] | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -110,7 +131,7 @@ class Guided:
         if (first := self._start.next(self._known)) is not None:
             return first
         fallback = sample_new(self._space, self._known, rng)
-        if len(self._told) < self._startup:
+        if not self._ready:
             return fallback
         process, observed = self._process()
         believed = process.mean_of_observed()
@@ -123,17 +144,25 @@ class Guided:
         return pool[int(np.argmax(gain))]
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Add a complete trial to the observations; no trial is proposed again."""
+        """Add a complete or pruned trial to the observations; no trial is proposed again."""
         self._known.add(architecture)
         if outcome.state == "running":
             self._running[architecture] = None
             return
         self._running.pop(architecture, None)
-        if outcome.state == "complete" and outcome.accuracy is not None:
-            self._told.append((architecture, outcome.accuracy))
+        if outcome.accuracy is None:
+            return
+        pruned = outcome.state == "pruned"
+        if not pruned or outcome.reports:
+            self._told.append(_Told(architecture, outcome.accuracy, dict(outcome.reports), pruned))
+        self._complete += not pruned
+        if not self._ready and len(self._told) >= self._startup and self._complete >= min(self._startup, FEWEST):
+            self._ready = len(self._told)
 
     def believed(self, architectures: Sequence[Architecture]) -> Matrix:
-        """Posterior mean of each accuracy; shape (architectures,)."""
+        """Posterior mean of each accuracy; shape (architectures,). Before two trials are complete, all are equal."""
+        if self._complete < 2:
+            return np.zeros(len(architectures))
         process, _ = self._process()
         return process.kernel.warp.back(process.mean(self._columns.of(architectures)))
 
@@ -164,22 +193,24 @@ class Guided:
         if self._fitted is None or self._fitted[1] != anew:
             recent = self._recent(anew)
             process = GaussianProcess(self._kernel_at(anew), *self._table(recent))
-            self._fitted = process, anew, anew, [architecture for architecture, _ in recent]
+            self._fitted = process, anew, anew, [each.architecture for each in recent]
         process, _, taken, observed = self._fitted
-        for architecture, accuracy in self._told[taken:]:
-            process.add(self._columns.of([architecture]), np.array([accuracy]))
-            observed.append(architecture)
+        for each in self._observed(self._told[taken:], anew):
+            process.add(*self._table([each]))
+            observed.append(each.architecture)
         self._fitted = process, anew, len(self._told), observed
         return process, observed
 
     def _anew(self) -> int:
-        """The last number of observations at which the predictor was conditioned anew."""
+        """The last number of trials at which the predictor was conditioned anew."""
         fitted = self._fitted_at(len(self._told))
         return fitted + (len(self._told) - fitted) // ADDED * ADDED
 
     def _fitted_at(self, told: int) -> int:
-        """The last number of observations to which hyperparameters were fitted."""
-        count = self._startup
+        """The last number of trials to which hyperparameters were fitted."""
+        if not self._ready:
+            return told
+        count = self._ready
         while (more := int(count * _GROWTH) + 1) <= told:
             count = more
         return count
@@ -187,20 +218,34 @@ class Guided:
     def _kernel_at(self, told: int) -> Kernel:
         count = self._fitted_at(told)
         if self._kernel is None or self._kernel[0] != count:
-            self._kernel = count, Kernel(*self._table(self._told[:count][-FITTED:]))
+            self._kernel = count, Kernel(*self._table(self._observed(self._told[:count], count)[-FITTED:]))
         return self._kernel[1]
 
-    def _recent(self, count: int) -> list[tuple[Architecture, float]]:
-        """The first so many observations; of more than `REMEMBERED`, the best and the latest half of that many."""
-        told = self._told[:count]
-        if count <= REMEMBERED:
+    def _recent(self, count: int) -> list[_Observed]:
+        """Of the first so many trials; of more than `REMEMBERED`, the best and the latest half of that many."""
+        told = self._observed(self._told[:count], count)
+        if len(told) <= REMEMBERED:
             return told
         latest, earlier = told[-REMEMBERED // 2 :], told[: -REMEMBERED // 2]
-        return sorted(earlier, key=lambda each: each[1])[-REMEMBERED // 2 :] + latest
+        return sorted(earlier, key=lambda each: each.accuracy)[-REMEMBERED // 2 :] + latest
 
-    def _table(self, told: list[tuple[Architecture, float]]) -> tuple[Matrix, Matrix]:
-        """Features (rows, columns) and accuracies (rows,)."""
-        return self._columns.of([architecture for architecture, _ in told]), np.array([y for _, y in told])
+    def _observed(self, told: Sequence[_Told], count: int) -> list[_Observed]:
+        """What trials tell of final accuracies, by the complete ones among the first so many."""
+        if self._rungs is None or self._rungs[0] != count:
+            complete = [(each.reports, each.accuracy) for each in self._told[:count] if not each.pruned]
+            self._rungs = count, Rungs(complete)
+        observed = []
+        for each in told:
+            step = max(each.reports) if each.pruned else None
+            at_end = (each.accuracy, 0.0) if step is None else self._rungs[1].at_end(step, each.accuracy)
+            if at_end is not None:
+                observed.append(_Observed(each.architecture, *at_end))
+        return observed
+
+    def _table(self, observed: Sequence[_Observed]) -> tuple[Matrix, Matrix, Matrix]:
+        """Features (rows, columns), accuracies (rows,) and variances (rows,)."""
+        features = self._columns.of([each.architecture for each in observed])
+        return features, np.array([each.accuracy for each in observed]), np.array([each.variance for each in observed])
 
 
 class _Columns:

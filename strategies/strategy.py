@@ -33,11 +33,13 @@ class Outcome:
         accuracy: top-1 accuracy in [0, 1] on the validation images. A complete trial has one; a pruned trial has the
             last one it reported, if any; running and failed trials have none.
         cost: of the architecture on the deployment task, if known.
+        reports: step (1 after the first epoch) and accuracy in [0, 1] of a trial that ended, first to last, if known.
     """
 
     state: TrialState
     accuracy: float | None = None
     cost: Cost | None = None
+    reports: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.state not in STATES:

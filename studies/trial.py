@@ -72,7 +72,7 @@ class Trial:
     @property
     def outcome(self) -> Outcome:
         """What a strategy is told of it."""
-        return Outcome(self.state, self.accuracy, self.cost)
+        return Outcome(self.state, self.accuracy, self.cost, self.reports if self.rank is not None else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern,
 from searchspaces import Budget, Task, load_space
 from strategies import Outcome, gaussian_process, make_strategy
 from strategies.gaussian_process import GaussianProcess, Kernel, Warp
+from strategies.rungs import Rungs
 
 
 @pytest.fixture
@@ -97,3 +98,74 @@ def test_costs_are_seen_without_a_budget_too():
         found.append(strategy._columns.of([each.architecture(told[0].choices)]))
     assert found[0].shape == found[1].shape
     assert found[0][0, -2] > 10  # the logarithm of its MACs
+
+
+def test_noise_of_an_observation_s_own_is_scikit_learn_s_alpha(observed):
+    features, accuracies, others = observed
+    variances = np.where(np.arange(60) % 3, 0.0, 0.005**2)
+    kernel = Kernel(features, accuracies, variances)
+    process = GaussianProcess(kernel, features, accuracies, variances)
+    same = (
+        ConstantKernel(kernel.trend) * DotProduct(0.0, "fixed")
+        + ConstantKernel(kernel.height) * Matern(kernel.length, nu=2.5)
+        + WhiteKernel(kernel.noise)
+    )
+    alpha = variances / accuracies.std() ** 2
+    reference = GaussianProcessRegressor(same, alpha=alpha, optimizer=None, normalize_y=True)
+    reference.fit(kernel.scaled(features), accuracies)
+    assert process.mean(others) == pytest.approx(reference.predict(kernel.scaled(others)), abs=1e-9)
+    assert process.mean_of_observed() == pytest.approx(process.mean(features), abs=1e-12)
+    grown = GaussianProcess(kernel, features[:40], accuracies[:40], variances[:40])
+    for row in range(40, 60):
+        grown.add(features[row : row + 1], accuracies[row : row + 1], variances[row : row + 1])
+    assert grown.mean(others) == pytest.approx(process.mean(others), abs=1e-12)
+
+
+def test_an_accuracy_at_a_step_is_mapped_to_the_end_by_the_complete_trials():
+    rng = np.random.default_rng(0)
+    early = rng.uniform(0.4, 0.6, 40)
+    final = 0.5 + 0.8 * early + 0.01 * rng.normal(size=40)
+    rungs = Rungs(({2: e}, f) for e, f in zip(early, final, strict=True))
+    inside, outside = rungs.at_end(2, 0.5), rungs.at_end(2, 0.2)
+    assert inside[0] == pytest.approx(0.9, abs=0.01)
+    assert inside[1] == pytest.approx(0.01**2, rel=0.5)  # that of the noise around the line
+    assert outside[0] == pytest.approx(0.66, abs=0.05)
+    assert outside[1] > 1.5 * inside[1]
+    assert rungs.at_end(1, 0.5) is None
+    assert Rungs(({2: e}, f) for e, f in zip(early[:4], final, strict=False)).at_end(2, 0.5) is None
+
+
+def told(pruned, reports):
+    """`guided` after twelve complete trials, whose accuracy rises with their MACs, and after pruned ones, which are
+    told to have been bad early; and the pruned ones."""
+    space, task = load_space("mbconv"), Task(32, 3, 10)
+    rng = np.random.default_rng(0)
+    strategy = make_strategy("guided", space.under(Budget.parse("1T"), task), 60)
+    found = []
+    for number in range(12 + pruned):
+        architecture = strategy._space.sample(rng)
+        early = 0.3 + 0.02 * np.log(architecture.cost(task).macs)
+        if number < 12:
+            curve = ((1, early), (2, early + 0.2 + 0.001 * number)) if reports else ()
+            strategy.tell(architecture, Outcome("complete", early + 0.2 + 0.001 * number, reports=curve))
+        else:
+            found.append(architecture)
+            strategy.tell(
+                architecture, Outcome("pruned", early - 0.03, reports=((1, early - 0.03),) if reports else ())
+            )
+    return strategy, found
+
+
+def test_pruned_trials_teach():
+    knows, pruned = told(8, reports=True)
+    does_not, same = told(8, reports=False)
+    assert pruned == same
+    assert knows.believed(pruned).mean() < does_not.believed(pruned).mean() - 0.005
+
+
+def test_where_nothing_was_pruned_curves_change_nothing():
+    proposals = [told(0, reports)[0].ask(np.random.default_rng(5)) for reports in (True, False)]
+    assert proposals[0] == proposals[1]
+    others = told(4, reports=False)[1]
+    beliefs = [told(0, reports)[0].believed(others) for reports in (True, False)]
+    assert (beliefs[0] == beliefs[1]).all()

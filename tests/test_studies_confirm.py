@@ -132,6 +132,20 @@ def test_auto_does_not_go_on_with_a_network_whose_trainings_fail() -> None:
     assert len(again) > 1  # not the first leader ten times
 
 
+@pytest.mark.parametrize("complete", [1, 2, 4])
+def test_guided_is_confirmed_where_most_trials_failed(complete: int) -> None:
+    """It has a `believed`, and has not fitted anything before as many trials are complete as its startup has."""
+
+    def fails(architecture: Architecture, seed: int) -> None:
+        if len(estimator.estimated) > complete:
+            raise RuntimeError(f"{len(estimator.estimated) % 3} of them")
+
+    estimator = Known(fails=fails)
+    study = begin(strategy="guided", trials=16, confirm=1, estimator=estimator)
+    assert study.run().kind == "trials"
+    assert sum(trial.confirms is not None for trial in study.trials) == 3
+
+
 @pytest.mark.parametrize("trials", [None, 7])
 def test_auto_needs_eight_trials(trials: int | None) -> None:
     with pytest.raises(UserError, match="at least 8"):
