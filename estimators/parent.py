@@ -77,12 +77,12 @@ class Parent:
         return {"epochs": self.epochs, "share": round(found.share, 4), "preserved": found.preserved}
 
 
-def parent_at(place: str | None, space: SearchSpace) -> tuple[Parent | None, dict[str, Any]]:
-    """The parent of a trial, if it has one, and what there is to say of it if it cannot be read."""
+def parent_at(place: str | None, child: Architecture) -> tuple[Parent | None, dict[str, Any]]:
+    """The parent of a child, if it has one, and what there is to say of it if it cannot be read."""
     if place is None:
         return None, {}
     try:
-        return Parent.read(place, space), {}
+        return Parent.read(place, child.space), {}
     except Exception as error:  # storage backends raise errors of any type; the training can always start from scratch
         return None, {"inherited": f"not used: {_line(error)}"}
 

@@ -268,7 +268,7 @@ class ShortTraining:
         start = time.perf_counter()
         train, val = self.split()
         batch = min(self.batch, len(train))
-        parent, lineage = parent_at(context.parent, architecture.space)
+        parent, lineage = parent_at(context.parent, architecture)
         first = 0 if parent is None else min(int(self.inherited * self.epochs), self.epochs - 1)
         whose = self._whose(architecture, context.seed, parent) if context.checkpoint or context.weights else {}
         kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
