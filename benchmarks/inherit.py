@@ -1,10 +1,10 @@
 """Is a search better for the same seconds when candidates start from the weights of their neighbours (`--inherit`)?
 
-Regularized evolution over small residual networks of equal cost, on 400 images of Fashion-MNIST at 10 pixels, so small
-that sixty trials take a minute or two of a core. The same seeds with and without. What counts is the network that a search
-would return after so many trials, trained from scratch by the same short training on images drawn anew, and more: an
-inherited accuracy holds the training of a whole lineage, and is no measure of a network. Seconds are those of the
-trials' wall clock, epochs those that were trained.
+Regularized evolution over small residual networks of equal cost, on 400 images of Fashion-MNIST at 10 pixels, so
+small that sixty trials take a minute or two of a core. The same seeds with and without. What counts is the network
+that a search would return after so many trials, trained from scratch by the same short training on images drawn anew,
+and more: an inherited accuracy holds the training of a whole lineage, and is no measure of a network. Seconds are
+those of the trials' wall clock, epochs those that were trained.
 
     python -m benchmarks.inherit [--trials 60] [--seeds 3] [--inherited 0.5 0.75] [--out inherit.jsonl]
 
