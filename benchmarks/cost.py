@@ -2,7 +2,8 @@
 
 One run, side by side, on one core: our sampling plus exact costs; the module built on the meta device and counted by
 torch's FlopCounterMode; the module built and counted by fvcore (on real tensors: torch.jit's tracing, which fvcore
-uses, does not run on the meta device). Then sampling under a band, beside rejection. Counts that differ end the run.
+uses, does not run on the meta device). Then the costs of many networks at once, beside those of each by itself; and
+sampling under a band, beside rejection. Counts that differ end the run.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from searchspaces import Budget, Task, space_named
+from searchspaces import SPACES, Budget, SearchSpace, Space, Task, costs_of, space_named
 
 TASK = Task()
+MANY = 200_000
+"""Networks that are costed at once."""
 
 
 def ours(seconds: float) -> float:
@@ -32,6 +35,26 @@ def ours(seconds: float) -> float:
             space.sample(rng).cost(TASK)
         done += 1000
     return done / (time.perf_counter() - started)
+
+
+def together(space: SearchSpace, count: int) -> tuple[float, float, float]:
+    """Networks of a space costed each second: one by one, caches warm; as rows met for the first time; and again."""
+    rng = np.random.default_rng(3)
+    drawn = [space.sample(rng) for _ in range(count)]
+    rows = np.array([space.encode(member) for member in drawn])
+    started = time.process_time()
+    found = costs_of(space, rows, TASK)
+    first = count / (time.process_time() - started)
+    expected = [(cost.macs, cost.params) for cost in (member.cost(TASK) for member in drawn)]
+    assert found.tolist() == list(map(list, expected))
+    started = time.process_time()
+    for member in drawn:
+        member.cost(TASK)
+    single = count / (time.process_time() - started)
+    many = np.tile(rows, (max(1, MANY // count), 1)) if isinstance(space, Space) else rows
+    started = time.process_time()
+    costs_of(space, many, TASK)
+    return single, first, len(many) / (time.process_time() - started)
 
 
 def theirs(candidates: int) -> tuple[float, float]:
@@ -95,6 +118,16 @@ def main() -> None:
     table.add_row("sample + exact cost from the algebra", f"{speed:,.0f}", "")
     table.add_row("build on meta + torch FlopCounterMode", f"{meta:.1f}", f"{speed / meta:,.0f} x")
     table.add_row("build + fvcore", f"{fvcore:.2f}", f"{speed / fvcore:,.0f} x")
+    Console().print(table)
+    table = Table(
+        title=f"networks costed a second of one core: each by itself, and {MANY:,} at once (MACs, parameters)"
+    )
+    for heading in ("space", "each", "at once, new", "at once", "faster by"):
+        table.add_column(heading, justify="left" if heading == "space" else "right")
+    for name in SPACES:
+        space = space_named(name)
+        single, first, again = together(space, 4000 if isinstance(space, Space) else 100)
+        table.add_row(name, f"{single:,.0f}", f"{first:,.0f}", f"{again:,.0f}", f"{again / single:.1f} x")
     Console().print(table)
     under_a_band(5.0)
 

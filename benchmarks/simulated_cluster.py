@@ -1,6 +1,6 @@
 """How large a cluster one driver keeps busy: real strategies, real ledgers, simulated GPUs.
 
-    python -m benchmarks.simulated_cluster [--known 1000] [--trials 200] [--minutes 10] [--clock processor] [--json]
+    python -m benchmarks.simulated_cluster [--known 1000] [--trials 200] [--seconds 0.5 60 600] [--clock wall]
 
 Two stages, without Ray and without training.
 
@@ -9,7 +9,7 @@ under way at a time, whose lengths are drawn from a lognormal distribution, so t
 costs the driver what it does: six reports, the end, the strategy's tell, the next proposal and its start, all of it in
 the ledger.
 
-Simulated, discrete events: GPUs that each train one trial after the other, of such lengths (mean `--minutes`, sigma 1:
+Simulated, discrete events: GPUs that each train one trial after the other, of such lengths (mean `--seconds`, sigma 1:
 one in 40 is 4 times the mean), and one driver that serves them in the order in which their trials end, each for a time
 drawn from those that were measured, reports included. The cluster is full at the start, and in its middle; what is
 printed is of the second half of five trials a GPU, and of 4,000 at least.
@@ -188,7 +188,7 @@ def measure(
         if ledger == "postgresql":
             url = database(url, number)
         ours = settings(strategy, known + trials + AHEAD, url)
-        study = Study.create(copied, ours) if (ledger != "postgresql") else _opened(folder, copied, ours)
+        study = Study.create(copied, ours) if (ledger != "postgresql") else _opened(folder, copied, strategy, ours)
         if ledger in ("sqlite", "journal"):
             study.close()
             for file in ("ledger.db", "ledger.log"):
@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--known", type=int, default=1000)
     parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[0.5, 60.0, 600.0], help="mean of a trial")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--ledgers", nargs="+", choices=LEDGERS, default=list(LEDGERS))
@@ -228,30 +228,28 @@ def main() -> None:
     names = [name for name in given.ledgers if name != "postgresql" or programs() is not None]
     rows = []
     if not given.json:
-        print(
-            f"trials of {given.minutes:g} minutes on average, {given.known:,} trials known, {given.trials} measured; "
-            f"time of the {given.clock}"
-        )
-        print("the driver's ms a trial (median), trials a second that it manages, GPUs that it keeps busy;")
-        print("share of its time that a GPU waits for the driver, in clusters of so many GPUs")
-        head = ["ms", "trials/s", "keeps busy", *(f"{gpus:,}" for gpus in GPUS)]
+        print(f"{given.known:,} trials known, {given.trials} measured; time of the {given.clock}")
+        print("the driver's ms a trial (median), trials a second that it manages; for trials of so many seconds,")
+        print("GPUs that it keeps busy, and the share of its time that a GPU waits for it in clusters of so many GPUs")
+        head = ["ms", "trials/s", "seconds", "keeps busy", *(f"{gpus:,}" for gpus in GPUS)]
         print(f"{'strategy':10}  {'ledger':10}" + "".join(each.rjust(11) for each in head), flush=True)
     with ledgers(names, given.known) as made:
         for number, (strategy, ledger) in enumerate((s, name) for s in given.strategies for name in names):
             costs = measure(strategy, ledger, made[ledger], number, given.known, given.trials, given.clock)
-            each_s, length_s = float(np.mean(costs)), 60 * given.minutes
-            found = {gpus: simulate(gpus, costs, length_s) for gpus in GPUS}
-            rows.append(
-                {
-                    "strategy": strategy, "ledger": ledger, "median_ms": 1000 * float(np.median(costs)),
-                    "trials_per_second": 1 / each_s, "keeps_busy": length_s / each_s,
-                    "clusters": {gpus: {"rate": rate, "waits": share} for gpus, (rate, share) in found.items()},
-                }
-            )  # fmt: skip
-            if not given.json:
-                cells = [f"{1000 * float(np.median(costs)):.1f}", f"{1 / each_s:.1f}", f"{length_s / each_s:,.0f}"]
-                cells += [f"{100 * waits:.2g} %" for _, waits in found.values()]
-                print(f"{strategy:10}  {ledger:10}" + "".join(cell.rjust(11) for cell in cells), flush=True)
+            each_s, median_ms = float(np.mean(costs)), 1000 * float(np.median(costs))
+            for length_s in given.seconds:
+                found = {gpus: simulate(gpus, costs, length_s) for gpus in GPUS}
+                rows.append(
+                    {
+                        "strategy": strategy, "ledger": ledger, "median_ms": median_ms, "length_s": length_s,
+                        "trials_per_second": 1 / each_s, "keeps_busy": length_s / each_s,
+                        "clusters": {gpus: {"rate": rate, "waits": share} for gpus, (rate, share) in found.items()},
+                    }
+                )  # fmt: skip
+                if not given.json:
+                    cells = [f"{median_ms:.1f}", f"{1 / each_s:.1f}", f"{length_s:g}", f"{length_s / each_s:,.0f}"]
+                    cells += [f"{100 * waits:.2g} %" for _, waits in found.values()]
+                    print(f"{strategy:10}  {ledger:10}" + "".join(cell.rjust(11) for cell in cells), flush=True)
     if given.json:
         print(json.dumps(rows, indent=1))
 

@@ -7,12 +7,14 @@ from searchspaces.architecture import Architecture, Buildable, SearchSpace
 from searchspaces.budgeted.contents import Count
 from searchspaces.budgeted.feasible import Feasible
 from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_named
+from searchspaces.chain_costs import Indices
 from searchspaces.classics.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
 from searchspaces.errors import UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
 from searchspaces.own_code import load_object
+from searchspaces.rows import Rows, costs_of, rows_of
 from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Space
 from searchspaces.stage import Scale, Stage, choice, per_block, same_as
@@ -34,6 +36,8 @@ __all__ = [
     "Decision",
     "Factors",
     "Feasible",
+    "Indices",
+    "Rows",
     "Scale",
     "Scaled",
     "ScalingSpace",
@@ -50,6 +54,7 @@ __all__ = [
     "conv_head",
     "conv_norm_act",
     "conv_stem",
+    "costs_of",
     "fused_mbconv",
     "human",
     "load_object",
@@ -58,6 +63,7 @@ __all__ = [
     "nearest",
     "network_from_json",
     "per_block",
+    "rows_of",
     "same_as",
     "scaled_from_json",
     "space_named",

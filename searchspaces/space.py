@@ -24,6 +24,7 @@ from searchspaces.architecture import Architecture
 from searchspaces.budgeted.automaton import ChainState, Move
 from searchspaces.budgeted.chain import Chains
 from searchspaces.budgeted.feasible import Feasible
+from searchspaces.chain_costs import ChainCosts
 from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
@@ -103,6 +104,7 @@ class Space:
         self._group = {name: index for index, part in enumerate(self._parts, 1) for name in _names(part)}
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
         self._blocks: dict[tuple[Task, Scale], dict[_BlockKey, tuple[Cost, Shape]]] = {}
+        self._tables: dict[tuple[Task, tuple[str, ...]], ChainCosts] = {}
         self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
         _ = self.references  # refuse a reference that is not a member at once
@@ -353,11 +355,11 @@ class Space:
         name, option = self.grammar.changed(architecture.choices, rng)
         changed = self._group.get(name, 0)  # no other stage's decisions depend on it
         parts = list(architecture.parts)
-        parts[changed] = self._grammars[changed].completed({**dict(parts[changed]), name: option}, rng)
+        parts[changed] = self.grammars[changed].completed({**dict(parts[changed]), name: option}, rng)
         return Architecture(self, tuple(parts))
 
     @cached_property
-    def _grammars(self) -> list[Grammar]:
+    def grammars(self) -> list[Grammar]:
         """The decisions shared by the whole space, and those of each stage."""
         groups: list[list[Decision]] = [[] for _ in range(len(self._parts) + 1)]
         for decision in self.decisions:
@@ -409,54 +411,73 @@ class Space:
             found += [(index, block) for block in range(part.stage.max_depth if part.each else 0)]
         return found
 
+    def layer_of(self, name: str) -> int:
+        """The layer in which a decision is taken."""
+        _, _, block = self._places.get(name, (None, "", None))
+        return self.layers.index((self._group.get(name, 0), block))
+
+    def opens_others(self, name: str) -> bool:
+        """Whether other decisions have an effect or not by what is chosen for this one."""
+        return name in self._places and self._places[name][1] in ("depth", "cell")
+
+    def cost_tables(self, task: Task, names: tuple[str, ...]) -> ChainCosts | None:
+        """Costs of many architectures at once; None where a stage has too many sets of options to be numbered."""
+        known = self._tables.get((task, names))
+        if known is None:
+            known = self._tables[task, names] = ChainCosts(self, task, names)
+        return known if known.fits else None
+
     def moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
         """All ways on from a state; costs are those of the blocks that become known with the move.
 
         The latency of a whole network besides its blocks comes with the first move.
         """
-        found = self._moves(layer, state, task)
+        index, block = self.layers[layer]
+        if index == 0:
+            every: Iterable[Choices] = (self._shared_choices(i) for i in range(self._sizes[0]))
+        elif block is None:
+            every = (chosen for chosen, _, _ in self._parts[index - 1].groups)
+        elif state.stage:
+            part = self._parts[index - 1]
+            every = (part.named(local, block) for local in part.options[state.stage[:-1]])
+        else:  # all its blocks are there already
+            every = ((),)
+        return [self.move(layer, state, chosen, task) for chosen in every]
+
+    def move(self, layer: int, state: ChainState, chosen: Choices, task: Task) -> Move:
+        """The way on from a state with these choices."""
+        found = self._move(layer, state, chosen, task)
         if layer > 0 or task.latency is None:
             return found
-        base = Cost(latency_us=task.latency.base_us)
-        return [Move(move.choices, base + move.cost, move.state) for move in found]
+        return Move(found.choices, Cost(latency_us=task.latency.base_us) + found.cost, found.state)
 
-    def _moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
+    def _move(self, layer: int, state: ChainState, chosen: Choices, task: Task) -> Move:
         index, block = self.layers[layer]
         shape, shared, nothing = state.shape, state.shared, task.nothing
         if index == 0:
-            every = (self._shared_choices(i) for i in range(self._sizes[0]))
-            return [Move(chosen, nothing, ChainState(shape, chosen)) for chosen in every]
+            return Move(chosen, nothing, ChainState(shape, chosen))
         part, index = self._parts[index - 1], index - 1
         if not part.each:
-            found = []
-            for chosen, _, _ in part.groups:
-                cost, after = self._stage_cost(index, chosen, shared, shape, task, Scale())
-                found.append(Move(chosen, cost, ChainState(after, self._carried(shared, chosen, index + 1))))
-            return found
+            cost, after = self._stage_cost(index, chosen, shared, shape, task, Scale())
+            return Move(chosen, cost, ChainState(after, self._carried(shared, chosen, index + 1)))
         if block is None:
-            starts = []
-            for chosen, depth, _ in part.groups:
-                if depth:
-                    begun = ChainState(shape, self._carried(shared, chosen, index), (*chosen, ("", depth)))
-                else:
-                    begun = ChainState(shape, self._carried(shared, chosen, index + 1))
-                starts.append(Move(chosen, nothing, begun))
-            return starts
-        if not state.stage:  # all its blocks are there already
-            return [Move((), nothing, state)]
-        chosen, depth = state.stage[:-1], int(state.stage[-1][1])
-        once, _ = part.once_of(chosen, shared)
-        around, last = self._around(index, shared), block + 1 == depth
-        found = []
-        for local in part.options[chosen]:
-            stride = self.strides(task, Scale())[index] if block == 0 else 1
-            cost, after = self._known_block((index, stride, shape, once, local, around), task, Scale())
-            if last:
-                then = ChainState(after, self._carried(shared, (), index + 1))
-            else:
-                then = ChainState(after, shared, state.stage, block + 1)
-            found.append(Move(part.named(local, block), cost, then))
-        return found
+            depth = part.once_of(chosen, shared)[1]
+            if not depth:
+                return Move(chosen, nothing, ChainState(shape, self._carried(shared, chosen, index + 1)))
+            return Move(
+                chosen, nothing, ChainState(shape, self._carried(shared, chosen, index), (*chosen, ("", depth)))
+            )
+        if not state.stage:
+            return Move((), nothing, state)
+        begun, depth = state.stage[:-1], int(state.stage[-1][1])
+        once, _ = part.once_of(begun, shared)
+        stride = self.strides(task, Scale())[index] if block == 0 else 1
+        local = tuple((name.rpartition(".")[2], value) for name, value in chosen)
+        key = (index, stride, shape, once, local, self._around(index, shared))
+        cost, after = self._known_block(key, task, Scale())
+        if block + 1 == depth:
+            return Move(chosen, cost, ChainState(after, self._carried(shared, (), index + 1)))
+        return Move(chosen, cost, ChainState(after, shared, state.stage, block + 1))
 
     def __contains__(self, architecture: object) -> bool:
         if not isinstance(architecture, Architecture) or architecture.space != self:

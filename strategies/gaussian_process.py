@@ -175,11 +175,22 @@ def _bounded(objective: Callable[..., Any], start: Matrix, bounds: Matrix) -> tu
 
 def _covariances(some: Matrix, others: Matrix, trend: float, height: float, length: float) -> Matrix:
     """A linear trend and a Matern 5/2 kernel (Rasmussen & Williams, eq. 4.17)."""
-    products = some @ others.T
-    squares = np.einsum("ij,ij->i", some, some)[:, None] + np.einsum("ij,ij->i", others, others) - 2 * products
-    far = np.sqrt(np.maximum(squares, 0.0) * (5 / length**2))
-    covariances: Matrix = trend * products + height * (1 + far + far**2 / 3) * np.exp(-far)
-    return covariances
+    products: Matrix = some @ others.T
+    far = np.einsum("ij,ij->i", some, some)[:, None] + np.einsum("ij,ij->i", others, others)
+    scratch = 2 * products  # results go where there is room: making arrays takes longer than the sums
+    far -= scratch
+    np.maximum(far, 0.0, out=far)
+    far *= 5 / length**2
+    np.sqrt(far, out=far)
+    np.square(far, out=scratch)
+    scratch /= 3
+    scratch += 1 + far
+    scratch *= height
+    np.negative(far, out=far)
+    scratch *= np.exp(far, out=far)
+    products *= trend
+    products += scratch
+    return products
 
 
 @final
@@ -217,8 +228,8 @@ class GaussianProcess:
         noises = self.kernel.noises(np.zeros(len(new)) if variances is None else variances)
         across = _solved(self._factor, self.kernel.between(self._features, new))  # (old, new)
         within = self.kernel.between(new, new) + np.diag(noises) - across.T @ across
-        factor = np.zeros((old + len(new),) * 2)
-        factor[:old, :old], factor[old:, :old] = self._factor, across.T
+        factor = np.empty((old + len(new),) * 2)
+        factor[:old, :old], factor[old:, :old], factor[:old, old:] = self._factor, across.T, 0.0
         factor[old:, old:] = cholesky(within, lower=True, check_finite=False)
         self._factor = factor
         self._features = np.concatenate([self._features, new])

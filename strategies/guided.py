@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
 
-from searchspaces import Task, UserError
+from searchspaces import Task, UserError, rows_of
 from strategies.gaussian_process import GaussianProcess, Kernel, Matrix
 from strategies.novelty import sample_new
 from strategies.rungs import FEWEST, Rungs
@@ -23,7 +23,7 @@ from strategies.start import StartFrom
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from searchspaces import Architecture, SearchSpace
+    from searchspaces import Architecture, Indices, Rows, SearchSpace
     from strategies.strategy import Outcome
 
 REMEMBERED: Final = 600
@@ -100,7 +100,8 @@ class Guided:
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
         self._start = StartFrom(space, start_from)
-        self._columns = _Columns(space)
+        self._rows = rows_of(space)
+        self._columns = _Columns(space, self._rows)
         self._running: dict[Architecture, None] = {}
         self._known: set[Architecture] = set()
         self._told: list[_Told] = []
@@ -136,12 +137,20 @@ class Guided:
         process, observed = self._process()
         believed = process.mean_of_observed()
         order = np.argsort(-believed, kind="stable")
-        best = list(dict.fromkeys(observed[int(index)] for index in order))[: self._parents]
-        pool = self._candidate_pool(best, fallback, rng)
+        best: dict[Architecture, None] = {}
+        for index in order.tolist():
+            best[observed[index]] = None
+            if len(best) == self._parents:
+                break
+        pool = self._candidate_pool(list(best), rng)
         if self._running:
             process = process.given(self._columns.of(list(self._running)))
-        gain = process.expected_improvement(self._columns.of(pool), float(believed.max()))
-        return pool[int(np.argmax(gain))]
+        gain = process.expected_improvement(self._columns.of_rows(pool), float(believed.max()))
+        for index in np.argsort(-gain, kind="stable"):
+            found = self._rows.member(pool[index])
+            if found not in self._known:
+                return found
+        return fallback
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
         """Add a complete or pruned trial to the observations; no trial is proposed again."""
@@ -166,22 +175,15 @@ class Guided:
         process, _ = self._process()
         return process.kernel.warp.back(process.mean(self._columns.of(architectures)))
 
-    def _candidate_pool(
-        self, best: list[Architecture], fallback: Architecture, rng: np.random.Generator
-    ) -> list[Architecture]:
-        """New architectures: uniform draws, and the best mutated a geometric number of times (5/3 in the mean)."""
-        pool = {fallback: None}
+    def _candidate_pool(self, best: list[Architecture], rng: np.random.Generator) -> Indices:
+        """Candidates (rows, decisions): uniform draws, and the best mutated a geometric number of times (mean 5/3)."""
         drawn = round(self._explore * self._candidates)
-        for number in range(self._candidates):
-            if number < drawn:
-                child = self._space.sample(rng)
-            else:
-                child = best[int(rng.integers(len(best)))]
-                for _ in range(int(rng.geometric(0.6))):
-                    child = self._space.mutate(child, rng)
-            if child not in self._known:
-                pool[child] = None
-        return list(pool)
+        parents, times = self._columns.rows(best), rng.geometric(0.6, self._candidates - drawn)
+        children = parents[rng.integers(len(best), size=len(times))]
+        for step in range(times.max(initial=0)):
+            changed = times > step
+            children[changed] = self._rows.mutated(children[changed], rng)
+        return np.concatenate([self._rows.sampled(drawn, rng), children])
 
     def _process(self) -> tuple[GaussianProcess, list[Architecture]]:
         """The predictor after all observations, and whose observations it has.
@@ -251,8 +253,8 @@ class Guided:
 class _Columns:
     """Features of architectures: one-hot options, the rank of numeric options, and log costs."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
+    def __init__(self, space: SearchSpace, rows: Rows) -> None:
+        self._space, self._rows = space, rows
         self._decisions = space.decisions
         self._offsets = np.cumsum([0, *(len(each.options) + 1 for each in self._decisions)])
         self._ranked = [
@@ -260,28 +262,26 @@ class _Columns:
             for index, each in enumerate(self._decisions)
             if len(each.options) > 2 and all(isinstance(option, (int, float)) for option in each.options)
         ]
+        self._most = np.array([len(self._decisions[index].options) - 1 for index in self._ranked])
         self._task = space.task or Task()  # without a budget there is none, and costs tell as much
-        self._rows: dict[Architecture, Matrix] = {}
+        self._known: dict[Architecture, Indices] = {}
+
+    def rows(self, architectures: Sequence[Architecture]) -> Indices:
+        """Indices of options (architectures, decisions), -1 where inactive."""
+        for architecture in architectures:
+            if architecture not in self._known:
+                self._known[architecture] = self._space.encode(architecture)
+        return np.array([self._known[architecture] for architecture in architectures])
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:
         """Features (architectures, columns); one differing decision adds about 1 to the squared distance."""
-        rows = []
-        for architecture in architectures:
-            row = self._rows.get(architecture)
-            if row is None:
-                row = self._rows[architecture] = self._row(architecture)
-            rows.append(row)
-        if len(self._rows) > 1 << 15:
-            self._rows.clear()
-        return np.array(rows)
+        return self.of_rows(self.rows(architectures))
 
-    def _row(self, architecture: Architecture) -> Matrix:
-        vector = self._space.encode(architecture).astype(int)  # (decisions,), -1 where inactive
-        one_hot = np.zeros(self._offsets[-1])
-        one_hot[self._offsets[:-1] + vector + 1] = np.sqrt(0.5)
-        ranks = [
-            (vector[index] / (len(self._decisions[index].options) - 1) if vector[index] >= 0 else 0.5)
-            for index in self._ranked
-        ]
-        cost = architecture.cost(self._task)
-        return np.array([*one_hot, *ranks, np.log(max(cost.macs, 1)), np.log(max(cost.params, 1))])
+    def of_rows(self, rows: Indices) -> Matrix:
+        """Features (rows, columns)."""
+        one_hot = np.zeros((len(rows), self._offsets[-1]))
+        one_hot[np.arange(len(rows))[:, None], self._offsets[:-1] + rows + 1] = np.sqrt(0.5)
+        ranked = rows[:, self._ranked]
+        ranks = np.where(ranked >= 0, ranked / self._most, 0.5)
+        costs = np.log(np.maximum(self._rows.costs(rows, self._task), 1))
+        return np.concatenate([one_hot, ranks, costs], axis=1)

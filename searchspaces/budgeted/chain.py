@@ -157,6 +157,12 @@ class Chains:
             return self.space.sample(rng)
         return self.space.grouped(self._sampled(self._bound).draw(rng))
 
+    def draw_many(self, count: int, rng: np.random.Generator) -> list[Choices]:
+        """So many draws as `draw` makes them, at once and with other random numbers."""
+        if self._bound is None:
+            return [tuple(self.space.sample(rng).choices.items()) for _ in range(count)]
+        return self._sampled(self._bound).draw_many(count, rng)
+
     def completable(self, prefix: Mapping[str, Value]) -> bool:
         """Whether some network that begins with these choices fits; False where a bounded search finds none."""
         key = frozenset(prefix.items())

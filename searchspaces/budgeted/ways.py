@@ -19,6 +19,8 @@ from searchspaces.budgeted.automaton import Automaton, ChainState, Move
 from searchspaces.cost import Bound
 from searchspaces.grammar import Choices
 
+_Whole = npt.NDArray[np.int64]
+
 _BLOCK: Final = 1 << 14
 """Bins that are summed at a time."""
 
@@ -159,4 +161,42 @@ class Ways:
             move, cost = moves[index], int(costs[index])
             last, below, state = last - cost, below - cost, move.state
             chosen += move.choices
+        return chosen
+
+    @cached_property
+    def _side_by_side(self) -> list[tuple[list[list[Move]], _Whole, _Whole, _Whole]]:
+        """For each layer the moves of each state, and of all states their binned costs, starts and next states.
+
+        Arrays (states, moves) are padded with moves that cost too much for any way.
+        """
+        found: list[tuple[list[list[Move]], _Whole, _Whole, _Whole]] = []
+        for layer, moves in enumerate(self._moves):
+            number = dict(zip(self._index[layer + 1], range(len(self._index[layer + 1])), strict=True))
+            widest = max(len(several) for several, _, _ in moves.values())
+            costs = np.full((len(moves), widest), self.last + 2)
+            starts, after = np.zeros_like(costs), np.zeros_like(costs)
+            for row, (several, cost, start) in enumerate(moves.values()):
+                costs[row, : len(cost)], starts[row, : len(start)] = cost, start
+                after[row, : len(cost)] = [number[move.state] for move in several]
+            found.append(([several for several, _, _ in moves.values()], costs, starts, after))
+        return found
+
+    def draw_many(self, count: int, rng: np.random.Generator) -> list[Choices]:
+        """So many networks, each drawn as by `draw`, all of them layer by layer."""
+        last, below = np.full((count, 1), self.last + 1), np.full((count, 1), self.first)
+        state, every = np.zeros(count, np.int64), np.arange(count)
+        chosen: list[Choices] = [()] * count
+        for weights, (moves, costs, starts, after) in zip(self._weights[1:], self._side_by_side, strict=True):
+            cost, start = costs[state], starts[state]  # (count, moves)
+            ways = weights.take(np.maximum(last - cost, 0) + start)
+            if self.first > 0:
+                ways -= weights.take(np.maximum(below - cost, 0) + start)
+            ends = ways.cumsum(axis=1)
+            drawn = rng.integers(ends[:, -1]) if self._limbs == 1 else rng.random(count) * ends[:, -1]
+            index = (ends <= drawn[:, None]).sum(1)
+            picked = zip(chosen, state.tolist(), index.tolist(), strict=True)
+            chosen = [before + moves[at][move].choices for before, at, move in picked]
+            last = last - cost[every, index, None]
+            below = below - cost[every, index, None]
+            state = after[state, index]
         return chosen

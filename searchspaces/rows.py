@@ -1,0 +1,188 @@
+"""Many architectures at once, as rows of a table: costed, drawn and mutated without a Python object for each.
+
+A row is what `SearchSpace.encode` gives: the index of the chosen option of each decision, -1 where it has no effect.
+What is drawn has the distribution of `sample` and `mutate`, but not their random numbers. Chains of stages are done in
+whole columns; other spaces one architecture after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from searchspaces.architecture import Architecture, SearchSpace
+from searchspaces.budgeted.chain import Chains
+from searchspaces.budgeted.feasible import Feasible
+from searchspaces.chain_costs import Indices, Whole
+from searchspaces.errors import UserError
+from searchspaces.space import Space
+from searchspaces.task import Task
+
+ROUNDS: Final = 20
+"""Times that rows outside of the budget are drawn or mutated anew before they are left to the space itself."""
+REMEMBERED: Final = 1 << 15
+"""Architectures of a space that is no chain which are kept as objects."""
+
+
+def costs_of(space: SearchSpace, rows: Indices, task: Task, names: Sequence[str] = ("macs", "params")) -> Whole:
+    """Exact costs of many architectures.
+
+    Args:
+        space: that they are members of, under a budget or not.
+        rows: as `space.encode` gives them; shape (architectures, decisions).
+        task: on which costs are counted.
+        names: of costs in `COSTS`; latency is in whole microseconds.
+
+    Returns:
+        `Cost.whole` of each; shape (architectures, names).
+
+    >>> from searchspaces import load_space
+    >>> space = load_space("mbconv")
+    >>> b0 = space.references["efficientnet_b0"]
+    >>> costs_of(space, space.encode(b0)[None], Task()).tolist()
+    [[385814752, 5288548]]
+    """
+    if isinstance(space.whole, Space) and (tables := space.whole.cost_tables(task, tuple(names))) is not None:
+        return tables.of(rows)
+    return _wholes(space, [space.whole.decode(row) for row in rows], task, names)
+
+
+def _wholes(space: SearchSpace, members: Sequence[Architecture], task: Task, names: Sequence[str]) -> Whole:
+    costs = [space.whole.cost(member, task) for member in members]
+    return np.array([[cost.whole(name) for name in names] for cost in costs], np.int64).reshape(-1, len(names))
+
+
+class Rows(Protocol):
+    """Draws, mutates and costs rows of one space."""
+
+    def sampled(self, count: int, rng: np.random.Generator) -> Indices:
+        """So many architectures, each equally likely; shape (count, decisions)."""
+
+    def mutated(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        """Of each row a different architecture, one decision away where such a one was found."""
+
+    def costs(self, rows: Indices, task: Task) -> Whole:
+        """MACs and parameters; shape (rows, 2)."""
+
+    def member(self, row: Indices) -> Architecture:
+        """The architecture of a row."""
+
+
+def rows_of(space: SearchSpace) -> Rows:
+    """The rows of any space, under a budget or not."""
+    return _ChainRows(space, space.whole) if isinstance(space.whole, Space) else _EachRow(space)
+
+
+class _EachRow:
+    """Rows of a space that is known by its methods only; remembers the architectures of those that it made."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._members: dict[bytes, Architecture] = {}
+
+    def sampled(self, count: int, rng: np.random.Generator) -> Indices:
+        return self._rows([self._space.sample(rng) for _ in range(count)])
+
+    def mutated(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        return self._rows([self._space.mutate(self.member(row), rng) for row in rows])
+
+    def costs(self, rows: Indices, task: Task) -> Whole:
+        return _wholes(self._space, [self.member(row) for row in rows], task, ("macs", "params"))
+
+    def member(self, row: Indices) -> Architecture:
+        return self._members.get(row.tobytes()) or self._space.whole.decode(row)
+
+    def _rows(self, members: Sequence[Architecture]) -> Indices:
+        rows = np.array([self._space.encode(member) for member in members], np.int16)
+        rows = rows.reshape(len(members), len(self._space.decisions))
+        if len(self._members) > REMEMBERED:
+            self._members.clear()
+        self._members.update((row.tobytes(), member) for row, member in zip(rows, members, strict=True))
+        return rows
+
+
+class _ChainRows:
+    """Rows of a space of chains.
+
+    Args:
+        space: under a budget or not.
+        chain: the whole space.
+    """
+
+    def __init__(self, space: SearchSpace, chain: Space) -> None:
+        self._space, self._chain = space, chain
+        if isinstance(space, Feasible) and isinstance(space.contents, Chains):
+            for names in (("macs", "params"), tuple(bound.cost for bound in space.budget.bounds)):
+                if (tables := chain.cost_tables(space.task, names)) is not None:
+                    tables.learn(space.contents.layers)
+        self._lengths = np.array([len(each.options) for each in chain.decisions])
+        ends = np.cumsum([0, *(len(grammar.decisions) for grammar in chain.grammars)]).tolist()
+        slices = zip(map(slice, ends, ends[1:]), chain.grammars, strict=True)
+        self._groups = [group for group in slices for _ in group[1].decisions]  # of each decision
+        self._opens = np.array([chain.opens_others(each.name) for each in chain.decisions])
+
+    def sampled(self, count: int, rng: np.random.Generator) -> Indices:
+        space, grammar = self._space, self._chain.grammar
+        found = np.zeros((0, len(grammar.decisions)), np.int16)
+        if isinstance(space, Feasible) and isinstance(space.contents, Chains):
+            for _ in range(ROUNDS):
+                if len(found) == count:
+                    return found
+                drawn = space.contents.draw_many(count - len(found), rng)
+                rows = np.array([grammar.encode(dict(choices)) for choices in drawn], np.int16)
+                found = np.concatenate([found, rows[self._fits(rows)]])
+        rest = [space.encode(space.sample(rng)) for _ in range(count - len(found))]
+        return np.concatenate([found, *(row[None] for row in rest)])
+
+    def mutated(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        if self._space.budget is None:
+            return self._changed(rows, rng)
+        found, left = rows.copy(), np.arange(len(rows))
+        for _ in range(ROUNDS):
+            children = self._changed(rows[left], rng)
+            fits = self._fits(children)
+            found[left[fits]] = children[fits]
+            left = left[~fits]
+            if not left.size:
+                return found
+        for index in left:
+            found[index] = self._space.encode(self._space.mutate(self.member(rows[index]), rng))
+        return found
+
+    def costs(self, rows: Indices, task: Task) -> Whole:
+        return costs_of(self._space, rows, task)
+
+    def member(self, row: Indices) -> Architecture:
+        return self._chain.decode(row)
+
+    def _changed(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        """One decision of each row changed to another of its options, as in `Grammar.mutated`."""
+        changeable = (rows >= 0) & (self._lengths > 1)
+        number = changeable.sum(1)
+        if not number.all():
+            raise UserError("nothing can be mutated: the space holds a single network")
+        column = (changeable.cumsum(1) > rng.integers(number)[:, None]).argmax(1)
+        every, lengths = np.arange(len(rows)), self._lengths[column]
+        children = rows.copy()
+        children[every, column] = (rows[every, column] + 1 + rng.integers(lengths - 1)) % lengths
+        for row in np.flatnonzero(self._opens[column]):
+            columns, grammar = self._groups[column[row]]
+            children[row, columns] = grammar.encode(
+                dict(grammar.completed(grammar.decode(children[row, columns]), rng))
+            )
+        return children
+
+    def _fits(self, rows: Indices) -> npt.NDArray[np.bool_]:
+        """Whether each row lies within the budget."""
+        budget, task = self._space.budget, self._space.task
+        assert budget is not None
+        assert task is not None
+        costs = costs_of(self._space, rows, task, [bound.cost for bound in budget.bounds])
+        within = [
+            (bound.least <= cost) & (cost <= bound.most) for bound, cost in zip(budget.bounds, costs.T, strict=True)
+        ]
+        fits: npt.NDArray[np.bool_] = np.all(within, axis=0)
+        return fits

@@ -1,0 +1,155 @@
+"""Rows are architectures: their costs are those of the architectures, and they are drawn as architectures are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from searchspaces import (
+    COSTS,
+    SPACES,
+    Budget,
+    Space,
+    Stage,
+    Task,
+    UserError,
+    choice,
+    conv_head,
+    conv_stem,
+    costs_of,
+    fused_mbconv,
+    mbconv,
+    per_block,
+    rows_of,
+    same_as,
+    space_named,
+)
+
+SMALL = Task(32, 3, 10)
+SLOW = ["nasnet", "scaling"]
+"""Not chains of stages: each of their networks is costed anew."""
+ADDED = [name for name in COSTS if name != "latency_ms"]
+
+TIED = Space(
+    "tied",
+    stem=Stage(conv_stem, width=choice(8, 16), stride=2),
+    stages=[
+        Stage(choice(mbconv, fused_mbconv), width=same_as("stem.width"), depth=choice(0, 1, 2), kernel=choice(3, 5)),
+        Stage(mbconv, width=choice(8, 24), depth=choice(1, 2), expansion=per_block(1, 3), se=per_block(0, 0.5)),
+        Stage(per_block(mbconv, fused_mbconv), width=16, depth=choice(1, 2), se=per_block(0, 0.25)),
+    ],
+    head=Stage(conv_head, width=32),
+    act=choice("relu", "silu"),
+)  # fmt: skip
+TINY = Space(
+    "tiny",
+    stem=Stage(conv_stem, width=8, stride=2),
+    stages=[Stage(mbconv, width=choice(8, 16), depth=choice(0, 1, 2), kernel=choice(3, 5, 7))],
+    head=Stage(conv_head, width=16),
+)
+
+
+def members(space: Space, count: int) -> list:
+    rng = np.random.default_rng(1)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def costs_are_those_of_each(space, task, drawn):
+    rows = np.array([space.encode(member) for member in drawn])
+    expected = [[member.cost(task).whole(name) for name in ADDED] for member in drawn]
+    assert costs_of(space, rows, task, ADDED).tolist() == expected
+    assert costs_of(space, rows[::-1], task, ADDED).tolist() == expected[::-1]  # from the tables
+    macs_and_params = [[macs, params] for macs, params, *_ in expected]
+    assert costs_of(space, rows, task).tolist() == macs_and_params
+    assert costs_of(space, rows[:0], task).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_costs_of_rows_are_those_of_each_architecture(name):
+    space = space_named(name)
+    costs_are_those_of_each(space, SMALL, members(space, 10 if name in SLOW else 100))
+
+
+@pytest.mark.parametrize("task", [Task(), Task(64, 1, 7)], ids=str)
+def test_costs_of_rows_are_those_of_each_architecture_where_stages_are_tied(task):
+    costs_are_those_of_each(TIED, task, members(TIED, 200))
+
+
+def test_a_stage_of_too_many_options_to_be_numbered_is_costed_one_by_one():
+    many = choice(*range(8, 8 << 14, 8))
+    space = Space(
+        "many",
+        stem=Stage(conv_stem, width=choice(8, 16), stride=2),
+        stages=[Stage(mbconv, width=many, depth=choice(*range(1, 9)), kernel=choice(*range(1, 2001, 2)),
+                      expansion=choice(*range(1, 1001)), se=choice(*(n / 1000 for n in range(1000))))],
+        head=Stage(conv_head, width=16),
+    )  # fmt: skip
+    assert space.cost_tables(SMALL, ("macs", "params")) is None
+    first = space.architecture({decision.name: decision.options[0] for decision in space.decisions})
+    costs_are_those_of_each(space, SMALL, [first])
+
+
+def test_costs_are_the_same_from_the_moves_that_a_budget_has_counted_as_from_those_that_are_met():
+    stage = Stage(
+        mbconv, width=choice(8, 16, 24), depth=choice(1, 2), kernel=per_block(3, 5, 7), expansion=per_block(1, 2)
+    )
+    stem, head = Stage(conv_stem, width=8, stride=2), Stage(conv_head, width=16)
+    space, twin = (Space("twins", stem=stem, stages=[stage], head=head) for _ in range(2))
+    rows = np.array([space.encode(member) for member in members(space, 50)])
+    rows_of(space.under(Budget.parse("99%"), SMALL))
+    assert (costs_of(space, rows, SMALL) == costs_of(twin, rows, SMALL)).all()
+
+
+BUDGETS = [*((name, None) for name in SPACES), ("mbconv", "70%"), ("mobilenetv3", "70%"), ("tied", "70%")]
+
+
+@pytest.mark.parametrize(("name", "budget"), BUDGETS)
+def test_rows_that_are_drawn_or_mutated_are_members_and_mutants_differ(name, budget):
+    space = TIED if name == "tied" else space_named(name)
+    if budget:
+        space = space.under(Budget.parse(budget), SMALL)
+    rows, rng = rows_of(space), np.random.default_rng(3)
+    drawn = rows.sampled(12, rng)
+    changed = rows.mutated(drawn, rng)
+    assert drawn.shape == changed.shape == (12, len(space.decisions))
+    for row, other in zip(drawn, changed, strict=True):
+        member, mutant = rows.member(row), rows.member(other)
+        assert member in space
+        assert mutant in space
+        assert member != mutant
+        assert (space.encode(member) == row).all()
+        assert (space.encode(mutant) == other).all()
+    assert rows.sampled(0, rng).shape == rows.mutated(drawn[:0], rng).shape == (0, len(space.decisions))
+
+
+@pytest.mark.parametrize("budget", [None, "75%", "50%..90%", "80%,params=90%", "peak_activation_bytes=90%"])
+def test_rows_are_drawn_uniformly(budget):
+    space = TINY if budget is None else TINY.under(Budget.parse(budget), SMALL)
+    every = list(space.enumerate())
+    rows = rows_of(space)
+    drawn = Counter(rows.member(row) for row in rows.sampled(400 * len(every), np.random.default_rng(4)))
+    assert chisquare([drawn[member] for member in every]).pvalue > 1e-3  # of a seeded draw
+
+
+@pytest.mark.parametrize("budget", [None, "75%"])
+def test_rows_are_mutated_as_architectures_are(budget):
+    space = TINY if budget is None else TINY.under(Budget.parse(budget), SMALL)
+    rows, rng = rows_of(space), np.random.default_rng(5)
+    for member in list(space.enumerate())[:3]:
+        changed = rows.mutated(np.tile(space.encode(member), (6000, 1)), rng)
+        found = Counter(rows.member(row) for row in changed)
+        expected = Counter(space.mutate(member, rng) for _ in range(6000))
+        assert found.keys() == expected.keys()
+        both = np.array([[found[each], expected[each]] for each in found], float)
+        share = both.sum(1, keepdims=True) / 2
+        assert chisquare(both.ravel(), np.repeat(share, 2, 1).ravel(), ddof=len(found)).pvalue > 1e-3
+
+
+def test_a_single_network_cannot_be_mutated():
+    space = Space("one", stages=[Stage(mbconv, width=8)], head=Stage(conv_head, width=16))
+    rows = rows_of(space)
+    with pytest.raises(UserError, match="single network"):
+        rows.mutated(rows.sampled(2, np.random.default_rng(0)), np.random.default_rng(0))
