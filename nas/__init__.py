@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.api import open_study, search, space
     from nas.comparing import compare_runs
     from nas.exporting import export
+    from nas.reporting import report
     from nas.scaling import scale
     from searchspaces import Architecture, Budget, Classic, Cost, Task, UserError, architecture_from_json, classic
     from studies import Study
@@ -35,6 +36,7 @@ _HOMES: Final = {
     "compare_runs": "nas.comparing",
     "export": "nas.exporting",
     "open_study": "nas.api",
+    "report": "nas.reporting",
     "scale": "nas.scaling",
     "search": "nas.api",
     "space": "nas.api",
@@ -54,6 +56,7 @@ __all__ = [
     "compare_runs",
     "export",
     "open_study",
+    "report",
     "scale",
     "search",
     "space",

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "show": looking.show,
     "runs": looking.runs,
     "plot": looking.plot,
+    "report": looking.report,
     "dashboard": looking.dashboard,
     "scale": scaling.scale,
     "compare": comparing.compare,

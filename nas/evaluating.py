@@ -53,7 +53,7 @@ def evaluate(
             raise UserError(f"{other.folder} has other classes than {first.folder}: they cannot be averaged")
         if data is None and other.facts["data"].get("source") != first.facts["data"].get("source"):
             raise UserError(f"{other.folder} was trained on other data than {first.folder}: give --data")
-    parts = [_part(trained, data, reading or {}) for trained in several]
+    parts = [evaluated_part(trained, data, reading or {}) for trained in several]
     source, part, notes, _, labels = parts[0]
     for trained, (_, other_part, _, _, other_labels) in zip(several[1:], parts[1:], strict=True):
         if part != other_part or labels.shape != other_labels.shape or (labels != other_labels).any():
@@ -71,7 +71,7 @@ def evaluate(
     }
 
 
-def _part(
+def evaluated_part(
     trained: Trained, data: str | None, reading: Mapping[str, Any]
 ) -> tuple[str, str, list[str], NDArray[np.uint8], NDArray[np.int64]]:
     """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""

@@ -10,6 +10,7 @@ BEST: Final = "best.json"
 """The best network, in text form."""
 TABLE: Final = "trials.csv"
 PLOT: Final = "pareto.html"
+REPORT: Final = "report.html"
 LATENCY: Final = "latency.json"
 """A copy of the latency table."""
 LEDGERS: Final = {"sqlite": "ledger.db", "journal": "ledger.log"}

@@ -1,4 +1,4 @@
-"""`nas show` and `nas plot`: look at a run, one of its trials, or a network."""
+"""`nas show`, `nas plot` and `nas report`: look at a run, one of its trials, or a network."""
 
 from __future__ import annotations
 
@@ -86,6 +86,27 @@ def plot(
     path = study.plot(out, axis(study))
     if json:
         return print_json({"plot": str(path)})
+    print(path)
+
+
+def report(
+    runs: options.Runs,
+    out: options.ReportPage = None,
+    space: options.OwnSpace = None,
+    json: options.Json = False,
+) -> None:
+    """Report on a search in one page to send to others; of several runs with a comparison.
+
+    [bold]Example:[/]  nas report runs/first
+
+    Trainings (nas train) and comparisons of proxies (nas proxy) in folders
+    beside the run are part of it.
+    """
+    from nas.reporting import report as write_report
+
+    path = write_report(runs, out, space=space)
+    if json:
+        return print_json({"report": str(path)})
     print(path)
 
 

@@ -84,7 +84,7 @@ def _styles(comparison: Comparison) -> list[tuple[str, str, float]]:
 
     def alike(one: int, other: int) -> bool:
         shared = curves[one].keys() & curves[other].keys()
-        return sum(curves[one][n] == curves[other][n] for n in shared) > EQUAL * max(len(shared), 1)
+        return bool(sum(curves[one][n] == curves[other][n] for n in shared) > EQUAL * max(len(shared), 1))
 
     found: list[tuple[str, str, float]] = []
     for place, one in enumerate(comparison.contestants):

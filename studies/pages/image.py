@@ -102,8 +102,8 @@ def _by_browser(figure: go.Figure, kind: str) -> bytes:
             raise UserError(f"{browser} took longer than {_LIMIT_S} s to draw the plot") from None
         if kind == "pdf" and made.exists():
             return made.read_bytes()
-    found = re.search(rb"data:image/(?:png;base64|svg\+xml),([^<\s]+)", ran.stdout)
-    if found is None:
+    url = re.search(rb"data:image/(?:png;base64|svg\+xml),([^<\s]+)", ran.stdout)
+    if url is None:
         raise UserError(f"{browser} did not draw the plot (exit code {ran.returncode})")
-    text = html.unescape(found[1].decode())
+    text = html.unescape(url[1].decode())
     return base64.b64decode(text) if kind == "png" else urllib.parse.unquote(text).encode()

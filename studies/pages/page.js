@@ -72,6 +72,10 @@
   drawAll();
   sources.forEach(offer);
   for (const query of [dark, narrow, touch]) query.addEventListener("change", drawAll);
-  addEventListener("beforeprint", () => { printing = true; drawAll(); });
+  addEventListener("beforeprint", () => {
+    printing = true;
+    document.querySelectorAll("details").forEach((each) => { each.open = true; });
+    drawAll();
+  });
   addEventListener("afterprint", () => { printing = false; drawAll(); });
 })();

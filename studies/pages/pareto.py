@@ -139,7 +139,7 @@ def keys(study: Study) -> list[Key]:
     found = []
     if "complete" in states:
         found += [Key("Pareto front", RED, "line", "front"), Key("best", RED, "star", "best")]
-        found += [Key("within one standard error of the best", AMBER, "ring", "near")] if _near(study) else []
+        found += [Key("within one standard error of the best", AMBER, "ring", "near")] if near(study) else []
         found += [Key("one training of a confirmed network", FAINT, "cross", "trainings")] if study.confirmed else []
     return found
 
@@ -151,6 +151,7 @@ def show_command(study: Study) -> str | None:
 
 def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     """The figure, for a notebook; `pareto_html` makes a page of it."""
+    import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     if x not in study.task.costs:
@@ -166,7 +167,10 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
     strip = min(0.055 * rows, 0.4)
     heights = [1 - strip, strip] if rows else [1.0]
     hovered = hovers(study)
-    figure = make_subplots(rows=len(heights), shared_xaxes=True, row_heights=heights, vertical_spacing=0.02)
+    figure = make_subplots(
+        rows=len(heights), shared_xaxes=True, row_heights=heights, vertical_spacing=0.02,
+        figure=go.Figure(layout=layout()),
+    )  # fmt: skip
     if complete:
         _draw_trials(figure, study, hovered, x, right if bound is None else float(bound.upper))
     for row, (_, several) in enumerate(others):
@@ -196,9 +200,8 @@ def hypervolume_figure(study: Study) -> go.Figure:
             x=[trial.number for trial in study.trials], y=reached, mode="lines+markers", name="hypervolume",
             line={"shape": "hv", "color": RED}, marker={"size": 5},
             hovertemplate="trial %{x}: %{y:.4f}<extra></extra>",
-        )
+        ), layout(),
     )  # fmt: skip
-    figure.update_layout(layout())
     figure.update_xaxes(title={"text": "trial"})
     figure.update_yaxes(title={"text": "hypervolume"})
     return figure
@@ -227,7 +230,7 @@ def _view(study: Study, x: str) -> tuple[float, float]:
     return max(low - pad, 0.0), high + (2 * pad if bound and high <= bound.upper else pad)
 
 
-def _near(study: Study) -> list[Trial]:
+def near(study: Study) -> list[Trial]:
     """Networks whose accuracy is less than one standard error of the best one's below it, without the best one."""
     best = study.best
     error = study.standard_errors.get(best.number)
@@ -288,11 +291,11 @@ def _draw_trials(figure: go.Figure, study: Study, hovered: Mapping[int, str], x:
             },
         ), row=1, col=1,
     )  # fmt: skip
-    near = _near(study)
-    if near:
+    alike = near(study)
+    if alike:
         figure.add_trace(
             go.Scatter(
-                x=[_cost(trial.cost, x) for trial in near], y=[trial.accuracy for trial in near], mode="markers",
+                x=[_cost(trial.cost, x) for trial in alike], y=[trial.accuracy for trial in alike], mode="markers",
                 name="within one standard error of the best", legendgroup="near", hoverinfo="skip",
                 marker={"symbol": "circle-open", "size": 18, "color": AMBER, "line": {"width": 1.5}},
             ), row=1, col=1,
@@ -384,7 +387,6 @@ def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, i
 
 def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float]) -> None:
     """Axes, and what is in view of them."""
-    figure.update_layout(layout())
     figure.update_xaxes(range=list(view), tickformat="~s", nticks=7)
     unit = study.manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"

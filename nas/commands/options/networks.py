@@ -126,6 +126,10 @@ ParetoPage = Annotated[
         help="File to write: a page (.html) or a picture (.png, .svg, .pdf); by default pareto.html in the run folder.",
     ),
 ]
+ReportPage = Annotated[
+    Path | None,
+    Option("--out", metavar="FILE.html", help="Page to write; by default report.html in the first run folder."),
+]
 TrialsCompared = Annotated[
     int | None,
     Option("--trials", metavar="N", help="Compare after N trials; by default as many as the shortest run has."),

@@ -1,0 +1,343 @@
+"""A report on searches: one page to send to others, made from run folders and what lies beside them.
+
+Beside a run folder are looked for trainings of its networks (`nas train`) and comparisons of proxies on its space, task
+and images (`nas proxy`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nas.documents import axis
+from nas.wording import count, duration, percent
+from searchspaces import SearchSpace, UserError, human
+from searchspaces.files import read_json, write_whole
+from studies import Study
+from studies.folder import REPORT
+from studies.results import binomial_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from estimators.trained import Trained
+    from nas.documents import Document
+
+MISTAKES: Final = 12
+"""Wrong answers that are shown."""
+SIDE: Final = 128
+"""Height and width of their pictures in pixels, at most."""
+
+
+def report(
+    runs: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    space: str | SearchSpace | None = None,
+) -> Path:
+    """Write a report on one or several searches: a page that needs nothing but a browser.
+
+    Of several runs there is a comparison, and the rest is of the best one; where they cannot be compared, of the first.
+
+    Args:
+        runs: run folders.
+        out: the page; by default `report.html` in the first folder.
+        space: of the runs, if it is a person's own.
+
+    Raises:
+        UserError: a folder is not a run folder, no trial is complete, or the page cannot be written.
+    """
+    folders = [Path(each) for each in ([runs] if isinstance(runs, str | Path) else runs)]
+    if not folders:
+        raise UserError("there is no run to report on")
+    path = folders[0] / REPORT if out is None else Path(out)
+    if path.suffix.lower() != ".html":
+        raise UserError(f"the report is a page: {str(path)!r} must end in .html")
+    with ExitStack() as opened:
+        studies = []
+        for folder in folders:
+            studies.append(Study.open(folder, space=space))
+            opened.callback(studies[-1].close)
+        for study in studies:
+            study.best  # noqa: B018 - a search without a complete trial is refused before anything is made
+        write_whole(path, _page(studies))
+    return path
+
+
+def _page(studies: Sequence[Study]) -> str:
+    """The whole page."""
+    from studies.pages import report as parts
+    from studies.pages.page import page, section, words
+    from studies.pages.pareto import pareto_about, pareto_notes, pareto_title
+
+    chosen, several = _compared(studies)
+    folder = chosen.folder
+    assert folder is not None
+    trained = _trained_of(chosen)
+    body = [section("Summary", words(*_summary(chosen, trained))), *several]
+    body += [
+        parts.front_section(chosen, axis(chosen)),
+        parts.progress_section(chosen),
+        parts.winner_section(chosen, _drawing(chosen)),
+        parts.decisions_section(chosen),
+        parts.curves_section(chosen),
+        parts.failures_section(chosen),
+    ]
+    body += [_training(chosen, each) for each in trained]
+    body += [_belief(chosen, trained)]
+    costs = [(f"training {each.folder.name}", str(each.facts["device"]), each.facts["seconds"]) for each in trained]
+    body += [parts.cost_section(chosen, costs), parts.manifest_section(chosen)]
+    body += [parts.commands_section(*_reproduce(chosen, trained))]
+    return page(
+        f"{folder.name}: {pareto_title(chosen)}", pareto_about(chosen), body, pareto_notes(chosen, axis(chosen))
+    )
+
+
+def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
+    """The search in plain words."""
+    from studies.pages.pareto import bounds, near, time_text, told
+
+    manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
+    data = resolved.get("data")
+    within = f" with at most {bounds(study.budget)}" if study.budget else ""
+    yield (
+        f"This search looked for an image classifier{within} among {count(study.space.size)} networks of the space "
+        f"{manifest.space['name']}. Costs are counted on {manifest.task}; one MAC is one multiply and one add."
+    )
+    ended = [trial for trial in study.trials if trial.state != "running"]
+    images = f", on {data['images']:,} images of {data['name']}" if isinstance(data, dict) and "images" in data else ""
+    seconds = sum(trial.seconds or 0.0 for trial in ended)
+    yield (
+        f"The strategy {manifest.strategy['name']} tried {len({trial.architecture for trial in ended})} networks in "
+        f"{len(ended)} trials{images}, which took {time_text(seconds)} in all."
+    )
+    where = "" if "estimates" in resolved else " on the validation images"
+    yield f"The best reaches {told(study.best, study)}{where}."
+    alike = near(study)
+    if study.best.number in study.standard_errors:
+        yield (
+            f"{len(alike)} other network{'s are' if len(alike) != 1 else ' is'} within one standard error of it: the "
+            "order among them is not certain."
+            if alike
+            else "No other network is within one standard error of it."
+        )
+    for each in trained:
+        yield f"Trained in full, {_test(each)}."
+
+
+def _test(trained: Trained) -> str:
+    facts = trained.facts
+    error = binomial_error(facts["test_accuracy"], facts["data"]["test_images"])
+    found = facts["found"]
+    return (
+        f"the network of trial {found['trial']} has a top-1 accuracy of {percent(facts['test_accuracy'])} ± "
+        f"{percent(error)} on {facts['data']['test_images']:,} test images that neither search nor training used"
+    )
+
+
+def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
+    """The study that the report is of, and the comparison of all of them."""
+    from nas.comparing import compare_runs
+    from studies.pages.comparison import comparison_notes, comparison_parts
+    from studies.pages.page import section, table, words
+    from studies.pages.pareto import written
+
+    if len(studies) == 1:
+        return studies[0], []
+    rows = [
+        [
+            str(each.folder), each.manifest.strategy["name"], str(each.manifest.seed), str(len(each.trials)),
+            written(each.best), human(each.best.cost.macs), duration(sum(one.seconds or 0.0 for one in each.trials)),
+        ] for each in studies
+    ]  # fmt: skip
+    runs = table("Runs", ("run", "strategy", "seed", "trials", "best", "MACs", "time of trials"), rows)
+    try:
+        found = compare_runs(studies)
+    except UserError as error:
+        why = words(f"The runs cannot be compared: {error}. What follows is of {studies[0].folder}.")
+        return studies[0], [section("Comparison", runs, why)]
+    best = max(studies, key=lambda each: each.best.accuracy or 0.0)
+    notes = words(*comparison_notes(found), f"What follows is of {best.folder}, which has the best network.")
+    return best, [section("Comparison", runs, *comparison_parts(found), notes)]
+
+
+def _drawing(study: Study) -> str:
+    from searchspaces.drawing import svg
+
+    best = study.best
+    return svg(best.architecture.network(study.task), study.task, f"trial {best.number}")
+
+
+def _beside(study: Study, file: str) -> Iterator[Path]:
+    """Folders beside that of a study which hold a file."""
+    assert study.folder is not None
+    for folder in sorted(study.folder.resolve().parent.iterdir()):
+        if (folder / file).is_file():
+            yield folder
+
+
+def _trained_of(study: Study) -> list[Trained]:
+    """Finished trainings of the study's networks, of folders beside its own."""
+    from estimators.trained import FACTS, Trained, read_facts
+
+    found = []
+    for folder in _beside(study, FACTS):
+        facts = read_facts(folder)
+        origin = facts["found"] if facts and facts["finished"] else None
+        if isinstance(origin, Mapping) and origin.get("created") == study.manifest.created:
+            found.append(Trained.open(folder, study.space))
+    return found
+
+
+def _training(study: Study, trained: Trained) -> str:
+    """The section of a training: its curves, and on its test images what it confuses."""
+    from estimators.views import probabilities
+    from nas.evaluating import evaluated_part
+    from nas.metrics import metrics
+    from studies.pages.training import training_section
+
+    said = [f"{_test(trained)[:1].upper()}{_test(trained)[1:]}."]
+    if trained.facts["found"]["trial"] != study.best.number:
+        said.append(f"By now trial {study.best.number} is the best of the search, which is another network.")
+    try:
+        *_, images, labels = evaluated_part(trained, None, {})
+    except UserError as error:
+        said.append(f"Its confusions are not shown, since the images cannot be read: {error}.")
+        return training_section(trained.facts, said, None, [])
+    shares = probabilities(trained, images)
+    evaluation = metrics(shares, labels, trained.class_names)
+    return training_section(trained.facts, said, evaluation, _mistakes(trained, images, labels, shares))
+
+
+def _mistakes(trained: Trained, images: Any, labels: NDArray[np.int64], shares: NDArray[np.float32]) -> list[Document]:
+    """The wrong answers with the highest probabilities."""
+    import numpy as np
+
+    predicted, names = shares.argmax(1), trained.class_names
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-shares[wrong, predicted[wrong]], kind="stable")][:MISTAKES]
+    return [
+        {
+            "png": _png(np.asarray(images[index : index + 1])[0]),
+            "true": names[labels[index]],
+            "predicted": names[predicted[index]],
+            "confidence": float(shares[index, predicted[index]]),
+        }
+        for index in worst.tolist()
+    ]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """An image (height, width, channels) as a PNG of at most `SIDE` pixels a side; other channels than 1 or 3 as the
+    first."""
+    from PIL import Image
+
+    grey = pixels.shape[2] not in (3,)
+    picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    picture.thumbnail((SIDE, SIDE))
+    written = io.BytesIO()
+    picture.save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def _belief(study: Study, trained: Sequence[Trained]) -> str:
+    """How far the proxy is to be believed: what was measured, and what was not."""
+    import numpy as np
+
+    from studies.pages.page import section, table, words
+    from studies.pages.proxies import proxies_notes, proxies_parts
+
+    said, parts = [], []
+    if confirmed := study.confirmed:
+        spread = float(np.sqrt(np.mean([np.var(each.accuracies, ddof=1) for each in confirmed])))
+        trainings = sum(len(each.accuracies) for each in confirmed)
+        said.append(
+            f"Trained several times, a network's accuracy has a standard deviation of {100 * spread:.2f} points "
+            f"({len(confirmed)} networks, {trainings} trainings): single trainings tell networks apart that differ by "
+            f"more than about {100 * 2 * spread * 2**0.5:.1f} points."
+        )
+    else:
+        said.append("No network was trained twice, so how much a second training would change was not measured here.")
+    measured = list(_proxies_of(study))
+    for document in measured:
+        parts += [*proxies_parts(document), words(*proxies_notes(document))]
+    if measured:
+        said.append("How well proxies rank networks of this space was measured by nas proxy, as below.")
+    else:
+        said.append("How well this proxy ranks networks was not measured here; nas proxy measures it.")
+    rows = [
+        [
+            each.folder.name, str(each.facts["found"]["trial"]), percent(each.facts["found"]["proxy_accuracy"]),
+            percent(each.facts["val_accuracy"]), percent(each.facts["test_accuracy"]),
+        ] for each in trained if "proxy_accuracy" in each.facts["found"]
+    ]  # fmt: skip
+    if rows:
+        columns = ("training", "trial", "proxy", "validation", "test")
+        parts.append(table("The proxy's accuracy beside that of full training", columns, rows))
+    return section("How far to believe the proxy", words(*said), *parts)
+
+
+def _proxies_of(study: Study) -> Iterator[Document]:
+    """What `nas proxy` measured on the study's space, task and images, in folders beside its own."""
+    resolved = study.manifest.estimator["resolved"].get("data")
+    for folder in _beside(study, "proxies.json"):
+        document = read_json(folder / "proxies.json", "the comparison of proxies")
+        if not isinstance(document, dict):
+            continue
+        same = (document.get("space"), document.get("task")) == (study.manifest.space["name"], study.manifest.task)
+        if same and _fingerprint(document.get("data")) == _fingerprint(resolved):
+            yield document
+
+
+def _fingerprint(data: Any) -> Any:
+    return data.get("fingerprint") if isinstance(data, Mapping) else data
+
+
+def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:
+    """The commands that made what is reported, and what they leave open."""
+    manifest, folder = study.manifest, study.folder
+    assert folder is not None
+    options = {
+        "--space": _named(manifest.space),
+        "--budget": manifest.budget,
+        "--data": manifest.data,
+        "--task": manifest.task,
+        "--strategy": _named(manifest.strategy),
+        "--estimator": _named(manifest.estimator),
+        "--prescreen": manifest.prescreen,
+        "--pruner": manifest.pruner,
+        "--seed": manifest.seed,
+        "--confirm": manifest.confirm,
+        "--trials": len(study.trials),
+        "--name": folder.name,
+    }
+    search = [
+        "nas",
+        "search",
+        *(each for name, value in options.items() if value is not None for each in (name, str(value))),
+    ]
+    for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
+        for name, value in one["given"].items():
+            search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    trainings = [
+        ["nas", "train", str(folder), "--seed", str(each.facts["seed"]), "--epochs",
+         str(each.facts["recipe"]["epochs"]), "--out", str(folder.parent / each.folder.name)] for each in trained
+    ]  # fmt: skip
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    notes = [
+        f"Versions: {versions}. Trials that run at the same time may end in another order, which changes proposals."
+    ]
+    own = [name for name in ("space", "strategy", "estimator") if getattr(manifest, name)["origin"] != "named"]
+    notes += [f"Of a person's own code, to be given again: {', '.join(own)}."] if own else []
+    return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder)])], notes
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    """The name of a part of a manifest, or where it came from."""
+    return str(one["name"] if one["origin"] == "named" else one["origin"])

@@ -1,0 +1,311 @@
+"""The parts of a report on a search that the other pages do not have, as HTML: each takes a study and gives a section.
+
+`nas.reporting` says which of them stand in a report, and in what order.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import human
+from studies import results
+from studies.importances import FEWEST, decision_importances
+from studies.pages.page import (
+    BLUE,
+    FAINT,
+    RED,
+    Key,
+    layout,
+    pale,
+    plot,
+    section,
+    strategy_colour,
+    table,
+    words,
+)
+from studies.pages.pareto import hovers, pareto_parts, show_command, time_text, told, written
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from studies.study import Study
+
+SHOWN: Final = 15
+"""Decisions whose importance is drawn, at most."""
+
+
+def front_section(study: Study, x: str) -> str:
+    """The front with the classic networks, and a table of the networks on it."""
+    errors = study.standard_errors
+    rows = [
+        [
+            str(trial.number),
+            written(trial),
+            f"± {errors[trial.number]:.1%}" if trial.number in errors else "",
+            human(trial.cost.macs),
+            human(trial.cost.params),
+            trial.architecture.words(),
+        ]
+        for trial in study.pareto(x)
+    ]
+    columns = ("trial", "accuracy", "std. error", "MACs", "parameters", "choices")
+    return section("Pareto front", *pareto_parts(study, x), table("Networks on the front", columns, rows))
+
+
+def progress_section(study: Study) -> str:
+    """The best so far after each trial, with a band of one standard error."""
+    key = [Key("best so far", strategy_colour(study.manifest.strategy["name"]), "line", "best so far")]
+    if _images(study):
+        key.append(Key("one standard error", strategy_colour(study.manifest.strategy["name"]), "area", "band"))
+    key.append(Key("trial", FAINT, "disc", "trial"))
+    return section(
+        "Best so far", plot(progress_figure(study), "progress", key, height="low", command=show_command(study))
+    )
+
+
+def progress_figure(study: Study) -> go.Figure:
+    """The figure, for a notebook."""
+    import plotly.graph_objects as go
+
+    ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+    complete = [(place, trial) for place, trial in enumerate(ended, 1) if trial.state == "complete"]
+    xs, reached = _reached(study)
+    colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), _images(study), hovers(study)
+    figure = go.Figure(layout=layout())
+    if images:
+        errors = [results.binomial_error(each, images) for each in reached]
+        for sign, fill in ((1, None), (-1, "tonexty")):
+            figure.add_trace(
+                go.Scatter(
+                    x=xs, y=[min(each + sign * error, 1.0) for each, error in zip(reached, errors, strict=True)],
+                    mode="lines", line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=pale(colour),
+                    hoverinfo="skip", legendgroup="band",
+                )
+            )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=xs, y=reached, mode="lines" if len(xs) > 1 else "markers", hoverinfo="skip", legendgroup="best so far",
+            line={"shape": "hv", "color": colour, "width": 2.5},
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[place for place, _ in complete], y=[trial.accuracy for _, trial in complete], mode="markers",
+            marker={"size": 7, "color": FAINT}, legendgroup="trial",
+            text=[hovered[trial.number] for _, trial in complete],
+            customdata=[trial.number for _, trial in complete], hovertemplate="%{text}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(title={"text": "trials that ended"}, range=[0.5, max(len(ended), 1) + 0.5])
+    figure.update_yaxes(title={"text": _estimate(study)}, tickformat=_ticks(study))
+    return figure
+
+
+def _reached(study: Study) -> tuple[list[int], list[float]]:
+    """Numbers of ended trials, and the accuracy of the best network after as many, as `Study.best` chooses it."""
+    ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+    xs, reached = [], []
+    leaders: dict[int, list[float]] = {}
+    best = -math.inf
+    for place, trial in enumerate(ended, 1):
+        if trial.state == "complete" and trial.accuracy is not None:
+            if trial.confirms is not None:
+                first = results.accuracy_of(study.trials[trial.confirms])
+                leaders.setdefault(trial.confirms, [first]).append(trial.accuracy)
+                best = max(sum(each) / len(each) for each in leaders.values())
+            elif not leaders:
+                best = max(best, trial.accuracy)
+        if best > -math.inf:
+            xs.append(place)
+            reached.append(best)
+    return xs, reached
+
+
+def winner_section(study: Study, drawing: str) -> str:
+    """The best network: in a line, its choices, and drawn.
+
+    Args:
+        study: with a complete trial.
+        drawing: an SVG element.
+    """
+    best = study.best
+    cost = f"{best.cost.macs:,} MACs and {best.cost.params:,} parameters on images of {study.task}."
+    choices = best.architecture.words().replace("|", "\n").replace("\n ", "\n")
+    return section(
+        "The best network",
+        words(f"{told(best, study)}: {cost}"),
+        f"<pre>{html.escape(choices)}</pre>",
+        f'<div class="drawing" tabindex="0">{drawing}</div>',
+    )
+
+
+def decisions_section(study: Study) -> str:
+    """What each decision matters, and what the networks on the front chose."""
+    found = decision_importances(study)
+    parts = []
+    if found:
+        more = f" The {SHOWN} most important of {len(found)} are drawn." if len(found) > SHOWN else ""
+        parts = [
+            plot(importances_figure(found), "importances", height="low"),
+            words(
+                "Importance: the share of the variance of accuracy that a decision explains by itself among the trials "
+                f"(functional ANOVA).{more}"
+            ),
+        ]
+    else:
+        count = len(results.complete(study.trials))
+        parts = [
+            words(
+                f"What each decision matters is estimated from {FEWEST} complete networks on; there "
+                f"{'is 1' if count == 1 else f'are {count}'}."
+            )
+        ]
+    return section("Decisions", *parts, _choices(study))
+
+
+def importances_figure(found: dict[str, float]) -> go.Figure:
+    """Importances as bars, for a notebook."""
+    import plotly.graph_objects as go
+
+    shown = list(found.items())[:SHOWN][::-1]
+    names = [html.escape(name) for name, _ in shown]
+    figure = go.Figure(
+        go.Bar(x=[share for _, share in shown], y=names, orientation="h", marker={"color": BLUE},
+               hovertemplate="%{y}: %{x:.1%}<extra></extra>"), layout(),
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title={"text": "importance"})
+    figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def _choices(study: Study) -> str:
+    """The options that networks on the front chose, a stage a row, a kind of decision a column."""
+    front = study.pareto(next((name for name in study.objectives if name != "accuracy"), "macs"))
+    several = [one.name for one in study.space.decisions if len(one.options) > 1]
+    split = [(name, *name.rpartition(".")[::2]) for name in several]
+    stages = list(dict.fromkeys(stage for _, stage, _ in split))
+    kinds = list(dict.fromkeys(kind for _, _, kind in split))
+    rows = []
+    for stage in stages:
+        row = [stage or "network"]
+        for kind in kinds:
+            name = next((name for name, of, last in split if (of, last) == (stage, kind)), None)
+            counted = Counter(
+                str(trial.architecture.choices[name]) for trial in front if name in trial.architecture.choices
+            )
+            row.append(", ".join(f"{option} ×{times}" for option, times in counted.most_common()))
+        rows.append(row)
+    return table("Choices of the networks on the front, and how many of them made each", ("stage", *kinds), rows)
+
+
+def curves_section(study: Study) -> str:
+    """The learning curve of each trial."""
+    if not any(len(trial.reports) > 1 for trial in study.trials):
+        return section("Learning curves", words("The estimator reports no learning curves."))
+    keys = [Key("on the front", RED, "line", "front"), Key("other trials", FAINT, "line", "other")]
+    return section("Learning curves", plot(learning_figure(study), "learning", keys, command=show_command(study)))
+
+
+def learning_figure(study: Study) -> go.Figure:
+    """Accuracy after each report of each trial, for a notebook."""
+    import plotly.graph_objects as go
+
+    front, hovered = {trial.number for trial in study.pareto()}, hovers(study)
+    figure = go.Figure(layout=layout())
+    for trial in sorted(study.trials, key=lambda trial: trial.number in front):
+        if not trial.reports:
+            continue
+        on_it, count = trial.number in front, len(trial.reports)
+        figure.add_trace(
+            go.Scatter(
+                x=[step for step, _ in trial.reports], y=list(trial.curve), mode="lines+markers",
+                legendgroup="front" if on_it else "other", opacity=1 if on_it else 0.6, marker={"size": 4},
+                line={"color": RED if on_it else FAINT, "width": 2.2 if on_it else 1},
+                text=[f"{each:.2%} after step {step}<br>{hovered[trial.number]}" for step, each in trial.reports],
+                customdata=[trial.number] * count, hovertemplate="%{text}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title={"text": "report (epoch)"})
+    figure.update_yaxes(title={"text": _estimate(study)}, tickformat=_ticks(study))
+    return figure
+
+
+def failures_section(study: Study) -> str:
+    """How trials ended, and why those that failed did."""
+    states = Counter(trial.state for trial in study.trials)
+    counted = ", ".join(
+        f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]
+    )
+    failed = Counter((trial.reason or "no reason given")[:200] for trial in study.trials if trial.state == "failed")
+    if not failed:
+        return section("Failures", words(f"No trial failed: {counted}."))
+    rows = [[reason, str(times)] for reason, times in failed.most_common()]
+    return section("Failures", words(f"{counted}."), table("Why trials failed", ("reason", "trials"), rows))
+
+
+def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> str:
+    """The time of the search by device.
+
+    Args:
+        study: any.
+        more: what else was computed, such as a training: its name, its device and its seconds.
+    """
+    seconds: dict[str, list[float]] = {}
+    for trial in study.trials:
+        if trial.seconds is not None:
+            device = str(trial.details.get("device") or "not recorded")
+            seconds.setdefault(device, []).append(trial.seconds)
+    rows = [[f"{len(each)} trials", device, _hours(sum(each))] for device, each in sorted(seconds.items())]
+    rows += [[name, device, _hours(took)] for name, device, took in more]
+    starts = [trial.started for trial in study.trials if trial.started]
+    ends = [trial.ended for trial in study.trials if trial.ended]
+    whole = ""
+    if starts and ends:
+        took = time_text((max(ends) - min(starts)).total_seconds())
+        whole = f"From the first start to the last end, the search took {took}; interruptions count."
+    return section(
+        "What it cost",
+        table("Hours of training", ("", "device", "hours"), rows),
+        words(whole, "Energy was not recorded."),
+    )
+
+
+def manifest_section(study: Study) -> str:
+    """All settings."""
+    text = json.dumps(asdict(study.manifest), indent=2, ensure_ascii=False)
+    return section(
+        "Manifest", f"<details><summary>All settings and versions</summary><pre>{html.escape(text)}</pre></details>"
+    )
+
+
+def commands_section(commands: Sequence[str], notes: Sequence[str]) -> str:
+    """How to do the same again."""
+    return section(
+        "Reproduce",
+        f'<pre class="commands">{html.escape(chr(10).join(commands))}</pre>',
+        *(words(note) for note in notes),
+    )
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.{2 if seconds < 360000 else 0}f}"
+
+
+def _images(study: Study) -> int | None:
+    """Validation images of each accuracy; None where estimates are none, or nobody knows."""
+    resolved: dict[str, Any] = dict(study.manifest.estimator["resolved"])
+    return None if "estimates" in resolved else resolved.get("val_images")
+
+
+def _estimate(study: Study) -> str:
+    return str(study.manifest.estimator["resolved"].get("estimates") or "validation accuracy")
+
+
+def _ticks(study: Study) -> str:
+    return ".3f" if "estimates" in study.manifest.estimator["resolved"] else ".1~%"

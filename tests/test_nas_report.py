@@ -1,0 +1,145 @@
+"""`nas report`: one page about a search, and what lies beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from studies_stand_ins import SPACE, Known, begin
+
+import nas
+from estimators import load_data
+from estimators.recipe import make_recipe
+from estimators.training import train
+from searchspaces import Scale, Scaled, Task, UserError
+
+SECTIONS = [
+    "Summary", "Pareto front", "Best so far", "The best network", "Decisions", "Learning curves", "Failures",
+    "How far to believe the proxy", "What it cost", "Manifest", "Reproduce",
+]  # fmt: skip
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def text_of(page: str) -> str:
+    """What a person reads."""
+    return re.sub(r"\s+", " ", re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]+>", " ", page))
+
+
+def a_run(folder, **changes):
+    study = begin(folder, **{"trials": 30, "confirm": 3, "estimator": Known(), **changes})
+    study.run()
+    return study
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return a_run(tmp_path_factory.mktemp("runs") / "demo")
+
+
+def test_it_tells_the_search_in_words_and_shows_all_of_it(run):
+    path = nas.report(run.folder, space=SPACE)
+    assert path == run.folder / "report.html"
+    page = path.read_text()
+    assert headings(page) == SECTIONS
+    said, best = text_of(page), run.best
+    assert f"The best reaches {best.accuracy:.1%} ± {run.standard_errors[best.number]:.1%}" in said
+    assert "at most 400K MACs among 1,728 networks of the space small" in said
+    assert f"nas report {run.folder}" in said
+    assert json.dumps(run.manifest.space["fingerprint"])[1:-1] in said
+    for trial in run.pareto():
+        assert f"<td>{trial.number}</td>" in page
+    assert '<svg xmlns="http://www.w3.org/2000/svg" class="network"' in page
+    assert "was not measured here; nas proxy measures it" in said
+    assert "Energy was not recorded" in said
+
+
+def test_the_best_so_far_is_that_of_the_study(run):
+    from studies.comparison import Run
+    from studies.pages.report import _reached
+
+    places, reached = _reached(run)
+    expected = Run.of(run).reached
+    assert reached == pytest.approx([float(expected[place - 1]) for place in places])
+    assert reached[-1] == pytest.approx(run.best.accuracy)
+
+
+def test_failures_have_their_reasons(tmp_path):
+    def fails(architecture, seed):
+        if seed % 3 == 0:
+            raise RuntimeError("an odd network")
+
+    study = a_run(tmp_path / "odd", confirm=0, estimator=Known(fails=fails))
+    count = sum(trial.state == "failed" for trial in study.trials)
+    page = nas.report(study.folder, space=SPACE).read_text()
+    assert count > 0
+    assert re.search(rf"<td>[^<]*an odd network[^<]*</td><td>{count}</td>", page)
+
+
+def test_several_runs_are_compared_and_what_cannot_be_is_said(tmp_path):
+    runs = [a_run(tmp_path / f"s{seed}", seed=seed, trials=12, confirm=0) for seed in (0, 1)]
+    page = nas.report([each.folder for each in runs], tmp_path / "both.html", space=SPACE).read_text()
+    assert headings(page) == ["Summary", "Comparison", *SECTIONS[1:]]
+    assert 'data-plot="curves"' in page
+    best = max(runs, key=lambda each: each.best.accuracy)
+    assert f"What follows is of {best.folder}" in text_of(page)
+    other = a_run(tmp_path / "other", budget=None, trials=12, confirm=0)
+    page = nas.report([runs[0].folder, other.folder], tmp_path / "no.html", space=SPACE).read_text()
+    assert "cannot be compared" in text_of(page)
+    assert 'data-plot="curves"' not in page
+
+
+def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run, tmp_path):
+    folder = tmp_path / "runs" / "demo"
+    shutil.copytree(run.folder, folder)
+    found = {"run": "runs/demo", "trial": run.best.number, "proxy_accuracy": 0.5, "created": run.manifest.created}
+    data, network = load_data("digits"), Scaled(run.best.architecture, Scale(), Task(8, 1, 10))
+    recipe = make_recipe("auto", 10, 8, epochs=1, batch=64, data_fraction=0.3)
+    train(network, data, recipe, tmp_path / "runs" / "demo-trained", 0, found=found)
+    train(network, data, recipe, tmp_path / "runs" / "of-another", 0, found={**found, "created": "another day"})
+    one = {"tau": 0.5, "interval": [0.3, 0.6], "spearman": 0.6, "regret": 0.01, "top": 0.5, "seconds": 2.0}
+    measured = {
+        "space": "small", "budget": None, "task": str(run.task), "networks": 9, "level": 0.9, "data": None,
+        "reference": {"estimator": "long", "trainings": 2, "ceiling": 0.8}, "proxies": [{**one, "proxy": "known"}],
+    }  # fmt: skip
+    for name, change in (("proxy", {}), ("proxy-of-another", {"space": "large"})):
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "proxies.json").write_text(json.dumps({**measured, **change}))
+    page = nas.report(folder, space=SPACE).read_text()
+    assert headings(page) == [*SECTIONS[:7], "Trained in full", *SECTIONS[7:]]
+    facts = json.loads((tmp_path / "runs" / "demo-trained" / "training.json").read_text())
+    said = text_of(page)
+    assert f"top-1 accuracy of {100 * facts['test_accuracy']:.1f}%" in said
+    assert page.count('data-plot="confusion"') == page.count('data-plot="proxies"') == 1
+    assert 0 < page.count('<img src="data:image/png;base64,') <= 12
+    assert "was measured by nas proxy" in said
+    assert len(page.encode()) < 6_000_000
+
+
+def test_mistakes_are_one_line(nas_cli, run, tmp_path):
+    begun = begin(tmp_path / "begun")
+    with pytest.raises(UserError, match="no trial is complete yet"):
+        nas.report(begun.folder, space=SPACE)
+    with pytest.raises(UserError, match=r"must end in \.html"):
+        nas.report(run.folder, tmp_path / "report.pdf", space=SPACE)
+    with pytest.raises(UserError, match="there is no run"):
+        nas.report([])
+    said = nas_cli("report", str(tmp_path / "nothing"))
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"nas: no run folder '{tmp_path / 'nothing'}'\n"
+
+
+def test_the_command_writes_what_the_function_does(nas_cli, tmp_path):
+    made = nas_cli(
+        "search", "--space", "mbconv", "--estimator", "zero-cost", "--set", "estimator.score=synflow", "--trials", "2",
+        "--budget", "150M", "--out", str(tmp_path), "--name", "run", "--quiet",
+    )  # fmt: skip
+    assert made.code == 0
+    said = nas_cli("report", str(tmp_path / "run"), "--json")
+    assert said.json() == {"report": str(tmp_path / "run" / "report.html")}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "reaches score" in text_of(page)  # the estimate is no accuracy, and is not written as one
