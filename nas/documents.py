@@ -111,7 +111,7 @@ def study_document(study: Study) -> Document:
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files = manifest.trials or 1, _files(study)
+    planned, files, errors = manifest.trials or 1, _files(study), study.standard_errors
     return {
         "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
@@ -132,9 +132,12 @@ def study_document(study: Study) -> Document:
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
-        "best": trial_document(study.best) if complete else None,
+        "best": trial_document(study.best, None, errors.get(study.best.number)) if complete else None,
+        "near_best": _near_best(study, errors) if complete else [],
         "against": axis(study),
-        "pareto": [trial_document(trial) for trial in study.pareto(axis(study))] if complete else [],
+        "pareto": [trial_document(each, None, errors.get(each.number)) for each in study.pareto(axis(study))]
+        if complete
+        else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
@@ -153,7 +156,8 @@ def trials_document(study: Study, order: str = "number") -> Document:
     """
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
-    several = [trial_document(trial) for trial in study.trials]
+    errors = study.standard_errors
+    several = [trial_document(trial, None, errors.get(trial.number)) for trial in study.trials]
     sign = -1 if order == "accuracy" else 1
 
     def place(one: Document) -> tuple[bool, float, int]:
@@ -185,6 +189,19 @@ def _inheritance(study: Study) -> Document | None:
         "kept": len(kept),
         "bytes": sum(trial.details[BYTES] for trial in kept),
     }
+
+
+def _near_best(study: Study, errors: Mapping[int, float]) -> list[int]:
+    """Numbers of the complete trials that are within one standard error of the difference from the best one."""
+    best = study.best
+    if best.number not in errors:
+        return []
+    near = [each for each in results.complete(study.trials) if each.number in errors and each.number != best.number]
+    return [
+        each.number
+        for each in near
+        if results.accuracy_of(best) - results.accuracy_of(each) <= math.hypot(errors[best.number], errors[each.number])
+    ]
 
 
 def _files(study: Study) -> dict[str, str]:
@@ -256,6 +273,8 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
     """
     space = _own_code(study, "space")
     words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
+    if isinstance(study.manifest.data, str) and "data" in study.manifest.estimator["resolved"]:
+        words.insert(0, ["nas", "train", str(study.folder), *space])
     if "network" in files:
         words.append(["nas", "cost", files["network"], *space])
     return [shlex.join(each) for each in words]
@@ -272,17 +291,21 @@ def _ledger(study: Study) -> list[str]:
     return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
-def trial_document(trial: Trial, extrapolated: Mapping[str, float] | None = None) -> Document:
+def trial_document(
+    trial: Trial, extrapolated: Mapping[str, float] | None = None, error: float | None = None
+) -> Document:
     """Everything recorded about one trial.
 
     Args:
         trial: the trial.
         extrapolated: as of `Study.extrapolated`.
+        error: the standard error of its accuracy, as of `Study.standard_errors`.
     """
     return {
         "number": trial.number,
         "state": trial.state,
         "accuracy": trial.accuracy,
+        "standard_error": error,
         **trial.cost.told(),
         "seconds": trial.seconds,
         "curve": list(trial.curve),

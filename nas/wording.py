@@ -79,6 +79,17 @@ def estimate_text(value: float, unit: str | None = None) -> str:
     return score_text(value)
 
 
+def within(accuracy: float | None, error: float | None, unit: str | None = None) -> str:
+    """An estimate with its standard error, where that is known.
+
+    >>> within(0.97832, 0.0085), within(0.97832, None)
+    ('97.8% ± 0.9%', '97.8%')
+    """
+    if accuracy is None:
+        return ""
+    return estimate_text(accuracy, unit) + ("" if error is None else f" ± {percent(error)}")
+
+
 def estimate_name(unit: str | None) -> str:
     """What a column of estimates is called.
 

@@ -25,7 +25,14 @@ class Clock:
 def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000):
     cost = SimpleNamespace(macs=macs, params=4_000_000)
     return SimpleNamespace(
-        number=number, state=state, accuracy=accuracy, reason=reason, cost=cost, seconds=8.0, confirms=None
+        number=number,
+        state=state,
+        accuracy=accuracy,
+        reason=reason,
+        cost=cost,
+        seconds=8.0,
+        confirms=None,
+        parent=None,
     )
 
 
@@ -50,6 +57,26 @@ def test_time_left_is_measured_on_the_trials_that_ended():
     assert progress.left_s == 9 * 20.0
     clock.now = 25.0  # the second is under way for 5 s
     assert progress.left_s == 9 * 20.0 - 5.0
+
+
+def test_time_left_is_known_after_the_first_epoch_and_from_earlier_runs():
+    clock = Clock()
+    progress = SearchProgress(planned=10, epochs=6, usual_s=40.0, done=4, clock=clock)
+    for number in (4, 5):
+        progress.started(trial(number))
+    assert progress.left_s == 6 * 40.0 / 2
+    clock.now = 10.0
+    progress.reported(4, 0.5)
+    progress.reported(5, 0.5)
+    assert progress.pace_s == 10.0 * 6 / 2
+    assert progress.left_s == 6 * 30.0
+
+
+def test_an_accuracy_has_the_error_of_its_validation_images_and_a_score_has_none():
+    display = SearchDisplay(SearchProgress(planned=3, images=900), Console(file=io.StringIO()))
+    assert "90.0% ± 1.0%" in display.line(trial(0, 0.9))
+    display.progress.unit = "score, not accuracy"
+    assert "±" not in display.line(trial(0, 0.9))
 
 
 def test_time_left_ends_with_the_time_limit():

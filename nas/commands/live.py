@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts
-from nas.wording import duration, estimate_name, estimate_text, human, percent, sparkline
+from nas.wording import duration, estimate_name, human, percent, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
-from studies.results import by_merit
+from studies.results import binomial_error, by_merit
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,6 +40,9 @@ class SearchProgress:
         best: the best complete trial so far.
         clock: a monotonic clock, in seconds.
         unit: of the estimates, if they are no accuracies.
+        images: on which accuracies are estimated; None where nobody knows.
+        epochs: of a trial; None where nobody knows.
+        usual_s: seconds of a trial in earlier runs; None before there was one.
         failures: number of failed trials by reason.
         running: running trials, by number.
         curves: accuracies reported by running trials, by number.
@@ -52,6 +55,9 @@ class SearchProgress:
     best: Trial | None = None
     clock: Callable[[], float] = time.monotonic
     unit: str | None = None
+    images: int | None = None
+    epochs: int | None = None
+    usual_s: float | None = None
     failures: Counter[str] = field(default_factory=Counter)
     running: dict[int, Trial] = field(default_factory=dict)
     curves: dict[int, list[float]] = field(default_factory=dict)
@@ -94,11 +100,23 @@ class SearchProgress:
 
     @property
     def pace_s(self) -> float | None:
-        """Seconds for each trial, all overheads included; None before the first has ended.
+        """Seconds for each trial, all overheads included; None while nothing is known.
 
-        With parallel trials this is the inverse of their throughput, not the duration of one.
+        With parallel trials this is the inverse of their throughput, not the duration of one. Before the first trial
+        has ended it follows from the epochs that are done, or else from the trials of earlier runs.
         """
-        return (self._last_end - self._began) / self.ended_here if self.ended_here else None
+        if self.ended_here:
+            return (self._last_end - self._began) / self.ended_here
+        epochs = sum(map(len, self.curves.values()))
+        if self.epochs and epochs:
+            return self.elapsed_s * self.epochs / epochs
+        return self.usual_s / max(len(self.running), 1) if self.usual_s else None
+
+    def error(self, accuracy: float | None) -> float | None:
+        """The standard error that an accuracy has from its validation images alone."""
+        if accuracy is None or self.images is None or self.unit is not None:
+            return None
+        return binomial_error(accuracy, self.images)
 
     @property
     def left_s(self) -> float | None:
@@ -106,7 +124,7 @@ class SearchProgress:
         by_time = None if self.limit_s is None else max(self.limit_s - self.elapsed_s, 0.0)
         if self.planned is None or self.pace_s is None:
             return by_time
-        since = self.clock() - self._last_end
+        since = self.clock() - self._last_end if self.ended_here else 0.0
         by_trials = max(max(self.planned - self.done, 0) * self.pace_s - since, 0.0)
         return by_trials if by_time is None else min(by_time, by_trials)
 
@@ -190,7 +208,7 @@ class SearchDisplay:
         said = [
             f"{progress.done}{planned}",
             f"trial {trial.number}",
-            _outcome(trial, progress.unit),
+            _outcome(trial, progress),
             f"{human(trial.cost.macs)} MACs",
         ]
         if trial.confirms is not None:
@@ -201,7 +219,8 @@ class SearchDisplay:
         on = f" on {now.places[trial.number]}" if now and now.nodes > 1 and trial.number in now.places else ""
         said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
-            said.append(f"best {estimate_text(progress.best.accuracy or 0, progress.unit)}")
+            best = progress.best.accuracy or 0.0
+            said.append(f"best {within(best, progress.error(best), progress.unit)}")
         if progress.left_s:
             said.append(f"about {duration(progress.left_s)} left")
         return "  ".join(said)
@@ -212,11 +231,11 @@ class SearchDisplay:
         running = list(progress.running.items())
         rows: list[tuple[str, RenderableType]] = [("done", _bar(progress))]
         if progress.best is not None:
-            rows.append(("best", _best(progress.best, progress.unit)))
+            rows.append(("best", _best(progress.best, progress)))
         for number, trial in running[:SHOWN]:
             place = None if now is None else now.places.get(number, "")
             place = None if place and now is not None and now.nodes == 1 else place
-            rows.append((f"trial {number}", _running(trial, progress.curves.get(number, []), place)))
+            rows.append((f"trial {number}", _running(trial, progress, place)))
         if len(running) > SHOWN:
             rows.append(("", Text(f"and {len(running) - SHOWN} more", style=FAINT)))
         if now is not None:
@@ -227,9 +246,10 @@ class SearchDisplay:
         return facts(*rows)
 
 
-def _outcome(trial: Trial, unit: str | None) -> str:
+def _outcome(trial: Trial, progress: SearchProgress) -> str:
     if trial.state == "complete":
-        found = estimate_text(trial.accuracy or 0, unit)
+        accuracy, unit = trial.accuracy or 0.0, progress.unit
+        found = within(accuracy, progress.error(accuracy), unit)
         return found if unit is None else f"{estimate_name(unit)} {found}"
     return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
 
@@ -242,20 +262,23 @@ def _bar(progress: SearchProgress) -> RenderableType:
     return grid
 
 
-def _best(trial: Trial, unit: str | None) -> Text:
+def _best(trial: Trial, progress: SearchProgress) -> Text:
+    accuracy, unit = trial.accuracy or 0.0, progress.unit
     cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
     note = f" ({unit})" if unit else ""
-    return Text.assemble((estimate_text(trial.accuracy or 0, unit), GOOD), note, (cost, FAINT))
+    return Text.assemble((within(accuracy, progress.error(accuracy), unit), GOOD), note, (cost, FAINT))
 
 
-def _running(trial: Trial, curve: list[float], place: str | None) -> Text:
+def _running(trial: Trial, progress: SearchProgress, place: str | None) -> Text:
     """A running trial; `place` is its node, empty while it waits for one, None if there are no nodes."""
+    curve = progress.curves.get(trial.number, [])
     macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", confirms trial {trial.confirms}")
     on = f", on {place}" if place else ""
     if not curve:
         return Text(f"{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
+    of = f" of {progress.epochs}" if progress.epochs else ""
     return Text.assemble(
-        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}, {macs}{on}", FAINT)
+        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}{of}, {macs}{on}", FAINT)
     )
 
 

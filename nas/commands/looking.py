@@ -179,7 +179,11 @@ def _found(
         raise UserError(f"--task is for a network; {run} has the task that it was created with")
     study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else chosen(study, number)
-    document = study_document(study) if trial is None else trial_document(trial, study.extrapolated(trial.number))
+    if trial is None:
+        document = study_document(study)
+    else:
+        error = study.standard_errors.get(trial.number)
+        document = trial_document(trial, study.extrapolated(trial.number), error)
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)

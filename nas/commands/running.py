@@ -98,8 +98,17 @@ class Running:
         from nas.commands.live import SearchDisplay, SearchProgress
 
         best = study.best if any(trial.state == "complete" for trial in study.trials) else None
-        unit = study.manifest.estimator["resolved"].get("estimates")
-        progress = SearchProgress(self.trials or study.manifest.trials, self.limit_s, best=best, unit=unit)
+        told = study.manifest.estimator["resolved"]
+        took = [trial.seconds for trial in study.trials if trial.state == "complete" and trial.seconds is not None]
+        progress = SearchProgress(
+            self.trials or study.manifest.trials,
+            self.limit_s,
+            best=best,
+            unit=told.get("estimates"),
+            images=told.get("val_images"),
+            epochs=told.get("epochs"),
+            usual_s=sum(took) / len(took) if took else None,
+        )
         display = SearchDisplay(progress, self.console, preflight, self.quiet, self.engine)
 
         def on_event(event: Event) -> None:

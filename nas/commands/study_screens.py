@@ -33,6 +33,7 @@ from nas.wording import (
     share,
     sparkline,
     strides_text,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     rows: list[tuple[str, RenderableType]] = []
     best, run = document["best"], document["run"]
     if best is not None:
-        rows += [("best", choices(best)), ("", "")]
+        rows += [("best", verdict(document)), ("", choices(best)), ("", "")]
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
@@ -226,6 +227,24 @@ def inheritance_text(kept: Document) -> str:
     return f"{many}; those of {kept['kept']} are kept, {human(kept['bytes'])}B"
 
 
+def verdict(document: Document) -> str:
+    """The best network in a sentence, and how many others cannot be told from it.
+
+    >>> trial = {"number": 3, "accuracy": 0.99, "standard_error": 0.006, "macs": 2e8}
+    >>> document = {"best": trial, "near_best": [1, 4], "confirmed": [], "estimator": {}}
+    >>> verdict(document)
+    'trial 3: 99.0% ± 0.6% at 200M MACs; 2 others are within one standard error'
+    """
+    best, near = document["best"], len(document["near_best"])
+    unit = document["estimator"].get("estimates")
+    found = within(best["accuracy"], best["standard_error"], unit)
+    said = f"trial {best['number']}: {found} at {human(best['macs'])} MACs"
+    if not near or document["confirmed"]:
+        return said
+    others = "1 other is" if near == 1 else f"{near} others are"
+    return f"{said}; {others} within one standard error"
+
+
 def extrapolation_text(checked: Document) -> str:
     """How the pruner's extrapolation did on complete trials.
 
@@ -248,7 +267,7 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
-            estimate_text(one["accuracy"], unit),
+            within(one["accuracy"], one["standard_error"], unit),
             *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
             human(one["macs"]),
             human(one["params"]),
@@ -316,7 +335,7 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if "score" in document["details"]:
         rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
-        rows.append(("accuracy", Text(percent(document["accuracy"]), style=GOOD)))
+        rows.append(("accuracy", Text(within(document["accuracy"], document["standard_error"]), style=GOOD)))
     if document["curve"]:
         epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
         ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {epochs}"
@@ -342,7 +361,7 @@ def show_trials(document: Document, console: Console) -> None:
         again = "" if one["confirms"] is None else f", confirms {one['confirms']}"
         made.add_row(
             str(one["number"]),
-            "" if one["accuracy"] is None else estimate_text(one["accuracy"], unit),
+            within(one["accuracy"], one["standard_error"], unit),
             human(one["macs"]),
             human(one["params"]),
             "" if one["seconds"] is None else duration(one["seconds"]),
