@@ -163,7 +163,7 @@ def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
         why = words(f"The runs cannot be compared: {error}. What follows is of {studies[0].folder}.")
         return studies[0], [section("Comparison", runs, why)]
     best = max(studies, key=lambda each: each.best.accuracy or 0.0)
-    notes = words(*comparison_notes(found), f"What follows is of {best.folder}, which has the best network.")
+    notes = words(*comparison_notes(found), f"What follows is of {best.folder}, which has the highest accuracy.")
     return best, [section("Comparison", runs, *comparison_parts(found), notes)]
 
 
@@ -209,10 +209,12 @@ def _training(study: Study, trained: Trained) -> str:
         *_, images, labels = evaluated_part(trained, None, {})
     except UserError as error:
         said.append(f"Its confusions are not shown, since the images cannot be read: {error}.")
-        return training_section(trained.facts, said, None, [])
+        return training_section(trained.folder.name, trained.facts, said, None, [])
     shares = probabilities(trained, images)
     evaluation = metrics(shares, labels, trained.class_names)
-    return training_section(trained.facts, said, evaluation, _mistakes(trained, images, labels, shares))
+    return training_section(
+        trained.folder.name, trained.facts, said, evaluation, _mistakes(trained, images, labels, shares)
+    )
 
 
 def _mistakes(trained: Trained, images: Any, labels: NDArray[np.int64], shares: NDArray[np.float32]) -> list[Document]:

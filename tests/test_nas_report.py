@@ -110,11 +110,11 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
         (tmp_path / "runs" / name).mkdir()
         (tmp_path / "runs" / name / "proxies.json").write_text(json.dumps({**measured, **change}))
     page = nas.report(folder, space=SPACE).read_text()
-    assert headings(page) == [*SECTIONS[:7], "Trained in full", *SECTIONS[7:]]
+    assert headings(page) == [*SECTIONS[:7], "Trained in full: demo-trained", *SECTIONS[7:]]
     facts = json.loads((tmp_path / "runs" / "demo-trained" / "training.json").read_text())
     said = text_of(page)
     assert f"top-1 accuracy of {100 * facts['test_accuracy']:.1f}%" in said
-    assert page.count('data-plot="confusion"') == page.count('data-plot="proxies"') == 1
+    assert page.count('data-plot="confusion_of_demo-trained"') == page.count('data-plot="proxies"') == 1
     assert 0 < page.count('<img src="data:image/png;base64,') <= 12
     assert "was measured by nas proxy" in said
     assert len(page.encode()) < 6_000_000

@@ -201,7 +201,7 @@ def _range(comparison: Comparison) -> list[float]:
         top = max(*early, float(np.quantile(values, 0.95)))
         return [-0.03 * max(top, 1e-6), 1.08 * max(top, 1e-6)]
     low, high = min(*early, float(np.quantile(values, 0.05))), float(values.max())
-    span = max(high - low, 0.002)
+    span = max(high - low, 0.01)
     return [low - 0.06 * span, high + 0.08 * span]
 
 

@@ -32,11 +32,9 @@ def write_confusion(found: Mapping[str, Any], path: Path) -> None:
     write_whole(path, page("Confusion matrix", about, [confusion_part(found)], notes))
 
 
-def confusion_part(found: Mapping[str, Any]) -> str:
-    """The matrix with its scale, as HTML."""
-    return plot(
-        confusion_figure(found), "confusion", scale=scale("share of the true class", "0%", "100%"), height="square"
-    )
+def confusion_part(found: Mapping[str, Any], name: str = "confusion") -> str:
+    """The matrix with its scale, as HTML, in an element of a name."""
+    return plot(confusion_figure(found), name, scale=scale("share of the true class", "0%", "100%"), height="square")
 
 
 def confusion_figure(found: Mapping[str, Any]) -> go.Figure:

@@ -178,8 +178,8 @@ def plot(
         '<figure class="plot">'
         + (f"<figcaption>{html.escape(caption)}</figcaption>" if caption else "")
         + (f'<div class="legend">{legend}</div>' if legend else "")
-        + f'<div class="canvas {height}" id="{name}"></div>{picked}'
-        + f'<script type="application/json" data-plot="{name}">{data}</script></figure>'
+        + f'<div class="canvas {height}" id="{html.escape(name)}"></div>{picked}'
+        + f'<script type="application/json" data-plot="{html.escape(name)}">{data}</script></figure>'
     )
 
 

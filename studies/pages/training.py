@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def training_section(
+    name: str,
     facts: Mapping[str, Any],
     said: Sequence[str],
     evaluation: Mapping[str, Any] | None,
@@ -23,27 +24,28 @@ def training_section(
     """A network trained in full.
 
     Args:
+        name: of its folder, which is another for each training on a page.
         facts: of `training.json`.
         said: sentences on its accuracy.
         evaluation: as `nas.metrics.metrics` gives it; None where the images cannot be read.
         mistakes: the wrong answers, the most confident first: `png` (bytes), `true`, `predicted`, `confidence`.
     """
-    curve = facts["curve"]
+    curve, own = facts["curve"], f"of_{name}"
     parts = [
         words(*said),
         side_by_side(
-            plot(loss_figure(curve), "loss", [Key("training loss", BLUE, "line")], height="low"),
-            plot(accuracy_figure(curve, facts["best_epoch"]), "epochs", [
+            plot(loss_figure(curve), f"loss_{own}", [Key("training loss", BLUE, "line")], height="low"),
+            plot(accuracy_figure(curve, facts["best_epoch"]), f"epochs_{own}", [
                 Key("validation accuracy", BLUE, "line"), Key("the epoch whose weights are kept", RED, "ring")
             ], height="low"),
         ),
     ]  # fmt: skip
     if evaluation is not None:
-        parts += ["<h3>Confusion matrix</h3>", confusion_part(evaluation), _classes(evaluation)]
+        parts += ["<h3>Confusion matrix</h3>", confusion_part(evaluation, f"confusion_{own}"), _classes(evaluation)]
     if mistakes:
         shown = "".join(_thumbnail(each) for each in mistakes)
         parts += ["<h3>The most confident mistakes</h3>", f'<ul class="thumbnails">{shown}</ul>']
-    return section("Trained in full", *parts)
+    return section(f"Trained in full: {name}", *parts)
 
 
 def loss_figure(curve: Sequence[Mapping[str, Any]]) -> go.Figure:
