@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "spaces": spaces.spaces,
     "classics": spaces.classics,
     "space": spaces.space,
+    "settings": spaces.settings,
     "cost": spaces.cost,
     "measure": measuring.measure,
     "export": exporting.export,
@@ -84,7 +85,7 @@ def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
     """The command line with these commands, by name."""
     made = typer.Typer(
         name="nas",
-        add_completion=False,
+        add_completion=True,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",

@@ -31,7 +31,15 @@ def _tpe(
     candidates: int = 24,
     multivariate: bool = True,
 ) -> Strategy:
-    """TPE; by default it begins with a tenth of the trials as uniform draws, at least 10 and at most 100."""
+    """Optuna's tree-structured Parzen estimator, as in `strategies.optuna_samplers`.
+
+    Args:
+        space: what may be proposed.
+        trials: planned trials; used only for the default of `startup`.
+        startup: uniform draws before the estimator is used; by default a tenth of `trials`, from 10 to 100.
+        candidates: candidates sampled at each ask, of which the most promising is proposed.
+        multivariate: model decisions jointly instead of one by one.
+    """
     from strategies.optuna_samplers import tpe
 
     if startup is None:

@@ -161,6 +161,22 @@ def test_every_space_has_its_macs():
     assert RANGES.keys() == SPACES.keys()
 
 
+def test_every_setting_that_is_listed_is_taken_and_every_one_that_is_taken_is_described(nas_cli):
+    from estimators.catalog import make_estimator
+    from strategies import make_strategy
+
+    listed = nas_cli("settings", "--json").json()["settings"]
+    assert {one["of"] for one in listed} >= {"guided", "evolution", "rl", "tpe", "short-training", "recipe"}
+    inside = space_named("scaling")
+    for one in listed:
+        if one["target"] == "strategy" and one["of"] != "pareto":
+            make_strategy(one["of"], inside, 50, **{one["name"]: one["default"]})
+        if one["of"] == "short-training":
+            make_estimator("short-training", "digits", "cpu", **{one["name"]: one["default"]})
+    assert not [f"{one['of']}.{one['name']}" for one in listed if not one["doc"]]
+    assert nas_cli("settings", "guidd").err == "nas: nothing named 'guidd' has settings; did you mean 'guided'?\n"
+
+
 def test_the_version_is_printed(nas_cli):
     from importlib.metadata import version
 

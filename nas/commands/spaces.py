@@ -92,6 +92,19 @@ def classics(
     show_classics(document, console())
 
 
+def settings(name: options.SettingsOf = None, json: options.Json = False) -> None:
+    """List the settings that --set takes, of strategies, estimators and training recipes.
+
+    [bold]Example:[/]  nas settings short-training
+    """
+    from nas.settings_list import settings_document
+
+    document = settings_document(name)
+    if json:
+        return print_json(document)
+    show_settings(document, console())
+
+
 def cost(
     network: options.Network,
     trial: options.OfTrial = None,
@@ -198,6 +211,21 @@ def _alike(decisions: list[Document]) -> Table:
 
 def _yes(value: bool) -> Text:
     return Text("yes", style="green") if value else Text("no", style=FAINT)
+
+
+def show_settings(document: Document, console: Console) -> None:
+    """`nas settings`: a table for each that has settings."""
+    several = dict.fromkeys((one["target"], one["of"]) for one in document["settings"])
+    for target, of in several:
+        prefix = "" if target == "recipe" else f"{target}."
+        made = table("setting", "default", "description")
+        made.title = "recipe of nas train" if target == "recipe" else f"{target} {of}"
+        for one in document["settings"]:
+            if one["of"] == of:
+                default = "auto" if one["default"] is None else option_text(one["default"])
+                made.add_row(Text(prefix + one["name"], style="bold"), default, Text(one["doc"], style=FAINT))
+        console.print(made)
+    console.print(Text("As in nas search --set estimator.epochs=8, or nas train --set lr=0.05", style=FAINT))
 
 
 def show_classics(document: Document, console: Console) -> None:

@@ -68,6 +68,10 @@ SeveralTrained = Annotated[
 ]
 Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files, and folders of them.")]
 SpaceName = Annotated[str, Argument(metavar="SPACE", help=SPACE_HELP)]
+SettingsOf = Annotated[
+    str | None,
+    Argument(metavar="NAME", help="A strategy, an estimator, or recipe; all by default.", show_default=False),
+]
 NamePart = Annotated[
     str, Argument(metavar="PART", help="Show only networks with this text in their names.", show_default=False)
 ]

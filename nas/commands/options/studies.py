@@ -221,7 +221,7 @@ StudySettings = Annotated[
     Option(
         "--set",
         metavar="TARGET.NAME=VALUE",
-        help="A setting of the strategy or the estimator, as in estimator.epochs=8. Repeatable.",
+        help="A setting of the strategy or the estimator, as in estimator.epochs=8, from nas settings. Repeatable.",
         rich_help_panel=HOW,
     ),
 ]

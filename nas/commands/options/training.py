@@ -55,7 +55,7 @@ RecipeSettings = Annotated[
     Option(
         "--set",
         metavar="NAME=VALUE",
-        help="A setting of the recipe, as in lr=0.05 or mixup=0. Repeatable.",
+        help="A setting of the recipe, as in lr=0.05 or mixup=0; nas settings recipe lists them. Repeatable.",
         rich_help_panel=HOW,
     ),
 ]

@@ -1,0 +1,68 @@
+"""`nas settings`: every setting that `--set` takes, from the signatures and docstrings of what has it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import UserError, nearest
+
+if TYPE_CHECKING:
+    from nas.documents import Document
+
+_NOT_SET: Final = {"space", "trials", "data", "device", "path", "start_from", "objectives", "image_size"}
+"""Parameters that have options of their own, or follow from others."""
+
+
+def settings_document(name: str | None = None) -> Document:
+    """The settings of every strategy, estimator and training recipe, or of one of them.
+
+    Args:
+        name: of a strategy or an estimator, or `recipe`; all by default.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    from estimators.catalog import ESTIMATORS
+    from estimators.recipe import Recipe
+    from strategies.catalog import STRATEGIES
+
+    several: list[tuple[str, str, Callable[..., Any]]] = [
+        *(("strategy", each, maker) for each, maker in STRATEGIES.items()),
+        *(("estimator", each, maker) for each, maker in ESTIMATORS.items()),
+        ("recipe", "recipe", Recipe),
+    ]
+    names = [each for _, each, _ in several]
+    if name is not None and name not in names:
+        raise UserError(f"nothing named {name!r} has settings{nearest(name, names)}")
+    return {
+        "settings": [
+            {"target": target, "of": each, **one}
+            for target, each, maker in several
+            if name in (None, each)
+            for one in _settings(maker)
+        ]
+    }
+
+
+def _settings(maker: Callable[..., Any]) -> Iterator[Document]:
+    """Name, default and description of each keyword of a function or class."""
+    described = _described(inspect.getdoc(maker) or "")
+    for name, parameter in inspect.signature(maker).parameters.items():
+        if name not in _NOT_SET and parameter.default is not inspect.Parameter.empty:
+            yield {"name": name, "default": parameter.default, "doc": described.get(name, "")}
+
+
+def _described(docstring: str) -> dict[str, str]:
+    """What a docstring's sections say of each name.
+
+    >>> _described("Make.\\n\\nArgs:\\n    lr: learning rate\\n        at its peak.\\n    width, depth: factors.")
+    {'lr': 'learning rate at its peak.', 'width': 'factors.', 'depth': 'factors.'}
+    """
+    found: dict[str, str] = {}
+    for names, words in re.findall(r"^    ([a-z_, ]+): (.*(?:\n        .*)*)", docstring, re.MULTILINE):
+        for name in names.split(", "):
+            found.setdefault(name, " ".join(words.split()))
+    return found
