@@ -130,8 +130,15 @@ def _mistake(failure: Exception) -> str | None:
         return _usage_line(failure)
     if isinstance(failure, OSError):
         return f"{failure.filename or 'output'}: {failure.strerror}" if failure.errno in _FOLDER_TROUBLE else None
-    from searchspaces import UserError
+    from searchspaces import NothingFitsError, UserError
 
+    if isinstance(failure, NothingFitsError) and failure.most_macs is not None:
+        from searchspaces.catalog import RANGES
+        from searchspaces.cost import human
+
+        small = [f"{name} (from {human(low)})" for name, (low, _) in RANGES.items() if low <= failure.most_macs]
+        more = f"; at 224 px these spaces have smaller networks: {', '.join(small)}" if small else ""
+        return f"{failure}{more}"
     return str(failure) if isinstance(failure, UserError) else None
 
 

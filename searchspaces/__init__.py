@@ -10,7 +10,7 @@ from searchspaces.catalog import CLASSICS, SPACES, classic, load_space, space_na
 from searchspaces.chain_costs import Indices
 from searchspaces.classics.classic import Classic
 from searchspaces.cost import COSTS, Bound, Budget, Cost, human
-from searchspaces.errors import UserError, nearest
+from searchspaces.errors import NothingFitsError, UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
 from searchspaces.own_code import load_object
@@ -37,6 +37,7 @@ __all__ = [
     "Factors",
     "Feasible",
     "Indices",
+    "NothingFitsError",
     "Rows",
     "Scale",
     "Scaled",

@@ -13,6 +13,18 @@ class UserError(Exception):
     """
 
 
+class NothingFitsError(UserError):
+    """No architecture of a space fits a budget.
+
+    Attributes:
+        most_macs: the most MACs that the budget allows; None where it does not bound them.
+    """
+
+    def __init__(self, message: str, most_macs: int | None) -> None:
+        super().__init__(message)
+        self.most_macs = most_macs
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown name.
 

@@ -177,6 +177,13 @@ def test_every_setting_that_is_listed_is_taken_and_every_one_that_is_taken_is_de
     assert nas_cli("settings", "guidd").err == "nas: nothing named 'guidd' has settings; did you mean 'guided'?\n"
 
 
+def test_where_nothing_fits_spaces_are_named_in_which_something_does(nas_cli):
+    said = nas_cli("space", "mbconv", "--budget", "40M")
+    assert said.code == 2
+    assert "at 224 px these spaces have smaller networks: mobilenetv3 (from 31.3M), resnet (from 25.2M)" in said.err
+    assert "these spaces" not in nas_cli("space", "mbconv", "--budget", "2G..3G").err
+
+
 def test_the_version_is_printed(nas_cli):
     from importlib.metadata import version
 

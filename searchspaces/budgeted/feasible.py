@@ -17,7 +17,7 @@ from searchspaces.budgeted.contents import Contents, Count
 from searchspaces.budgeted.drawn import Drawn
 from searchspaces.budgeted.listed import LISTED, Listed
 from searchspaces.cost import WHOLES, Bound, Budget, Cost, human, said
-from searchspaces.errors import UserError
+from searchspaces.errors import NothingFitsError, UserError
 from searchspaces.grammar import Decision, Value
 from searchspaces.latency import refuse_unknown
 from searchspaces.layers import Node
@@ -67,9 +67,8 @@ class Feasible:
         for bound in self.budget.bounds:
             low, high = extremes[bound.cost]
             if bound.most < low or bound.least > high:
-                raise UserError(
-                    f"budget {budget}: no architecture of {space.name} fits on {task}; {self._ranges(bound)}"
-                )
+                words = f"budget {budget}: no architecture of {space.name} fits on {task}; {self._ranges(bound)}"
+                raise NothingFitsError(words, bound.most if bound.cost == "macs" and bound.most < low else None)
         fits = self.contents.fits()
         if fits is None:
             self.sample(np.random.default_rng(0))
