@@ -38,6 +38,9 @@ class TableEstimator:
         key: maps an architecture to its key in the file; by default to its JSON text form. A function, or
             `file.py:function`.
 
+    Attributes:
+        has_fields: whether every entry is an object, so that `field` says which accuracies are read.
+
     Raises:
         UserError: the key is no function; the file cannot be read, is not such a table, or has accuracies that do not
             fit the unit.
@@ -66,6 +69,7 @@ class TableEstimator:
             raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
         self._sha256 = hashlib.sha256(content).hexdigest()
         self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}
+        self.has_fields = all(isinstance(entry, dict) for entry in table.values())
         top = max(max(accuracies) for accuracies in self._observed.values())
         if unit == "percent" and top <= 0.01:
             raise UserError(f"table {self._name!r}: no accuracy is above 1 percent; are they fractions?")
@@ -101,6 +105,12 @@ class TableEstimator:
             "field": self._field,
             "key": self._key_name,
         }
+
+    @property
+    def recorded(self) -> tuple[int, int, int]:
+        """Number of entries, and the fewest and the most accuracies that one holds: (3969, 3, 3)."""
+        several = [len(accuracies) for accuracies in self._observed.values()]
+        return len(several), min(several), max(several)
 
     def mean(self, architecture: Architecture) -> float | None:
         """Mean of the accuracies recorded for the architecture, in [0, 1]; None if there is no entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import multiprocessing
 import signal
@@ -19,7 +20,7 @@ from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load
 from strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from estimators import TableEstimator
+    from estimators import Estimator, TableEstimator
     from nas.documents import Document
     from searchspaces import Architecture
     from studies import Study
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from studies.confirming import Confirm
     from studies.settings import Settings
 
+    Truth = Callable[[Architecture], float | None]
+
 BOOTSTRAP_SEED: Final = 0
 """Seed of the bootstrap resamples: the same runs give the same intervals."""
 ONE_OBJECTIVE: Final = [name for name in STRATEGIES if name not in ("pareto", "grid")]
 """The strategies that are benchmarked by default."""
+FIELD: Final = "test_acc"
+"""Field of a table's accuracies by default."""
 
 
 def compare_runs(
@@ -94,23 +99,67 @@ def _plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What the runs of a benchmark had found after as many trials.
+
+    Attributes:
+        observed: compared by the best observed accuracy.
+        regret: compared by the true accuracy of the chosen network, below the best there is, which is what counts; None
+            if the best is unknown.
+        judged: compared by the true accuracy of the chosen network where only the best is unknown; None elsewhere.
+    """
+
+    observed: Comparison
+    regret: Comparison | None
+    judged: Comparison | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of the accuracies on which strategies were run.
+
+    Attributes:
+        entries: of the table.
+        fewest, most: accuracies recorded in one entry.
+        field, judge: where they are, and where the true accuracies are.
+        estimator: in place of the table, of which the others are then None.
+    """
+
+    entries: int | None
+    fewest: int | None
+    most: int | None
+    field: str | None
+    judge: str | None
+    estimator: str | None
+
+
+@dataclass(frozen=True)
 class Bench:
     """The results of strategies on a table.
 
     Attributes:
         runs: of every strategy, seed after seed.
-        observed: compared by the best observed accuracy.
-        regret: compared by the true accuracy of the chosen network, which is what counts; None if the space is too
-            large to list, so that its best network is unknown.
+        after: what they had found after each number of trials that was asked for, rising.
+        recorded: what they were run on.
         seconds: wall-clock time.
         interrupted: whether Ctrl-C ended it before the last seed.
     """
 
     runs: tuple[Run, ...]
-    observed: Comparison
-    regret: Comparison | None
+    after: tuple[Found, ...]
+    recorded: Recorded
     seconds: float
     interrupted: bool = False
+
+    @property
+    def observed(self) -> Comparison:
+        """By the best observed accuracy, in the end."""
+        return self.after[-1].observed
+
+    @property
+    def regret(self) -> Comparison | None:
+        """By regret, in the end; None if the best is unknown."""
+        return self.after[-1].regret
 
 
 def bench_strategies(
@@ -119,12 +168,13 @@ def bench_strategies(
     budget: str | Budget | None = None,
     *,
     task: str | Task = "224x224x3:1000",
-    trials: int = 100,
+    trials: int | Sequence[int] = 100,
     seeds: int = 10,
     strategies: Sequence[str] = (),
     key: str | None = None,
     unit: str = "fraction",
-    field: str = "test_acc",
+    field: str = FIELD,
+    judge: str | None = None,
     confirm: Confirm | str = 0,
     jobs: int = 1,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
@@ -132,15 +182,19 @@ def bench_strategies(
     """Run strategies on recorded accuracies, through the same studies as any search, and compare them.
 
     Args:
-        table: a JSON file, as `TableEstimator` reads it; the mean of a network's accuracies is its true accuracy.
+        table: a JSON file, as `TableEstimator` reads it; the mean of a network's accuracies is its true accuracy. Or
+            `file.py:object`, a person's own estimator or surrogate, whose `mean(architecture)`, if it has one, is the
+            true accuracy in [0, 1].
         space: a name, `file.py:object`, or a space.
         budget: of the networks that may be tried.
         task: on which costs are counted.
-        trials: of each run.
+        trials: of each run; of several numbers the largest, and each is compared after the first trials of those runs.
         seeds: number of runs of each strategy, with the seeds 0, 1, ...
         strategies: names; by default all of one objective.
         key: `file.py:function` that gives an architecture's key in the table; by default its text form.
         unit, field: of the table, as for `TableEstimator`.
+        judge: field of the true accuracies, such as those on test images where `field` has those on validation images;
+            by default `field`.
         confirm: number of leading networks that are evaluated again, within the trials, or `auto`, as in `nas search`.
         jobs: parallel processes; the results do not depend on their number.
         on_begin: called with the strategy and the seed that begin, or with several processes are waited for. Ctrl-C
@@ -150,19 +204,24 @@ def bench_strategies(
         UserError: an argument is wrong.
         KeyboardInterrupt: the first round of seeds is not finished.
     """
-    from studies.comparison import compare
     from studies.confirming import confirm_from
     from studies.contest import best_truth, check
 
-    for name, value in (("trials", trials), ("seeds", seeds), ("jobs", jobs)):
+    numbers = sorted({trials} if isinstance(trials, int) else set(trials)) or [0]
+    confirm = confirm_from(confirm)
+    for name, value in (("trials", numbers[0]), ("seeds", seeds), ("jobs", jobs)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
+    if confirm and len(numbers) > 1:
+        raise UserError("confirm takes the last trials of each run, so that it needs one number of trials, not several")
     task = Task.parse(task) if isinstance(task, str) else task
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     strategies = list(dict.fromkeys(strategies)) or ONE_OBJECTIVE
-    given = _Recorded(str(table), space, budget, task, key, unit, field, trials, confirm_from(confirm))
-    whole, estimator = given.opened()
-    best, runs, began, interrupted = best_truth(whole, task, budget, estimator.mean), [], time.monotonic(), False
+    source = _Source(str(table), key, unit, field, judge)
+    given = _Benchmark(source, space, budget, task, numbers[-1], confirm)
+    whole, truth = given.opened()[0], source.opened()[1]
+    best = None if truth is None else best_truth(whole, task, budget, truth)
+    runs, began, interrupted = [], time.monotonic(), False
     check(given.settings(), strategies)
     played = _played if jobs == 1 else functools.partial(_played_by, jobs)
     try:
@@ -173,36 +232,109 @@ def bench_strategies(
         del runs[len(runs) - len(runs) % len(strategies) :]
         if not runs:
             raise
-    observed = compare(runs, np.random.default_rng(BOOTSTRAP_SEED))
-    regret = None if best is None else compare(runs, np.random.default_rng(BOOTSTRAP_SEED), best=best)
-    return Bench(tuple(runs), observed, regret, time.monotonic() - began, interrupted)
+    shortest = min(len(run.reached) for run in runs)  # a small space is exhausted before
+    after = tuple(_found(runs, number, best) for number in sorted({min(number, shortest) for number in numbers}))
+    return Bench(tuple(runs), after, source.recorded(), time.monotonic() - began, interrupted)
+
+
+def _found(runs: Sequence[Run], trials: int, best: float | None) -> Found:
+    """What runs had found after as many trials.
+
+    Args:
+        runs: of every strategy.
+        trials: after how many.
+        best: the largest true accuracy there is, if it is known.
+    """
+    from studies.comparison import compare
+
+    def compared(runs: Sequence[Run], best: float | None = None) -> Comparison:
+        return compare(runs, np.random.default_rng(BOOTSTRAP_SEED), trials=trials, best=best)
+
+    true = [replace(run, reached=run.truths) for run in runs if run.truths is not None]
+    return Found(
+        compared(runs),
+        None if best is None else compared(runs, best),
+        compared(true) if true and best is None else None,
+    )
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """What is benchmarked, as a person gave it, so that another process can open it, functions of a file included."""
+class _Source:
+    """Where accuracies come from, as a person gave it: another process can open it, functions of a file included.
+
+    Attributes:
+        table, key, unit, field, judge: as for `bench_strategies`.
+    """
 
     table: str
-    space: str | SearchSpace
-    budget: Budget | None
-    task: Task
     key: str | None
     unit: str
     field: str
-    trials: int
-    confirm: Confirm
+    judge: str | None
+
+    def __post_init__(self) -> None:
+        if self._own and (self.key, self.unit, self.field, self.judge) != (None, "fraction", FIELD, None):
+            raise UserError("key, unit, field and judge are of a table, and an estimator takes none of them")
+
+    @property
+    def _own(self) -> bool:
+        """Whether it is a person's own estimator."""
+        return ".py:" in self.table
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
-    def opened(self) -> tuple[SearchSpace, TableEstimator]:
-        """The space and the table."""
+    def opened(self) -> tuple[Estimator, Truth | None]:
+        """The estimator, and the true accuracies where they are known."""
+        from studies.origins import estimator_from
+
+        if self._own:
+            own = estimator_from(self.table, "", "auto", {})[1]
+            return own, getattr(own, "mean", None)
+        observed = self._table(self.field)
+        if self.judge is None:
+            return observed, observed.mean
+        if not observed.has_fields:
+            raise UserError(f"judge {self.judge!r}: not all entries of {self.table!r} are objects with fields")
+        return observed, self._table(self.judge).mean
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - what is observed, and what judges
+    def _table(self, field: str) -> TableEstimator:
         from estimators import TableEstimator
 
-        whole, function = load_space(self.space), None if self.key is None else load_object(self.key)
+        function = None if self.key is None else load_object(self.key)
         if function is not None and not callable(function):
             raise UserError(
                 f"{self.key} is a {type(function).__name__}, not a function from an architecture to its key"
             )
-        return whole, TableEstimator(self.table, self.unit, self.field, function)
+        return TableEstimator(self.table, self.unit, field, function)
+
+    def recorded(self) -> Recorded:
+        """What is known of the accuracies."""
+        if self._own:
+            return Recorded(None, None, None, None, None, self.table)
+        return Recorded(*self._table(self.field).recorded, self.field, self.judge or self.field, None)
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    """What each study of a benchmark is given, so that another process can begin it.
+
+    Attributes:
+        source: of the accuracies.
+        space, budget, task, confirm: as for `bench_strategies`.
+        trials: of each run.
+    """
+
+    source: _Source
+    space: str | SearchSpace
+    budget: Budget | None
+    task: Task
+    trials: int
+    confirm: Confirm
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
+    def opened(self) -> tuple[SearchSpace, Estimator]:
+        """The space and the estimator."""
+        return load_space(self.space), self.source.opened()[0]
 
     def settings(self) -> Settings:
         """Of each study, but for its strategy and its seed."""
@@ -220,25 +352,26 @@ class _Recorded:
 
 
 def _played(
-    given: _Recorded, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None] = lambda *_: None
+    given: _Benchmark, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None] = lambda *_: None
 ) -> Iterator[Run]:
     """Every run, one after the other."""
     from studies.contest import play
 
-    settings, (_, estimator) = given.settings(), given.opened()
+    settings, mean = given.settings(), given.source.opened()[1]
 
     def truth(architecture: Architecture) -> float:
-        mean = estimator.mean(architecture)
-        assert mean is not None, "only what the table holds completes"
-        return mean
+        found = mean(architecture) if mean else None
+        if found is None:
+            raise UserError(f"the true accuracy of {architecture.to_json()}, which a run chose, is not known")
+        return found
 
     for strategy, seed in plan:
         on_begin(strategy, seed)
-        yield play(replace(settings, strategy=strategy, seed=seed), truth)
+        yield play(replace(settings, strategy=strategy, seed=seed), truth if mean else None)
 
 
 def _played_by(
-    jobs: int, given: _Recorded, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None]
+    jobs: int, given: _Benchmark, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None]
 ) -> Iterator[Run]:
     """Every run in the same order, from spawned processes."""
     others = set(multiprocessing.active_children())
@@ -262,17 +395,34 @@ def _begin_process(code: Mapping[str, own_code.Source]) -> None:
     own_code.install(code)
 
 
-def _played_alone(given: _Recorded, one: tuple[str, int]) -> Run:
+def _played_alone(given: _Benchmark, one: tuple[str, int]) -> Run:
     return next(_played(given, [one]))
 
 
 def bench_document(bench: Bench, files: Mapping[str, Path]) -> Document:
     """A benchmark as plain JSON values, with all its results."""
+    *shorter, last = map(_found_document, bench.after)
     return {
-        "observed": comparison_document(bench.observed),
-        "regret": None if bench.regret is None else comparison_document(bench.regret),
+        **last,
+        "shorter": shorter,
+        "recorded": asdict(bench.recorded),
         "seconds": bench.seconds,
         "interrupted": bench.interrupted,
         "files": {name: str(path) for name, path in files.items()},
         "runs": [_run_document(run) for run in bench.runs],
     }
+
+
+def _found_document(found: Found) -> Document:
+    """Comparisons after one number of trials; None for what is not known."""
+    compared = {"observed": found.observed, "regret": found.regret, "judged": found.judged}
+    return {name: None if each is None else comparison_document(each) for name, each in compared.items()}
+
+
+def settings_follow_trials(strategy: str) -> bool:
+    """Whether a strategy that is known by its name begins with other settings for another number of trials.
+
+    >>> [settings_follow_trials(name) for name in ("random", "evolution")]
+    [False, True]
+    """
+    return "trials" in inspect.signature(STRATEGIES[strategy]).parameters if strategy in STRATEGIES else True

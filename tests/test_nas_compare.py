@@ -168,6 +168,129 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
     assert "confirm 2 takes 6 of the trials" in refused.err
 
 
+def test_several_numbers_of_trials_are_compared_after_the_first_trials_of_the_same_runs(
+    nas_cli: Any, table: Path, tmp_path: Path
+) -> None:
+    common = ["--table", table, "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK), "--seeds", 3]
+    common += ["--strategies", "random,evolution", "--out", tmp_path / "bench"]
+    said = nas_cli("bench-strategies", *common, "--trials", "24,6,12")
+    assert (said.code, said.err) == (0, "")
+    for text in (
+        "N = 6",
+        "N = 12",
+        "N = 24",
+        "the first trials of the runs of 24",
+        "settings for 24 trials: evolution",
+    ):
+        assert text in " ".join(said.out.split())
+    several = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert [each["regret"]["trials"] for each in [*several["shorter"], several]] == [6, 12, 24]
+    one = nas_cli("bench-strategies", *common, "--trials", 24, "--json").json()
+    assert (one["runs"], one["regret"], one["shorter"]) == (several["runs"], several["regret"], [])
+    for after in several["shorter"]:
+        for contestant in after["regret"]["contestants"]:
+            runs = [run for run in several["runs"] if run["strategy"] == contestant["name"]]
+            truths = [run["truths"][after["regret"]["trials"] - 1] for run in runs]
+            assert contestant["values"] == pytest.approx([several["regret"]["best"] - truth for truth in truths])
+    for arguments, text in (
+        (["--trials", "24,12", "--confirm", "auto"], "confirm takes the last trials of each run"),
+        (["--trials", "24,many"], "'24,many' is not a number, or several as in 25,50,100"),
+        (["--trials", "24,0"], "trials must be at least 1"),
+    ):
+        refused = nas_cli("bench-strategies", *common, *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+        assert text in refused.err
+
+
+def test_what_one_field_chooses_is_judged_by_another(nas_cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    names = [each.to_json() for each in SPACE.enumerate()]
+    recorded = {each: {"val": rng.uniform(), "test": [rng.uniform(), rng.uniform()]} for each in names}
+    (tmp_path / "both.json").write_text(json.dumps(recorded))
+    common = ["--table", tmp_path / "both.json", "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK)]
+    common += ["--trials", 12, "--seeds", 2, "--strategies", "random", "--out", tmp_path / "bench"]
+    said = nas_cli("bench-strategies", *common, "--field", "val", "--judge", "test")
+    assert (said.code, said.err) == (0, "")
+    told = " ".join(said.out.split())
+    assert "1,728 networks, one accuracy of each; observed by 'val', judged by 'test'" in told
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    judged = {name: np.mean(each["test"]) for name, each in recorded.items()}
+    best = max(judged[each.to_json()] for each in SPACE.under(BUDGET, TASK).enumerate())
+    assert results["regret"]["best"] == pytest.approx(best)
+    by_val = {each["val"]: name for name, each in recorded.items()}
+    for run in results["runs"]:
+        assert run["truths"] == pytest.approx([judged[by_val[reached]] for reached in run["reached"]])
+    alone = nas_cli("bench-strategies", *common, "--field", "val")
+    assert "free of noise, a trial observes the true accuracy" in " ".join(alone.out.split())
+    assert "2 accuracies of each; a trial observes one" in nas_cli("bench-strategies", *common, "--field", "test").out
+    (tmp_path / "lists.json").write_text(json.dumps({name: [0.5] for name in names}))
+    for arguments, text in (
+        (["--field", "val", "--judge", "tets"], "has no 'tets'; did you mean 'test'"),
+        (["--table", tmp_path / "lists.json", "--judge", "test"], "judge 'test': not all entries"),
+    ):
+        refused = nas_cli("bench-strategies", *common, *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+        assert text in refused.err
+
+
+OWN = """
+from estimators import Estimate
+
+class Surrogate:
+    def describe(self):
+        return {"name": "surrogate"}
+    def estimate(self, architecture, context):
+        return Estimate(len(architecture.to_json()) / 1000 + context.seed % 97 / 1e5, 0.0)
+
+class Known(Surrogate):
+    def mean(self, architecture):
+        return len(architecture.to_json()) / 1000
+
+silent, known = Surrogate(), Known
+"""
+
+
+def test_an_estimator_of_ones_own_stands_in_for_the_table(nas_cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    common = ["--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK), "--trials", 8, "--seeds", 2]
+    common += ["--strategies", "random,evolution", "--out", tmp_path / "bench"]
+    known = ["--estimator", f"{tmp_path / 'own.py'}:known"]
+    one, two = (nas_cli("bench-strategies", *common, *known, "--jobs", jobs, "--json").json() for jobs in (1, 2))
+    assert (one["runs"], one["regret"]) == (two["runs"], two["regret"])
+    best = max(len(each.to_json()) / 1000 for each in SPACE.under(BUDGET, TASK).enumerate())
+    assert one["regret"]["best"] == best
+    for run in one["runs"]:
+        assert all(0 <= reached - truth < 97e-5 for reached, truth in zip(run["reached"], run["truths"], strict=True))
+    silent = nas_cli("bench-strategies", *common, "--estimator", f"{tmp_path / 'own.py'}:silent")
+    assert (silent.code, silent.err) == (0, "")
+    assert "has no mean(architecture) to give true accuracies" in " ".join(silent.out.split())
+    assert json.loads((tmp_path / "bench" / "results.json").read_text())["regret"] is None
+    for arguments, text in (
+        ([*known, "--table", "table.json"], "give either --table or --estimator"),
+        ([], "give either --table or --estimator"),
+        (["--estimator", "short-training"], "--estimator must be file.py:object, got 'short-training'"),
+        ([*known, "--judge", "test"], "key, unit, field and judge are of a table"),
+    ):
+        refused = nas_cli("bench-strategies", *common, *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+        assert text in refused.err
+
+
+def test_where_the_best_is_unknown_what_was_chosen_is_compared_by_its_true_accuracy(
+    nas_cli: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    said = nas_cli(
+        "bench-strategies", "--estimator", f"{tmp_path / 'own.py'}:known", "--space", "mbconv", "--trials", "4,6",
+        "--seeds", 2, "--strategies", "random", "--out", tmp_path / "bench",
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    for text in ("True accuracy of the network chosen after 6 trials", "Accuracy after N trials", "too many to list"):
+        assert text in " ".join(said.out.split())
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert results["judged"]["contestants"][0]["values"] == [run["truths"][-1] for run in results["runs"]]
+
+
 def test_a_space_with_a_cell_of_a_file_of_ones_own_is_known_to_several_processes(table: Path, tmp_path: Path) -> None:
     (tmp_path / "cells.py").write_text(
         "from searchspaces import mbconv\ndef cell(c_in, width, stride):\n    return mbconv(c_in, width, stride)"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nas.documents import Document
     from studies.comparison import Comparison
 
+OBSERVED: Final = "Best accuracy"
+"""What is compared where nothing is known but what was observed."""
 LINES: Final = 20
 """Lines of progress where there is no terminal, at most."""
 
@@ -51,16 +53,18 @@ def compare(
 
 
 def bench_strategies(
-    table: options.RecordedTable,
     space: options.RecordedSpace,
+    table: options.RecordedTable = None,
+    estimator: options.RecordedEstimator = None,
     budget: options.RecordedBudget = None,
     task: options.RecordedTask = "224x224x3:1000",
-    trials: options.TrialsOfEach = 100,
+    trials: options.TrialsOfEach = "100",
     seeds: options.Seeds = 10,
     strategies: options.Strategies = None,
     key: options.Key = None,
     unit: options.Unit = "fraction",
     field: options.Field = "test_acc",
+    judge: options.Judge = None,
     confirm: options.ConfirmOfEach = "0",
     jobs: options.Jobs = 1,
     out: options.BenchFolder = Path("bench-strategies"),
@@ -79,15 +83,26 @@ def bench_strategies(
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {str(out)!r} is a file, not a folder")
+    if estimator is not None and ".py:" not in estimator:
+        raise UserError(f"--estimator must be file.py:object, got {estimator!r}")
+    if (table is None) == (estimator is None):
+        raise UserError("give either --table or --estimator")
     named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
+    try:
+        numbers = [int(each) for each in trials.split(",")]
+    except ValueError:
+        raise UserError(f"--trials: {trials!r} is not a number, or several as in 25,50,100") from None
     screen = console(json)
     with BenchProgress(len(set(named)) * seeds, screen, quiet) as progress:
         found = bench(
-            table, space, budget, task=task, trials=trials, seeds=seeds, strategies=named, key=key, unit=unit,
-            field=field, confirm=confirm, jobs=jobs, on_begin=progress,
+            str(table or estimator), space, budget, task=task, trials=numbers, seeds=seeds, strategies=named, key=key,
+            unit=unit, field=field, judge=judge, confirm=confirm, jobs=jobs, on_begin=progress,
         )  # fmt: skip
     make_folder(out)
-    files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
+    files = {
+        "plot": _write_curves(found.regret or found.after[-1].judged or found.observed, out),
+        "results": out / "results.json",
+    }
     document = bench_document(found, files)
     write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")
     if json:
@@ -108,11 +123,18 @@ def _write_curves(found: Comparison, out: Path) -> Path:
     return path
 
 
-def show_comparison(document: Document, console: Console, pairs: bool = True) -> None:
-    """The table of the contestants, and the table of their pairwise differences."""
+def show_comparison(document: Document, console: Console, pairs: bool = True, accuracy: str = OBSERVED) -> None:
+    """The table of the contestants, and the table of their pairwise differences.
+
+    Args:
+        document: of a comparison.
+        console: where it is shown.
+        pairs: whether the second table is shown.
+        accuracy: what to call it, where no regret is compared.
+    """
     regret = document["measure"] == "regret"
     level = f"{document['confidence']:.0%} interval"
-    title = "Regret in percentage points" if regret else "Best accuracy"
+    title = "Regret in percentage points" if regret else accuracy
     made = table("", "seeds>", "mean>", "standard error>", f"{level}>")
     made.title = f"{title} after {document['trials']} trials"
     for one in document["contestants"]:
@@ -172,16 +194,67 @@ def show_bench(document: Document, console: Console) -> None:
     """`nas bench-strategies`."""
     from studies.contest import LISTED
 
-    regret = document["regret"]
-    show_comparison(document["observed"], console, pairs=regret is None)
-    if regret is not None:
-        show_comparison(regret, console)
+    measure = next(name for name in ("regret", "judged", "observed") if document[name] is not None)
+    last, recorded = document[measure], document["recorded"]
+    if measure != "observed":
+        show_comparison(document["observed"], console, pairs=False)
+    show_comparison(last, console, accuracy="True accuracy of the network chosen" if measure == "judged" else OBSERVED)
+    if document["shorter"]:
+        show_along([*(each[measure] for each in document["shorter"]), last], console)
     rows: list[tuple[str, RenderableType]] = [("runs", f"{len(document['runs'])} in {duration(document['seconds'])}")]
-    if regret is not None:
-        rows.append(("best true accuracy", f"{regret['best']:.2%} within the budget"))
-    else:
+    rows.append(("recorded", recorded_text(recorded)))
+    if measure == "regret":
+        rows.append(("best true accuracy", f"{last['best']:.2%} within the budget"))
+    elif measure == "judged":
         rows.append(("regret", f"unknown: the space has more than {LISTED:,} networks, too many to list"))
+    else:
+        rows.append(("regret", f"unknown: {recorded['estimator']} has no mean(architecture) to give true accuracies"))
     console.print(facts(*rows, *((name, Text(path)) for name, path in document["files"].items())))
+
+
+def recorded_text(recorded: Document) -> Text:
+    """What accuracies were observed, and what judged.
+
+    >>> print(recorded_text({"entries": 9, "fewest": 1, "most": 1, "field": "val", "judge": "val", "estimator": None}))
+    9 networks, one accuracy of each: free of noise, a trial observes the true accuracy
+    """
+    if recorded["entries"] is None:
+        return Text(f"nothing; accuracies are of {recorded['estimator']}")
+    fewest, most, judge = recorded["fewest"], recorded["most"], recorded["judge"]
+    if most > 1:
+        each = f"{most}" if fewest == most else f"{fewest} to {most}"
+        told = f"{each} accuracies of each; a trial observes one"
+    else:
+        told = "one accuracy of each"
+        if judge == recorded["field"]:
+            told += ": free of noise, a trial observes the true accuracy"
+    if judge != recorded["field"]:
+        told += f"; observed by {recorded['field']!r}, judged by {judge!r}"
+    return Text(f"{recorded['entries']:,} networks, {told}")
+
+
+def show_along(comparisons: Sequence[Document], console: Console) -> None:
+    """The mean of each contestant after each number of trials, in the order of the last."""
+    from nas.comparing import settings_follow_trials
+
+    regret, last = comparisons[-1]["measure"] == "regret", comparisons[-1]["trials"]
+    made = table("", *(f"N = {each['trials']}>" for each in comparisons))
+    made.title = f"{'Regret in percentage points' if regret else 'Accuracy'} after N trials, ± standard error"
+    means = [{one["name"]: one for one in each["contestants"]} for each in comparisons]
+    for name in means[-1]:
+        made.add_row(name, *(_with_error(each[name], regret) for each in means))
+    console.print(made)
+    strategies = dict.fromkeys(each["name"] for each in comparisons[-1]["contestants"])
+    following = [name for name in strategies if settings_follow_trials(name)]
+    told = f"Columns before the last compare the first trials of the runs of {last}."
+    if following:
+        told += f" These began with settings for {last} trials: {', '.join(following)}."
+    console.print(Text(told + "\n", style=FAINT))
+
+
+def _with_error(contestant: Document, regret: bool) -> str:
+    error = contestant["standard_error"]
+    return _value(contestant["mean"], regret) + ("" if error is None else f" ± {_points(error)}")
 
 
 class BenchProgress(Bar):

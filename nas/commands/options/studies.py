@@ -446,15 +446,32 @@ ScaledName = Annotated[
 # Comparing strategies
 
 RecordedTable = Annotated[
-    Path,
+    Path | None,
     Option("--table", metavar="FILE.json", help="Recorded accuracies, by architecture."),
+]
+RecordedEstimator = Annotated[
+    str | None,
+    Option(
+        "--estimator",
+        metavar="file.py:OBJECT",
+        help="Your own estimator or surrogate in place of the table. Its mean(architecture), if it has one, gives the "
+        "true accuracy.",
+    ),
 ]
 RecordedBudget = Annotated[
     str | None, Option("--budget", metavar="BUDGET", help="Upper bound on a network's costs, as in 'nas search'.")
 ]
 RecordedTask = Annotated[str, Option("--task", metavar=TASK_FORM, help="Deployment task, on which costs are counted.")]
 RecordedSpace = Annotated[str, Option("--space", metavar="SPACE", help=SPACE_HELP)]
-TrialsOfEach = Annotated[int, Option("--trials", metavar="N", help="Trials of each run.")]
+TrialsOfEach = Annotated[
+    str,
+    Option(
+        "--trials",
+        metavar="N[,N...]",
+        help="Trials of each run. With several numbers the largest; the others are compared after the first trials of "
+        "the same runs.",
+    ),
+]
 Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs of each strategy, with the seeds 0 to K - 1.")]
 Strategies = Annotated[
     str | None,
@@ -473,6 +490,15 @@ Key = Annotated[
 Unit = Annotated[str, Option("--unit", metavar="NAME", help=f"Unit of the accuracies: {one_of(UNITS)}.")]
 Field = Annotated[
     str, Option("--field", metavar="NAME", help="Field of the accuracies, where the entries are objects.")
+]
+Judge = Annotated[
+    str | None,
+    Option(
+        "--judge",
+        metavar="NAME",
+        help="Field of the true accuracies, such as those on test images where --field has those on validation images; "
+        "by default the same.",
+    ),
 ]
 ConfirmOfEach = Annotated[
     str,
