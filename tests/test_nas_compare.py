@@ -95,7 +95,11 @@ def test_strategies_are_run_on_a_table_and_compared(nas_cli: Any, table: Path, t
         "--trials", 30, "--seeds", 6, "--strategies", "random, evolution", "--out", tmp_path / "bench",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
-    for text in ("run 12 of 12: evolution, seed 5", "Best accuracy after 30 trials", "Regret in percentage points"):
+    for text in (
+        "run 12 of 12: evolution, seed 5",
+        "Best observed accuracy after 30 trials",
+        "Regret in percentage points",
+    ):
         assert text in said.out
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
     assert 'data-plot="curves"' in (tmp_path / "bench" / "compare.html").read_text()

@@ -99,10 +99,7 @@ def bench_strategies(
             unit=unit, field=field, judge=judge, confirm=confirm, jobs=jobs, on_begin=progress,
         )  # fmt: skip
     make_folder(out)
-    files = {
-        "plot": _write_curves(found.regret or found.after[-1].judged or found.observed, out),
-        "results": out / "results.json",
-    }
+    files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
     document = bench_document(found, files)
     write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")
     if json:
@@ -197,7 +194,7 @@ def show_bench(document: Document, console: Console) -> None:
     measure = next(name for name in ("regret", "judged", "observed") if document[name] is not None)
     last, recorded = document[measure], document["recorded"]
     if measure != "observed":
-        show_comparison(document["observed"], console, pairs=False)
+        show_comparison(document["observed"], console, pairs=False, accuracy="Best observed accuracy")
     show_comparison(last, console, accuracy="True accuracy of the network chosen" if measure == "judged" else OBSERVED)
     if document["shorter"]:
         show_along([*(each[measure] for each in document["shorter"]), last], console)
