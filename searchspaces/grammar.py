@@ -116,6 +116,32 @@ class Grammar:
         others = [option for option in named[name].options if option != choices[name]]
         return name, others[rng.integers(len(others))]
 
+    def mutants(self, choices: Choices) -> list[tuple[Choices, float]]:
+        """All that `mutated` can lead to from choices that are canonical, with their chances up to one factor."""
+        found = []
+        for name, value in choices:
+            others = [option for option in self._named[name].options if option != value]
+            for option in others:
+                every = list(self._completions({**dict(choices), name: option}, {}, 0))
+                found += [(completed, chance / len(others)) for completed, chance in every]
+        return found
+
+    def _completions(
+        self, given: Mapping[str, Value], taken: dict[str, Value], first: int
+    ) -> Iterator[tuple[Choices, float]]:
+        """All that `completed` can lead to from a prefix, with their chances."""
+        for index in range(first, len(self.decisions)):
+            decision = self.decisions[index]
+            if self.matters(decision.name, taken):
+                if decision.name in given:
+                    taken = {**taken, decision.name: given[decision.name]}
+                    continue
+                for option in decision.options:
+                    for completed, chance in self._completions(given, {**taken, decision.name: option}, index + 1):
+                        yield completed, chance / len(decision.options)
+                return
+        yield tuple(taken.items()), 1.0
+
     def encode(self, choices: Mapping[str, Value]) -> npt.NDArray[np.int16]:
         """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
         vector = np.full(len(self.decisions), -1, np.int16)

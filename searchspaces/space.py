@@ -358,6 +358,15 @@ class Space:
         parts[changed] = self.grammars[changed].completed({**dict(parts[changed]), name: option}, rng)
         return Architecture(self, tuple(parts))
 
+    def mutants(self, group: int, chosen: Choices) -> list[tuple[Choices, float]]:
+        """All that `mutate` can make of a part of an architecture, with their chances up to one factor for all parts.
+
+        Args:
+            group: the index of the part.
+            chosen: its choices.
+        """
+        return self.grammars[group].mutants(chosen)
+
     @cached_property
     def grammars(self) -> list[Grammar]:
         """The decisions shared by the whole space, and those of each stage."""

@@ -18,6 +18,7 @@ from searchspaces.architecture import Architecture
 from searchspaces.budgeted.automaton import ChainState, Move
 from searchspaces.budgeted.completion import Completion
 from searchspaces.budgeted.contents import Count, resolved
+from searchspaces.budgeted.neighbours import Neighbourhood, Neighbours, StageSpace
 from searchspaces.budgeted.ways import Ways
 from searchspaces.cost import ADDITIVE_COSTS, Bound, Budget, Cost
 from searchspaces.grammar import Choices, Value
@@ -30,12 +31,8 @@ TRIES: Final = 10_000
 """Draws without a hit after which sampling gives up."""
 
 
-class ChainSpace(Protocol):
+class ChainSpace(StageSpace, Protocol):
     """What is asked of a space of chains."""
-
-    @property
-    def layers(self) -> list[tuple[int, int | None]]:
-        """One entry for each layer of the automaton."""
 
     @property
     def size(self) -> int:
@@ -84,6 +81,9 @@ class Chains:
         self._ways: dict[Bound, Ways] = {}
         self.budget = resolved(self, budget, task)
         self._completion = Completion(self, self.budget)
+        narrow = any(bound.lower for bound in self.budget.bounds)  # else most mutations fit, and trying is quicker
+        whole_stages = all(block is None for _, block in space.layers)
+        self._neighbourhood = Neighbourhood(space, self.budget, task) if narrow and whole_stages else None
 
     def to_go(self, name: str) -> list[dict[ChainState, tuple[int, int]]]:
         """For each layer and state, the smallest and the largest cost from there to the end."""
@@ -162,6 +162,10 @@ class Chains:
         if self._bound is None:
             return [tuple(self.space.sample(rng).choices.items()) for _ in range(count)]
         return self._sampled(self._bound).draw_many(count, rng)
+
+    def neighbours(self, architecture: Architecture) -> Neighbours | None:
+        """The neighbours that fit; None without a lower bound, or where blocks decide for themselves."""
+        return self._neighbourhood.of(architecture) if self._neighbourhood else None
 
     def completable(self, prefix: Mapping[str, Value]) -> bool:
         """Whether some network that begins with these choices fits; False where a bounded search finds none."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from searchspaces.architecture import Architecture
+from searchspaces.budgeted.neighbours import Neighbours
 from searchspaces.cost import Budget
 from searchspaces.grammar import Value
 from searchspaces.task import Task
@@ -75,6 +76,9 @@ class Contents(Protocol):
 
     def draw(self, rng: np.random.Generator) -> Architecture:
         """An architecture that may or may not fit; of those that do, each is equally likely."""
+
+    def neighbours(self, architecture: Architecture) -> Neighbours | None:
+        """What fits among all that one mutation makes of an architecture; None where only trying can tell."""
 
     def completable(self, prefix: Mapping[str, Value]) -> bool:
         """Whether an architecture that begins with these choices is known to fit."""

@@ -65,6 +65,9 @@ class Drawn:
         """One of the whole space, each equally likely."""
         return self.space.sample(rng)
 
+    def neighbours(self, architecture: Architecture) -> None:
+        """Not known: mutations are tried until one fits."""
+
     def completable(self, prefix: Mapping[str, Value], tries: int = 8) -> bool:
         """Whether a completion that fits is found near the known one of all choices but the last."""
         key = frozenset(prefix.items())

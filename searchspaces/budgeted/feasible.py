@@ -179,8 +179,11 @@ class Feasible:
         Raises:
             UserError: nothing else was found that fits.
         """
+        neighbours = self.contents.neighbours(architecture)
+        if neighbours is not None and neighbours.ends:
+            return neighbours.draw(rng)
         tries = 200
-        for reach in (1, 2, 3):
+        for reach in (1, 2, 3) if neighbours is None else (2, 3):
             for _ in range(tries):
                 found = architecture
                 for _ in range(reach):

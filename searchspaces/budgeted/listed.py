@@ -48,6 +48,9 @@ class Listed:
         """One that fits, each equally likely."""
         return self._fitting[rng.integers(len(self._fitting))]
 
+    def neighbours(self, architecture: Architecture) -> None:
+        """Not known: mutations are tried until one fits."""
+
     def completable(self, prefix: Mapping[str, Value]) -> bool:
         """Whether an architecture that fits begins with these choices."""
         key = frozenset(prefix.items())
