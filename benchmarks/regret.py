@@ -1,23 +1,26 @@
 """How good are the strategies, trial for trial? Regret after N trials, beside other people's searches, in one run.
 
-    python -m benchmarks.regret [--problem macro|fashion|drawn|failing] [--seeds 100] [--trials 25 50 100 200]
-                                [--only tpe rl] [--at-once 1 2 8 64] [--table nas-bench-macro.json]
+    python -m benchmarks.regret [--problem macro fashion drawn ...] [--seeds 100] [--trials 25 50 100 200]
+                                [--only tpe rl] [--against "Optuna TPE multivariate"] [--at-once 1 2 8 64]
+                                [--table nas-bench-macro.json]
                                 [--peers peers/bin/python] [--results regret.jsonl] [--jobs 2]
 
 `macro` is NAS-Bench-Macro (`examples/nas_bench_macro.py`; each trial returns one of its three recorded trainings at
 random) under 60M MACs. `fashion` is a table that `record.py` made of short trainings, used in the same way. `drawn` has
-no training behind it and is for choosing settings: five spaces of MBConv stages under half of their MACs, whose
-accuracies are drawn at random (effects of single options and of pairs), with noise. `failing` is `drawn` with networks
-that train to nothing, a fifth to a third of them: those of some pairs of options.
+no training behind it: five spaces of MBConv stages under half of their MACs, whose accuracies are drawn at random
+(effects of single options and of pairs), with noise. `failing` is `drawn` with networks that train to nothing, a fifth
+to a third of them: those of some pairs of options. `problems.py` has more that are drawn. Each of them has instances of
+its own for choosing settings, called `tune-drawn` and so on.
 
 Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
 is the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as
-`nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean; `confirm
-auto` as `nas search --confirm auto` does. The peers
+`nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean. The peers
 search the plain product of options, as a person would set them up: what does not fit and what was tried before counts
 as a trial spent; Optuna is told of the budget by `set_constraint`, the others get a reward of 0. Numbers behind a
 peer's name are its population and tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne
 Tune and NNI an environment of their own: `peers.py` says how.
+
+`--against` adds a table of differences, seed by seed, from one contestant.
 
 With `--at-once` our strategies are also run with that many trials under way at any moment: each ask then comes before
 that many trials less one have been told. Trials end in the order of lengths drawn from a log-normal distribution whose
@@ -58,181 +61,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from searchspaces import (
-    Architecture,
-    Budget,
-    Feasible,
-    Space,
-    Stage,
-    Task,
-    choice,
-    conv_head,
-    conv_stem,
-    load_object,
-    mbconv,
-    per_block,
-)
-from strategies import Outcome, make_strategy
+from benchmarks.problems import PROBLEMS, ROOT, TABLE, TABLES, Problem
+from searchspaces import Architecture, Task
+from strategies import Outcome, make_strategy, settings_of
 from studies.confirming import AUTO, Confirm, Trained, confirmations, contested, in_turn, most_leaders
-
-ROOT = Path(__file__).resolve().parents[1]
-TABLES = {
-    "macro": ROOT.parent / "shared" / "data" / "nas-bench-macro.json",
-    "fashion": ROOT / "benchmarks" / "fashion.json",
-}
-TABLE = "NAS_BENCHMARK_TABLE"  # in the environment of the processes of a run: the file of the problem's table
-TASK = Task(image_size=32, channels=3, classes=10)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is searched, and the truth about it.
-
-    Attributes:
-        space: what fits.
-        observed: an accuracy in [0, 1] as a trial of what fits returns it.
-        mean: true accuracy of an architecture.
-        best: the largest mean of all that fits.
-        digits: how many options each decision of a peer has.
-        member: the architecture that a peer's digits stand for, whether it fits or not.
-    """
-
-    space: Feasible
-    observed: Callable[[Architecture, np.random.Generator], float]
-    mean: Callable[[Architecture], float]
-    best: float
-    digits: tuple[int, ...]
-    member: Callable[[Sequence[int]], Architecture]
-
-
-@functools.cache
-def macro(instance: int) -> Problem:
-    """NAS-Bench-Macro under 60M MACs; there is one instance."""
-    table = json.loads(Path(os.environ[TABLE]).read_text())
-    architecture = load_object(f"{ROOT / 'examples' / 'nas_bench_macro.py'}:architecture")
-    space, key = (architecture.__globals__[name] for name in ("space", "key"))  # of the same loading of the file
-    feasible = space.under(Budget.parse("60M"), TASK)
-
-    def mean(member: Architecture) -> float:
-        return float(np.mean(table[key(member)]["test_acc"])) / 100
-
-    return Problem(
-        feasible,
-        lambda member, rng: table[key(member)]["test_acc"][rng.integers(3)] / 100,
-        mean,
-        max(map(mean, feasible.enumerate())),
-        (3,) * 8,
-        lambda digits: architecture("".join(map(str, digits))),
-    )
-
-
-@functools.cache
-def drawn(instance: int) -> Problem:
-    """A space of four stages, one of them optional and deciding block by block, with accuracies drawn at random.
-
-    The accuracy is 0.90 plus 0.01 times a score of mean 0 and deviation 1 over what fits: effects of the options, part
-    of which rise along a decision, and of pairs of options. Noise has a deviation of 0.002.
-    """
-    draw = np.random.default_rng([instance, 2026])
-    space = Space(
-        "drawn",
-        stem=Stage(conv_stem, width=16),
-        stages=[
-            Stage(mbconv, width=choice(16, 24, 32), depth=choice(1, 2), kernel=choice(3, 5, 7), stride=2),
-            Stage(mbconv, width=32, depth=choice(0, 1, 2), expansion=per_block(3, 6), kernel=per_block(3, 5)),
-            Stage(mbconv, width=choice(32, 48, 64), depth=choice(1, 2), kernel=choice(3, 5, 7), stride=2),
-            Stage(mbconv, width=choice(64, 96, 128), depth=choice(1, 2), se=choice(0, 0.25), stride=2),
-        ],
-        head=Stage(conv_head, width=256),
-    )
-    feasible = space.under(Budget.parse("50%"), TASK)
-    effects = [
-        draw.normal(0, 0.5, len(d.options)) + draw.uniform(0, 1) * np.linspace(-1, 1, len(d.options))
-        for d in space.decisions
-    ]
-    pairs = {
-        (i, j): draw.normal(0, 0.35, (len(space.decisions[i].options), len(space.decisions[j].options)))
-        for i in range(len(effects))
-        for j in range(i)
-        if draw.random() < 0.4
-    }
-
-    def score(member: Architecture) -> float:
-        index = space.encode(member)
-        single = sum(float(effect[i]) for effect, i in zip(effects, index, strict=True) if i >= 0)
-        return single + sum(float(t[index[i], index[j]]) for (i, j), t in pairs.items() if min(index[i], index[j]) >= 0)
-
-    scores = {member: score(member) for member in feasible.enumerate()}
-    centre, spread = float(np.mean(list(scores.values()))), float(np.std(list(scores.values())))
-
-    def mean(member: Architecture) -> float:
-        return 0.90 + 0.01 * (score(member) - centre) / spread
-
-    return Problem(
-        feasible,
-        lambda member, rng: mean(member) + 0.002 * float(rng.normal()),
-        mean,
-        max(map(mean, scores)),
-        tuple(len(decision.options) for decision in space.decisions),
-        lambda digits: space.architecture({d.name: d.options[i] for d, i in zip(space.decisions, digits, strict=True)}),
-    )
-
-
-@functools.cache
-def failing(instance: int) -> Problem:
-    """`drawn`, but pairs of options are drawn whose networks have an accuracy of 0.01, until a fifth of them fail."""
-    sound, draw = drawn(instance), np.random.default_rng([instance, 2027])
-    members = np.array([sound.space.encode(member) for member in sound.space.enumerate()])
-    fails = np.zeros(len(members), bool)
-    pairs: list[tuple[int, int, int, int]] = []
-    while fails.mean() < 0.2:
-        i, j = draw.choice(members.shape[1], 2, replace=False)
-        pair = int(i), int(j), int(draw.choice(members[:, i])), int(draw.choice(members[:, j]))
-        fail = (members[:, i] == pair[2]) & (members[:, j] == pair[3])
-        if (fails | fail).mean() < 1 / 3:
-            pairs.append(pair)
-            fails |= fail
-
-    def dead(member: Architecture) -> bool:
-        index = sound.space.encode(member)
-        return any(index[i] == one and index[j] == other for i, j, one, other in pairs)
-
-    def mean(member: Architecture) -> float:
-        return 0.01 if dead(member) else sound.mean(member)
-
-    return Problem(
-        sound.space,
-        lambda member, rng: mean(member) + 0.002 * float(rng.normal()),
-        mean,
-        max(map(mean, sound.space.enumerate())),
-        sound.digits,
-        sound.member,
-    )
-
-
-@functools.cache
-def fashion(instance: int) -> Problem:
-    """The recorded trainings of `fashion_space.py`; there is one instance."""
-    table = json.loads(Path(os.environ[TABLE]).read_text())
-    key = load_object(f"{ROOT / 'benchmarks' / 'fashion_space.py'}:key")
-    space, task, budget = (key.__globals__[name] for name in ("space", "TASK", "BUDGET"))
-    feasible = space.under(budget, task)
-
-    def mean(member: Architecture) -> float:
-        return float(np.mean(table[key(member)]))
-
-    return Problem(
-        feasible,
-        lambda member, rng: float(table[key(member)][rng.integers(3)]),
-        mean,
-        max(map(mean, feasible.enumerate())),
-        tuple(len(decision.options) for decision in space.decisions),
-        lambda digits: space.architecture({d.name: d.options[i] for d, i in zip(space.decisions, digits, strict=True)}),
-    )
-
-
-PROBLEMS = {"macro": (macro, 1), "fashion": (fashion, 1), "drawn": (drawn, 5), "failing": (failing, 5)}
-"""And how many instances, over which the seeds go in turn."""
 
 SIGMA = math.sqrt(math.log1p(0.5**2))
 """Of the logarithm of a trial's length, whose standard deviation is half of its mean."""
@@ -264,10 +96,12 @@ class Running:
         if len(self._under_way) == self._at_once:
             self._end()
 
-    def end_all(self) -> None:
-        """Wait for all that is under way."""
-        while self._under_way:
-            self._end()
+    def ended(self) -> Running:
+        """What it is when all that is under way has ended; itself where nothing is."""
+        other = copy.deepcopy(self) if self._under_way else self
+        while other._under_way:
+            other._end()
+        return other
 
     def _end(self) -> None:
         self._now, _, member = heapq.heappop(self._under_way)
@@ -276,21 +110,28 @@ class Running:
         self.strategy.tell(member, Outcome("complete", accuracy))
 
 
-def ours(name: str, problem: Problem, trials: int, seed: int, at_once: int) -> dict[str, Trials]:
-    """One of this package's strategies; without and with confirmations as `studies.Study` does them, by `WAYS`.
+def ours(
+    name: str, problem: Problem, trials: Sequence[int], seed: int, at_once: int
+) -> Iterator[tuple[int, str, Trials]]:
+    """One of this package's strategies after so many trials; without and with confirmations, by `WAYS`.
 
-    All begin alike, so that is done once.
+    All begin alike, and so do all numbers of trials for which a strategy has the same settings: that is done once.
     """
-    plain, found = Running(name, problem, trials, seed, at_once), {}
-    for number in range(trials):
-        for way, confirm in WAYS.items():
-            if number == trials - confirmations(confirm(trials), trials):
-                other = copy.deepcopy(plain) if at_once > 1 else plain
-                other.end_all()
-                found[way] = other.tried + confirmed(other, confirm(trials), trials - number, problem, seed)
-        plain.begin(number)
-    plain.end_all()
-    return {"": plain.tried, **found}
+    alike: dict[str, list[int]] = {}
+    for n in trials:
+        alike.setdefault(json.dumps(settings_of(make_strategy(name, problem.space, n))), []).append(n)
+    for several in alike.values():
+        running = Running(name, problem, max(several), seed, at_once)
+        for number in range(max(several) + 1):
+            for n in several:
+                for way, confirm in WAYS.items():
+                    if number == n - confirmations(confirm(n), n):
+                        ended = running.ended()
+                        yield n, way, ended.tried + confirmed(ended, confirm(n), n - number, problem, seed)
+                if number == n:
+                    yield n, "", running.ended().tried[:]
+            if number < max(several):
+                running.begin(number)
 
 
 def confirmed(running: Running, confirm: Confirm, again: int, problem: Problem, seed: int) -> Trials:
@@ -317,7 +158,7 @@ def optuna_tpe(multivariate: bool, problem: Problem, trials: int, seed: int) -> 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multivariate)
     study, noise = optuna.create_study(direction="maximize", sampler=sampler), np.random.default_rng([seed, 1 << 20])
-    bounds, task = problem.space.budget.bounds, problem.space.task
+    bounds, task = problem.space.budget.bounds if problem.space.budget else (), problem.space.task or Task()
     for _ in range(trials):
         trial = study.ask()
         digits = [trial.suggest_categorical(f"digit{i}", range(n)) for i, n in enumerate(problem.digits)]
@@ -441,9 +282,8 @@ def scores(problem_name: str, contestant: str, at_once: int, trials: Sequence[in
         tried = list(peer(problem, max(trials), seed))
         runs = [(contestant, n, tried[:n]) for n in trials]
     else:
-        for n in trials:
-            name = called(contestant, at_once)
-            runs += [(name + way, n, tried) for way, tried in ours(contestant, problem, n, seed, at_once).items()]
+        name = called(contestant, at_once)
+        runs = [(name + way, n, tried) for n, way, tried in ours(contestant, problem, trials, seed, at_once)]
     seconds = time.process_time() - began
     return [
         Score(problem_name, name, n, seed, *judged(problem, tried, name.endswith(tuple(WAYS))), round(seconds, 2))
@@ -466,17 +306,20 @@ def judged(problem: Problem, tried: Trials, by_mean: bool) -> tuple[float, int, 
     return 100 * (problem.best - reached), len(tried) - len(fitting), len(tried) - len({member for member, _ in tried})
 
 
-def code_and_table(problem: str) -> str:
-    """What results depend on, in short: the files of the strategies and the table."""
-    files = sorted((ROOT / "strategies").glob("*.py")) + ([Path(os.environ[TABLE])] if problem in TABLES else [])
+def code_and_table(problem: str, contestant: str) -> str:
+    """What results depend on, in short: the table and, for our own, the files of the strategies."""
+    files = [Path(os.environ[TABLE])] if problem in TABLES else []
+    if contestant.split(",")[0] in OURS:
+        files += sorted((ROOT / "strategies").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def kept(results: Path | None, code: str) -> list[Score]:
+def kept(results: Path | None, problem: str) -> list[Score]:
     """What a file of results holds; a line that was cut off as it was written is left out."""
     lines = results.read_text().split("\n")[:-1] if results and results.exists() else []
-    rows = [json.loads(line) for line in lines]
-    return [Score(**row["score"]) for row in rows if row["code"] == code]
+    rows = [(row["code"], Score(**row["score"])) for row in map(json.loads, lines)]
+    codes = {name: code_and_table(problem, name) for name in {score.contestant for _, score in rows}}
+    return [score for code, score in rows if score.problem == problem and code == codes[score.contestant]]
 
 
 def rows_of(contestant: str, at_once: int) -> list[str]:
@@ -522,6 +365,25 @@ def show(found: Sequence[Score], names: Sequence[str], trials: Sequence[int]) ->
         print(f"| {name} | {len(last)} | " + " | ".join(cells) + " |")
 
 
+def show_differences(found: Sequence[Score], names: Sequence[str], trials: Sequence[int], against: str) -> None:
+    """How much more regret than one contestant, seed by seed, ± the standard error of the mean; in Markdown."""
+    print(f"\n| regret less that of {against} | seeds | " + " | ".join(f"N = {n}" for n in trials) + " |")
+    print("|---|---|" + "---|" * len(trials))
+    regrets = {(s.contestant, s.trials, s.seed): s.regret for s in found}
+    for name in names:
+        more = {
+            n: {
+                seed: regret - regrets[against, n, seed]
+                for (contestant, ran, seed), regret in regrets.items()
+                if (contestant, ran) == (name, n) and (against, n, seed) in regrets
+            }
+            for n in trials
+        }
+        if name != against and all(more.values()):
+            cells = [f"{mean(more[n]):+.3f} ± {error(more[n]):.3f}" for n in trials]
+            print(f"| {name} | {len(more[trials[-1]])} | " + " | ".join(cells) + " |")
+
+
 def mean(regrets: dict[int, float]) -> float:
     return float(np.mean(list(regrets.values())))
 
@@ -534,22 +396,23 @@ def error(regrets: dict[int, float]) -> float:
 def main() -> None:
     """Run what is not done yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problem", choices=PROBLEMS, default="macro")
+    parser.add_argument("--problem", nargs="+", choices=PROBLEMS, default=["macro"])
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--trials", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--first-seed", type=int, default=1000, help="settings were chosen with seeds below 1000")
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="CONTESTANT")
+    parser.add_argument(
+        "--against", choices=CONTESTANTS, metavar="CONTESTANT", help="differences from it, seed by seed"
+    )
     parser.add_argument("--at-once", type=int, nargs="+", default=[1], metavar="K", help="trials under way, of ours")
     parser.add_argument("--table", type=Path, help="the file of the problem's table, where it is elsewhere")
     parser.add_argument("--peers", help="Python of the environment that Syne Tune and NNI are installed in")
     parser.add_argument("--results", type=Path, help="a file that keeps what is done, one line each")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = parser.parse_args()
-    if given.problem in TABLES:
-        os.environ[TABLE] = str(given.table or TABLES[given.problem])
-        if not Path(os.environ[TABLE]).exists():
-            parser.error(f"the table of {given.problem} is not at {os.environ[TABLE]}: give its path with --table")
-    names, trials = list(given.only), sorted(given.trials)
+    if given.table and len(given.problem) > 1:
+        parser.error("--table is the file of one problem")
+    names = list(given.only)
     if any(name.startswith("pyglove") for name in names):
         try:
             import pyglove  # noqa: F401
@@ -561,27 +424,41 @@ def main() -> None:
     elif any(name.startswith(("Syne", "NNI")) for name in names):
         print("Syne Tune and NNI are left out: --peers says in which environment they are")
         names = [name for name in names if not name.startswith(("Syne", "NNI"))]
-    code, seeds = code_and_table(given.problem), range(given.first_seed, given.first_seed + given.seeds)
-    found = kept(given.results, code)
+    for problem in given.problem:
+        if problem in TABLES:
+            os.environ[TABLE] = str(given.table or TABLES[problem])
+            if not Path(os.environ[TABLE]).exists():
+                parser.error(f"the table of {problem} is not at {os.environ[TABLE]}: give its path with --table")
+        run(problem, names, given)
+
+
+def run(problem: str, names: Sequence[str], given: argparse.Namespace) -> None:
+    """Run what is not done yet of one problem, and print its table."""
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    trials, found = sorted(given.trials), kept(given.results, problem)
     contestants = [(name, k) for name in names for k in ([1] if CONTESTANTS[name] else sorted(set(given.at_once)))]
     todo = [
         (*contestant, seed)
         for seed in seeds
         for contestant in contestants
-        if not done(given.problem, rows_of(*contestant), trials, seed, found)
+        if not done(problem, rows_of(*contestant), trials, seed, found)
     ]
     with ProcessPoolExecutor(given.jobs) as pool:
-        futures = [pool.submit(scores, given.problem, name, k, trials, seed) for name, k, seed in todo]
+        futures = [pool.submit(scores, problem, name, k, trials, seed) for name, k, seed in todo]
         for number, future in enumerate(as_completed(futures), start=1):
             found += future.result()
             if given.results:
                 with given.results.open("a") as file:
-                    file.writelines(json.dumps({"code": code, "score": asdict(s)}) + "\n" for s in future.result())
+                    for score in future.result():
+                        code = code_and_table(problem, score.contestant)
+                        file.write(json.dumps({"code": code, "score": asdict(score)}) + "\n")
             print(f"\r{number} of {len(todo)}", end="", file=sys.stderr, flush=True)
-    print(f"{given.problem}: mean regret in percentage points, ± its standard error")
+    print(f"\n{problem}: mean regret in percentage points, ± its standard error")
     rows = list(itertools.chain.from_iterable(rows_of(*contestant) for contestant in contestants))
-    mine = [score for score in found if score.problem == given.problem and score.seed in seeds]
+    mine = [score for score in found if score.problem == problem and score.seed in seeds]
     show(mine, rows, trials)
+    if given.against:
+        show_differences(mine, rows, trials, given.against)
 
 
 if __name__ == "__main__":
