@@ -1,7 +1,8 @@
 # make search   a first search on real images, in minutes, with nothing but Python >= 3.11 on the machine
 # make test     every test, as many at once as there are cores, four at most
 # make check    what a change must pass: style, types, the one way of imports, doctests
-# make bench    the measurements that the README quotes
+# make docs     the documentation site, in site/, any warning an error; site/index.html opens without a server or a network
+# make bench    the measurements that the documentation quotes
 # make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
 #                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see benchmarks/peers.py); hours
 #
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 BENCHMARKS := startup cost
 PACKAGES := nas studies strategies estimators searchspaces
 
-.PHONY: search test check bench bench-strategies clean
+.PHONY: search test check docs bench bench-strategies clean
 .SECONDARY:
 
 search: $(VENV)/.has-core
@@ -29,6 +30,9 @@ check: $(VENV)/.has-dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest $(PACKAGES)
 
+docs: $(VENV)/.has-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 bench: $(VENV)/.has-dev
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -39,7 +43,7 @@ bench-strategies: $(VENV)/.has-dev
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # `core` is what a user needs; the others are the extras of pyproject.toml.
 $(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python

@@ -14,7 +14,7 @@ import pytest
 from test_nas_bad_input import INSTANT
 
 SLOW = INSTANT.replace("context.report(1, accuracy)", "__import__('time').sleep(0.1); context.report(1, accuracy)")
-README = Path(__file__).parents[1] / "README.md"
+TOUR = Path(__file__).parents[1] / "docs" / "tour.md"
 
 
 @pytest.fixture
@@ -205,15 +205,17 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
     assert on.json()["trials"]["complete"] == ended + 2
 
 
-def test_the_readme_s_python_example_runs(tmp_path, monkeypatch):
+def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = [
-        block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "nas.search(" in block
+        block
+        for block in re.findall(r"```python\n(.*?)```", TOUR.read_text(encoding="utf-8"), re.DOTALL)
+        if "nas.search(" in block
     ]
     program = example.replace("trials=10", "trials=2, estimator_settings={'epochs': 1, 'data_fraction': 0.1}")
     assert program != example
     names: dict[str, object] = {}
-    exec(compile(program, "README.md", "exec"), names)
+    exec(compile(program, "tour.md", "exec"), names)
     assert (tmp_path / "runs" / "demo" / "study.json").exists()
     assert len(names["study"].trials) == 2
 
