@@ -5,23 +5,49 @@ from __future__ import annotations
 import json as as_text
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 
 if TYPE_CHECKING:
+    from rich.console import ConsoleOptions, RenderableType
     from rich.progress import Progress
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as shells have it."""
 
 
+class Screen(Console):
+    """A console on which names are text: without markup, and with the control characters in them made visible."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+def visible(text: str) -> str:
+    """A text in which control characters, of which terminals make colours and commands, are pictures of themselves.
+
+    >>> visible("cat" + chr(27) + "[2J"), visible("two" + chr(10) + "lines")
+    ('cat␛[2J', 'two\\nlines')
+    """
+    return text.translate(_PICTURES)
+
+
+_PICTURES: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) != "\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0x2421),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),  # they turn the order of letters
+}
+
+
 def console(json: bool = False) -> Console:
     """Standard output; standard error where standard output is for one JSON object."""
-    made = Console(stderr=json, highlight=False)
-    return made if made.is_terminal else Console(stderr=json, highlight=False, width=120)
+    made = Screen(stderr=json, highlight=False, markup=False, emoji=False)
+    return made if made.is_terminal else Screen(stderr=json, highlight=False, markup=False, emoji=False, width=120)
 
 
 def print_json(value: Any) -> None:
@@ -39,7 +65,7 @@ def _finite(value: Any) -> Any:
 
 def say(message: str) -> None:
     """Print one line on standard error."""
-    print("nas: " + " ".join(message.split()), file=sys.stderr)
+    print("nas: " + visible(" ".join(message.split())), file=sys.stderr)
 
 
 def interrupted(how_to_resume: str = "") -> typer.Exit:
