@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchspaces import Scale, Task, UserError, nearest, network_from_json
-from searchspaces.files import read_json, read_text
+from searchspaces import Scale, Task, UserError, nearest, network_from_file
+from searchspaces.files import read_json
 from searchspaces.layers import ShapeError
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Trained:
             raise UserError(f"{str(folder)!r} is not a trained network: it has no {FACTS}; make one with: nas train")
         if not facts["finished"]:
             raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train command resumes it")
-        text = read_text(folder / NETWORK, "the network")
-        network, task = network_from_json(text, space), Task.parse(facts["task"])
+        network, task = network_from_file(folder / NETWORK, space), Task.parse(facts["task"])
         mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
         names = tuple(map(str, facts["class_names"]))
         if len(names) != task.classes or len(mean) != task.channels or len(std) != task.channels:

@@ -19,11 +19,12 @@ from searchspaces import (
     classic,
     load_object,
     nearest,
+    network_from_file,
     network_from_json,
 )
 from searchspaces.catalog import FAMILIES
 from searchspaces.drawing import pieces
-from searchspaces.files import read_text, write_whole
+from searchspaces.files import write_whole
 from searchspaces.layers import (
     Auxiliary,
     Chain,
@@ -249,9 +250,9 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
             raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
         return module
     if text.endswith(".json"):
-        return at_own_size(network_from_json(read_text(Path(text), "the network"), space))
+        return at_own_size(network_from_file(Path(text), space))
     if (Path(text) / TRAINED).exists():
-        return at_own_size(network_from_json(read_text(Path(text) / TRAINED, "the network"), space))
+        return at_own_size(network_from_file(Path(text) / TRAINED, space))
     run, number = in_run(text) or (Path(text), None)
     if text not in CLASSICS and run.is_dir():
         from studies import Study

@@ -19,7 +19,13 @@ from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Space
 from searchspaces.stage import Scale, Stage, choice, per_block, same_as
 from searchspaces.task import Shape, Task
-from searchspaces.text_forms import architecture_from_json, network_from_json, scaled_from_json, space_of
+from searchspaces.text_forms import (
+    architecture_from_json,
+    network_from_file,
+    network_from_json,
+    scaled_from_json,
+    space_of,
+)
 
 __all__ = [
     "CLASSICS",
@@ -62,6 +68,7 @@ __all__ = [
     "load_space",
     "mbconv",
     "nearest",
+    "network_from_file",
     "network_from_json",
     "per_block",
     "rows_of",

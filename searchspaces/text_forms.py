@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchspaces.architecture import Architecture
 from searchspaces.catalog import classic, space_named
 from searchspaces.errors import UserError
+from searchspaces.files import read_text
 from searchspaces.scaling import Scaled, ScalingSpace
 from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, with_strides
@@ -27,6 +29,19 @@ from searchspaces.task import Task
 
 if TYPE_CHECKING:
     from searchspaces.architecture import Buildable, SearchSpace
+
+
+def network_from_file(path: Path, space: SearchSpace | None = None) -> Buildable:
+    """The network whose text form a file holds; `space` as of `network_from_json`.
+
+    Raises:
+        UserError: the file cannot be read, or holds no network; the message has its path.
+    """
+    text = read_text(path, "the network")
+    try:
+        return network_from_json(text, space)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def network_from_json(text: str, space: SearchSpace | None = None) -> Buildable:

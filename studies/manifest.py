@@ -130,6 +130,9 @@ class Manifest:
             for key in keys:
                 if key not in read[name]:
                     raise UserError(f"{path} is not a manifest: {name!r} has no {key!r}")
+                kind = dict if key in ("given", "resolved") else str
+                if not isinstance(read[name][key], kind):
+                    raise UserError(f"{path} is not a manifest: {key!r} of {name!r} cannot be {read[name][key]!r}")
         return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
     def write(self, folder: Path) -> None:

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from searchspaces import CLASSICS, Task, classic, space_named
+from nas.networks import cost_document
+from searchspaces import CLASSICS, Task, UserError, classic, space_named
 
 
 def test_every_classic_is_listed_once_with_its_own_costs(nas_cli):
@@ -131,3 +132,11 @@ def test_a_mistake_is_one_line(nas_cli, mistake):
 
 def test_the_document_of_a_network_is_one_json_object(nas_cli):
     assert json.loads(nas_cli("show", "lenet5", "--json").out)["task"] == "32x32x1:10"
+
+
+def test_a_file_that_holds_no_network_is_named(tmp_path):
+    file = tmp_path / "best.json"
+    for text in ("{", '{"space": "mbconv", "choices": {}}', '{"classic": "resnet81"}'):
+        file.write_text(text)
+        with pytest.raises(UserError, match=r"best\.json"):
+            cost_document(str(file))

@@ -379,3 +379,13 @@ def keep(next_job, jobs, done):
     while (job := next_job()) is not None:
         jobs.append(job)
         done(job.number, Ending("complete", 1.0, 0.5))
+
+
+@pytest.mark.parametrize("part", ["strategy", "estimator"])
+def test_settings_in_a_manifest_that_are_no_settings_are_one_line_with_its_name(run: Path, part: str) -> None:
+    held = json.loads((run / "study.json").read_text())[part]
+    for key, value in (("given", [1]), ("resolved", [held["resolved"]]), ("origin", None), ("name", {})):
+        edit(run, **{part: {**held, key: value}})
+        with pytest.raises(UserError, match=f"study.json is not a manifest: '{key}' of '{part}' cannot be") as caught:
+            Study.open(run, space=SPACE)
+        one_line(caught)
