@@ -177,7 +177,7 @@ def watch(root: Path, seen: list[str]) -> None:
             writes = given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             if writes and not place.startswith((str(root), "/dev/")):
                 seen.append(f"written {place}")
-        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree"):
+        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "sqlite3.connect"):
             place = os.path.abspath(os.fsdecode(given[0]))
             if not place.startswith(str(root)):
                 seen.append(f"written {place}")
