@@ -6,8 +6,9 @@ An input is a whole file of one kind with a few changes: JSON values that became
 manifest, rows of its SQLite ledger, lines of its journal, the architecture of its best network, the weights of a
 trained network, its checkpoint, its training.json, its network.json, a table of accuracies and a latency table. Each
 must be read, or be one line with the file's or the folder's name: no traceback, no file of Python that the input names
-run, nothing written outside the folder that the command was given. Every 200 inputs have a process of their own. A process
-needs some seconds to import torch before its first input.
+run, nothing written outside the folder that the command was given.
+
+Every 200 inputs have a process of their own, which imports torch before its first one.
 """
 
 from __future__ import annotations
