@@ -37,10 +37,12 @@ class RegularizedEvolution:
     `tournament` members uniformly with replacement, mutates one decision of the most accurate one, trains the child,
     appends it on the right and removes the member on the left. Departures from the paper:
 
+    * Below 500 trials 10 members are drawn at random, not the whole population. Until it is full, no member is removed,
+      and tournaments are among those that are there. With `startup` equal to `population` it is Algorithm 1.
     * Asks may run ahead of tells, as in the paper's own distributed runs (sec. A). A member's age counts from the time
       its outcome was *told*, not from its proposal: the queue holds the last `population` outcomes in the order of
-      their tells. Proposals are random while fewer than `population` trials have started or completed, and while fewer
-      than `tournament` outcomes are known.
+      their tells. Proposals are random while fewer than `startup` trials have started or completed, and while fewer
+      than `tournament` outcomes, or `startup` if that is less, are known.
     * A child that was tried before is not proposed again. The cycle (tournament and mutation) is repeated instead, so
       that proposals follow Algorithm 1 conditioned on being new. After 50 cycles without a new child, the last child is
       mutated up to 50 times more; after that, a uniform draw replaces it.
@@ -51,8 +53,10 @@ class RegularizedEvolution:
         trials: planned trials; used only for the default population.
         population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default a fifth of
             `trials`, at least 10 and at most 100; 40 for 200 trials.
-        tournament: members that compete to become the parent (S in the paper, which uses 25). By default half of the
-            population, at most 25, since the small populations of short studies need more selection pressure; 20 of 40.
+        tournament: members that compete to become the parent (S in the paper, which uses 25). By default 25, as in the
+            paper, and the size of a population that is smaller: few trials need more selection pressure.
+        startup: members that are drawn at random at first. By default the whole population if that is 100 or more, as
+            in the paper; 10 of a smaller one.
         identity: probability of the paper's identity mutation, which trains the parent again. 0.05 in the paper; 0
             here, since a study trains no network twice. A positive value needs a study with `replicas`.
         start_from: architectures proposed before any other, in order: names among `space.references`, or architectures
@@ -69,22 +73,29 @@ class RegularizedEvolution:
         trials: int = 200,
         population: int | None = None,
         tournament: int | None = None,
+        startup: int | None = None,
         identity: float = 0.0,
         start_from: str | Sequence[str] = (),
     ) -> None:
         if population is None:
             population = default_population(trials)
         if tournament is None:
-            tournament = min(population // 2, 25)
+            tournament = min(population, 25)
+        if startup is None:
+            startup = population if population >= 100 else min(population, 10)
         if population < 2:
             raise UserError(f"population must be at least 2, got {population}")
         if not 1 <= tournament <= population:
             raise UserError(f"tournament must be from 1 to the population ({population}), got {tournament}")
+        if not 1 <= startup <= population:
+            raise UserError(f"startup must be from 1 to the population ({population}), got {startup}")
         if not 0.0 <= identity <= 1.0:
             raise UserError(f"identity is a probability in [0, 1], got {identity}")
         self._space = space
         self._population = population
         self._tournament = tournament
+        self._startup = startup
+        self._needed = min(tournament, startup)  # outcomes
         self._identity = identity
         self._start = StartFrom(space, start_from)
         self._alive: deque[_Member] = deque(maxlen=population)
@@ -97,6 +108,7 @@ class RegularizedEvolution:
         return {
             "population": self._population,
             "tournament": self._tournament,
+            "startup": self._startup,
             "identity": self._identity,
             "start_from": self._start.setting,
         }
@@ -107,14 +119,14 @@ class RegularizedEvolution:
         return tuple(member.architecture for member in self._alive)
 
     def ask(self, rng: np.random.Generator) -> Architecture:
-        """An architecture of `start_from`, a random one while the population fills, or a mutated parent.
+        """An architecture of `start_from`, one of `startup` random ones, or a mutated parent.
 
         Raises:
             Exhausted: every architecture of the space has been tried.
         """
         if (first := self._start.next(self._known)) is not None:
             return first
-        if len(self._alive) + len(self._running) < self._population or len(self._alive) < self._tournament:
+        if len(self._alive) + len(self._running) < self._startup or len(self._alive) < self._needed:
             return sample_new(self._space, self._known, rng)
         if self._identity and rng.random() < self._identity:
             return self._parent(rng)

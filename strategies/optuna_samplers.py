@@ -8,10 +8,11 @@ A sampler knows neither the budget nor what was tried before, and spending trial
 Instead, a proposal is replaced by the nearest member that has not been tried (all samplers), and TPE draws its
 candidates from the density of the good trials *conditioned on fitting the budget and being new*.
 
-**Encoding.** Each decision is one categorical parameter. Its choices are the indices of the options, and -1 for an
-inactive decision, as in `Space.encode`. An inactive decision is thus neither missing, which would make samplers fall
-back to independent draws, nor filled with a value that had no effect. If a proposal has -1 for a decision that turns
-out to be active, any option may take its place.
+**Encoding.** Each decision is one categorical parameter. Its choices are the indices of the options and, if it can be
+inactive, -1, as in `Space.encode`. An inactive decision is thus neither missing, which would make samplers fall back to
+independent draws, nor filled with a value that had no effect. If a proposal has -1 for a decision that turns out to be
+active, any option may take its place. A decision that is active in each of `DRAWS` uniform draws has no -1, to which a
+sampler would give a share of the probability; should it be inactive after all, its first option stands for that.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace
     from strategies.strategy import Outcome
 
+DRAWS: Final = 256
+"""Uniform draws that show which decisions can be inactive."""
+
 _INACTIVE: Final = -1  # as in Space.encode
 _BATCHES: Final = 20  # batches of candidates that TPE draws, at most, until enough of them fit and are new
 
@@ -65,9 +69,12 @@ class OptunaStrategy:
         self._startup = startup
         self._settings = dict(settings)
         self._names = [decision.name for decision in space.decisions]
+        draw, whole = np.random.default_rng(0), space.whole
+        drawn = [whole.encode(whole.sample(draw)) for _ in range(DRAWS)]
+        self._lowest = np.min(drawn, axis=0).clip(max=0)  # (decisions,); -1 where a decision can be inactive
         self._distributions: dict[str, BaseDistribution] = {
-            decision.name: CategoricalDistribution([_INACTIVE, *range(len(decision.options))])
-            for decision in space.decisions
+            decision.name: CategoricalDistribution(range(lowest, len(decision.options)))
+            for decision, lowest in zip(space.decisions, self._lowest.tolist(), strict=True)
         }
         self._known: set[Architecture] = set()
         self._numbers: dict[Architecture, int] = {}  # of running trials, in the inner study
@@ -93,7 +100,7 @@ class OptunaStrategy:
             return sample_new(self._space, self._known, rng)
         sampler = self._sampler(int(rng.integers(2**32)))
         if isinstance(sampler, TPESampler) and sampler._is_multivariate(self._study):
-            _condition(sampler, self._space, self._known)
+            _condition(sampler, self._space, self._known, self._lowest)
         study = _copy(self._study)
         proposal = self._propose(sampler, study)
         wish = {
@@ -122,7 +129,7 @@ class OptunaStrategy:
             self._study.tell(number, outcome.accuracy)
 
     def _start(self, architecture: Architecture) -> None:
-        vector = self._space.encode(architecture)  # (decisions,)
+        vector = self._space.encode(architecture).clip(self._lowest)  # (decisions,)
         params = {name: int(index) for name, index in zip(self._names, vector, strict=True)}
         trial = create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions)
         number = self._numbers[architecture] = len(self._study._storage.get_all_trials(0, deepcopy=False))
@@ -227,10 +234,13 @@ def _samples_numbers_only(sampler: BaseSampler) -> bool:
 class _NewThatFits(_ParzenEstimator):
     """Optuna's estimator conditioned on architectures that fit and are new; TPE draws only from that of good trials."""
 
-    def __init__(self, space: SearchSpace, known: set[Architecture], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, space: SearchSpace, known: set[Architecture], lowest: np.ndarray, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._space = space
         self._known = known
+        self._lowest = lowest  # the index of each decision that its first choice stands for
 
     def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
         """`size` candidates, or fewer if they are rare; the first draws if there are none."""
@@ -238,17 +248,17 @@ class _NewThatFits(_ParzenEstimator):
         kept: dict[Architecture, np.ndarray] = {}
         first = drawn = super().sample(rng, size)
         for _ in range(_BATCHES):
-            table = np.stack([drawn[decision.name] for decision in decisions], axis=1).astype(int) - 1  # choice 0 is -1
-            for row in table.tolist():
+            table = np.stack([drawn[decision.name] for decision in decisions], axis=1).astype(int)
+            for row in (table + self._lowest).tolist():
                 architecture = self._completed(row, rng)
                 if architecture is not None and architecture not in self._known:
-                    kept[architecture] = self._space.encode(architecture)
+                    kept[architecture] = self._space.encode(architecture).clip(self._lowest)
             if len(kept) >= size:
                 break
             drawn = super().sample(rng, size)
         if not kept:
             return first
-        candidates = np.stack(list(kept.values())[:size]) + 1.0  # (candidates, decisions); choice 0 is -1
+        candidates = np.stack(list(kept.values())[:size]) - self._lowest + 0.0  # (candidates, decisions)
         return {decision.name: candidates[:, i] for i, decision in enumerate(decisions)}
 
     def _completed(self, row: list[int], rng: np.random.RandomState) -> Architecture | None:
@@ -263,9 +273,9 @@ class _NewThatFits(_ParzenEstimator):
             return None
 
 
-def _condition(sampler: TPESampler, space: SearchSpace, known: set[Architecture]) -> None:
+def _condition(sampler: TPESampler, space: SearchSpace, known: set[Architecture], lowest: np.ndarray) -> None:
     # "Users can overwrite _ParzenEstimator to customize the TPE behavior", says TPESampler where this is set.
-    estimator: Any = functools.partial(_NewThatFits, space, known)
+    estimator: Any = functools.partial(_NewThatFits, space, known, lowest)
     sampler._parzen_estimator_cls = estimator
 
 

@@ -12,6 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from searchspaces import Bound, Budget, Task, UserError, nearest
 from searchspaces.latency import refuse_unknown
@@ -29,6 +30,8 @@ ALGORITHMS: Final = ("ppo", "reinforce")
 REWARDS: Final = ("accuracy", "mnasnet")
 _DRAWS: Final = (1, 8, 24)  # architectures sampled from the policy, as batches, until one is new
 _STEPS: Final = 50  # mutations, at most, of a sample that is not new
+_BEST: Final = 5  # trials that may be revisited
+_CHANGES: Final = 2  # decisions, on average, that the policy takes anew when it revisits a trial
 
 
 def mnasnet_reward(accuracy: float, cost: float, target: float, alpha: float = -0.07, beta: float = -0.07) -> float:
@@ -68,6 +71,10 @@ class RLController:
 
     * Nothing is proposed twice. After 33 samples from the policy without a new one, the first is mutated until it is
       new; after 50 mutations, a uniform draw replaces it. The policy learns from every proposal as if it were a sample.
+    * Half of the samples begin at one of the five best trials, as Go-Explore returns to the best states before it
+      explores (Ecoffet et al. 2021, arXiv:2004.12919): where the choices of that trial are open they are kept, except
+      for two decisions on average, which the policy takes. Tens of trials are too few for the policy alone to come near
+      the best again. The policy learns from these proposals, too, as if they were samples.
     * The initial policy does not give all options the same probability, which under a budget would mean wide early
       stages and starved late ones. The initial biases are the shares of the options among 256 uniform draws.
     * Learning rates and batches suit studies of 50 to 2,000 trials; the papers had 12,800 and 20,000. By default a
@@ -92,6 +99,7 @@ class RLController:
             default the upper bound of the space's budget, of its latency if it has one, else of its MACs.
         alpha: exponent of `mnasnet` up to the target.
         beta: exponent of `mnasnet` above the target.
+        revisit: share of the samples that keep most choices of one of the best trials; 0 in the papers.
         repeat: propose what the policy samples, even if it was tried before. Needs a study with `replicas`, since any
             other study refuses to train a network twice.
 
@@ -112,6 +120,7 @@ class RLController:
         entropy: float = 0.01,
         baseline: float = 0.95,
         hidden: int = 64,
+        revisit: float = 0.5,
         seed: int = 0,
         reward: str = "accuracy",
         target: int | str | None = None,
@@ -143,6 +152,8 @@ class RLController:
             raise UserError(f"entropy must not be negative, got {entropy}")
         if not 0.0 <= baseline < 1.0:
             raise UserError(f"baseline is a fraction in [0, 1), got {baseline}")
+        if not 0.0 <= revisit <= 1.0:
+            raise UserError(f"revisit is a fraction in [0, 1], got {revisit}")
         if seed < 0:
             raise UserError(f"seed must not be negative, got {seed}")
         self._settings: dict[str, Any] = {
@@ -154,6 +165,7 @@ class RLController:
             "entropy": entropy,
             "baseline": baseline,
             "hidden": hidden,
+            "revisit": revisit,
             "seed": seed,
             "reward": reward,
             "repeat": repeat,
@@ -177,6 +189,7 @@ class RLController:
         self._known: set[Architecture] = set()
         self._begun: dict[Architecture, Episode] = {}  # of running trials
         self._ended: list[tuple[Episode, float]] = []  # with their rewards, until a batch is complete
+        self._best: list[tuple[Episode, float]] = []  # with the largest rewards, the largest first
         self._mean = self._variance = 0.0  # moving, of rewards; the first batch initializes them
         self._updates = 0
 
@@ -191,7 +204,7 @@ class RLController:
         return self._updates
 
     def log_probability(self, architecture: Architecture) -> float:
-        """Natural logarithm of the probability that the policy's next sample is this architecture, new or not."""
+        """Natural logarithm of the probability that the policy samples this architecture, new or not, on its own."""
         return float(self._episode(architecture).log_probs.sum())
 
     def ask(self, rng: np.random.Generator) -> Architecture:
@@ -226,6 +239,7 @@ class RLController:
             return
         reward = self._reward(architecture, outcome.accuracy, outcome)
         self._ended.append((episode or self._episode(architecture), reward))
+        self._best = sorted([*self._best, self._ended[-1]], key=lambda each: -each[1])[:_BEST]
         if len(self._ended) == self._batch:
             self._update()
             self._ended.clear()
@@ -248,6 +262,7 @@ class RLController:
         token = np.full(rows, self._vocabulary.start)
         state = self._policy.first(rows)
         drawn: list[Architecture] = []
+        kept = self._kept(rng, rows)  # (rows, decisions)
         while True:
             steps = {}
             for row in writing:
@@ -266,8 +281,22 @@ class RLController:
             ends = np.exp(scores - scores.max(1, keepdims=True)).cumsum(1)
             uniform = rng.random(len(writing)) * ends[:, -1]
             token[writing] = slots[range(len(writing)), (ends <= uniform[:, None]).sum(1)]
+            given = kept[writing, list(decisions)]
+            open_to = ((slots == given[:, None]) & np.array(masks)).any(1)
+            token[writing] = np.where(open_to, given, token[writing])
             for row in writing:
                 prefixes[row] = (*prefixes[row], int(token[row]))
+
+    def _kept(self, rng: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
+        """The tokens of one of the best trials that a row keeps where they are open, else -1; (rows, decisions)."""
+        count = len(self._space.decisions)
+        kept = np.full((rows, count), -1)
+        if self._updates:
+            for row in np.flatnonzero(rng.random(rows) < self._settings["revisit"]).tolist():
+                episode = self._best[int(rng.integers(len(self._best)))][0]
+                kept[row, episode.decisions] = episode.tokens
+                kept[row, rng.random(count) < _CHANGES / count] = -1
+        return kept
 
     def _update(self) -> None:
         """Learn from the batch of ended trials, and move the baseline."""

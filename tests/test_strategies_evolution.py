@@ -171,11 +171,25 @@ def test_a_seed_over_the_budget_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("trials", "population", "tournament"),
-    [(1, 10, 5), (25, 10, 5), (100, 20, 10), (200, 40, 20), (500, 100, 25), (20000, 100, 25)],
+    [(1, 10, 10), (25, 10, 10), (100, 20, 20), (200, 40, 25), (500, 100, 25), (20000, 100, 25)],
 )
 def test_defaults_follow_from_the_number_of_trials(trials: int, population: int, tournament: int) -> None:
     settings = make_strategy("evolution", SPACE, trials).settings
     assert (settings["population"], settings["tournament"]) == (population, tournament)
+    assert settings["startup"] == (100 if population == 100 else 10)
+
+
+def test_a_population_that_begins_small_grows_before_anyone_leaves_it() -> None:
+    strategy = RegularizedEvolution(SPACE, population=6, tournament=6, startup=3)
+    for number in range(8):
+        alive = strategy.alive
+        child = strategy.ask(rng(number))
+        if number < 3:
+            assert child == SPACE.sample(rng(number))
+        else:
+            assert min(distance(child, parent) for parent in alive) == 1
+        complete(strategy, child)
+        assert strategy.alive == (*alive, child)[-6:]
 
 
 def test_a_used_up_neighbourhood_is_left_for_farther_mutants() -> None:

@@ -79,12 +79,22 @@ def test_chances_of_all_that_fits_sum_to_one_whatever_was_learnt() -> None:
 
 def test_proposals_are_drawn_with_the_chances_that_are_told() -> None:
     members, draws = list(PAIR.enumerate()), 1000
-    strategy = RLController(PAIR, batch=5, repeat=True)
+    strategy = RLController(PAIR, batch=5, repeat=True, revisit=0.0)
     teach(strategy, 10)
     expected = draws * chances(strategy, members)
     drawn = [propose(strategy, 9, number) for number in range(draws)]
     # chi-squared with 9 degrees of freedom: mean 9, deviation sqrt(18) = 4.2; the bound is 5 of those above
     assert sum((drawn.count(m) - e) ** 2 / e for m, e in zip(members, expected, strict=True)) < 9 + 5 * 4.2
+
+
+def test_a_revisited_trial_keeps_all_choices_but_two_on_average() -> None:
+    strategy = RLController(SIX, batch=5, repeat=True, revisit=1.0)
+    tried = teach(strategy, 5)[:5]
+    assert strategy.updates == 1
+    draws = [propose(strategy, 9, number) for number in range(300)]
+    changed = [min(int((SIX.encode(a) != SIX.encode(b)).sum()) for b in tried) for a in draws]
+    # of six decisions two on average are taken anew, one in three of them as it was; the nearest of five is nearer
+    assert 0.5 < np.mean(changed) < 2 * 2 / 3 + 5 * (6 * 2 / 9 * 7 / 9 / 300) ** 0.5
 
 
 def test_the_first_policy_is_nearer_to_uniform_over_what_fits_than_even_options_are(
@@ -325,6 +335,7 @@ def test_settings_of_mnasnet_make_the_same_controller_again() -> None:
         ({"clip": 1.0}, "clip must be between 0 and 1, got 1.0"),
         ({"entropy": -1}, "entropy must not be negative, got -1"),
         ({"baseline": 1}, r"baseline is a fraction in \[0, 1\), got 1"),
+        ({"revisit": 1.5}, r"revisit is a fraction in \[0, 1\], got 1.5"),
         ({"seed": -1}, "seed must not be negative, got -1"),
         ({"batches": 5}, "rl has no setting 'batches'; did you mean 'batch'"),
     ],
