@@ -78,7 +78,8 @@ def test_leaders_are_trained_again_and_the_winner_of_the_means_is_marked(nas_cli
     best = json.loads((run / "best.json").read_text())
     assert (best["accuracy"], best["standard_error"]) == (first["mean"], first["standard_error"])
     said = nas_cli("show", str(run)).out
-    row = next(line for line in said.splitlines() if line.split()[:1] == [str(first["number"])] and "±" in line)
+    confirmed = said[said.index("Confirmed networks") :]
+    row = next(line for line in confirmed.splitlines() if line.split()[:1] == [str(first["number"])])
     assert row.rstrip().endswith("best")
     assert f"{100 * first['mean']:.1f}% ± {100 * first['standard_error']:.1f}%" in " ".join(row.split())
     assert "14 complete, 6 of them confirmations" in said
