@@ -278,6 +278,25 @@ def chunk(kind: str, first: int, count: int, seed: int, network: Path) -> None:
         print(json.dumps({"outcomes": {**outcomes, "inputs": count}}), flush=True)
 
 
+def in_chunks(module: str, kind: str, inputs: int, more: Sequence[str]) -> Counter[str]:
+    """The outcomes of so many inputs of a kind, a process for each `CHUNK` of them; findings go to stderr."""
+    total: Counter[str] = Counter()
+    root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    for first in range(0, inputs, CHUNK):
+        count = min(CHUNK, inputs - first)
+        command = [sys.executable, "-m", module, "--chunk", kind, str(first), str(count), *more]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+        for line in map(json.loads, done.stdout.splitlines()):
+            total.update(line.get("outcomes", {}))
+            if "odd" in line:
+                print(kind, line, file=sys.stderr)
+        if done.returncode:
+            total.update({"crash": 1, "inputs": count})
+            print(f"{kind} {first}: exit code {done.returncode} {done.stderr[-2000:]}", file=sys.stderr)
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000)
@@ -293,19 +312,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = made_network(Path(folder))
         for kind, share in shares.items():
-            total: Counter[str] = Counter()
-            for first in range(0, round(given.inputs * share), CHUNK):
-                count = min(CHUNK, round(given.inputs * share) - first)
-                command = [sys.executable, "-m", "benchmarks.fuzz_images", "--chunk", kind, str(first), str(count)]
-                command += ["--seed", str(given.seed), "--network", str(network)]
-                done = subprocess.run(command, capture_output=True, text=True)
-                for line in map(json.loads, done.stdout.splitlines()):
-                    total.update(line.get("outcomes", {}))
-                    if "odd" in line:
-                        print(line, file=sys.stderr)
-                if done.returncode:
-                    total.update({"crash": 1, "inputs": count})
-                    print(f"{kind} {first}: exit code {done.returncode} {done.stderr[-2000:]}", file=sys.stderr)
+            more = ["--seed", str(given.seed), "--network", str(network)]
+            total = in_chunks("benchmarks.fuzz_images", kind, round(given.inputs * share), more)
             print(f"{kind:8}" + "".join(f"{total[name]:>12,}" for name in COUNTS), flush=True)
 
 

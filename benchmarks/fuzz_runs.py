@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,10 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fuzz_images import called, judge, mutated, watch
+from benchmarks.fuzz_images import called, in_chunks, judge, mutated, watch
 from benchmarks.one_way import made_network
 
-CHUNK = 200
 SLOW_S = 10.0
 COUNTS = ("inputs", "read", "one line", "traceback", "other text", "no name", "crash", "written", "ran", "over 10 s")
 CANARY = "exploded"
@@ -309,21 +307,7 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             make_whole(Path(folder))
         for name in names:
-            total: Counter[str] = Counter()
-            for first in range(0, each, CHUNK):
-                count = min(CHUNK, each - first)
-                command = [sys.executable, "-m", "benchmarks.fuzz_runs", "--chunk", name, str(first), str(count)]
-                command += ["--seed", str(given.seed), "--whole", folder]
-                root = Path(__file__).parents[1]
-                paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-                done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
-                for line in map(json.loads, done.stdout.splitlines()):
-                    total.update(line.get("outcomes", {}))
-                    if "odd" in line:
-                        print(f"{name} {line['input']}: {line['odd']}: {line['err']}", file=sys.stderr)
-                if done.returncode:
-                    total.update({"crash": 1, "inputs": count})
-                    print(f"{name} {first}: exit code {done.returncode} {done.stderr[-2000:]}", file=sys.stderr)
+            total = in_chunks("benchmarks.fuzz_runs", name, each, ["--seed", str(given.seed), "--whole", folder])
             print(f"{name:12}" + "".join(f"{total[column]:>12,}" for column in COUNTS), flush=True)
 
 

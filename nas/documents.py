@@ -133,7 +133,7 @@ def study_document(study: Study) -> Document:
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         "best": trial_document(study.best, None, errors.get(study.best.number)) if complete else None,
-        "near_best": _near_best(study, errors) if complete else [],
+        "near_best": [trial.number for trial in study.near_best] if complete else [],
         "against": axis(study),
         "pareto": [trial_document(each, None, errors.get(each.number)) for each in study.pareto(axis(study))]
         if complete
@@ -189,19 +189,6 @@ def _inheritance(study: Study) -> Document | None:
         "kept": len(kept),
         "bytes": sum(trial.details[BYTES] for trial in kept),
     }
-
-
-def _near_best(study: Study, errors: Mapping[int, float]) -> list[int]:
-    """Numbers of the complete trials that are within one standard error of the difference from the best one."""
-    best = study.best
-    if best.number not in errors:
-        return []
-    near = [each for each in results.complete(study.trials) if each.number in errors and each.number != best.number]
-    return [
-        each.number
-        for each in near
-        if results.accuracy_of(best) - results.accuracy_of(each) <= math.hypot(errors[best.number], errors[each.number])
-    ]
 
 
 def _files(study: Study) -> dict[str, str]:

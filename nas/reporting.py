@@ -101,7 +101,7 @@ def _page(studies: Sequence[Study]) -> str:
 
 def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     """The search in plain words."""
-    from studies.pages.pareto import bounds, near, time_text, told
+    from studies.pages.pareto import bounds, time_text, told
 
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     data = resolved.get("data")
@@ -119,7 +119,7 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     )
     where = "" if "estimates" in resolved else " on the validation images"
     yield f"The best reaches {told(study.best, study)}{where}."
-    alike = near(study)
+    alike = study.near_best
     if study.best.number in study.standard_errors:
         yield (
             f"{len(alike)} other network{'s are' if len(alike) != 1 else ' is'} within one standard error of it: the "

@@ -157,6 +157,22 @@ class Study:
             self.record.trials, None if "estimates" in resolved else resolved.get("val_images")
         )
 
+    @property
+    def near_best(self) -> list[Trial]:
+        """Complete proposals, the best aside, whose accuracy is within one standard error of the best one's below it.
+
+        None of them where that error is unknown.
+
+        Raises:
+            UserError: no trial is complete.
+        """
+        best = self.best
+        error = self.standard_errors.get(best.number)
+        if error is None:
+            return []
+        least, complete = results.accuracy_of(best) - error, results.complete(self.record.trials)
+        return [each for each in complete if each.number != best.number and results.accuracy_of(each) >= least]
+
     def pareto(self, x: str = "macs") -> list[Trial]:
         """Complete trials that no other one beats in accuracy and in a cost, cheapest first.
 

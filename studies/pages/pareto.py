@@ -139,7 +139,7 @@ def keys(study: Study) -> list[Key]:
     found = []
     if "complete" in states:
         found += [Key("Pareto front", RED, "line", "front"), Key("best", RED, "star", "best")]
-        found += [Key("within one standard error of the best", AMBER, "ring", "near")] if near(study) else []
+        found += [Key("within one standard error of the best", AMBER, "ring", "near")] if study.near_best else []
         found += [Key("one training of a confirmed network", FAINT, "cross", "trainings")] if study.confirmed else []
     return found
 
@@ -230,17 +230,6 @@ def _view(study: Study, x: str) -> tuple[float, float]:
     return max(low - pad, 0.0), high + (2 * pad if bound and high <= bound.upper else pad)
 
 
-def near(study: Study) -> list[Trial]:
-    """Networks whose accuracy is less than one standard error of the best one's below it, without the best one."""
-    best = study.best
-    error = study.standard_errors.get(best.number)
-    if error is None:
-        return []
-    least = results.accuracy_of(best) - error
-    complete = results.complete(study.trials)
-    return [each for each in complete if each.number != best.number and results.accuracy_of(each) >= least]
-
-
 def _draw_budget(figure: go.Figure, bound: Bound | None, right: float) -> None:
     """Shade what may not be trained, and say where that begins."""
     if bound is None:
@@ -291,7 +280,7 @@ def _draw_trials(figure: go.Figure, study: Study, hovered: Mapping[int, str], x:
             },
         ), row=1, col=1,
     )  # fmt: skip
-    alike = near(study)
+    alike = study.near_best
     if alike:
         figure.add_trace(
             go.Scatter(
