@@ -14,7 +14,7 @@ from searchspaces import UserError
 from studies import every_core
 from studies.engine import Job
 from studies.every_core import EveryCore, cores
-from studies.ray.cluster import RayUnavailableError
+from studies.ray.cluster import RayUnavailableError, connected
 
 
 @dataclass
@@ -83,6 +83,17 @@ def test_where_ray_cannot_start_trials_run_one_after_the_other_and_it_is_said(mo
     assert all(each.state == "complete" for each in ended.values())
     assert said == ["one trial at a time instead of 2: cannot start Ray: no room in /dev/shm"]
     assert started.note is None
+
+
+def test_a_node_that_does_not_come_up_in_time_is_ray_that_is_not_there(monkeypatch):
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
+
+    def slow(*_, **__):
+        raise Exception("The current node timed out during startup.")  # as Ray does, on a busy machine
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(RayUnavailableError, match="cannot start Ray: The current node timed out"), connected(None):
+        pass
 
 
 def test_a_search_takes_every_core_and_says_so(nas_cli, tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ workers, and with it the result, would change on the way.
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,8 +67,6 @@ def train_on_ray(
         raise UserError(f"--gpus and --workers must be at least 1, got {count}")
     folder = Path(folder).absolute()
     with settings_of_ray(), connected(address):
-        import ray.train
-        from ray.train.torch import TorchConfig, TorchTrainer
         from ray.util.queue import Empty, Queue
 
         what, there = ("GPU", "CPU")[not gpus], ray.cluster_resources()
@@ -92,23 +89,15 @@ def train_on_ray(
             "told": told,
         }
         with tempfile.TemporaryDirectory(prefix="nas-ray-train-", ignore_cleanup_errors=True) as storage:
-            trainer = TorchTrainer(
-                _work,
-                train_loop_config=given,
-                scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=bool(gpus)),
-                torch_config=TorchConfig(backend="nccl" if gpus else "gloo", timeout_s=EXCHANGE_S),
-                run_config=ray.train.RunConfig(
-                    name="train", storage_path=storage, failure_config=ray.train.FailureConfig(max_failures=RESTARTS)
-                ),
-            )
-            failed: list[BaseException] = []
-            fit = threading.Thread(target=_fit, args=(trainer, failed), daemon=True)
-            fit.start()  # not here, where Ctrl-C is to be heard
-            here, began = 0, time.monotonic()
+            here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the temporary folder is
+            fit = ray.remote(num_cpus=0, max_retries=0, label_selector=here)(_fit)
+            result = fit.remote(given, count, bool(gpus), storage)
+            ended: list[Any] = []
+            up, began = 0, time.monotonic()
             try:
-                while fit.is_alive() or not told.empty():
-                    if here < count and time.monotonic() - began > START_S:
-                        raise UserError(_not_up(here, count, what))
+                while not (ended := ray.wait([result], timeout=0)[0]) or not told.empty():
+                    if up < count and time.monotonic() - began > START_S:
+                        raise UserError(_not_up(up, count, what))
                     try:
                         kind, value = told.get(timeout=0.2)
                     except Empty:
@@ -116,13 +105,15 @@ def train_on_ray(
                     if kind == "moment":
                         on_moment(value)
                     elif kind == "here":
-                        here += 1
+                        up += 1
                     else:
                         raise (Diverged if kind == "Diverged" else UserError)(value)
             finally:
-                told.shutdown(force=True)  # workers that are left fail with it, and started again none begins
-            if failed:
-                raise UserError(f"the workers died {RESTARTS + 1} times: {str(failed[0]).strip().splitlines()[0]}")
+                if not ended:
+                    ray.cancel(result, force=True)  # and with it the workers, which it owns
+                told.shutdown(force=True)
+            if (failure := ray.get(result)) is not None:
+                raise UserError(f"the workers died {RESTARTS + 1} times: {failure}")
     return Trained.open(folder, network.architecture.space if network.architecture else None)
 
 
@@ -134,13 +125,29 @@ def _not_up(here: int, count: int, what: str) -> str:
     )
 
 
-def _fit(trainer: Any, failed: list[BaseException]) -> None:
+def _fit(given: dict[str, Any], count: int, gpus: bool, storage: str) -> str | None:
+    """Run Ray Train to its end; one line on why it failed.
+
+    In a process of its own: the driver's is where Ctrl-C is to be heard, and a thread of it that still waits for Ray
+    when Ray is shut down crashes the process the next time that Ray is started there (ray-project/ray#31145).
+    """
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config=given,
+        scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=gpus),
+        torch_config=TorchConfig(backend="nccl" if gpus else "gloo", timeout_s=EXCHANGE_S),
+        run_config=ray.train.RunConfig(
+            name="train", storage_path=storage, failure_config=ray.train.FailureConfig(max_failures=RESTARTS)
+        ),
+    )
     try:
         trainer.fit()
-    except SystemExit:  # so Ray ends those that wait for it when it is shut down: the training was given up
-        return
-    except Exception as error:  # whatever Ray makes of it; said where the others wait
-        failed.append(error)
+    except ray.train.TrainingFailedError as error:
+        return str(error).strip().splitlines()[0]
+    return None
 
 
 def _work(given: dict[str, Any]) -> None:
