@@ -99,6 +99,7 @@ class Core:
         bf16: forward passes in bfloat16 where autocast finds it safe, on a CPU without grouped convolutions.
         recorder: makes what records the step, given the generator that the network draws from; None runs each as it is.
         exchange: called between the backward pass and the optimizer, where several processes train together.
+        clip: called between these and the optimizer; changes gradients in place, without a look at their values.
         done: steps that were done before, where a training goes on.
 
     Attributes:
@@ -120,6 +121,7 @@ class Core:
         bf16: bool = False,
         recorder: Callable[[torch.Generator], Recorder] | None = None,
         exchange: Callable[[], object] | None = None,
+        clip: Callable[[], object] | None = None,
         done: int = 0,
     ) -> None:
         import torch
@@ -132,7 +134,8 @@ class Core:
         self.done, self.recorded, self._recording = done, False, False
         self.unrecorded: str | None = None
         self.loss = torch.zeros((), device=self.device)
-        self._smoothing, self._seed, self._bf16, self._exchange = label_smoothing, seed, bf16, exchange
+        self._smoothing, self._seed, self._bf16 = label_smoothing, seed, bf16
+        self._exchange, self._clip = exchange, clip
         self._number = torch.tensor([done], device=self.device)  # (1,)
         self._rates = torch.tensor(rates, dtype=torch.float32, device=self.device)
         self._rate = torch.zeros((), device=self.device)
@@ -144,7 +147,8 @@ class Core:
         draw_from(model, self._generator)
         if bf16 and self.device.type == "cpu":
             depthwise_in_full_precision(model)
-        worth = recorder is not None and exchange is None and len(rates) - done >= WORTH_RECORDING
+        records = exchange is None and self._fused  # the rate of other optimizers is no tensor
+        worth = recorder is not None and records and len(rates) - done >= WORTH_RECORDING
         self._recorder = recorder(self._generator) if recorder is not None and worth else None
 
     def step(self) -> None:
@@ -169,6 +173,12 @@ class Core:
             self._once()
         self.done += 1
 
+    def set_rates(self, rates: NDArray[np.float64]) -> None:
+        """Replace the learning rates of the steps, (steps,)."""
+        import torch
+
+        self._rates.copy_(torch.tensor(rates, dtype=torch.float32))
+
     def take_loss(self) -> float:
         """The sum of the losses since the last call; waits for the device."""
         total = float(self.loss)
@@ -185,6 +195,8 @@ class Core:
         loss = self._gradient() if self._recording else self.memory.attempt(self._gradient)
         if self._exchange is not None:
             self._exchange()
+        if self._clip is not None:
+            self._clip()
         self.optimizer.step()
         self.loss += loss
         self.batches.row += self.batches.share

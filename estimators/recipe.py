@@ -4,6 +4,11 @@
             5e-4, after Zagoruyko & Komodakis 2016, arXiv:1605.07146, sec. 3.
     adamw   Loshchilov & Hutter 2019, arXiv:1711.05101: rate 0.001; weight decay 0.05 after Touvron et al. 2021,
             arXiv:2012.12877, table 9, which also has mixup 0.8.
+    resnet  He et al. 2016, sec. 4.2, as it is there: rate 0.1 divided by 10 at half and three quarters of the steps, no
+            Nesterov momentum, weight decay 1e-4, crops and mirroring, and nothing of what is shared below.
+    efficientnet
+            Tan & Le 2019, arXiv:1905.11946, sec. 5.2, and its code: RMSProp, rate 0.016 for each 256 images of a batch,
+            times 0.97 every 2.4 epochs, weight decay 1e-5, no mixing. There AutoAugment; here RandAugment.
 
 Shared: rates up linearly for a twentieth of the steps (Goyal et al. 2017, arXiv:1706.02677, 5 of 90 epochs), then down
 a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983); weight decay on convolution and linear weights only (He et al.
@@ -32,10 +37,11 @@ from typing import Any, Final
 
 from estimators.augmentation import AUGMENTATION_RANGES
 from estimators.in_files import LARGE
+from estimators.optimizers import OPTIMIZERS
+from estimators.regularization import INITIALIZATIONS
+from estimators.schedules import SCHEDULES
 from estimators.steps import Range, check_ranges
 from searchspaces import UserError, nearest
-
-OPTIMIZERS: Final = ("sgd", "adamw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,23 @@ class Recipe:
     """Settings of a full training.
 
     Attributes:
-        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, `adagrad` or `adadelta` (`estimators.optimizers`).
         epochs: passes over the training images.
         batch: images per step, of all workers together; the last batch of an epoch is filled with images of its first.
         lr: learning rate at its peak.
-        momentum: of SGD, in [0, 1).
+        schedule: how the learning rate falls: `cosine`, `step`, `exponential`, `plateau` or `constant`
+            (`estimators.schedules`).
+        patience: epochs without a better validation accuracy after which `plateau` lowers the rate, at least 1.
+        stop_after: epochs without a better validation accuracy after which the training ends; 0 trains to the end.
+        momentum: of SGD and RMSProp, in [0, 1).
+        nesterov: momentum of SGD is Nesterov's.
         warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
+        adaptive_clip: the largest norm of a unit's gradient relative to its weights (NFNet: 0.01); 0 is off.
+        clip_norm: the largest norm of the whole gradient; 0 is off.
+        initialization: `xavier` or `he`; None is each layer's own.
+        dropout: rate of the network's dropout, or before its classifier if it has none, in [0, 1); None is its own.
+        drop_connect: rate at which weights of the classifier are dropped, in [0, 1).
         label_smoothing: probability mass spread over all classes, in [0, 1).
         crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
@@ -67,9 +83,18 @@ class Recipe:
     epochs: int = 100
     batch: int = 128
     lr: float = 0.1
+    schedule: str = "cosine"
+    patience: int = 5
+    stop_after: int = 0
     momentum: float = 0.9
+    nesterov: bool = True
     warmup: float = 0.05
     weight_decay: float = 5e-4
+    adaptive_clip: float = 0.0
+    clip_norm: float = 0.0
+    initialization: str | None = None
+    dropout: float | None = None
+    drop_connect: float = 0.0
     label_smoothing: float = 0.1
     randaugment_operations: int = 2
     randaugment_magnitude: float = 9.0
@@ -87,21 +112,40 @@ class Recipe:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise UserError(f"recipe: unknown optimizer {self.optimizer!r}{nearest(str(self.optimizer), OPTIMIZERS)}")
+        named = (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("initialization", (None, *INITIALIZATIONS)))
+        for name, known in named:
+            value = getattr(self, name)
+            if value not in known:
+                raise UserError(f"recipe: unknown {name} {value!r}{nearest(str(value), filter(None, known))}")
+        if self.nesterov not in (True, False):
+            raise UserError(f"recipe: nesterov must be true or false, got {self.nesterov!r}")
         if self.mirror not in (None, True, False):
             raise UserError(f"recipe: mirror must be true, false or null, got {self.mirror!r}")
-        check_ranges("recipe", self, _RANGES, _WHOLE)
+        check_ranges("recipe", self, _RANGES, _WHOLE, left_open={"dropout"})
 
     def describe(self) -> dict[str, Any]:
         """Every setting, as plain JSON values."""
         return asdict(self)
 
 
+PLAIN: Final[dict[str, Any]] = {
+    "label_smoothing": 0.0, "randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "drop_path": 0.0,
+}  # fmt: skip
+"""Without what came after 2015."""
+
 RECIPES: Final[dict[str, dict[str, Any]]] = {
     "auto": {},
     "sgd": {},
     "adamw": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.8},
+    "resnet": {"nesterov": False, "schedule": "step", "warmup": 0.0, "weight_decay": 1e-4, **PLAIN},
+    "efficientnet": {
+        "optimizer": "rmsprop",
+        "lr": 0.008,
+        "schedule": "exponential",
+        "weight_decay": 1e-5,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    },
 }
 """The recipes by name, as differences from the defaults of `Recipe`; `auto` also has what `fitted` says."""
 
@@ -174,9 +218,15 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("epochs", 1, math.inf, True, False),
     ("batch", 1, math.inf, True, False),
     ("lr", 0, math.inf, False, False),
+    ("patience", 1, math.inf, True, False),
+    ("stop_after", 0, math.inf, True, False),
     ("momentum", 0, 1, True, False),
     ("warmup", 0, 1, True, False),
     ("weight_decay", 0, math.inf, True, False),
+    ("adaptive_clip", 0, math.inf, True, False),
+    ("clip_norm", 0, math.inf, True, False),
+    ("dropout", 0, 1, True, False),
+    ("drop_connect", 0, 1, True, False),
     ("label_smoothing", 0, 1, True, False),
     *AUGMENTATION_RANGES,
     ("ema", 0, 1, True, False),
@@ -185,5 +235,6 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("val_fraction", 0, 0.5, False, True),
     ("split_seed", 0, math.inf, True, False),
 )
-_WHOLE: Final = {"epochs", "batch", "randaugment_operations", "split_seed"}
-assert {each.name for each in fields(Recipe)} == {"optimizer", "mirror", *(name for name, *_ in _RANGES)}
+_WHOLE: Final = {"epochs", "batch", "patience", "stop_after", "randaugment_operations", "split_seed"}
+_NAMED: Final = {"optimizer", "schedule", "initialization", "nesterov", "mirror"}
+assert {each.name for each in fields(Recipe)} == _NAMED | {name for name, *_ in _RANGES}

@@ -34,18 +34,13 @@ from estimators.core import Core, Halving, accuracy, finished, on_device, record
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged
 from estimators.in_files import InFiles
+from estimators.optimizers import make_optimizer
 from estimators.process_group import ProcessGroup
 from estimators.recipe import Recipe
+from estimators.regularization import clipper, drop_before_classifier, initialize
+from estimators.schedules import DROP, drops, ends_early, rates
 from estimators.starting_weights import StartingWeights
-from estimators.steps import (
-    decayed,
-    find_device,
-    give_back,
-    learning_rates,
-    own_globals,
-    quick_to_load,
-    seed_of,
-)
+from estimators.steps import find_device, give_back, own_globals, seed_of
 from estimators.trained import (
     CHECKPOINT,
     FACTS,
@@ -64,6 +59,7 @@ from searchspaces.versions import versions
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from searchspaces import Buildable, Cost, Task
@@ -173,12 +169,17 @@ class _Training:
 
         torch.manual_seed(seed_of(seed, "weights"))
         model = built(network, data.task, recipe.drop_path)
+        if recipe.initialization is not None:
+            initialize(model, recipe.initialization)
         if weights is not None:
             weights.give(model, seed)
         model = model.to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        drop_before_classifier(self.model, recipe.dropout, recipe.drop_connect)
         self.average = WeightAverage(self.model, recipe.ema)
-        self.optimizer = _optimizer(self.model, recipe)
+        self.optimizer = make_optimizer(
+            self.model, recipe.optimizer, recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay
+        )
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
@@ -192,12 +193,13 @@ class _Training:
             self.model,
             self.optimizer,
             batches,
-            recipe.lr * learning_rates(self.steps, recipe.warmup),
+            self._rates(),
             recipe.label_smoothing,
             lambda step: seed_of(seed, "step", step, group.rank),
             bf16=device.type == "cuda",
             recorder=recorder_of(device),
             exchange=self._exchange if group.size > 1 else None,
+            clip=clipper(self.model, recipe.adaptive_clip, recipe.clip_norm),
             done=held.step,
         )
         if held.loss is not None:
@@ -266,7 +268,7 @@ class _Training:
 
     def _steps(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
-        while self.core.done < self.steps:
+        while self.core.done < self.steps and not self._ends_early():
             self.core.step()
             self.average.take(self.core.done - 1)
             yield self.batch
@@ -283,6 +285,15 @@ class _Training:
                 self._keep()  # between two steps, so nothing is lost
                 raise
 
+    def _ends_early(self) -> bool:
+        return self.core.done % self.epoch_steps == 0 and ends_early(self.curve, self.recipe.stop_after)
+
+    def _rates(self) -> NDArray[np.float64]:
+        """The learning rate of each step, as far as the curve says it."""
+        recipe = self.recipe
+        found = recipe.lr * rates(recipe.schedule, self.steps, self.epoch_steps, recipe.warmup)
+        return found * DROP ** drops(self.curve, recipe.patience) if recipe.schedule == "plateau" else found
+
     def _exchange(self) -> None:
         """Average gradients and running statistics over the processes."""
         self.group.average([each.grad for each in self.model.parameters() if each.grad is not None])
@@ -296,6 +307,8 @@ class _Training:
         accuracy = self._accuracy(self.data.images, self.data.labels, self.val)
         best = max((each["val_accuracy"] for each in self.curve), default=-1.0)
         self.curve.append({"epoch": epoch, "train_loss": loss, "val_accuracy": accuracy, "seconds": round(seconds, 1)})
+        if self.recipe.schedule == "plateau":
+            self.core.set_rates(self._rates())
         if accuracy > best:
             self.best = {name: value.detach().clone() for name, value in self.average.module.state_dict().items()}
 
@@ -400,23 +413,6 @@ def _parts(images: Any, rows: np.ndarray[Any, Any]) -> Iterator[tuple[np.ndarray
         return
     for start in range(0, len(rows), 4096):
         yield rows[start : start + 4096], images[rows[start : start + 4096]]
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    import torch
-
-    groups = decayed(model, recipe.weight_decay)
-    device = next(model.parameters()).device
-    fused = device.type != "mps"
-    if recipe.optimizer == "adamw":
-        adamw: torch.optim.Optimizer = quick_to_load(torch.optim.AdamW)(
-            groups, lr=recipe.lr, fused=fused, capturable=device.type == "cuda"
-        )
-        return adamw
-    sgd: torch.optim.Optimizer = quick_to_load(torch.optim.SGD)(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=fused
-    )
-    return sgd
 
 
 def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -300,6 +300,22 @@ class DrawnDropout(nn.Dropout):
         return x * mask.to(x.dtype) / (1.0 - self.p) if self.p < 1.0 else torch.zeros_like(x)
 
 
+class DroppingLinear(nn.Linear):
+    """A linear layer that drops inputs and weights in training; made of another by `dropping`."""
+
+    drop_inputs: nn.Module
+    drop_weights: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(self.drop_inputs(x), self.drop_weights(self.weight), self.bias)
+
+
+def dropping(layer: nn.Linear, inputs: float, weights: float) -> None:
+    """Make a linear layer drop its inputs and its weights at these rates in training."""
+    layer.__class__ = DroppingLinear
+    layer.drop_inputs, layer.drop_weights = nn.Dropout(inputs), nn.Dropout(weights)
+
+
 class FullPrecisionConv(nn.Conv2d):
     """A convolution in float32 under autocast."""
 

@@ -28,6 +28,16 @@ SPACE = space_named("mbconv")
 SMALL = Scaled(SPACE.references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(224))
 
 
+ALL = {"adaptive_clip": 0.01, "clip_norm": 1.0, "dropout": 0.3, "drop_connect": 0.2, "initialization": "xavier"}
+WAYS = {
+    **{name: make_recipe(name, 300, **QUICK) for name in RECIPES},
+    "all of regularization": make_recipe("sgd", **QUICK, **ALL),
+    **{name: make_recipe("sgd", **QUICK, optimizer=name, lr=0.01) for name in ("adam", "adagrad", "adadelta")},
+    "plateau": make_recipe("sgd", **{**QUICK, "epochs": 4}, lr=1e-6, ema=0.0, schedule="plateau", patience=1),
+    "ends early": make_recipe("sgd", **{**QUICK, "epochs": 9}, lr=1e-6, ema=0.0, stop_after=2),
+}
+
+
 def weights(folder):
     return {name: load_file(folder / f"{name}.safetensors") for name in ("best", "last")}
 
@@ -51,15 +61,13 @@ def cut_after(step):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """Each recipe trained in one go: the folder and what was opened from it."""
-    folders = {name: tmp_path_factory.mktemp(name) / "whole" for name in RECIPES}
-    return {
-        name: train(SMALL, FEW, make_recipe(name, 300, **QUICK), folder, seed=4) for name, folder in folders.items()
-    }
+    folders = {name: tmp_path_factory.mktemp("way") / "whole" for name in WAYS}
+    return {name: train(SMALL, FEW, WAYS[name], folder, seed=4) for name, folder in folders.items()}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", WAYS)
 def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_path, name):
-    recipe, folder = make_recipe(name, 300, **QUICK), tmp_path / "cut"
+    recipe, folder = WAYS[name], tmp_path / "cut"
     for step in (1, 2, 4, 7):  # of 8, 4 an epoch: mid-epoch, between two, and before anything was kept
         with pytest.raises(Cut):
             train(SMALL, FEW, recipe, folder, seed=4, checkpoint_s=0 if step > 1 else 1e9, on_moment=cut_after(step))
@@ -69,7 +77,15 @@ def test_a_training_cut_at_any_step_ends_with_the_same_weights(unbroken, tmp_pat
     assert same(weights(folder), weights(unbroken[name].folder))
     for key in ("test_accuracy", "val_accuracy", "best_epoch"):
         assert trained.facts[key] == unbroken[name].facts[key]
+    assert trained.facts["curve"][-1]["train_loss"] == unbroken[name].facts["curve"][-1]["train_loss"]
     assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_a_training_that_no_longer_improves_ends_and_a_rate_falls_where_its_schedule_says(unbroken):
+    curve = unbroken["ends early"].facts["curve"]
+    assert 3 <= len(curve) < 9
+    assert max(each["val_accuracy"] for each in curve[:-2]) >= max(each["val_accuracy"] for each in curve[-2:])
+    assert len(unbroken["plateau"].facts["curve"]) == 4
 
 
 TOGETHER = """
@@ -228,7 +244,12 @@ def test_the_average_is_the_mean_that_its_decay_says():
     [
         ({"epochs": 0}, "epochs must be a whole number at least 1, got 0"),
         ({"ema": 1.0}, "ema must be a number at least 0 and below 1"),
-        ({"optimizer": "adam"}, "unknown optimizer 'adam'; did you mean 'adamw'"),
+        ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean 'adam'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ({"initialization": "xaver"}, "unknown initialization 'xaver'; did you mean 'xavier'"),
+        ({"nesterov": 2}, "nesterov must be true or false"),
+        ({"dropout": 1.0}, "dropout must be a number at least 0 and below 1"),
+        ({"patience": 0}, "patience must be a whole number at least 1"),
         ({"mirror": "yes"}, "mirror must be"),
         ({"mixup": -1}, "mixup must be a number at least 0"),
         ({"batch": True}, "batch must be a whole number"),

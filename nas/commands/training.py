@@ -180,15 +180,36 @@ def _recipe_text(recipe: Document) -> str:
     """The most important settings, in one line."""
     words = [
         f"{recipe['epochs']} epochs of {recipe['optimizer']}, batch size {recipe['batch']}",
-        f"learning rate {recipe['lr']:g}",
+        f"learning rate {recipe['lr']:g}, {_schedule_text(recipe)}",
         f"weight decay {recipe['weight_decay']:g}",
         f"label smoothing {recipe['label_smoothing']:g}",
     ]
     if recipe["randaugment_operations"]:
         words.append(f"RandAugment {recipe['randaugment_operations']} x {recipe['randaugment_magnitude']:g}")
     words += [f"{name} {recipe[name]:g}" for name in ("mixup", "cutmix") if recipe[name] and recipe["mix"]]
-    words += [f"stochastic depth {recipe['drop_path']:g}"] if recipe["drop_path"] else []
-    return ", ".join([*words, f"weight averaging {recipe['ema']:g}"])
+    named = {
+        "drop_path": "stochastic depth",
+        "dropout": "dropout",
+        "drop_connect": "DropConnect",
+        "ema": "weight averaging",
+    }
+    named |= {"adaptive_clip": "adaptive gradient clipping", "clip_norm": "gradient clipping"}
+    words += [f"{word} {recipe[name]:g}" for name, word in named.items() if recipe[name]]
+    words += [f"{recipe['initialization'].title()} initialization"] if recipe["initialization"] else []
+    return ", ".join(words)
+
+
+def _schedule_text(recipe: Document) -> str:
+    """How the learning rate falls, and when the training ends before its last epoch."""
+    words = {
+        "cosine": "cosine decay",
+        "step": "divided by 10 at 1/2 and 3/4",
+        "exponential": "exponential decay",
+        "plateau": f"divided by 10 after {recipe['patience']} epochs without improvement",
+        "constant": "constant",
+    }[recipe["schedule"]]
+    stop = recipe["stop_after"]
+    return f"{words}, early stopping after {stop} epochs without improvement" if stop else words
 
 
 class TrainingDisplay:
