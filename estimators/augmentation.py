@@ -10,7 +10,7 @@ rows are processed with it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -55,6 +55,15 @@ class Augmentation:
         """The augmentation of a training, which has settings of the same names; what it has none for is off."""
         given = {each.name: getattr(training, each.name) for each in fields(cls) if hasattr(training, each.name)}
         return cls(**{**given, "mirror": mirror})
+
+    def at(self, strength: float) -> Augmentation:
+        """The same, with RandAugment and mixing at a share of their strength, above 0."""
+        return replace(
+            self,
+            randaugment_magnitude=self.randaugment_magnitude * strength,
+            mixup=self.mixup * strength,
+            cutmix=self.cutmix * strength,
+        )
 
     @property
     def mixes(self) -> bool:

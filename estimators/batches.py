@@ -44,6 +44,7 @@ class Batches:
         statistics: mean and standard deviation of the pixels of each channel.
         rank, processes: this process takes its share of each batch.
         fill: whether the last incomplete batch of an epoch is filled with images of the first, or left out.
+        strength: of the augmentation in an epoch, by its number, above 0.
 
     Attributes:
         steps: batches in an epoch.
@@ -67,6 +68,7 @@ class Batches:
         rank: int = 0,
         processes: int = 1,
         fill: bool = False,
+        strength: Callable[[int], float] = lambda epoch: 1.0,
     ) -> None:
         import torch
 
@@ -75,6 +77,7 @@ class Batches:
         self._smallest = how.resized_crop  # of the crops from files, which are not cropped again
         how = how if self._from_files is None else replace(how, resized_crop=0.0)
         self._positions, self._how, self._batch, self._classes, self._seed = positions, how, batch, classes, seed
+        self._strength = strength
         self._images, self._labels, self._device, self._rank, self._fill_up = images, labels, device, rank, fill
         side, channels = images.shape[1], images.shape[3]
         self.mean, self.std = (torch.tensor(each, dtype=torch.float32, device=device) for each in statistics)
@@ -120,7 +123,7 @@ class Batches:
         draws = self._drawn(epoch, chunk)
         labels = torch.from_numpy(self._labels[draws.order]).to(self._device)
         pixels = self._pixels(draws.order) if self._from_files is None else self._crops(epoch, chunk)
-        inputs, targets = augmented(pixels, labels, draws, self._how, self.mean, self.std, self._classes)
+        inputs, targets = augmented(pixels, labels, draws, self._at(epoch), self.mean, self.std, self._classes)
         self.inputs[: len(inputs)].copy_(inputs)
         self.targets[: len(targets)].copy_(targets)
 
@@ -128,8 +131,14 @@ class Batches:
         """The draws of this process's share of some batches of an epoch."""
         if epoch not in self._epochs:
             side, seed = self._images.shape[1], self._seed(epoch)
-            self._epochs[epoch] = draw(self._how, self._positions, side, self._batch, self.share, seed, self._fill_up)
+            how = self._at(epoch)
+            self._epochs[epoch] = draw(how, self._positions, side, self._batch, self.share, seed, self._fill_up)
         return self._epochs[epoch].at(self._places(chunk))
+
+    def _at(self, epoch: int) -> Augmentation:
+        """The augmentation in an epoch."""
+        strength = self._strength(epoch)
+        return self._how if strength == 1 else self._how.at(strength)
 
     def _places(self, chunk: int) -> NDArray[np.int64]:
         """Where in the order of an epoch this process's share of some batches is."""

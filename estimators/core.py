@@ -149,7 +149,9 @@ class Core:
             depthwise_in_full_precision(model)
         records = exchange is None and self._fused  # the rate of other optimizers is no tensor
         worth = recorder is not None and records and len(rates) - done >= WORTH_RECORDING
-        self._recorder = recorder(self._generator) if recorder is not None and worth else None
+        self._make_recorder = recorder if worth else None
+        self._recorder = self._make_recorder(self._generator) if self._make_recorder is not None else None
+        self._side = batches.inputs.shape[1]
 
     def step(self) -> None:
         """Do the next step, or enqueue it where the device works on its own.
@@ -178,6 +180,14 @@ class Core:
         import torch
 
         self._rates.copy_(torch.tensor(rates, dtype=torch.float32))
+
+    def train_at(self, side: int) -> None:
+        """Make the images smaller from the next step on, to so many pixels a side; a recorded step is recorded anew."""
+        if side == self._side:
+            return
+        self._side, self.recorded = side, False
+        if self._recorder is not None and self._make_recorder is not None:
+            self._recorder = self._make_recorder(self._generator)
 
     def take_loss(self) -> float:
         """The sum of the losses since the last call; waits for the device."""
@@ -212,6 +222,8 @@ class Core:
         for part in self.memory.parts(self.batches.share):
             inputs = self.batches.inputs.index_select(0, rows[part]).permute(0, 3, 1, 2)  # channels-last in memory
             targets = self.batches.targets.index_select(0, rows[part])
+            if self._side != inputs.shape[2]:
+                inputs = torch.nn.functional.interpolate(inputs, (self._side,) * 2, mode="bilinear", antialias=True)
             # no cache of cast weights: a recording would hold on to those of its first step
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
                 logits = self.model(inputs)  # (micro, classes)

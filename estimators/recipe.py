@@ -70,6 +70,8 @@ class Recipe:
         crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
+        progressive: stages in which image size and augmentation grow (EfficientNetV2: 4; `estimators.progressive`); 0 has
+            the whole size and strength from the first epoch.
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
@@ -102,6 +104,7 @@ class Recipe:
     cutmix: float = 1.0
     mix: float = 0.5
     ema: float = 0.9999
+    progressive: int = 0
     drop_path: float = 0.2
     crop: float = 0.125
     resized_crop: float = 0.0
@@ -230,11 +233,12 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("label_smoothing", 0, 1, True, False),
     *AUGMENTATION_RANGES,
     ("ema", 0, 1, True, False),
+    ("progressive", 0, math.inf, True, False),
     ("drop_path", 0, 1, True, False),
     ("data_fraction", 0, 1, False, True),
     ("val_fraction", 0, 0.5, False, True),
     ("split_seed", 0, math.inf, True, False),
 )
-_WHOLE: Final = {"epochs", "batch", "patience", "stop_after", "randaugment_operations", "split_seed"}
+_WHOLE: Final = {"epochs", "batch", "patience", "stop_after", "progressive", "randaugment_operations", "split_seed"}
 _NAMED: Final = {"optimizer", "schedule", "initialization", "nesterov", "mirror"}
 assert {each.name for each in fields(Recipe)} == _NAMED | {name for name, *_ in _RANGES}

@@ -19,7 +19,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,7 @@ from estimators.estimator import Diverged
 from estimators.in_files import InFiles
 from estimators.optimizers import make_optimizer
 from estimators.process_group import ProcessGroup
+from estimators.progressive import share, side_of, strength_of
 from estimators.recipe import Recipe
 from estimators.regularization import clipper, drop_before_classifier, initialize
 from estimators.schedules import DROP, drops, ends_early, rates
@@ -167,6 +168,8 @@ class _Training:
         if self.finished:
             return
 
+        if recipe.progressive:
+            _cost(network, replace(data.task, image_size=self._side(0)))
         torch.manual_seed(seed_of(seed, "weights"))
         model = built(network, data.task, recipe.drop_path)
         if recipe.initialization is not None:
@@ -188,6 +191,7 @@ class _Training:
         batches = Batches(
             data.images, data.labels, self.train, how, self.batch, data.task.classes,
             lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size, fill=True,
+            strength=lambda epoch: strength_of(self._stage(epoch)),
         )  # fmt: skip
         self.core = Core(
             self.model,
@@ -269,6 +273,7 @@ class _Training:
     def _steps(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
         while self.core.done < self.steps and not self._ends_early():
+            self.core.train_at(self._side(self.core.done // self.epoch_steps))
             self.core.step()
             self.average.take(self.core.done - 1)
             yield self.batch
@@ -284,6 +289,13 @@ class _Training:
             except KeyboardInterrupt:
                 self._keep()  # between two steps, so nothing is lost
                 raise
+
+    def _stage(self, epoch: int) -> float:
+        return share(epoch, self.recipe.epochs, self.recipe.progressive)
+
+    def _side(self, epoch: int) -> int:
+        """The side of the images in an epoch, counted from 0."""
+        return side_of(self.data.task.image_size, self._stage(epoch))
 
     def _ends_early(self) -> bool:
         return self.core.done % self.epoch_steps == 0 and ends_early(self.curve, self.recipe.stop_after)

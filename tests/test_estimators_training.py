@@ -33,6 +33,7 @@ WAYS = {
     **{name: make_recipe(name, 300, **QUICK) for name in RECIPES},
     "all of regularization": make_recipe("sgd", **QUICK, **ALL),
     **{name: make_recipe("sgd", **QUICK, optimizer=name, lr=0.01) for name in ("adam", "adagrad", "adadelta")},
+    "progressive": make_recipe("sgd", **{**QUICK, "epochs": 3}, progressive=3),
     "plateau": make_recipe("sgd", **{**QUICK, "epochs": 4}, lr=1e-6, ema=0.0, schedule="plateau", patience=1),
     "ends early": make_recipe("sgd", **{**QUICK, "epochs": 9}, lr=1e-6, ema=0.0, stop_after=2),
 }

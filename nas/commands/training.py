@@ -195,6 +195,7 @@ def _recipe_text(recipe: Document) -> str:
     }
     named |= {"adaptive_clip": "adaptive gradient clipping", "clip_norm": "gradient clipping"}
     words += [f"{word} {recipe[name]:g}" for name, word in named.items() if recipe[name]]
+    words += [f"progressive learning in {recipe['progressive']} stages"] if recipe["progressive"] > 1 else []
     words += [f"{recipe['initialization'].title()} initialization"] if recipe["initialization"] else []
     return ", ".join(words)
 
