@@ -70,8 +70,8 @@ class Recipe:
         crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
-        progressive: stages in which image size and augmentation grow (EfficientNetV2: 4; `estimators.progressive`); 0 has
-            the whole size and strength from the first epoch.
+        progressive: stages in which image size and augmentation grow, 4 in EfficientNetV2 (`estimators.progressive`);
+            with 0 the whole size and strength from the first epoch on.
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
