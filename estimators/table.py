@@ -68,6 +68,7 @@ class TableEstimator:
         if not isinstance(table, dict) or not table:
             raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
         self._sha256 = hashlib.sha256(content).hexdigest()
+        self._entries = table
         self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}
         self.has_fields = all(isinstance(entry, dict) for entry in table.values())
         top = max(max(accuracies) for accuracies in self._observed.values())
@@ -105,6 +106,32 @@ class TableEstimator:
             "field": self._field,
             "key": self._key_name,
         }
+
+    def numbers(self, field: str) -> dict[str, float]:
+        """A number of every entry, such as a recorded cost, by key.
+
+        Raises:
+            UserError: an entry has no such field, or it does not hold one number of at least 0.
+        """
+        found = {}
+        for key, entry in self._entries.items():
+            if not isinstance(entry, dict) or field not in entry:
+                hint = nearest(field, entry) if isinstance(entry, dict) else ": it is no object with fields"
+                raise UserError(f"table {self._name!r}: entry {key!r} has no {field!r}{hint}")
+            value = entry[field]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise UserError(f"table {self._name!r}: entry {key!r} has {value!r} as {field!r}, which is no cost")
+            found[key] = value
+        return found
+
+    def key_of(self, architecture: Architecture) -> str:
+        """The key of an architecture, whether the table has it or not."""
+        return self._key(architecture)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of each entry, in the order of the file."""
+        return tuple(self._entries)
 
     @property
     def recorded(self) -> tuple[int, int, int]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from searchspaces import Budget, SearchSpace, Task, UserError, load_object, load_space, own_code
+from nas.recorded import Recorded, Source
+from searchspaces import Budget, SearchSpace, Task, UserError, load_space, own_code
 from strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from estimators import Estimator, TableEstimator
     from nas.documents import Document
     from searchspaces import Architecture
     from studies import Study
@@ -28,14 +28,10 @@ if TYPE_CHECKING:
     from studies.confirming import Confirm
     from studies.settings import Settings
 
-    Truth = Callable[[Architecture], float | None]
-
 BOOTSTRAP_SEED: Final = 0
 """Seed of the bootstrap resamples: the same runs give the same intervals."""
 ONE_OBJECTIVE: Final = [name for name in STRATEGIES if name not in ("pareto", "grid")]
 """The strategies that are benchmarked by default."""
-FIELD: Final = "test_acc"
-"""Field of a table's accuracies by default."""
 
 
 def compare_runs(
@@ -115,25 +111,6 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What is known of the accuracies on which strategies were run.
-
-    Attributes:
-        entries: of the table.
-        fewest, most: accuracies recorded in one entry.
-        field, judge: where they are, and where the true accuracies are.
-        estimator: in place of the table, of which the others are then None.
-    """
-
-    entries: int | None
-    fewest: int | None
-    most: int | None
-    field: str | None
-    judge: str | None
-    estimator: str | None
-
-
-@dataclass(frozen=True)
 class Bench:
     """The results of strategies on a table.
 
@@ -163,18 +140,13 @@ class Bench:
 
 
 def bench_strategies(
-    table: str | Path,
-    space: str | SearchSpace,
+    source: Source,
     budget: str | Budget | None = None,
     *,
     task: str | Task = "224x224x3:1000",
     trials: int | Sequence[int] = 100,
     seeds: int = 10,
     strategies: Sequence[str] = (),
-    key: str | None = None,
-    unit: str = "fraction",
-    field: str = FIELD,
-    judge: str | None = None,
     confirm: Confirm | str = 0,
     jobs: int = 1,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
@@ -182,19 +154,12 @@ def bench_strategies(
     """Run strategies on recorded accuracies, through the same studies as any search, and compare them.
 
     Args:
-        table: a JSON file, as `TableEstimator` reads it; the mean of a network's accuracies is its true accuracy. Or
-            `file.py:object`, a person's own estimator or surrogate, whose `mean(architecture)`, if it has one, is the
-            true accuracy in [0, 1].
-        space: a name, `file.py:object`, or a space.
+        source: of the accuracies, the space and the costs.
         budget: of the networks that may be tried.
-        task: on which costs are counted.
+        task: on which costs are counted, where they are not recorded.
         trials: of each run; of several numbers the largest, and each is compared after the first trials of those runs.
         seeds: number of runs of each strategy, with the seeds 0, 1, ...
         strategies: names; by default all of one objective.
-        key: `file.py:function` that gives an architecture's key in the table; by default its text form.
-        unit, field: of the table, as for `TableEstimator`.
-        judge: field of the true accuracies, such as those on test images where `field` has those on validation images;
-            by default `field`.
         confirm: number of leading networks that are evaluated again, within the trials, or `auto`, as in `nas search`.
         jobs: parallel processes; the results do not depend on their number.
         on_begin: called with the strategy and the seed that begin, or with several processes are waited for. Ctrl-C
@@ -217,9 +182,9 @@ def bench_strategies(
     task = Task.parse(task) if isinstance(task, str) else task
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     strategies = list(dict.fromkeys(strategies)) or ONE_OBJECTIVE
-    source = _Source(str(table), key, unit, field, judge)
-    given = _Benchmark(source, space, budget, task, numbers[-1], confirm)
-    whole, truth = given.opened()[0], source.opened()[1]
+    given = _Benchmark(source, budget, task, numbers[-1], confirm)
+    source.refuse_bare(strategies)
+    whole, truth = source.whole(), source.opened()[1]
     best = None if truth is None else best_truth(whole, task, budget, truth)
     runs, began, interrupted = [], time.monotonic(), False
     check(given.settings(), strategies)
@@ -259,93 +224,30 @@ def _found(runs: Sequence[Run], trials: int, best: float | None) -> Found:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where accuracies come from, as a person gave it: another process can open it, functions of a file included.
-
-    Attributes:
-        table, key, unit, field, judge: as for `bench_strategies`.
-    """
-
-    table: str
-    key: str | None
-    unit: str
-    field: str
-    judge: str | None
-
-    def __post_init__(self) -> None:
-        if self._own and (self.key, self.unit, self.field, self.judge) != (None, "fraction", FIELD, None):
-            raise UserError("key, unit, field and judge are of a table, and an estimator takes none of them")
-
-    @property
-    def _own(self) -> bool:
-        """Whether it is a person's own estimator."""
-        return ".py:" in self.table
-
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
-    def opened(self) -> tuple[Estimator, Truth | None]:
-        """The estimator, and the true accuracies where they are known."""
-        from studies.origins import estimator_from
-
-        if self._own:
-            own = estimator_from(self.table, "", "auto", {})[1]
-            return own, getattr(own, "mean", None)
-        observed = self._table(self.field)
-        if self.judge is None:
-            return observed, observed.mean
-        if not observed.has_fields:
-            raise UserError(f"judge {self.judge!r}: not all entries of {self.table!r} are objects with fields")
-        return observed, self._table(self.judge).mean
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - what is observed, and what judges
-    def _table(self, field: str) -> TableEstimator:
-        from estimators import TableEstimator
-
-        function = None if self.key is None else load_object(self.key)
-        if function is not None and not callable(function):
-            raise UserError(
-                f"{self.key} is a {type(function).__name__}, not a function from an architecture to its key"
-            )
-        return TableEstimator(self.table, self.unit, field, function)
-
-    def recorded(self) -> Recorded:
-        """What is known of the accuracies."""
-        if self._own:
-            return Recorded(None, None, None, None, None, self.table)
-        return Recorded(*self._table(self.field).recorded, self.field, self.judge or self.field, None)
-
-
-@dataclass(frozen=True)
 class _Benchmark:
     """What each study of a benchmark is given, so that another process can begin it.
 
     Attributes:
-        source: of the accuracies.
-        space, budget, task, confirm: as for `bench_strategies`.
+        source: of the accuracies and the space.
+        budget, task, confirm: as for `bench_strategies`.
         trials: of each run.
     """
 
-    source: _Source
-    space: str | SearchSpace
+    source: Source
     budget: Budget | None
     task: Task
     trials: int
     confirm: Confirm
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
-    def opened(self) -> tuple[SearchSpace, Estimator]:
-        """The space and the estimator."""
-        return load_space(self.space), self.source.opened()[0]
-
     def settings(self) -> Settings:
         """Of each study, but for its strategy and its seed."""
         from studies.settings import Settings
 
-        whole, estimator = self.opened()
         return Settings(
-            space=whole,
+            space=self.source.whole(),
             task=self.task,
             budget=self.budget,
-            estimator=estimator,
+            estimator=self.source.opened()[0],
             trials=self.trials,
             confirm=self.confirm,
         )

@@ -22,7 +22,8 @@ ADDITIVE_COSTS: Final = ("macs", "params", "activations", "latency_ms")
 WHOLES: Final = {"latency_ms": 1000}
 """Costs that are counted in a finer unit than they are told in, and how many of it make one: whole microseconds."""
 
-_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
+"""Units of numbers, and what they stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
     if not match:
         raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number such as 400M, 5.3M, 1.2G or 60%")
     percent = match[2] == "%"
-    value = Decimal(match[1]) * (1 if percent else _UNITS[match[2].upper()])
+    value = Decimal(match[1]) * (1 if percent else UNITS[match[2].upper()])
     if value <= 0 or (percent and value > 100):
         raise UserError(f"budget: {text.strip()!r} must be above 0" + (" and at most 100%" if percent else ""))
     return value, percent
@@ -240,7 +241,7 @@ def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
 def _plain(value: Decimal) -> str:
     """The shortest text that reads back as the same number."""
     for unit in ("G", "M", "K"):
-        scaled = value / _UNITS[unit]
-        if value >= _UNITS[unit] and scaled * _UNITS[unit] == value and len(str(scaled.normalize())) <= 7:
+        scaled = value / UNITS[unit]
+        if value >= UNITS[unit] and scaled * UNITS[unit] == value and len(str(scaled.normalize())) <= 7:
             return f"{scaled.normalize():f}{unit}"
     return f"{value.normalize():f}"

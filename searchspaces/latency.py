@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces.cost import Cost
+from searchspaces.cost import COSTS, Cost
 from searchspaces.errors import UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Chain, GraphStep, Node
@@ -222,13 +222,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def known_costs(space: SearchSpace, task: Task) -> tuple[str, ...]:
+    """Names of the costs of a space's networks on a task: of recorded networks, those that were recorded."""
+    recorded: tuple[str, ...] | None = getattr(space.whole, "recorded_costs", None)
+    return task.costs if recorded is None else recorded
+
+
 def refuse_unknown(costs: Iterable[str], space: SearchSpace, task: Task) -> None:
     """Refuse costs that are not known on a task.
 
     Raises:
-        UserError: a latency is asked for without a table; the message has the command that makes one.
+        UserError: a latency is asked for without a table; the message has the command that makes one. Or a cost of
+            recorded networks was not recorded.
     """
-    if "latency_ms" in costs and task.latency is None:
+    known = known_costs(space, task)
+    unknown = [cost for cost in costs if cost in COSTS and cost not in known]
+    if unknown and hasattr(space.whole, "recorded_costs"):
+        cost = unknown[0]
+        raise UserError(
+            f"{cost} is not among the recorded costs of {space.name}: name its field in the table, as in "
+            f"--cost {cost}=FIELD"
+        )
+    if "latency_ms" in unknown:
         raise UserError(
             f"latency_ms needs a latency table, measured on the device: {command(space.name, task)}; then give it: "
             "--latency latency.json"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from nas.comparing import bench_strategies, compare_runs
+from nas.recorded import Source
 from searchspaces import load_space
 from studies import Study
 from studies.settings import Settings
@@ -237,6 +240,82 @@ def test_what_one_field_chooses_is_judged_by_another(nas_cli: Any, tmp_path: Pat
         assert text in refused.err
 
 
+FASHION = str(Path(__file__).parents[1] / "benchmarks" / "fashion.json")
+
+
+def test_a_budget_bounds_the_costs_that_the_table_recorded(nas_cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    recorded = {
+        each.to_json(): {"test_acc": rng.uniform(), "flops": each.cost(TASK).macs / 1e3} for each in SPACE.enumerate()
+    }
+    (tmp_path / "table.json").write_text(json.dumps(recorded))
+    common = ["--table", tmp_path / "table.json", "--space", SPACE_TEXT, "--trials", 12, "--seeds", 2, "--json"]
+    common += ["--strategies", "random,evolution", "--budget", "400K", "--out", tmp_path / "bench"]
+    counted = nas_cli("bench-strategies", *common, "--task", str(TASK)).json()
+    for jobs in (1, 2):  # on the usual task no network would fit, if its MACs were counted
+        by_table = nas_cli("bench-strategies", *common, "--cost", "macs=flops:K", "--jobs", jobs).json()
+        assert by_table["regret"]["best"] == counted["regret"]["best"]
+        assert by_table["recorded"]["costs"] == {"macs": "flops:K"}
+    fits = [each["test_acc"] for each in recorded.values() if each["flops"] <= 400]
+    assert max(fits) == counted["regret"]["best"]
+    assert all(run["truths"][-1] in fits for run in by_table["runs"])
+    for arguments, text in (
+        (["--cost", "macs=flosp"], "has no 'flosp'; did you mean 'flops'"),
+        (["--cost", "mac=flops"], "unknown cost 'mac'; did you mean 'macs'"),
+        (["--cost", "flops"], "'flops' does not look like 'macs=FIELD'"),
+        (["--cost", "macs=flops,macs=flops:M"], "macs is given twice"),
+        (["--cost", "params=flops"], "macs is not among the recorded costs of small"),
+        (["--cost", "macs=flops", "--table", FASHION], "has no 'flops': it is no object with fields"),
+        (["--cost", "macs=flops:G"], "no architecture of small fits"),
+    ):
+        refused = nas_cli("bench-strategies", *common, *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+        assert text in refused.err
+
+
+def test_a_table_without_a_space_is_searched_over_its_own_networks(nas_cli: Any, tmp_path: Path) -> None:
+    common = ["--table", FASHION, "--trials", 20, "--seeds", 2, "--out", tmp_path / "bench"]
+    said = nas_cli("bench-strategies", *common, "--strategies", "random,local-search")
+    assert (said.code, said.err) == (0, "")
+    told = " ".join(said.out.split())
+    assert "8 fields of their keys differ (3, 2, 2, 2, 3, 2, 2, 2 values); 315 of 576 combinations" in told
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    means = {key: np.mean(several) for key, several in json.loads(Path(FASHION).read_text()).items()}
+    assert results["regret"]["best"] == pytest.approx(max(means.values()))
+    assert {round(run["truths"][-1], 9) for run in results["runs"]} <= {round(mean, 9) for mean in means.values()}
+    two = nas_cli("bench-strategies", *common, "--strategies", "random,local-search", "--jobs", 2, "--json").json()
+    assert two["runs"] == results["runs"]
+    named = {name: place / 10 for place, name in enumerate(("resnet18", "vgg11", "alexnet", "densenet121"))}
+    (tmp_path / "named.json").write_text(json.dumps(named))
+    bare = ["--table", tmp_path / "named.json", "--trials", 4, "--seeds", 2, "--out", tmp_path / "bare"]
+    known = nas_cli("bench-strategies", *bare, "--strategies", "random,grid", "--json").json()
+    assert [each["mean"] for each in known["regret"]["contestants"]] == [0, 0]  # four trials of four networks
+    for arguments, text in (
+        ([*bare], "have one field that differs, so that no two networks have anything in common that evolution could"),
+        ([*common, "--budget", "1M"], "macs is not among the recorded costs of table"),
+        ([*common, "--strategies", "pareto"], "macs is not among the recorded costs of table"),
+        ([*common, "--key", f"{__file__}:FASHION"], "--key gives the key of a network of a space: give --space"),
+    ):
+        refused = nas_cli("bench-strategies", *arguments)
+        assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
+        assert text in refused.err
+
+
+def test_the_example_of_a_table_without_a_space_runs(
+    nas_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    written, typed = re.search(r"^```json\n(.*?)^```\n\n```\n(nas bench-strategies .*?)\n", page, re.S | re.M).groups()
+    (tmp_path / "nb201.json").write_text(written)
+    monkeypatch.chdir(tmp_path)
+    found = nas_cli(*shlex.split(typed)[1:], "--json")
+    assert found.code == 0
+    assert found.json()["recorded"]["options"] == [2, 2]
+    assert found.json()["regret"]["best"] == pytest.approx(
+        0.8395
+    )  # of the two networks of at most 80M: the mean of test
+
+
 OWN = """
 from estimators import Estimate
 
@@ -273,7 +352,8 @@ def test_an_estimator_of_ones_own_stands_in_for_the_table(nas_cli: Any, tmp_path
         ([*known, "--table", "table.json"], "give either --table or --estimator"),
         ([], "give either --table or --estimator"),
         (["--estimator", "short-training"], "--estimator must be file.py:object, got 'short-training'"),
-        ([*known, "--judge", "test"], "key, unit, field and judge are of a table"),
+        ([*known, "--judge", "test"], "key, unit, field, judge and cost are of a table"),
+        ([*known, "--cost", "macs=flops"], "key, unit, field, judge and cost are of a table"),
     ):
         refused = nas_cli("bench-strategies", *common, *arguments)
         assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
@@ -306,7 +386,12 @@ def test_a_space_with_a_cell_of_a_file_of_ones_own_is_known_to_several_processes
     space = load_space(f"{tmp_path / 'made.py'}:space")
     (tmp_path / "recorded.json").write_text(json.dumps({each.to_json(): 0.5 for each in space.enumerate()}))
     found = bench_strategies(
-        tmp_path / "recorded.json", space, task=TASK, trials=2, seeds=1, strategies=["random", "evolution"], jobs=2
+        Source(str(tmp_path / "recorded.json"), space),
+        task=TASK,
+        trials=2,
+        seeds=1,
+        strategies=["random", "evolution"],
+        jobs=2,
     )
     assert [run.reached.tolist() for run in found.runs] == [[0.5, 0.5]] * 2
 
@@ -322,8 +407,8 @@ def test_ctrl_c_keeps_whole_rounds(table: Path, jobs: int) -> None:
 
     def bench() -> Any:
         return bench_strategies(
-            table, SPACE, BUDGET, task=TASK, trials=3, seeds=9, strategies=["random", "evolution"], jobs=jobs,
-            on_begin=impatient,
+            Source(str(table), SPACE), BUDGET, task=TASK, trials=3, seeds=9, strategies=["random", "evolution"],
+            jobs=jobs, on_begin=impatient,
         )  # fmt: skip
 
     found = bench()

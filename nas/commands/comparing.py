@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as as_text
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -53,9 +54,9 @@ def compare(
 
 
 def bench_strategies(
-    space: options.RecordedSpace,
     table: options.RecordedTable = None,
     estimator: options.RecordedEstimator = None,
+    space: options.RecordedSpace = None,
     budget: options.RecordedBudget = None,
     task: options.RecordedTask = "224x224x3:1000",
     trials: options.TrialsOfEach = "100",
@@ -65,6 +66,7 @@ def bench_strategies(
     unit: options.Unit = "fraction",
     field: options.Field = "test_acc",
     judge: options.Judge = None,
+    cost: options.RecordedCosts = None,
     confirm: options.ConfirmOfEach = "0",
     jobs: options.Jobs = 1,
     out: options.BenchFolder = Path("bench-strategies"),
@@ -75,9 +77,13 @@ def bench_strategies(
 
     [bold]Example:[/]  nas bench-strategies --table macro.json --space macro.py:space
     --key macro.py:key --unit percent --task 32x32x3:10 --budget 60M
+
+    [bold]Without a space:[/]  nas bench-strategies --table macro.json --unit percent
+    --cost macs=flops --budget 60M
     """
     from nas.comparing import ONE_OBJECTIVE, bench_document
     from nas.comparing import bench_strategies as bench
+    from nas.recorded import Source
     from searchspaces import UserError
     from searchspaces.files import make_folder, write_whole
 
@@ -92,11 +98,12 @@ def bench_strategies(
         numbers = [int(each) for each in trials.split(",")]
     except ValueError:
         raise UserError(f"--trials: {trials!r} is not a number, or several as in 25,50,100") from None
+    source = Source(str(table or estimator), space, key, unit, field, judge, cost)
     screen = console(json)
     with BenchProgress(len(set(named)) * seeds, screen, quiet) as progress:
         found = bench(
-            str(table or estimator), space, budget, task=task, trials=numbers, seeds=seeds, strategies=named, key=key,
-            unit=unit, field=field, judge=judge, confirm=confirm, jobs=jobs, on_begin=progress,
+            source, budget, task=task, trials=numbers, seeds=seeds, strategies=named, confirm=confirm, jobs=jobs,
+            on_begin=progress,
         )  # fmt: skip
     make_folder(out)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
@@ -200,8 +207,13 @@ def show_bench(document: Document, console: Console) -> None:
         show_along([*(each[measure] for each in document["shorter"]), last], console)
     rows: list[tuple[str, RenderableType]] = [("runs", f"{len(document['runs'])} in {duration(document['seconds'])}")]
     rows.append(("recorded", recorded_text(recorded)))
+    if recorded["options"] is not None:
+        rows.append(("networks", keys_text(recorded["options"], recorded["entries"])))
+    if recorded["costs"]:
+        rows.append(("costs", costs_text(recorded["costs"])))
     if measure == "regret":
-        rows.append(("best true accuracy", f"{last['best']:.2%} within the budget"))
+        within = " within the budget" if last["conditions"]["budget"] else ""
+        rows.append(("best true accuracy", f"{last['best']:.2%}{within}"))
     elif measure == "judged":
         rows.append(("regret", f"unknown: the space has more than {LISTED:,} networks, too many to list"))
     else:
@@ -228,6 +240,29 @@ def recorded_text(recorded: Document) -> Text:
     if judge != recorded["field"]:
         told += f"; observed by {recorded['field']!r}, judged by {judge!r}"
     return Text(f"{recorded['entries']:,} networks, {told}")
+
+
+def keys_text(options: Sequence[int], networks: int) -> Text:
+    """What decisions were read from the keys of a table.
+
+    >>> print(keys_text([3, 3, 2], 15))
+    of the table: 3 fields of their keys differ (3, 3, 2 values); 15 of 18 combinations
+    """
+    from searchspaces import human
+
+    values = ", ".join(map(str, options[:8])) + (", ..." if len(options) > 8 else "")
+    combinations = f"{networks:,} of {human(math.prod(options))} combinations"
+    return Text(f"of the table: {len(options)} fields of their keys differ ({values} values); {combinations}")
+
+
+def costs_text(costs: Mapping[str, str]) -> Text:
+    """What a budget bounded.
+
+    >>> print(costs_text({"macs": "flops:M"}))
+    macs as recorded in the table (field flops:M), not counted
+    """
+    fields = ", ".join(f"{cost} as recorded in the table (field {field})" for cost, field in costs.items())
+    return Text(f"{fields}, not counted")
 
 
 def show_along(comparisons: Sequence[Document], console: Console) -> None:

@@ -79,7 +79,7 @@ class Chains:
         self._within: dict[frozenset[tuple[str, Value]], bool] = {}
         self._to_go: dict[str, list[dict[ChainState, tuple[int, int]]]] = {}
         self._ways: dict[Bound, Ways] = {}
-        self.budget = resolved(self, budget, task)
+        self.budget = resolved(self, budget)
         self._completion = Completion(self, self.budget)
         narrow = any(bound.lower for bound in self.budget.bounds)  # else most mutations fit, and trying is quicker
         whole_stages = all(block is None for _, block in space.layers)

@@ -16,7 +16,6 @@ from searchspaces.architecture import Architecture
 from searchspaces.budgeted.neighbours import Neighbours
 from searchspaces.cost import Budget
 from searchspaces.grammar import Value
-from searchspaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,7 @@ class Contents(Protocol):
         """All architectures that fit, in the order of the space."""
 
 
-def resolved(contents: Contents, budget: Budget, task: Task) -> Budget:
+def resolved(contents: Contents, budget: Budget) -> Budget:
     """A budget whose percents are of the largest known costs."""
-    return budget.resolved({name: contents.extremes(name)[1] for name in task.costs}) if budget.in_percent else budget
+    largest = {bound.cost: contents.extremes(bound.cost)[1] for bound in budget.bounds if bound.percent}
+    return budget.resolved(largest) if budget.in_percent else budget

@@ -40,7 +40,7 @@ class Drawn:
     def __init__(self, space: SearchSpace, budget: Budget, task: Task, extremes: tuple[Architecture, ...] = ()) -> None:
         self.space, self.task = space, task
         self._costs, self._known = _drawn(space, task, extremes)
-        self.budget = resolved(self, budget, task)
+        self.budget = resolved(self, budget)
         self._completions: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}
 
     def extremes(self, name: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from searchspaces.budgeted.listed import LISTED, Listed
 from searchspaces.cost import WHOLES, Bound, Budget, Cost, human, said
 from searchspaces.errors import NothingFitsError, UserError
 from searchspaces.grammar import Decision, Value
-from searchspaces.latency import refuse_unknown
+from searchspaces.latency import known_costs, refuse_unknown
 from searchspaces.layers import Node
 from searchspaces.stage import Scale
 from searchspaces.task import Task
@@ -61,7 +61,7 @@ class Feasible:
             task.latency.refuse_gaps(space)
         self.contents = contents(budget, task) if contents else known(space, budget, task)
         self.budget = self.contents.budget
-        extremes = {name: self.contents.extremes(name) for name in task.costs}
+        extremes = {name: self.contents.extremes(name) for name in known_costs(space, task)}
         self.smallest = Cost.of({name: low for name, (low, _) in extremes.items()})
         self.largest = Cost.of({name: high for name, (_, high) in extremes.items()})
         for bound in self.budget.bounds:

@@ -27,7 +27,7 @@ class Listed:
     def __init__(self, space: SearchSpace, budget: Budget, task: Task) -> None:
         self.space = space
         self._costs = _listed(space, task)
-        self.budget = resolved(self, budget, task)
+        self.budget = resolved(self, budget)
         self._fitting = tuple(each for each, cost in self._costs.items() if self.budget.admits(cost))
         self._completable: dict[frozenset[tuple[str, Value]], bool] = {}
 

@@ -459,10 +459,32 @@ RecordedEstimator = Annotated[
     ),
 ]
 RecordedBudget = Annotated[
-    str | None, Option("--budget", metavar="BUDGET", help="Upper bound on a network's costs, as in 'nas search'.")
+    str | None,
+    Option(
+        "--budget",
+        metavar="BUDGET",
+        help="Upper bound on a network's costs, as in 'nas search': on what nas counts on --task, or with --cost on "
+        "what the table recorded.",
+    ),
+]
+RecordedCosts = Annotated[
+    str | None,
+    Option(
+        "--cost",
+        metavar="COST=FIELD[:UNIT]",
+        help="Field of the table that holds a cost, as in macs=flops, macs=flops:M for millions (or K, G, T), or "
+        "latency_ms=pixel3; several with commas. The budget bounds these numbers as they are, and no others.",
+    ),
 ]
 RecordedTask = Annotated[str, Option("--task", metavar=TASK_FORM, help="Deployment task, on which costs are counted.")]
-RecordedSpace = Annotated[str, Option("--space", metavar="SPACE", help=SPACE_HELP)]
+RecordedSpace = Annotated[
+    str | None,
+    Option(
+        "--space",
+        metavar="SPACE",
+        help=f"{SPACE_HELP} By default the networks of the table, whose decisions are the fields of their keys.",
+    ),
+]
 TrialsOfEach = Annotated[
     str,
     Option(
