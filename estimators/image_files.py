@@ -2,7 +2,8 @@
 
 A file is decoded by Pillow, turned upright, brought to 8 bits and to RGB, cropped to its centre square and resized. Of
 an animation or a stack the first frame is used. The functions in `PORTABLE` are written into an exported `model.py` as
-they stand here, so they use nothing but the standard library and Pillow.
+they stand here, so they use nothing but the standard library and Pillow; those in `PORTABLE_WITH_NUMPY` into an
+exported `predict.py`.
 
 Left out: formats that Pillow reads with the help of another program (EPS runs Ghostscript) or of another library
 (HEIC), and colour profiles; `docs/data.md` has the reasons.
@@ -347,3 +348,9 @@ def recoloured(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+PORTABLE_WITH_NUMPY: Final = (
+    *PORTABLE, read_images, decoded_file, decoded_bytes, read_as_image, recoloured, first_line,
+)  # fmt: skip
+"""The functions that an exported `predict.py` contains, beside `FORMATS` and `MAX_PIXELS`."""

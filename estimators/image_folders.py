@@ -7,6 +7,7 @@ folders of `nas` are left out at every depth, and counted, so that a screen can 
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from collections import Counter
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from searchspaces import UserError
-from searchspaces.files import read_json
 
 SPLITS: Final = {
     "train": "train", "training": "train",
@@ -267,8 +267,8 @@ def _is_ours(folder: Path) -> bool:
     if not manifest.is_file():
         return False
     try:
-        content = read_json(manifest)
-    except UserError:  # a file of that name which is no manifest
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # a file of that name which is no manifest
         return False
     return isinstance(content, dict) and {"strategy", "estimator", "format"} <= content.keys()
 
@@ -297,3 +297,14 @@ def _encoded(name: str) -> bytes:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return name.encode("utf-8", "replace")
+
+
+PORTABLE: Final = (images_below, _images, _listed, _looks_like_image, _is_ours, readable, _encoded)
+"""The functions that list a folder, which an exported `predict.py` contains, with these constants."""
+PORTABLE_CONSTANTS: Final = {
+    "_SYSTEM": tuple(sorted(_SYSTEM)),
+    "_SUFFIXES": tuple(sorted(_SUFFIXES)),
+    "_BEGINNINGS": _BEGINNINGS,
+    "_HIDDEN": _HIDDEN,
+    "_DANGLING": _DANGLING,
+}

@@ -162,7 +162,7 @@ def predict(
         images: files, and folders, of which all images are taken, those in folders below too.
         top: number of classes for each image, the most probable first.
         which: its weights, `best` or `last`.
-        reading: how image files are read, as `load_data` takes it.
+        reading: how image files are read, as `load_data` takes it; what is not given is as it was for training.
         views: of each image, in `estimators.views.VIEWS`.
 
     Raises:
@@ -177,7 +177,7 @@ def predict(
 
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
-    read = Reading(**(reading or {}))
+    read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
     pixels, files = read_images(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
+from nas.predict_script import CHANNELS, SCRIPT, SCRIPTS
 from searchspaces import Buildable, Task, UserError, nearest
 from searchspaces.files import make_folder, write_whole
 
@@ -83,9 +84,8 @@ def export(
         made = FORMATS[name](found)
         predictor = made.load()
         entry: Document = checked(name, predictor, reference, found.task)
-        if name == "python" and found.task.channels in (1, 3):
-            source = next(iter(made.files.values())).decode()
-            entry["image_files"] = check_reading(source, found.task, found.centre)
+        for script in SCRIPTS.intersection(made.files) if found.task.channels in CHANNELS else ():
+            entry["image_files"] = check_reading(script, made.files[script].decode(), found.task, found.centre)
         if images is not None:
             entry |= _compared(predictor, reference, images)
         entry = {"format": name, "files": _write(folder, made.files), **entry}
@@ -257,8 +257,14 @@ def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -
     return {"max_difference": difference, "largest_logit": largest}
 
 
-def check_reading(source: str, task: Task, centre: float = 1.0) -> int:
-    """The number of image files, of all modes, that a `model.py` reads as training does.
+def check_reading(script: str, source: str, task: Task, centre: float = 1.0) -> int:
+    """The number of image files, of all modes, that an exported script reads as training does.
+
+    Args:
+        script: its name, in `SCRIPTS`.
+        source: its text.
+        task: its images.
+        centre: share of the shorter side that the centre square has.
 
     Raises:
         UserError: it reads one otherwise.
@@ -269,8 +275,8 @@ def check_reading(source: str, task: Task, centre: float = 1.0) -> int:
 
     from estimators.image_files import read_images
 
-    defined: dict[str, Any] = {"__name__": "model", "__file__": "model.py"}
-    exec(compile(source, "model.py", "exec"), defined)
+    defined: dict[str, Any] = {"__name__": Path(script).stem, "__file__": script}
+    exec(compile(source, script, "exec"), defined)
     noise = random_pixels(Task(40, 3, task.classes), 1)[0]
     grey = noise[..., 0]
     several = {f"{mode}.png": Image.fromarray(noise).convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}
@@ -287,9 +293,13 @@ def check_reading(source: str, task: Task, centre: float = 1.0) -> int:
             file = Path(folder) / name
             image.save(file, exif=turned)
             ours = read_images([file], task.image_size, task.channels, centre=centre)[0]
-            theirs = defined["read_images"](str(file)).numpy()
+            if script == SCRIPT:
+                given = (defined[each] for each in ("SIZE", "CHANNELS", "MAX_PIXELS"))
+                theirs = defined["read_images"]([file], *given, centre=defined["CENTRE"])[0]
+            else:
+                theirs = defined["read_images"](str(file)).numpy()
             if not np.array_equal(ours, theirs):
-                raise UserError(f"python: model.py reads {name} otherwise than training does; nothing was written")
+                raise UserError(f"{script} reads {name} otherwise than training does; nothing was written")
     return len(several)
 
 

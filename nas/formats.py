@@ -66,6 +66,11 @@ class Exportable:
         """Share of the shorter side that the centre square of an image file has."""
         return float(self.facts.get("data", {}).get("centre", 1.0))
 
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest image file that is decoded."""
+        return int(self.facts.get("data", {}).get("max_pixels", MAX_PIXELS))
+
     def from_pixels(self) -> nn.Module:
         """The module with the scaling of pixels before it: uint8 (batch, height, width, channels) to logits."""
         from torch import nn
@@ -123,8 +128,17 @@ class Made:
 
 
 def _onnx(found: Exportable) -> Made:
-    content = _onnx_bytes(found)
-    return Made({"model.onnx": content}, lambda: onnx_predictor(content))
+    import nas
+    from nas.predict_script import CHANNELS, SCRIPT, predict_script
+
+    model, content = "model.onnx", _onnx_bytes(found)
+    files = {model: content}
+    if found.task.channels in CHANNELS:
+        script = predict_script(
+            found.task, found.class_names, found.title, model, nas.__version__, found.max_pixels, found.centre
+        )
+        files[SCRIPT] = script.encode()
+    return Made(files, lambda: onnx_predictor(content))
 
 
 def _onnx_bytes(found: Exportable) -> bytes:
@@ -245,7 +259,7 @@ def _python(found: Exportable) -> Made:
         found.title,
         weights,
         nas.__version__,
-        int(found.facts.get("data", {}).get("max_pixels", MAX_PIXELS)),
+        found.max_pixels,
         found.centre,
     )
     tensors = {name: each.detach().contiguous().clone() for name, each in found.module.state_dict().items()}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.documents import strides_document
+from nas.predict_script import CHANNELS, SCRIPT, SCRIPTS
 from nas.wording import human, percent
 from searchspaces import Scale
 from searchspaces.strides import strides_note
@@ -66,6 +67,7 @@ def _summary(found: Exportable, document: Document) -> str:
         {
             "Does": f"classifies images into {task.classes} classes",
             "Input": f"`{document['input'].partition(';')[0].replace(': ', '`: ', 1)}, {colours}, as they are read",
+            **({"Image files": _reading(found)} if task.channels in CHANNELS else {}),
             "Output": f"`logits`: float32 (batch, {task.classes}); their softmax gives probabilities",
             "Classes": shown,
             "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs)",
@@ -74,6 +76,19 @@ def _summary(found: Exportable, document: Document) -> str:
             "Licence": "not chosen: to be stated by whoever trained the network and the owner of the images",
         }
     )
+
+
+def _reading(found: Exportable) -> str:
+    """How an image file becomes pixels."""
+    share = "" if found.centre == 1 else f" of {found.centre:g} of the shorter side"
+    steps = [
+        "turned upright by EXIF",
+        "16 and 32 bits scaled to 8",
+        "transparent pixels on white",
+        f"cropped to the centre square{share}",
+        f"resized to {found.task.image_size}x{found.task.image_size} (bilinear, antialiased)",
+    ]
+    return ", ".join(steps if found.task.channels == 3 else [*steps, "converted to grey (ITU-R 601-2)"])
 
 
 def _files(found: Exportable, document: Document) -> str:
@@ -87,10 +102,11 @@ def _files(found: Exportable, document: Document) -> str:
             )
         if "images" in each:
             said.append(f"same class as torch on {each['same_class']} of {each['images']} test images")
-        if "image_files" in each:
-            said.append(f"same pixels as in training from image files of {each['image_files']} modes")
+        read = f"same pixels as in training from image files of {each.get('image_files')} modes"
         for number, file in enumerate(each["files"]):
-            told = "weights" if number else "; ".join(said)
+            told = "; ".join(said) if number == 0 else "weights"
+            if _name(file["file"]) in SCRIPTS and "image_files" in each:
+                told = "; ".join([*(said if number == 0 else []), read])
             rows.append(f"| `{_name(file['file'])}` | {each['format']} | {human(file['bytes'])}B | {told} |")
         if each["format"] in _USES:
             file = _name(each["files"][0]["file"])
@@ -98,7 +114,15 @@ def _files(found: Exportable, document: Document) -> str:
             uses.append(_USES[each["format"]].format(file=file, size=size, channels=channels).strip())
     table = "\n".join(["| File | Format | Size | Checked |", "|---|---|---|---|", *rows])
     joined = "\n\n".join(uses)
-    return f"## Files\n\n{table}\n\n```python\n{joined}\n```"
+    scripted = any(_name(file["file"]) == SCRIPT for each in document["exports"] for file in each["files"])
+    run = f"## Run it\n\n```\n{_RUN}\n```\n\n" if scripted else ""
+    return f"{run}## Files\n\n{table}\n\n```python\n{joined}\n```"
+
+
+_RUN: Final = f"""\
+pip install onnxruntime numpy pillow
+python {SCRIPT} photo.jpg
+python {SCRIPT} photos/ --top 3 --csv classes.csv"""
 
 
 def _accuracy(found: Exportable, document: Document) -> str:
@@ -125,8 +149,6 @@ def _training(found: Exportable) -> str:
         f" {facts.get('val_images', '?')} for validation",
         **({"Notes on the data": "; ".join(map(str, data["notes"]))} if data.get("notes") else {}),
         "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
-        "Pixels of a photograph": f"turned upright by EXIF, centre square of {found.centre:g} of the shorter side, "
-        f"resized to {found.task.image_size} pixels (bilinear, antialiased)",
         "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),

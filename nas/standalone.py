@@ -9,7 +9,7 @@ of the network) is written as literals and comments only, so that none of it bec
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from estimators.image_files import FORMATS, MAX_PIXELS, PORTABLE
@@ -147,18 +147,23 @@ def standalone(
         classes=task.classes,
         channels=task.channels,
         colours={1: "grey", 3: "red, green, blue"}.get(task.channels, "in the order of the training images"),
-        names=_names(class_names),
+        names=names_literal(class_names),
         mean=tuple(map(float, mean)),
         std=tuple(map(float, std)),
         weights=weights,
         version=version,
         max_pixels=max_pixels,
         centre=float(centre),
-        formats=_tuple(FORMATS),
-        reading="\n\n".join(inspect.getsource(function) for function in PORTABLE).rstrip(),
+        formats=tuple_literal(FORMATS),
+        reading=sources(PORTABLE),
         imports="\n".join(imports),
         source=body,
     )
+
+
+def sources(functions: Iterable[Callable[..., object]]) -> str:
+    """The text of functions, one below the other."""
+    return "\n\n".join(inspect.getsource(function) for function in functions).rstrip()
 
 
 def harmless(text: str) -> str:
@@ -171,14 +176,14 @@ def harmless(text: str) -> str:
     return "".join(each for each in plain if each.isprintable())[:200]
 
 
-def _names(class_names: Sequence[str]) -> str:
+def names_literal(class_names: Sequence[str]) -> str:
     """Class names as a literal."""
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return f"tuple(str(number) for number in range({len(class_names)}))"
-    return _tuple(class_names)
+    return tuple_literal(class_names)
 
 
-def _tuple(names: Sequence[str]) -> str:
+def tuple_literal(names: Sequence[str | bytes]) -> str:
     """Texts as a literal, several per line."""
     lines, line = [], ""
     for name in names:

@@ -44,6 +44,10 @@ def in_mode(mode: str, rgb: np.ndarray[Any, Any]) -> Image.Image:
         return Image.fromarray(grey.astype(np.int32) * 257)
     if mode == "F":
         return Image.fromarray(grey.astype(np.float32) / 255)
+    if mode == "P;clear":
+        image = Image.fromarray(rgb).convert("P", palette=Image.Palette.ADAPTIVE, colors=8)
+        image.info["transparency"] = 3  # one of the colours
+        return image
     if mode in ("RGBA", "LA"):
         clear = Image.fromarray(np.where(grey > 100, 255, 0).astype(np.uint8))
         image = Image.fromarray(rgb).convert(mode)
@@ -53,14 +57,14 @@ def in_mode(mode: str, rgb: np.ndarray[Any, Any]) -> Image.Image:
 
 
 MODES = {
-    "1": "png", "L": "png", "LA": "png", "P": "gif", "RGB": "jpg", "RGBA": "webp", "CMYK": "jpg", "I;16": "png",
-    "I": "tif", "F": "tif",
+    "1": "png", "L": "png", "LA": "png", "P": "gif", "P;clear": "png", "RGB": "jpg", "RGBA": "webp", "CMYK": "jpg",
+    "I;16": "png", "I": "tif", "F": "tif",
 }  # fmt: skip
-"""Ten modes of Pillow, and a format that keeps each."""
+"""Eleven modes of Pillow, and a format that keeps each."""
 
 
 def of_every_mode(at: Path, count: int, side: int = 40) -> list[Path]:
-    """Files of ten modes, each in nine orientations: none, and those of EXIF."""
+    """Files of eleven modes, each in nine orientations: none, and those of EXIF; up to twice as wide as high."""
     at.mkdir(parents=True, exist_ok=True)
     files = []
     for number in range(count):
@@ -68,7 +72,7 @@ def of_every_mode(at: Path, count: int, side: int = 40) -> list[Path]:
         orientation = number // len(MODES) % 9
         exif = Image.Exif()
         exif[0x0112] = orientation
-        image = in_mode(mode, pixels(number, number, side)[: side - number % 7])  # not square: a turn shows
+        image = in_mode(mode, pixels(number, number, side)[: side - 3 * (number % 7)])  # oblong: a turn shows
         file = at / f"{number:04d}-{mode.replace(';', '-')}-{orientation}.{MODES[mode]}"
         image.save(file, **({"exif": exif} if orientation and MODES[mode] != "gif" else {}))
         files.append(file)

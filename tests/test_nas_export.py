@@ -5,6 +5,7 @@ All 135 classics and members of all spaces, in every format: `python -m benchmar
 
 from __future__ import annotations
 
+import csv
 import errno
 import io
 import json
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 
 import nas
 from benchmarks.exports import differences
+from benchmarks.one_way import run_alone
 from estimators import Estimate, load_data
 from estimators.recipe import make_recipe
 from estimators.trained import Trained
@@ -161,7 +163,7 @@ def test_a_file_says_what_it_is(trained, exported):
     assert json.loads(said["class_names"]) == list("0123456789")
     assert tuple(json.loads(said["mean"])) == Trained.open(trained).mean
     assert "uint8 (batch, 16, 16, 1)" in said["input"]
-    for name in ("model.onnx", "model.pt2", "model.py"):
+    for name in ("model.onnx", "model.pt2", "model.py", "predict.py"):
         assert str(Path(nas.__file__).parent).encode() not in (Path(exported["out"]) / name).read_bytes()
 
 
@@ -177,6 +179,9 @@ def test_the_card_has_what_is_known(trained, exported):
         "| Strides | left out in stem, stage2, stage3 (small-images) |",
         "Licence",
         "uint8",
+        "pip install onnxruntime numpy pillow\npython predict.py photo.jpg\npython predict.py photos/ --top 3",
+        "cropped to the centre square, resized to 16x16 (bilinear, antialiased), converted to grey",
+        "| `predict.py` | onnx | ",
         '"ema": 0.5',
     ):
         assert known in card.replace("ema 0.5", '"ema": 0.5')
@@ -216,6 +221,53 @@ def test_model_py_is_a_command_of_its_own(exported, tmp_path):
     assert lines[0].split(":")[1] == lines[3].split(":")[1]  # the same image
     predicted = Trained.open(Path(exported["name"])).logits(DIGITS.test_images[:3]).argmax(1)
     assert [line.split(": ")[1].split(" ")[0] for line in lines[:3]] == [str(each) for each in predicted]
+
+
+def pictures(at):
+    """A folder of digits with much else beside and below them."""
+    from PIL import Image
+
+    for place, name in enumerate(("b.png", "a.bmp", "deeper/kä 1.png", "deeper/no suffix", ".hidden.png", "thumbs.db")):
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS.test_images[place, :, :, 0]).save(at / name, format="png")
+    (at / "notes.txt").write_text("no image")
+    (at / "deeper" / "again").symlink_to(at)
+    return at
+
+
+def test_predict_py_answers_as_nas_predict_does_without_torch_and_nas(nas_cli, trained, exported, tmp_path):
+    """All modes and orientations of files: `test_nas_photographs`."""
+    script, folder = Path(exported["out"]) / "predict.py", pictures(tmp_path / "pictures")
+    said = nas_cli("predict", trained, folder, folder / "b.png", "--top", 3, "--csv", tmp_path / "nas.csv", "--json")
+    done = run_alone(script, folder, folder / "b.png", "--top", 3, "--csv", tmp_path / "own.csv")
+    assert done.returncode == 0, done.stderr
+    ours, own = ([*csv.DictReader((tmp_path / name).read_text().splitlines())] for name in ("nas.csv", "own.csv"))
+    assert len(own) == 5
+    assert [(row["file"], row["class"]) for row in own] == [(row["file"], row["class"]) for row in ours]
+    for one, other in zip(ours, own, strict=True):
+        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=2e-6)
+    for line, one in zip(done.stdout.splitlines(), said.json()["images"], strict=True):
+        told = ", ".join(f"{each['class']} {100 * each['probability']:.1f}%" for each in one["classes"])
+        assert line == f"{one['file']}: {told}"
+    smaller = run_alone(script, folder, "--model", script.with_name("model.int8.onnx"))
+    assert len(smaller.stdout.splitlines()) == 4
+    assert smaller.stdout != done.stdout
+
+
+def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
+    script, folder = Path(exported["out"]) / "predict.py", pictures(tmp_path / "pictures")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
+    done = run_alone(script, folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"predict.py: '{folder / 'broken.jpg'}' cannot be read as an image")
+    done = run_alone(script, folder, "--skip-bad")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
+    assert "skipped" in done.stderr
+    (tmp_path / "empty").mkdir()
+    for words, message in (([tmp_path / "empty"], "has no images"), ([folder, "--model", "no.onnx"], "does not exist")):
+        done = run_alone(script, *words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert message in done.stderr
 
 
 @pytest.mark.parametrize("name", ["python", "torchscript"])  # the quick ones: all are checked in one place
@@ -266,7 +318,7 @@ NASTY = ['"""', "\\", "a\nimport os", "'); import os #", "{size}", "ü|<b>"]
 
 
 def test_what_a_folder_says_never_becomes_code(trained, tmp_path):
-    """Class names, and the name of the folder, stand in model.py as literals and in the card as text."""
+    """Class names, and the name of the folder, stand in scripts as literals and in the card as text."""
     folder = tmp_path / 'x"""; raise SystemExit(7) #'
     folder.mkdir()
     for each in ("network.json", "best.safetensors"):
@@ -276,10 +328,11 @@ def test_what_a_folder_says_never_becomes_code(trained, tmp_path):
     (folder / "training.json").write_text(
         json.dumps({**facts, "class_names": [f"{i}{n}" for i, n in enumerate(names)]})
     )
-    export(str(folder), "python", tmp_path / "out")
-    defined = {"__name__": "model", "__file__": str(tmp_path / "out" / "model.py")}
-    exec((tmp_path / "out" / "model.py").read_text(), defined)
-    assert defined["CLASSES"] == tuple(f"{i}{n}" for i, n in enumerate(names))
+    export(str(folder), "python,onnx", tmp_path / "out")
+    for script in ("model", "predict"):
+        defined = {"__name__": script, "__file__": str(tmp_path / "out" / f"{script}.py")}
+        exec((tmp_path / "out" / f"{script}.py").read_text(), defined)
+        assert defined["CLASSES"] == tuple(f"{i}{n}" for i, n in enumerate(names))
     assert "<b>" not in (tmp_path / "out" / "model_card.md").read_text()
 
 
