@@ -28,6 +28,7 @@ from estimators.image_folders import find_images, readable
 from estimators.in_files import InFiles
 from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
+from searchspaces.progress import counted, doing
 
 DEFAULT_IMAGE_SIZE: Final = 32
 """Default side in pixels of images decoded from files (a folder, the hub)."""
@@ -106,6 +107,7 @@ def read_source(
         raise UserError(f"image size must be at least 1 pixel, in whole numbers, got {image_size!r}")
     reading = reading or Reading()
     path = Path(spec).expanduser()
+    doing(f"reading {spec}")
     if reading.centre != 1 and (spec == "digits" or path.suffix == ".npz"):
         raise UserError(f"--centre-crop is for image files, and data {spec!r} are arrays")
     if spec == "digits":
@@ -299,7 +301,8 @@ def _decode_all(
     facts: list[NDArray[Any]] = []
     bad: dict[int, str] = {}
     with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for row, result in enumerate(pool.map(decode, range(len(files)))):
+        results = counted("decoding", pool.map(decode, range(len(files))), len(files), "images")
+        for row, result in enumerate(results):
             if isinstance(result, UserError):
                 bad[row] = readable(files.relative(row))
                 continue

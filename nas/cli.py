@@ -8,6 +8,7 @@ torch, Ray or Optuna.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from nas.commands import (
     spaces,
     training,
 )
-from nas.commands.console import INTERRUPTED, say
+from nas.commands.console import INTERRUPTED, interrupted, say
 
 MISTAKE: Final = 2
 
@@ -93,8 +94,21 @@ def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
     )
     made.callback()(nas)
     for name, command in commands.items():
-        made.command(name)(command)
+        made.command(name)(_interruptible(command))
     return made
+
+
+def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that says so when Ctrl-C ends it, which typer would do in silence."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except KeyboardInterrupt:
+            raise interrupted() from None
+
+    return run
 
 
 def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable[..., Any]] = COMMANDS) -> NoReturn:

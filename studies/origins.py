@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from estimators import ShortTraining, make_estimator
 from searchspaces import ScalingSpace, UserError, load_object, load_space, space_named, space_of
 from searchspaces.catalog import is_ours
+from searchspaces.progress import doing
 from strategies import make_strategy
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ MEMORY: Final = "an object"
 
 def under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
     """The part of a space that fits; the space itself where there is no budget."""
-    return space if budget is None else space.under(budget, task)
+    if budget is None:
+        return space
+    doing("counting the networks within the budget")
+    return space.under(budget, task)
 
 
 def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
@@ -105,6 +109,7 @@ def suited(estimator: Estimator, space: SearchSpace, given: Mapping[str, Any]) -
         space: what fits the budget.
         given: settings that a person chose, which stay; where they chose the width or the depth, both do.
     """
+    doing("fitting the proxy to the space")
     chosen = estimator.suited(space) if isinstance(estimator, ShortTraining) else {}
     together = {"width", "depth"} if given.keys() & {"width", "depth"} else set()
     chosen = {name: value for name, value in chosen.items() if name not in given.keys() | together}

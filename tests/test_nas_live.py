@@ -6,7 +6,9 @@ import io
 from types import SimpleNamespace
 
 import pytest
+from photographs import photographs
 from rich.console import Console
+from terminals import on_terminal, once
 
 from nas.commands.live import SearchDisplay, SearchProgress
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
@@ -133,8 +135,10 @@ def test_without_a_terminal_each_trial_is_one_line():
 def test_the_live_screen_shows_everything_within_the_width(width):
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=True, color_system=None)
-    progress = SearchProgress(planned=60)
+    clock = Clock()
+    progress = SearchProgress(planned=60, clock=clock)
     display = SearchDisplay(progress, console)
+    clock.now = 8.0
     progress.ended(trial(0, 0.975))
     progress.ended(trial(1, state="failed", reason="out of memory: " + "very " * 40 + "long"))
     for number in range(2, 9):
@@ -194,3 +198,51 @@ def test_on_a_cluster_it_says_which_trial_is_where_and_what_is_in_use():
     ):
         assert any(said in line for line in lines), said
     assert "  8.0s on right  " in display.line(trial(4, 0.9))
+
+
+def test_a_terminal_shows_what_is_loaded_from_the_first_moment_and_one_line_of_it(tmp_path):
+    data = photographs(tmp_path / ("a long name " * 20) / "set", each=9)
+    words = ["search", "--budget", "1", "--data", data, "--image-size", "32"]
+    code, text = on_terminal(words, tmp_path, columns=80)
+    assert code == 2
+    assert max(map(len, text.partition("nas: ")[0].splitlines())) <= 80
+    seen = [line.lstrip("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ") for line in text.splitlines() if line.strip()]
+    assert seen[0] == "loading"
+    assert "decoding 0 of 18 images" in seen
+    assert seen[-1].startswith("nas: budget macs=1: no architecture of mbconv fits")
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]])
+def test_nothing_of_it_is_written_where_there_is_no_terminal(nas_cli, tmp_path, words):
+    photographs(tmp_path / "set", each=9)
+    said = nas_cli("search", "--budget", "1", "--data", tmp_path / "set", "--image-size", "32", *words)
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+
+
+def test_quiet_and_json_show_no_line_on_a_terminal_either(tmp_path):
+    words = ["search", "--budget", "1", "--image-size", "32"]
+    for quiet in ("--quiet", "--json"):
+        _, text = on_terminal([*words, quiet], tmp_path)
+        assert text.startswith("nas: budget")
+
+
+def test_ctrl_c_while_images_are_loaded_ends_at_once_and_says_so(tmp_path):
+    photographs(tmp_path / "set", each=9)
+    code, text = on_terminal(["search", "--data", "set", "--budget", "5M"], tmp_path, once("loading"))
+    assert code == 130
+    assert text.rstrip().endswith("nas: interrupted")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_images_that_are_decoded_are_counted(monkeypatch, tmp_path):
+    from estimators import load_data
+    from searchspaces import progress
+
+    photographs(tmp_path / "set", each=9)
+    told = []
+    monkeypatch.setattr(progress, "OFTEN_S", -1.0)
+    with progress.watched(told.append):
+        load_data(str(tmp_path / "set"), 16)
+    assert told[1:] == [f"decoding {number} of 18 images" for number in range(19)]
+    load_data(str(tmp_path / "set"), 16)
+    assert len(told) == 20  # nobody watches any more

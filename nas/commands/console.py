@@ -5,7 +5,8 @@ from __future__ import annotations
 import json as as_text
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import typer
@@ -72,6 +73,42 @@ def interrupted(how_to_resume: str = "") -> typer.Exit:
     """Say that Ctrl-C ended the command and how to resume it; what is given back is to be raised."""
     say(f"interrupted; {how_to_resume}" if how_to_resume else "interrupted")
     return typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def waiting(json: bool = False, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """One line on a terminal that says what is being done, from the first moment on; nothing elsewhere.
+
+    Args:
+        json, quiet: show nothing.
+
+    Yields:
+        What removes the line, before something else is shown; the end of the block does so too.
+    """
+    screen = console()
+    if json or quiet or not screen.is_terminal:
+        yield lambda: None
+        return
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    line = Spinner("dots", Text("loading"))
+    live = Live(line, console=screen, refresh_per_second=10, transient=True)
+
+    def show(words: str) -> None:
+        text = Text(words)
+        text.truncate(screen.width - 2, overflow="ellipsis")  # beside the spinner
+        line.update(text=text)
+
+    try:
+        live.start(refresh=True)
+        from searchspaces.progress import watched
+
+        with watched(show):
+            yield live.stop
+    finally:
+        live.stop()
 
 
 class Bar:

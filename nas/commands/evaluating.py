@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json
+from nas.commands.console import console, print_json, waiting
 from nas.commands.running import reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import percent
@@ -40,10 +40,11 @@ def evaluate(
     [bold]Example:[/]  nas evaluate runs/first-trained
     [bold]Example:[/]  nas evaluate runs/a-trained runs/b-trained --views ten-crop --confusion confusion.html
     """
-    from nas.evaluating import evaluate as evaluated
+    with waiting(json):
+        from nas.evaluating import evaluate as evaluated
 
-    several = [_opened(each, space) for each in trained]
-    document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels, cache), views)
+        several = [_opened(each, space) for each in trained]
+        document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels, cache), views)
     if confusion is not None:
         from studies.pages.confusion import write_confusion
 
@@ -70,11 +71,12 @@ def predict(
     [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
     [bold]Example:[/]  nas predict runs/first-trained photos/ --csv classes.csv
     """
-    from nas.evaluating import predict as predicted
-    from nas.evaluating import prediction_table
-    from searchspaces.files import write_whole
+    with waiting(json):
+        from nas.evaluating import predict as predicted
+        from nas.evaluating import prediction_table
+        from searchspaces.files import write_whole
 
-    document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels), views)
+        document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels), views)
     if csv is not None:
         write_whole(csv, prediction_table(document))
     if json:

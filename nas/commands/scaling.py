@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, interrupted, print_json
+from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, facts, table
@@ -90,44 +90,46 @@ def scale(
     MACs; the powers of the best ones, α, β, γ to the φ, make the family. The
     same command resumes.
     """
-    from nas.documents import study_document
-    from nas.networks import with_trial
-    from nas.scaling import (
-        ScalingSettings,
-        family_document,
-        grid_document,
-        made,
-        plan,
-        settings_for,
-        with_own_images,
-        write,
-    )
-    from studies import Study
-    from studies.fidelity import read_as
-    from studies.scaling import candidates
+    with waiting(json, quiet) as begin:
+        from nas.documents import study_document
+        from nas.networks import with_trial
+        from nas.scaling import (
+            ScalingSettings,
+            family_document,
+            grid_document,
+            made,
+            plan,
+            settings_for,
+            with_own_images,
+            write,
+        )
+        from studies import Study
+        from studies.fidelity import read_as
+        from studies.scaling import candidates
 
-    what = with_trial(what, trial)
-    search = with_own_images(what, settings_given(context.params))
-    sizes = ScalingSettings.parse(context.params)
-    planned = plan(what, sizes, search, strides=strides, space=space, name=name, out=out)
-    screen, found = console(json), candidates(planned.space)
-    document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
-    family, stopped, notes = None, False, []
-    if planned.searches:
-        given = settings_for(planned, found, search)
-        running = Running.of(context.params, planned.folder)
-        study = Study.create(planned.folder, given)
-        stopped = running.run(study, lambda: show_preflight(planned, found, study, screen))[1]
-        document["study"], notes = study_document(study), read_as(study)
-        if any(trial.state == "complete" for trial in study.trials):
-            family = made(planned, study)
-    else:
-        family = made(planned)
-        if not quiet:
-            show_grid(document["grid"], planned, screen)
-    if family is not None:
-        write(family)
-        document["family"] = family_document(family)
+        what = with_trial(what, trial)
+        search = with_own_images(what, settings_given(context.params))
+        sizes = ScalingSettings.parse(context.params)
+        planned = plan(what, sizes, search, strides=strides, space=space, name=name, out=out)
+        screen, found = console(json), candidates(planned.space)
+        document: dict[str, Any] = {"run": str(planned.folder), "grid": grid_document(planned, found)}
+        family, stopped, notes = None, False, []
+        if planned.searches:
+            given = settings_for(planned, found, search)
+            running = Running.of(context.params, planned.folder)
+            study = Study.create(planned.folder, given)
+            stopped = running.run(study, lambda: show_preflight(planned, found, study, screen, begin))[1]
+            document["study"], notes = study_document(study), read_as(study)
+            if any(trial.state == "complete" for trial in study.trials):
+                family = made(planned, study)
+        else:
+            family = made(planned)
+            begin()
+            if not quiet:
+                show_grid(document["grid"], planned, screen)
+        if family is not None:
+            write(family)
+            document["family"] = family_document(family)
     if json:
         print_json(document)
     elif "family" in document:
@@ -136,16 +138,19 @@ def scale(
         raise interrupted("the same command resumes")
 
 
-def show_preflight(plan: ScalingPlan, found: Candidates, study: Study, console: Console) -> None:
-    """What `nas scale` is about to do, before anything is trained."""
+def show_preflight(
+    plan: ScalingPlan, found: Candidates, study: Study, console: Console, begin: Callable[[], None]
+) -> None:
+    """What `nas scale` is about to do, before anything is trained; `begin` is called before it is shown."""
     from nas.documents import study_document
     from nas.scaling import grid_document
     from studies.scaling import told_apart
 
-    show_grid(grid_document(plan, found), plan, console)
-    document = study_document(study)
+    grid, document = grid_document(plan, found), study_document(study)
     rows = study_facts(document)
     apart = told_apart(plan.space, found.networks, study.manifest.estimator["resolved"])
+    begin()
+    show_grid(grid, plan, console)
     if apart is not None:
         said = f"{apart} of the {len(found.networks)} candidates are different networks as the proxy trains them"
         rows.append(("distinct", Text(said, style="" if apart == len(found.networks) else WARNING)))

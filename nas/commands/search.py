@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nas.commands import options
-from nas.commands.console import interrupted, print_json, say
+from nas.commands.console import interrupted, print_json, say, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import show_preflight, show_result
 
@@ -70,16 +71,17 @@ def search(
     Before anything is trained it shows what the space holds and how much of it
     fits. Ctrl-C ends cleanly; the same command resumes the search.
     """
-    from nas.api import checked_name, planned, run_name
-    from searchspaces.strides import stated
-    from studies import Study
-    from studies.settings import Settings
+    with waiting(json, quiet) as begin:
+        from nas.api import checked_name, planned, run_name
+        from searchspaces.strides import stated
+        from studies import Study
+        from studies.settings import Settings
 
-    where = stated(space, strides)
-    folder = out / checked_name(run_name(where, budget, data) if name is None else name)
-    given = Settings.parse({**settings_given(context.params), "space": where, "trials": planned(trials, time)})
-    running = Running.of(context.params, folder)
-    _run(Study.create(folder, given), running, json)
+        where = stated(space, strides)
+        folder = out / checked_name(run_name(where, budget, data) if name is None else name)
+        given = Settings.parse({**settings_given(context.params), "space": where, "trials": planned(trials, time)})
+        running = Running.of(context.params, folder)
+        _run(Study.create(folder, given), running, json, begin)
 
 
 def resume(
@@ -113,32 +115,34 @@ def resume(
     If its ledger is a PostgreSQL database, several machines can resume it at
     the same time and work on it together.
     """
-    from nas.api import open_study
+    with waiting(json, quiet) as begin:
+        from nas.api import open_study
 
-    study = open_study(
-        run,
-        space=space,
-        strategy=strategy,
-        estimator=estimator,
-        data=data,
-        device=device,
-        ledger=ledger,
-        checkpoints=checkpoints,
-    )
-    running = Running.of(context.params, Path(run))
-    if checkpoints:
-        running = replace(running, typed=f"{running.typed} --checkpoints {shlex.quote(checkpoints)}")
-    _run(study, running, json)
+        study = open_study(
+            run,
+            space=space,
+            strategy=strategy,
+            estimator=estimator,
+            data=data,
+            device=device,
+            ledger=ledger,
+            checkpoints=checkpoints,
+        )
+        running = Running.of(context.params, Path(run))
+        if checkpoints:
+            running = replace(running, typed=f"{running.typed} --checkpoints {shlex.quote(checkpoints)}")
+        _run(study, running, json, begin)
 
 
-def _run(study: Study, running: Running, json: bool) -> None:
-    """Show what is about to run, run it, and show what was found."""
+def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) -> None:
+    """Show what is about to run, after a call of `begin`, run it, and show what was found."""
     from nas.documents import resume_command, space_document, study_document
     from studies.fidelity import read_as
 
     def preflight() -> None:
-        space = space_document(study.feasible, study.task)
-        show_preflight(study_document(study), space, running.console, study.size_from)
+        space, document = space_document(study.feasible, study.task), study_document(study)
+        begin()
+        show_preflight(document, space, running.console, study.size_from)
 
     ended, stopped = running.run(study, preflight)
     document = study_document(study)

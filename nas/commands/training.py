@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, interrupted, print_json
+from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import reading_given
 from nas.commands.study_screens import image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
@@ -61,42 +61,44 @@ def train(
     After an interruption the same command resumes the training. The test part
     of the data is used once, at the end.
     """
-    from estimators.estimator import Diverged
-    from estimators.starting_weights import StartingWeights
-    from estimators.training import train as train_here
-    from nas.networks import with_trial
-    from nas.parsing import parse_duration, parse_values
-    from nas.training import (
-        interruptible,
-        plan_document,
-        recipe_for,
-        trained_folder,
-        training_document,
-        training_job,
-    )
-    from searchspaces import UserError, load_space
-    from searchspaces.files import make_folder
-    from studies.lock import locked
+    with waiting(json, quiet):
+        from estimators.estimator import Diverged
+        from estimators.starting_weights import StartingWeights
+        from estimators.training import train as train_here
+        from nas.networks import with_trial
+        from nas.parsing import parse_duration, parse_values
+        from nas.training import (
+            interruptible,
+            plan_document,
+            recipe_for,
+            trained_folder,
+            training_document,
+            training_job,
+        )
+        from searchspaces import UserError, load_space
+        from searchspaces.files import make_folder
+        from studies.lock import locked
 
-    if ray is None and (gpus or workers):
-        raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
-    network = with_trial(network, trial)
-    given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
-    checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
-    reading = reading_given(skip_bad, max_pixels, cache, centre_crop)
-    own_space = load_space(space) if space else None
-    job = training_job(network, data, image_size, own_space, reading, out)
-    folder = trained_folder(job.title, job.data.name) if out is None else out
-    plan = recipe_for(job, folder, recipe, given)
-    start = None if weights is None else StartingWeights.read(weights, job.network, job.data.task, own_space)
-    train_it: Any = partial(train_here, device=device)
-    if ray is not None:
-        from studies.ray.training import train_on_ray
+        if ray is None and (gpus or workers):
+            raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
+        network = with_trial(network, trial)
+        given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
+        checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
+        reading = reading_given(skip_bad, max_pixels, cache, centre_crop)
+        own_space = load_space(space) if space else None
+        job = training_job(network, data, image_size, own_space, reading, out)
+        folder = trained_folder(job.title, job.data.name) if out is None else out
+        plan = recipe_for(job, folder, recipe, given)
+        start = None if weights is None else StartingWeights.read(weights, job.network, job.data.task, own_space)
+        train_it: Any = partial(train_here, device=device)
+        if ray is not None:
+            from studies.ray.training import train_on_ray
 
-        train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
+            train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
+        document = plan_document(job, plan, folder, seed, start)
     screen = console(json)
     if not quiet:
-        show_training_plan(plan_document(job, plan, folder, seed, start), screen)
+        show_training_plan(document, screen)
     make_folder(folder)
     try:
         with (
