@@ -228,7 +228,7 @@ def interruptible(on_moment: Callable[[Moment], None]) -> Iterator[Callable[[Mom
         if asked.is_set():
             raise KeyboardInterrupt
 
-    with first_interrupt(asked.set):
+    with first_interrupt(asked.set, "waiting for the checkpoint"):
         yield after_step
 
 

@@ -21,6 +21,7 @@ from searchspaces.files import write_whole
 from studies import opening, results
 from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, TABLE
+from studies.interrupts import first_interrupt, raise_interrupt
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
 from studies.lock import locked
@@ -305,9 +306,10 @@ class Study:
             run = Run(self, strategy, limits, emit)
             emit(StudyStarted(run.ends, len(run.again), limits.trials, limit_s))
             try:
-                while run.end is None:
-                    (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
-                    run.wait_for_others()
+                with first_interrupt(raise_interrupt, "writing the results"):
+                    while run.end is None:
+                        (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
+                        run.wait_for_others()
             except KeyboardInterrupt:
                 self._finish(emit, StudyEnded("interrupted", f"interrupted after {run.ends} trials; it can be resumed"))
                 raise

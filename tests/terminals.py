@@ -20,7 +20,11 @@ LIMIT_S = 240.0
 
 
 def on_terminal(
-    words: Sequence[object], at: Path, interrupt: Callable[[str], bool] = lambda _: False, columns: int = 100
+    words: Sequence[object],
+    at: Path,
+    interrupt: Callable[[str], bool] = lambda _: False,
+    columns: int = 100,
+    program: Sequence[str] = ("-m", "nas"),
 ) -> tuple[int, str]:
     """Run `nas` on a terminal; its exit code, and all text that it showed, without colours and movements of the cursor.
 
@@ -29,13 +33,14 @@ def on_terminal(
         at: the working directory.
         interrupt: whether Ctrl-C is to be pressed now, judged by the text so far.
         columns: of the terminal.
+        program: what Python runs with the words.
     """
     child, terminal = pty.fork()
     if child == 0:
         ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.chdir(at)
         os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
-        os.execv(sys.executable, [sys.executable, "-W", "ignore", "-m", "nas", *map(str, words)])
+        os.execv(sys.executable, [sys.executable, "-W", "ignore", *program, *map(str, words)])
     raw, began = b"", time.monotonic()
     while time.monotonic() - began < LIMIT_S:
         if not select.select([terminal], [], [], 0.1)[0]:
@@ -55,14 +60,14 @@ def on_terminal(
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown(raw)
 
 
-def once(text: str) -> Callable[[str], bool]:
-    """Press Ctrl-C once, when a text is on the screen."""
-    pressed: list[str] = []
+def when(*texts: str) -> Callable[[str], bool]:
+    """Press Ctrl-C once when the first text is on the screen, once more when the second is, and so on."""
+    to_come = list(texts)
 
     def interrupt(so_far: str) -> bool:
-        if pressed or text not in so_far:
+        if not to_come or to_come[0] not in so_far:
             return False
-        pressed.append(text)
+        to_come.pop(0)
         return True
 
     return interrupt

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from photographs import photographs
 from rich.console import Console
-from terminals import on_terminal, once
+from terminals import on_terminal, when
 
 from nas.commands.live import SearchDisplay, SearchProgress
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
@@ -228,7 +228,7 @@ def test_quiet_and_json_show_no_line_on_a_terminal_either(tmp_path):
 
 def test_ctrl_c_while_images_are_loaded_ends_at_once_and_says_so(tmp_path):
     photographs(tmp_path / "set", each=9)
-    code, text = on_terminal(["search", "--data", "set", "--budget", "5M"], tmp_path, once("loading"))
+    code, text = on_terminal(["search", "--data", "set", "--budget", "5M"], tmp_path, when("loading"))
     assert code == 130
     assert text.rstrip().endswith("nas: interrupted")
     assert not (tmp_path / "runs").exists()
@@ -246,3 +246,62 @@ def test_the_images_that_are_decoded_are_counted(monkeypatch, tmp_path):
     assert told[1:] == [f"decoding {number} of 18 images" for number in range(19)]
     load_data(str(tmp_path / "set"), 16)
     assert len(told) == 20  # nobody watches any more
+
+
+SLOW = """
+import time
+from estimators import Estimate
+
+class Slow:
+    threads = 1
+
+    def describe(self):
+        return {"name": "slow"}
+
+    def estimate(self, architecture, context):
+        time.sleep(0.5)
+        return Estimate(0.5, 0.5, (0.5,))
+
+def estimator():
+    return Slow()
+"""
+
+
+@pytest.mark.parametrize(("workers", "waits"), [(1, "writing the results"), (2, "waiting for the workers")])
+def test_ctrl_c_is_answered_at_once_on_the_live_screen(tmp_path, workers, waits):
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = f"search --budget 400M --estimator slow.py:estimator --trials 500 --workers {workers} --name cut".split()
+    code, text = on_terminal(words, tmp_path, when("2 of 500"))
+    assert code == 130
+    before, answer, after = text.partition(f"stopping… {waits}; Ctrl-C again ends at once")
+    assert answer
+    assert "2 of 500" in before
+    assert "nas: interrupted; resume with: nas resume" in after
+    assert "Traceback" not in text
+
+
+STUCK = """
+import time
+from estimators.core import Core
+from nas.cli import main
+
+step, done = Core.step, []
+
+def stuck(self):
+    if done:
+        time.sleep(1000)
+    done.append(step(self))
+
+Core.step = stuck
+main()
+"""
+
+
+def test_a_second_ctrl_c_ends_a_training_within_its_step(tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    words = ["train", "resnet20", "--data", "digits", "--image-size", "16", "--epochs", "2", "--out", "cut"]
+    presses = when("step 1 of", "stopping…")
+    code, text = on_terminal(words, tmp_path, presses, program=["stuck.py"])
+    assert code == 130
+    assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
+    assert "nas: interrupted; resume with: nas train resnet20" in text

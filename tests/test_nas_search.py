@@ -193,6 +193,8 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
         if line.startswith("3/500"):
             break
     child.send_signal(signal.SIGINT)
+    assert child.stderr.readline() == ("nas: stopping… writing the results; Ctrl-C again ends at once\n")
+    assert child.poll() is None  # it says so before it ends
     out, err = child.communicate()
     assert child.returncode == 130
     assert f"nas resume {tmp_path / 'cut'}" in err

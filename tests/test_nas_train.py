@@ -194,6 +194,7 @@ import os, signal, sys
 from estimators.core import Core
 from nas.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
 step, done, by, more = Core.step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
 
 def struck(self):
@@ -212,7 +213,9 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, net
     struck = [sys.executable, "-c", STRUCK, "SIGINT", "0", *command]
     process = subprocess.run(struck, capture_output=True, text=True)
     assert process.returncode == 130
-    assert f"interrupted; resume with: nas {' '.join(command)}" in process.stderr
+    said = process.stderr.splitlines()
+    assert said[0].startswith("nas: stopping… waiting for the checkpoint; Ctrl-C again ends")
+    assert said[-1] == f"nas: interrupted; resume with: nas {' '.join(command)}"
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     code, out, _ = run(capsys, *command)
     assert code == 0

@@ -416,6 +416,8 @@ def test_spaces_cells_and_estimators_of_a_file_of_ones_own_travel(cluster: Any, 
 
 
 def test_ctrl_c_ends_cleanly_and_the_study_goes_on_as_if_nothing_had_been(cluster: Any, tmp_path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
+
     def press(event: Any) -> None:
         if isinstance(event, TrialReported) and (event.number, event.step) == (2, 1):
             signal.raise_signal(signal.SIGINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as as_text
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,6 +68,20 @@ def _finite(value: Any) -> Any:
 def say(message: str) -> None:
     """Print one line on standard error."""
     print("nas: " + visible(" ".join(message.split())), file=sys.stderr)
+
+
+def say_at_once(message: str) -> None:
+    """Print one line on standard error, from the handler of a signal too, which may come while another is printed."""
+    os.write(2, f"nas: {message}\n".encode())
+
+
+def stopping(meanwhile: str) -> str:
+    """The answer to the first Ctrl-C.
+
+    >>> stopping("writing the results")
+    'stopping… writing the results; Ctrl-C again ends at once'
+    """
+    return f"stopping… {meanwhile}; Ctrl-C again ends at once"
 
 
 def interrupted(how_to_resume: str = "") -> typer.Exit:

@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, facts
+from nas.commands.console import say_at_once, stopping
+from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
 from nas.wording import duration, estimate_name, human, percent, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
@@ -161,6 +162,7 @@ class SearchDisplay:
         self.progress, self.console, self.quiet = progress, console, quiet
         self._preflight, self._engine = preflight, engine
         self.ended: StudyEnded | None = None
+        self._meanwhile: str | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
@@ -195,6 +197,12 @@ class SearchDisplay:
                     self.console.print(self.line(event.trial), soft_wrap=True)
             case StudyEnded():
                 self.ended = event
+
+    def stopping(self, meanwhile: str) -> None:
+        """Ctrl-C was pressed; in its handler, so the live screen only finds it at its next refresh."""
+        self._meanwhile = meanwhile
+        if self._live is None:
+            say_at_once(stopping(meanwhile))
 
     def _show_note(self) -> None:
         note = getattr(self._engine, "note", None)
@@ -243,6 +251,8 @@ class SearchDisplay:
         rows.append(("time", _time(progress, several=now is not None)))
         if progress.failures:
             rows.append(("failed", Text(_failures(progress.failures), style="red", overflow="ellipsis", no_wrap=True)))
+        if self._meanwhile is not None:
+            rows.append(("Ctrl-C", Text(stopping(self._meanwhile), style=WARNING)))
         return facts(*rows)
 
 

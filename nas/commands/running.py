@@ -96,6 +96,7 @@ class Running:
         """
         from nas.api import go_on
         from nas.commands.live import SearchDisplay, SearchProgress
+        from studies.interrupts import answered
 
         best = study.best if any(trial.state == "complete" for trial in study.trials) else None
         told = study.manifest.estimator["resolved"]
@@ -117,7 +118,7 @@ class Running:
                 self.trackers(event)
 
         try:
-            with display:
+            with display, answered(display.stopping):
                 go_on(study, self.trials, self.limit_s, self.engine, on_event)
         except KeyboardInterrupt:  # the ledger is consistent: what ended is kept, what was running is run again
             return display.ended, True

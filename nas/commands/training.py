@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, interrupted, print_json, waiting
+from nas.commands.console import console, interrupted, print_json, say_at_once, stopping, waiting
 from nas.commands.running import reading_given
 from nas.commands.study_screens import image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
@@ -77,6 +77,7 @@ def train(
         )
         from searchspaces import UserError, load_space
         from searchspaces.files import make_folder
+        from studies.interrupts import answered
         from studies.lock import locked
 
         if ray is None and (gpus or workers):
@@ -104,6 +105,7 @@ def train(
         with (
             locked(folder),
             TrainingDisplay(plan.epochs, screen, quiet) as display,
+            answered(display.stopping),
             interruptible(display) as after_step,
         ):
             trained = train_it(
@@ -233,6 +235,7 @@ class TrainingDisplay:
         self._began = clock()
         self._first: int | None = None  # the first step of this process: those before are of an earlier one
         self._shown = 0
+        self._meanwhile: str | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             from rich.live import Live
@@ -261,6 +264,12 @@ class TrainingDisplay:
                 self._console.print(self.line(one), soft_wrap=True)
         self._shown = len(moment.curve)
 
+    def stopping(self, meanwhile: str) -> None:
+        """Ctrl-C was pressed; in its handler, so the live screen only finds it at its next refresh."""
+        self._meanwhile = meanwhile
+        if self._live is None:
+            say_at_once(stopping(meanwhile))
+
     @property
     def left_s(self) -> float | None:
         """Estimated seconds left, from the steps so far; None before there are two."""
@@ -283,8 +292,9 @@ class TrainingDisplay:
         from rich.progress_bar import ProgressBar
 
         moment = self._moment
+        end = [] if self._meanwhile is None else [("Ctrl-C", Text(stopping(self._meanwhile), style=WARNING))]
         if moment is None:
-            return facts(("training", Text("first step", style=FAINT)))
+            return facts(("training", Text("first step", style=FAINT)), *end)
         each_epoch = moment.steps // self._epochs
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=moment.step / moment.steps, width=BAR_WIDTH)
@@ -302,7 +312,7 @@ class TrainingDisplay:
         words = [duration(self._clock() - self._began)]
         words += [f"about {duration(self.left_s)} left"] if self.left_s else []
         rows.append(("time", ", ".join(words)))
-        return facts(*rows)
+        return facts(*rows, *end)
 
 
 def show_training(document: Document, console: Console) -> None:

@@ -389,7 +389,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
     with (
         tempfile.TemporaryDirectory(prefix=RESULTS, ignore_cleanup_errors=True) as folder,
         marked(Path(folder)),
-        first_interrupt(desk.interrupt),
+        first_interrupt(desk.interrupt, "waiting for the workers"),
     ):
         from ray.tune.execution.placement_groups import PlacementGroupFactory
 
