@@ -23,6 +23,7 @@ from searchspaces import (
     network_from_json,
 )
 from searchspaces.catalog import FAMILIES
+from searchspaces.classics.accuracies import published_accuracies, published_on
 from searchspaces.drawing import pieces
 from searchspaces.files import write_whole
 from searchspaces.layers import (
@@ -56,7 +57,7 @@ TRAINED: Final = "network.json"
 """The network in the folder of a trained one."""
 
 
-CLASSIC_ORDERS: Final = ("family", "name", "macs", "params")
+CLASSIC_ORDERS: Final = ("family", "name", "macs", "params", "top1")
 
 
 def classics_document(
@@ -64,14 +65,15 @@ def classics_document(
 ) -> Document:
     """Networks of the literature with their costs.
 
-    All of them are costed in half a second, so that nothing needs to be left out.
+    All of them are costed in half a second, so that nothing needs to be left out. `top1` are the lowest and the highest
+    published accuracy on ImageNet, of images of the size that costs are counted on; `accuracies` are all published.
 
     Args:
         part: text in their names, of any case.
         budget: what they may cost; everything by default.
         task: the images that costs are counted on; by default each network's own. Those that cannot take them are left
             out.
-        order: one of `CLASSIC_ORDERS`.
+        order: one of `CLASSIC_ORDERS`; `top1` is by the highest published, and those without one come last.
 
     Raises:
         UserError: there is no such network or order, or the budget is in percent, which is of a space.
@@ -98,14 +100,25 @@ def classics_document(
             home = None if each.architecture is None else each.architecture.space.name
             found.append(
                 {"name": each.name, "family": family, "paper": each.paper, "task": str(task or each.task),
-                 **cost.told(), "space": home}
+                 **cost.told(), "space": home, **_accuracies(each.name, task or each.task)}
             )  # fmt: skip
     if not found:
         limits = [*([f"within {budget}"] if budget else []), *([f"takes images of {task}"] if task else [])]
         raise UserError(f"no network{f' with {part!r} in its name' if part else ''} is {' and '.join(limits)}")
-    if order != "family":
+    if order == "top1":
+        found.sort(key=lambda one: (-one["top1"][1] if one["top1"] else 0.0, one["name"]))
+    elif order != "family":
         found.sort(key=lambda one: (one[order], one["name"]))
     return {"classics": found, "order": order}
+
+
+def _accuracies(name: str, task: Task) -> Document:
+    """What is published of a network by name: the range of top-1 on a task's images, and all."""
+    there = published_on(name, task)
+    return {
+        "top1": [there[0].top1, there[-1].top1] if there else None,
+        "accuracies": [one.told() for one in published_accuracies(name)],
+    }
 
 
 def cost_document(
@@ -151,6 +164,8 @@ def cost_document(
         if scaled:
             document["architecture"] |= {"scale": found.scale.told()}
         document["paper"] = found.paper
+        if isinstance(found, Classic):
+            document |= _accuracies(found.name, task)
         return {**document, "counted": "exactly", **cost.told(), "stages": stages}
     from searchspaces.counting import counted
 

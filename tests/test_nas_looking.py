@@ -204,4 +204,4 @@ def test_lists_take_a_line_for_each_on_a_narrow_terminal(nas_cli, monkeypatch):
     assert max(map(len, lines)) <= 80
     spaces.show_classics(classics_document(order="macs"), narrow)
     shown = [line for line in narrow.export_text().splitlines() if line.strip()]
-    assert len(shown) == len(classics_document()["classics"]) + 3
+    assert len(shown) == len(classics_document()["classics"]) + 4

@@ -32,6 +32,40 @@ def test_a_part_of_the_name_leaves_out_the_others(nas_cli):
     )
 
 
+def test_published_accuracies_stand_beside_costs_with_source_and_recipe(nas_cli):
+    (resnet,) = nas_cli("classics", "resnet50d", "--json").json()["classics"]
+    assert resnet["top1"] == [0.78742, 0.80956]  # timm 1.0: a3_in1k and ra4_e3600_r224_in1k at 224 pixels
+    known = {one["weights"]: one for one in resnet["accuracies"]}
+    assert known["resnet50d.a1_in1k"]["source"] == "timm"
+    assert "2110.00476" in known["resnet50d.a1_in1k"]["recipe"]
+    said = nas_cli("cost", "resnet50").out
+    assert "76.1% (top-5 92.9%)  torchvision IMAGENET1K_V1" in said  # torchvision 0.29
+    assert "ImageNet" not in nas_cli("cost", "resnet50", "--task", "224x224x3:10").out
+
+
+def test_classics_are_sorted_by_their_highest_accuracy_and_those_without_come_last(nas_cli):
+    listed = [one["top1"] for one in nas_cli("classics", "--sort", "top1", "--json").json()["classics"]]
+    highest = [one[1] for one in listed if one]
+    assert highest == sorted(highest, reverse=True)
+    assert None not in listed[: len(highest)]
+
+
+def test_published_accuracies_are_plotted_at_their_costs(nas_cli, tmp_path):
+    page = tmp_path / "classics.html"
+    assert nas_cli("classics", "densenet", "--plot", page).out.splitlines()[-1] == str(page)
+    text = page.read_text()
+    start = text.index('data-plot="published">') + len('data-plot="published">')
+    figure, _ = json.JSONDecoder().raw_decode(text, start)
+    (points,) = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+    listed = nas_cli("classics", "densenet", "--json").json()["classics"]
+    assert points["x"] == [one["macs"] for one in listed]
+    assert points["y"] == [one["top1"][1] for one in listed]
+    assert "None was trained here" in text
+    none = nas_cli("classics", "wrn_", "--plot", page)
+    assert none.code == 2
+    assert "none of these networks has a published accuracy" in none.err
+
+
 def test_a_classic_is_in_the_public_api():
     import nas
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from searchspaces import CLASSICS, classic
+from searchspaces import CLASSICS, Task, classic
+from searchspaces.classics.accuracies import published_accuracies, published_on
 
 _SCRIPT = Path(__file__).parent.parent / "benchmarks" / "classics.py"
 _SPEC = importlib.util.spec_from_file_location("golden_table", _SCRIPT)
@@ -17,6 +18,13 @@ assert _SPEC is not None
 assert _SPEC.loader is not None
 table = sys.modules["golden_table"] = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(table)
+
+_ACCURACIES = _SCRIPT.with_name("published_accuracies.py")
+_SPEC = importlib.util.spec_from_file_location("accuracies_table", _ACCURACIES)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+accuracies_table = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(accuracies_table)
 
 ROWS = defaultdict(list)
 for row in (*table.golden(), *(table.published(table.PUBLISHED) if table.PUBLISHED.is_file() else ())):
@@ -62,3 +70,45 @@ def test_the_reference_table_is_there():
     if not table.PUBLISHED.is_file():
         pytest.skip("the table of exact counts is not there: ../shared/reference/published-networks.csv")
     assert sum(len(rows) for rows in ROWS.values()) > 200
+
+
+def test_published_accuracies_are_those_of_the_tables_that_they_come_from():
+    folder = table.PUBLISHED.parent
+    if not all((folder / file).is_file() for file in ("published-networks.csv", *table.TABLES.values())):
+        pytest.skip("the tables of other collections are not there: ../shared/reference")
+    found = {(name, *one) for name in CLASSICS for one in _numbers(name)}
+    rows = list(accuracies_table.rows(folder))
+    assert len(found) == len(rows) > 300
+    assert found == {
+        (name, size, float(top1), float(top5) if top5 else None, weights, source)
+        for name, size, top1, top5, weights, source in rows
+    }
+
+
+def _numbers(name):
+    for one in published_accuracies(name):
+        top5 = None if one.top5 is None else round(100 * one.top5, 3)
+        yield one.image_size, round(100 * one.top1, 3), top5, one.weights, one.source
+
+
+@pytest.mark.parametrize("name", CLASSICS)
+def test_a_published_accuracy_is_on_imagenet_and_top_5_is_above_top_1(name):
+    several = published_accuracies(name)
+    assert not several or (classic(name).task.classes, classic(name).task.channels) == (1000, 3)
+    for one in several:
+        assert 0.3 < one.top1 < (one.top5 or 0.9999) < 1
+    on = published_on(name, classic(name).task)
+    assert bool(on) == bool(several)  # each has one at the network's own size
+    assert [one.top1 for one in on] == sorted(one.top1 for one in on)
+
+
+def test_an_accuracy_belongs_to_the_images_that_it_was_measured_on():
+    assert {one.image_size for one in published_on("efficientnet_b1", Task(240))} == {240}
+    assert published_on("efficientnet_b1", Task(224)) != published_on("efficientnet_b1", Task(240))
+    assert published_on("resnet50", Task(224, 3, 10)) == ()
+    assert published_on("resnet50", Task(32)) == ()
+
+
+def test_weights_that_saw_more_than_imagenet_are_left_out():
+    # torchvision's regnet_y_16gf reaches 86.0 % with 3.6 billion images of Instagram (SWAG), and 82.9 % without
+    assert max(one.top1 for one in published_accuracies("regnety_160")) < 0.84

@@ -105,6 +105,8 @@ def test_classic_networks_are_marked_at_their_cost_and_given_no_accuracy() -> No
     (far,) = [note for note in pareto_notes(study) if "Out of view" in note]  # an empty strip would say nothing
     assert {name for name in costs if name in far} == costs.keys() - marked.keys() != set()
     assert "not trained here" in marks.hovertemplate
+    said = dict(zip(marks.text, marks.hovertext, strict=True))["efficientnet_b0"]  # of ImageNet, so not on the axis
+    assert said.endswith("published top-1 on ImageNet: 75.5% to 78.6%")
     shaded = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"}
     assert {end for pair in shaded for end in pair} >= {360e6, 400e6}
 

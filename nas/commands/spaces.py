@@ -12,7 +12,7 @@ from nas.commands import options
 from nas.commands.console import console, print_json
 from nas.commands.study_screens import fitting
 from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts, option_text, table
-from nas.wording import MACS_NOTE, count, human, strides_text
+from nas.wording import MACS_NOTE, count, human, percent, strides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,21 +75,28 @@ def classics(
     budget: options.BudgetOfClassics = None,
     task: options.TaskOfClassics = None,
     sort: options.ClassicsSorted = "family",
+    plot: options.ClassicsPlot = None,
     json: options.Json = False,
 ) -> None:
-    """List the networks of the literature, with their costs.
+    """List the networks of the literature, with their costs and their published accuracies on ImageNet.
 
     [bold]Example:[/]  nas classics resnet
-    [bold]Example:[/]  nas classics --budget 300M..400M --sort macs
+    [bold]Example:[/]  nas classics --budget 300M..400M --sort top1 --plot classics.html
     """
     from nas.networks import classics_document
     from searchspaces import Budget, Task
 
     images, bound = Task.parse(task) if task else None, Budget.parse(budget) if budget else None
     document = classics_document(part, bound, images, sort)
+    if plot is not None:
+        from studies.pages.published import write_published
+
+        write_published(document, plot)
     if json:
         return print_json(document)
     show_classics(document, console())
+    if plot is not None:
+        print(plot)
 
 
 def settings(name: options.SettingsOf = None, json: options.Json = False) -> None:
@@ -230,7 +237,7 @@ def show_settings(document: Document, console: Console) -> None:
 
 def show_classics(document: Document, console: Console) -> None:
     """`nas classics`, a line for each."""
-    made = table("network", "MACs>", "params>", "px>", "paper")
+    made = table("network", "MACs>", "params>", "px>", "top-1 %>", "paper")
     longest, family = max(len(one["name"]) for one in document["classics"]), None
     for one in document["classics"]:
         if document["order"] == "family" and one["family"] != family:
@@ -238,12 +245,26 @@ def show_classics(document: Document, console: Console) -> None:
                 made.add_row()
             made.add_row(Text(one["family"], style=FAINT))
             family = one["family"]
-        cells = human(one["macs"]), human(one["params"]), one["task"].partition("x")[0]
+        cells = human(one["macs"]), human(one["params"]), one["task"].partition("x")[0], _range(one["top1"])
         source = Text(_source(one["paper"]), style=FAINT)
-        source.truncate(max(console.width - longest - 30, 10), overflow="ellipsis")
+        source.truncate(max(console.width - longest - 42, 10), overflow="ellipsis")
         made.add_row(Text(one["name"], style="bold"), *cells, source)
     console.print(made)
     console.print(Text(f"{len(document['classics'])} networks. More about one: nas show NAME", style=FAINT))
+    if any(one["top1"] for one in document["classics"]):
+        console.print(Text(_RANGES, style=FAINT))
+
+
+_RANGES: Final = "top-1: on ImageNet, the lowest and the highest published; recipes with --json"
+
+
+def _range(top1: list[float] | None) -> str:
+    """The lowest and the highest accuracy in percent.
+
+    >>> _range([0.7613, 0.80858]), _range([0.771, 0.771]), _range(None)
+    ('76.1-80.9', '77.1', '')
+    """
+    return "-".join(dict.fromkeys(f"{100 * each:.1f}" for each in top1 or []))
 
 
 def _source(paper: str) -> str:
@@ -296,11 +317,33 @@ def show_totals(document: Document, console: Console, *more: tuple[str, Renderab
             ("on", f"{document['task']}  (height x width x channels : classes)"),
             *((title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document),
             *how,
+            *_published(document),
             *more,
         )
     )
     console.print()
     console.print(Text(MACS_NOTE, style=FAINT))
+
+
+def _published(document: Document) -> Iterator[tuple[str, Text]]:
+    """A classic's published accuracies on images of the size that its costs are counted on."""
+    if not document.get("top1"):
+        return
+    size = int(document["task"].partition("x")[0])
+    there = sorted(
+        (one for one in document["accuracies"] if one["image_size"] == size), key=lambda one: float(one["top1"])
+    )
+    for index, one in enumerate(dict.fromkeys(_weights(each) for each in (there[0], there[-1]))):
+        yield "" if index else "ImageNet top-1", Text(one)
+    if len(there) > 2:
+        yield "", Text(f"{len(there)} published at {size} px, these are the lowest and the highest: --json has all")
+
+
+def _weights(one: Document) -> str:
+    """One published accuracy, its weights and their recipe."""
+    top5 = f" (top-5 {percent(one['top5'])})" if one["top5"] is not None else ""
+    recipe = f": {one['recipe']}" if one["recipe"] else ""
+    return f"{percent(one['top1'])}{top5}  {one['source']} {one['weights']}{recipe}"
 
 
 def _second_count(document: Document) -> Iterator[tuple[str, Text]]:

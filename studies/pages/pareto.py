@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estimators.scoring import score_text
 from searchspaces import UserError, human, nearest
+from searchspaces.classics.accuracies import published_on
 from searchspaces.files import write_whole
 from studies import results
 from studies.fidelity import read_as
@@ -25,7 +26,7 @@ from studies.pages.page import AMBER, FAINT, GREEN, INK, PAPER, RED, SHADES, Key
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from searchspaces import Bound, Budget
+    from searchspaces import Bound, Budget, Task
     from studies.study import Study
     from studies.trial import Trial
 
@@ -175,7 +176,7 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
         _draw_trials(figure, study, hovered, x, right if bound is None else float(bound.upper))
     for row, (_, several) in enumerate(others):
         _draw_ticks(figure, several, hovered, x, row)
-    _draw_references(figure, references, len(others))
+    _draw_references(figure, references, len(others), study.task)
     _draw_budget(figure, bound, right)
     _dress(figure, study, complete, (left, right))
     figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
@@ -353,8 +354,11 @@ def _placed(costs: Mapping[str, float], width: float) -> list[tuple[str, float, 
     return placed
 
 
-def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, int]], row: int) -> None:
-    """Classic networks: a mark at the cost and the name beside it, on the left of one that is far to the right."""
+def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, int]], row: int, task: Task) -> None:
+    """Classic networks: a mark at the cost and the name beside it, on the left of one that is far to the right.
+
+    Published accuracies, which are on ImageNet, are only told when hovering, and not drawn on the axis of this study's.
+    """
     import plotly.graph_objects as go
 
     if not references:
@@ -365,13 +369,22 @@ def _draw_references(figure: go.Figure, references: Sequence[tuple[str, float, i
             x=costs, y=[row + 0.6 * line for line in lines], mode="markers+text", name="classics",
             text=names, showlegend=False,
             textposition="middle right", textfont={"size": 12, "color": INK},
-            hovertemplate="%{text}: %{x:,} (not trained here)<extra></extra>", meta={"narrow": {"mode": "markers"}},
+            hovertext=[_published(name, task) for name in names],
+            hovertemplate="%{text}: %{x:,} (not trained here)%{hovertext}<extra></extra>",
+            meta={"narrow": {"mode": "markers"}},
             marker={"symbol": "diamond-tall", "size": 10, "color": GREEN},
         ), row=2, col=1,
     )  # fmt: skip
     for cost in costs:
         line = {"color": GREEN, "width": 1, "dash": "dot"}
         figure.add_vline(x=cost, line=line, opacity=0.4, layer="below", row=1, col=1, exclude_empty_subplots=False)
+
+
+def _published(name: str, task: Task) -> str:
+    """What is published of a classic on ImageNet at the size of the task, as plotly's text."""
+    there = published_on(name, task)
+    ends = " to ".join(dict.fromkeys(f"{one.top1:.1%}" for one in (there[0], there[-1]))) if there else ""
+    return f"<br>published top-1 on ImageNet: {ends}" if ends else ""
 
 
 def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float]) -> None:

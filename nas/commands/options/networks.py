@@ -86,6 +86,14 @@ TaskOfClassics = Annotated[
 ClassicsSorted = Annotated[
     str, Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(CLASSIC_ORDERS)}.")
 ]
+ClassicsPlot = Annotated[
+    Path | None,
+    Option(
+        "--plot",
+        metavar="FILE",
+        help="Plot published top-1 accuracy on ImageNet against MACs: a page (.html) or a picture (.png, .svg, .pdf).",
+    ),
+]
 
 # Runs that exist
 

@@ -21,7 +21,7 @@ FORMATS: Final = ("onnx", "torchscript", "torch-export", "python")
 UNITS: Final = ("fraction", "percent")
 WEIGHTS: Final = ("best", "last")
 VIEWS: Final = ("one", "mirror", "ten-crop", "scales")
-CLASSIC_ORDERS: Final = ("family", "name", "macs", "params")
+CLASSIC_ORDERS: Final = ("family", "name", "macs", "params", "top1")
 TRIAL_ORDERS: Final = ("number", "accuracy", "macs", "params", "time")
 LEDGERS: Final = ("sqlite", "journal")
 
