@@ -101,6 +101,7 @@ class Core:
         exchange: called between the backward pass and the optimizer, where several processes train together.
         clip: called between these and the optimizer; changes gradients in place, without a look at their values.
         done: steps that were done before, where a training goes on.
+        objective: the loss of images and targets; by default the cross-entropy of the model's logits.
 
     Attributes:
         done: steps done.
@@ -123,6 +124,7 @@ class Core:
         exchange: Callable[[], object] | None = None,
         clip: Callable[[], object] | None = None,
         done: int = 0,
+        objective: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         import torch
 
@@ -136,6 +138,7 @@ class Core:
         self.loss = torch.zeros((), device=self.device)
         self._smoothing, self._seed, self._bf16 = label_smoothing, seed, bf16
         self._exchange, self._clip = exchange, clip
+        self._objective = objective or self._cross_entropy
         self._number = torch.tensor([done], device=self.device)  # (1,)
         self._rates = torch.tensor(rates, dtype=torch.float32, device=self.device)
         self._rate = torch.zeros((), device=self.device)
@@ -226,12 +229,17 @@ class Core:
                 inputs = torch.nn.functional.interpolate(inputs, (self._side,) * 2, mode="bilinear", antialias=True)
             # no cache of cast weights: a recording would hold on to those of its first step
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
-                logits = self.model(inputs)  # (micro, classes)
-                loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
+                loss = self._objective(inputs, targets)
             loss = loss * ((part.stop - part.start) / self.batches.share)
             loss.backward()
             total += loss.detach()
         return total
+
+    def _cross_entropy(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        import torch
+
+        logits = self.model(inputs)  # (images, classes)
+        return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
 
     def _record(self, recorder: Recorder) -> None:
         """Record a step, and leave everything as it was; where that cannot be, steps are run as they are."""

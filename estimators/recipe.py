@@ -20,6 +20,9 @@ code; for networks that have places for it); crops by an eighth of the side and 
 for images of 96 pixels and more, random resized crops from 8 % of the area (Szegedy et al. 2015, arXiv:1409.4842,
 sec. 6, and torchvision's references), from image files at full resolution (`estimators.in_files`).
 
+Auxiliary heads are off: GoogLeNet and Inception-v3 have batch norm here, with which they help convergence no more and
+only regularize (Szegedy et al. 2016, sec. 4: 0.4 points); `auxiliary=0.3` trains them as in arXiv:1409.4842, sec. 5.
+
 These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
 128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
 thousand, and mixed images are not yet learned. So the default, `auto`, is `sgd` fitted to the number of training images
@@ -67,6 +70,7 @@ class Recipe:
         dropout: rate of the network's dropout, or before its classifier if it has none, in [0, 1); None is its own.
         drop_connect: rate at which weights of the classifier are dropped, in [0, 1).
         label_smoothing: probability mass spread over all classes, in [0, 1).
+        auxiliary: weight of the loss of each auxiliary head, if the network has any; 0 trains without them.
         crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
@@ -98,6 +102,7 @@ class Recipe:
     dropout: float | None = None
     drop_connect: float = 0.0
     label_smoothing: float = 0.1
+    auxiliary: float = 0.0
     randaugment_operations: int = 2
     randaugment_magnitude: float = 9.0
     mixup: float = 0.2
@@ -125,6 +130,8 @@ class Recipe:
         if self.mirror not in (None, True, False):
             raise UserError(f"recipe: mirror must be true, false or null, got {self.mirror!r}")
         check_ranges("recipe", self, _RANGES, _WHOLE, left_open={"dropout"})
+        if self.auxiliary and self.progressive > 1:
+            raise UserError("recipe: auxiliary heads are made for one image size; set progressive=0 or auxiliary=0")
 
     def describe(self) -> dict[str, Any]:
         """Every setting, as plain JSON values."""
@@ -231,6 +238,7 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("dropout", 0, 1, True, False),
     ("drop_connect", 0, 1, True, False),
     ("label_smoothing", 0, 1, True, False),
+    ("auxiliary", 0, math.inf, True, False),
     *AUGMENTATION_RANGES,
     ("ema", 0, 1, True, False),
     ("progressive", 0, math.inf, True, False),

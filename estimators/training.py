@@ -34,6 +34,7 @@ from estimators.core import Core, Halving, accuracy, finished, on_device, record
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged
 from estimators.in_files import InFiles
+from estimators.objective import Objective, with_auxiliary_heads, without_heads
 from estimators.optimizers import make_optimizer
 from estimators.process_group import ProcessGroup
 from estimators.progressive import share, side_of, strength_of
@@ -171,13 +172,13 @@ class _Training:
         if recipe.progressive:
             _cost(network, replace(data.task, image_size=self._side(0)))
         torch.manual_seed(seed_of(seed, "weights"))
-        model = built(network, data.task, recipe.drop_path)
+        heads = with_auxiliary_heads(network, data.task, recipe.drop_path) if recipe.auxiliary else None
+        model: Any = built(network, data.task, recipe.drop_path) if heads is None else heads.network
         if recipe.initialization is not None:
             initialize(model, recipe.initialization)
         if weights is not None:
             weights.give(model, seed)
-        model = model.to(device)
-        self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: nn.Module = model.to(device).to(memory_format=torch.channels_last)
         drop_before_classifier(self.model, recipe.dropout, recipe.drop_connect)
         self.average = WeightAverage(self.model, recipe.ema)
         self.optimizer = make_optimizer(
@@ -205,6 +206,7 @@ class _Training:
             exchange=self._exchange if group.size > 1 else None,
             clip=clipper(self.model, recipe.adaptive_clip, recipe.clip_norm),
             done=held.step,
+            objective=Objective(heads or self.model, recipe),
         )
         if held.loss is not None:
             self.core.loss.copy_(held.loss)
@@ -350,8 +352,8 @@ class _Training:
 
     def _write_all(self, test: float) -> None:
         """Write the weights and the record, and remove the checkpoint."""
-        _save_weights(self.folder / WEIGHTS["best"], self.best)
-        _save_weights(self.folder / WEIGHTS["last"], self.model.state_dict())
+        _save_weights(self.folder / WEIGHTS["best"], without_heads(self.model, self.best))
+        _save_weights(self.folder / WEIGHTS["last"], without_heads(self.model, self.model.state_dict()))
         top = max(self.curve, key=lambda each: each["val_accuracy"])
         self.facts |= {
             "finished": True,

@@ -193,6 +193,7 @@ def plan_document(
 ) -> Document:
     """What is about to be trained, and how."""
     from estimators.augmentation import batches_in
+    from estimators.objective import auxiliary_heads
     from estimators.training import split
 
     cost = job.network.cost(job.data.task)
@@ -207,6 +208,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
+        "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,
         "epoch_steps": batches_in(train, recipe.batch, fill=True),
         "seed": seed,

@@ -56,7 +56,7 @@ class Buildable(Protocol):
     def cost(self, task: Task) -> Cost:
         """The cost of one image of a task."""
 
-    def build(self, task: Task, *, drop_path: float = ...) -> nn.Module:
+    def build(self, task: Task, *, drop_path: float = ..., auxiliary: bool = ...) -> nn.Module:
         """A new torch module from images (batch, channels, height, width) to logits (batch, classes)."""
 
     def words(self) -> str:
@@ -109,17 +109,23 @@ class Architecture:
         """The cost of one image of the task, computed without torch. Costs of equal blocks are computed once."""
         return self.space.cost(self, task, scale)
 
-    def build(self, task: Task, scale: Scale = Scale(), drop_path: float = 0.0) -> nn.Module:
+    def build(self, task: Task, scale: Scale = Scale(), drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
         """A new torch module from images (batch, channels, height, width) to logits (batch, classes).
 
         Args:
             task: images and classes.
             scale: factors on width and depth.
             drop_path: rate of stochastic depth at the last block, rising linearly from 0.
+            auxiliary: whether to build the auxiliary heads of its family (`searchspaces.auxiliary_heads`), whose logits
+                a module in training mode returns too: (logits, *those of the heads).
         """
+        from searchspaces.auxiliary_heads import with_heads
         from searchspaces.modules import build
 
-        return build(self.network(task, scale), task.shape, drop_path)
+        network = self.network(task, scale)
+        if auxiliary:
+            network = with_heads(network, task.shape, task.classes)
+        return build(network, task.shape, drop_path, auxiliary)
 
     def to_json(self) -> str:
         """Its text form, which `architecture_from_json` reads."""

@@ -113,9 +113,9 @@ class Scaled:
         """What it costs on one image, of its own task by default."""
         return self.architecture.cost(task or self.task, self.scale)
 
-    def build(self, task: Task | None = None, drop_path: float = 0.0) -> nn.Module:
+    def build(self, task: Task | None = None, drop_path: float = 0.0, auxiliary: bool = False) -> nn.Module:
         """A fresh torch module from images (batch, channels, height, width) to logits (batch, classes)."""
-        return self.architecture.build(task or self.task, self.scale, drop_path)
+        return self.architecture.build(task or self.task, self.scale, drop_path, auxiliary)
 
     def larger(self, factors: Factors) -> Scaled:
         """The same architecture, its factors and its image size multiplied.

@@ -147,6 +147,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             *_weights_facts(document["weights"], document["params"]),
             ("recipe", _recipe_text(recipe)),
+            *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
             ("mirroring", Text(mirroring_text(data, recipe["mirror"], "--set mirror"))),
             ("folder", Text(document["folder"])),
@@ -178,6 +179,15 @@ def _weights_facts(weights: Document | None, params: int) -> list[tuple[str, Ren
     share = f"{percent(weights['inherited_share'])} of {human(params)} parameters from {weights['source']}"
     same = "; it begins with the same function" if weights["preserved"] else ""
     return [("weights", Text(share + same))]
+
+
+def _heads_facts(count: int, weight: float) -> list[tuple[str, RenderableType]]:
+    """Whether the auxiliary heads of the network are trained, if it has any."""
+    if not count:
+        return []
+    told = f"trained with weight {weight:g}, dropped at the end"
+    how = told if weight else "not trained; --set auxiliary=0.3 trains them"
+    return [("heads", f"{count} auxiliary, {how}")]
 
 
 def _recipe_text(recipe: Document) -> str:

@@ -93,7 +93,9 @@ class Classic:
 
         With `auxiliary`, its auxiliary heads are built too, and in training mode it returns (logits, *their logits).
         """
+        from searchspaces.auxiliary_heads import with_heads
         from searchspaces.modules import build
 
         task = task or self.task
-        return build(self.tree(task), task.shape, drop_path, auxiliary)
+        tree = with_heads(self.tree(task), task.shape, task.classes) if auxiliary else self.tree(task)
+        return build(tree, task.shape, drop_path, auxiliary)

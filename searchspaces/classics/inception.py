@@ -12,8 +12,9 @@ from functools import cache
 from typing import Final
 
 from searchspaces.architecture import Architecture
+from searchspaces.auxiliary_heads import with_heads
 from searchspaces.classics.classic import Classic
-from searchspaces.inception import auxiliary_head, conv, inception_space, pooled_head
+from searchspaces.inception import conv, inception_space, pooled_head
 from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Multiply, Node, Norm, Pool, Sum
 from searchspaces.space import Space
 from searchspaces.strides import published
@@ -175,14 +176,8 @@ def _space() -> Space:
 
 
 def _with_auxiliaries(member: Architecture, task: Task) -> Node:
-    """The member of `inception`, with GoogLeNet's two auxiliary heads on modules 4a and 4d (1409.4842, sec. 5)."""
-    network = member.network(task)
-    nodes: list[Node] = []
-    for stage in network.children():
-        nodes.append(stage)
-        if getattr(stage, "label", "") in ("4a", "4d"):
-            nodes.append(Auxiliary(auxiliary_head(task.classes)))
-    return Chain(*nodes)
+    """The member of `inception`, with GoogLeNet's two auxiliary heads."""
+    return with_heads(member.network(task), task.shape, task.classes)
 
 
 def _googlenet(name: str, paper: str) -> Callable[[], Classic]:

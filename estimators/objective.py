@@ -1,0 +1,89 @@
+"""What a full training minimises: cross-entropy, with auxiliary heads and with a teacher where there are any.
+
+auxiliary  weight of each auxiliary head's loss (Szegedy et al. 2015, arXiv:1409.4842, sec. 5: 0.3; the code of
+           NASNet: 0.4). Heads are there during training alone: they are left out of what is saved at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from estimators.recipe import Recipe
+from searchspaces import UserError
+from searchspaces.auxiliary_heads import heads, with_heads
+from searchspaces.layers import ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from searchspaces import Buildable, Task
+
+
+class Objective:
+    """The loss of a batch.
+
+    Args:
+        network: what gives logits; with auxiliary heads, a tuple with theirs after its own.
+        recipe: the weights of the parts.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        self._network, self._recipe = network, recipe
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss (), of normalized images (images, channels, side, side).
+
+        Args:
+            inputs: the images.
+            targets: int64 (images,) or probabilities (images, classes).
+        """
+        outputs = self._network(inputs)
+        logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = self._cross_entropy(logits, targets)
+        for head in others:
+            loss = loss + self._recipe.auxiliary * self._cross_entropy(head, targets)
+        return loss
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        loss: Tensor = functional.cross_entropy(logits, targets, label_smoothing=self._recipe.label_smoothing)
+        return loss
+
+
+def auxiliary_heads(network: Buildable, task: Task) -> int:
+    """How many auxiliary heads a network has; 0 where the maps of these images are too small for them."""
+    try:
+        return _count(network, task)
+    except ShapeError:
+        return 0
+
+
+def _count(network: Buildable, task: Task) -> int:
+    return len(list(heads(with_heads(network.network(task), task.shape, task.classes))))
+
+
+def with_auxiliary_heads(network: Buildable, task: Task, drop_path: float) -> nn.Module:
+    """A fresh `WithAuxiliaries`, whose `network` is the module with its heads.
+
+    Raises:
+        UserError: the network has no auxiliary heads, or they need larger images.
+    """
+    try:
+        if _count(network, task):
+            return network.build(task, drop_path=drop_path, auxiliary=True)
+    except ShapeError as error:
+        raise UserError(
+            f"auxiliary: the auxiliary heads cannot take maps of {task}: {error}; train with auxiliary=0, or on larger "
+            "images"
+        ) from error
+    raise UserError(f"auxiliary: {network.words()} has no auxiliary heads; train it with auxiliary=0")
+
+
+def without_heads(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network by name, without those of its auxiliary heads."""
+    from searchspaces.torch_layers import Auxiliary
+
+    places = [f"{name}.head." for name, each in model.named_modules() if isinstance(each, Auxiliary)]
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(places))}
