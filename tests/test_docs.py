@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -119,6 +120,18 @@ def test_the_commands_of_the_ten_minutes_lead_from_a_folder_to_classes_in_short_
     assert (tmp_path / "runs" / "mine-trained" / "export" / "model.onnx").is_file()
     assert (tmp_path / "runs" / "mine" / "report.html").is_file()
     assert re.search(r"\b(cat|dog)\b", said["predict"].out)
+
+
+def test_the_notebook_runs_in_short_form(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(each["source"]) for each in notebook["cells"] if each["cell_type"] == "code"]
+    found: dict[str, object] = {}
+    for cell in cells:
+        exec(compile(cell.replace("trials=12", "trials=2").replace("epochs=10", "epochs=1"), "cell", "exec"), found)
+    assert "architectures of mbconv have at most 400M MACs" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "notebook-trained" / "export" / "predict.py").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES)
