@@ -156,7 +156,9 @@ def _mistake(failure: Exception) -> str | None:
     return str(failure) if isinstance(failure, UserError) else None
 
 
-_FOLDER_TROUBLE: Final = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
+_FOLDER_TROUBLE: Final = {
+    errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 def _refuse(message: str) -> int:

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Final
+
+LONG: Final = 200
+"""Characters of a quoted value, and of any word, above which a message has its beginning only."""
+SHOWN: Final = 80
+"""Characters of that beginning."""
+WHOLE: Final = 4000
+"""Characters of a message above which its middle is left out; the longest list of names has 2,300."""
 
 
 class UserError(Exception):
     """A person's mistake: the message says what was given, what is allowed, and the nearest valid name.
 
-    The command line prints it as one line on stderr and exits with 2.
+    The command line prints it as one line on stderr and exits with 2. Very long values in it are cut; see `brief`.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(brief(message))
+
+
+def brief(message: str) -> str:
+    """A message in which each very long value is cut, where it is quoted and where it is one word, and the message too.
+
+    >>> brief(f"unknown space {300 * 'x'!r}; known: mbconv").replace(80 * "x", "x")
+    "unknown space 'x… (300 characters)'; known: mbconv"
+    """
+    message = _QUOTED.sub(lambda found: _cut(found[0][1:-1], found[0][0]), message)
+    message = _WORD.sub(lambda found: _cut(found[0]), message)
+    return message if len(message) <= WHOLE else f"{message[: WHOLE // 2]} … {message[-WHOLE // 4 :]}"
+
+
+_QUOTED: Final = re.compile(rf"(?<![\w'\"])(?:'(?:[^'\\]|\\.){{{LONG},}}'|\"(?:[^\"\\]|\\.){{{LONG},}}\")(?!\w)")
+"""As `repr` quotes; an apostrophe after a letter begins nothing."""
+_WORD: Final = re.compile(rf"\S{{{LONG + 2},}}")
+
+
+def _cut(value: str, quote: str = "") -> str:
+    return f"{quote}{value[:SHOWN]}… ({len(value):,} characters){quote}"
 
 
 class NothingFitsError(UserError):

@@ -200,13 +200,13 @@ def _checked(read: Any) -> LatencyTable:
         if name not in read:
             raise UserError(f"it has no {name!r}")
         if not isinstance(read[name], kinds):
-            raise UserError(f"{name!r} cannot be {str(read[name])[:60]!r}")
+            raise UserError(f"{name!r} cannot be {str(read[name])!r}")
     for name in _HOW:
         if name not in read["how"]:
             raise UserError(f"'how' has no {name!r}")
     for name, value in [*read["parts"].items(), ("overhead_us", read["overhead_us"] or 0.0)]:
         if not _is_number(value) or value < 0:
-            raise UserError(f"{name[:80]!r} cannot take {value!r} microseconds")
+            raise UserError(f"{name!r} cannot take {value!r} microseconds")
     line = None
     if read["line"] is not None:
         ends = [read["line"].get(name) for name in ("intercept_us", "slope")]

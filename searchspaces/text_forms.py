@@ -80,7 +80,7 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
     form = _form(text, "an architecture")
     name, choices, of = form.get("space"), form.get("choices"), form.get("of")
     if not isinstance(name, str) or not isinstance(choices, dict):
-        raise UserError(f"not an architecture: {text[:80]!r}; it needs a space's name and choices")
+        raise UserError(f"not an architecture: {text!r}; it needs a space's name and choices")
     if space is None or (of is not None and space.name != name):
         space = space_named(name) if of is None else space_of(name, of, space)
     if name == space.name + SUFFIX:
@@ -103,7 +103,7 @@ def scaled_from_json(text: str, space: SearchSpace | None = None) -> Scaled:
     architecture, form = architecture_from_json(text, space), _form(text, "an architecture")
     size = form.get("scale", {})
     if not isinstance(size, dict) or not size.keys() <= {"width", "depth", "resolution"}:
-        raise UserError(f"scale: {json.dumps(size)[:80]} does not look like " + '{"width": 1.1, "depth": 1.2}')
+        raise UserError(f"scale: {json.dumps(size)!r} does not look like " + '{"width": 1.1, "depth": 1.2}')
     return Scaled(architecture, Scale(**size), _task(form.get("task", str(Task()))))
 
 
@@ -147,9 +147,9 @@ def _form(text: str, what: str) -> dict[str, Any]:
     try:
         form = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"not {what}: {text[:80]!r} ({error})") from error
+        raise UserError(f"not {what}: {text!r} ({error})") from error
     if not isinstance(form, dict):
-        raise UserError(f"not {what}: {text[:80]!r}; it needs a space's name and choices")
+        raise UserError(f"not {what}: {text!r}; it needs a space's name and choices")
     return form
 
 

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -35,7 +35,7 @@ from searchspaces.stage import PUBLISHED
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
-from studies.folder import LATENCY, LEDGERS
+from studies.folder import LATENCY, LEDGERS, MANIFEST
 from studies.inheritance import Inheritance, check_inherits
 from studies.ledger import Ledger, MemoryLedger, OptunaLedger, without_password
 from studies.leftovers import part_of, remove_parts
@@ -55,6 +55,7 @@ from studies.origins import (
     whole_path,
 )
 from studies.prescreening import prescreened
+from studies.pruning import check_pruner
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -317,14 +318,17 @@ def find(
     if space is None:
         if manifest.space["origin"] != NAMED:
             raise again(manifest.space["origin"], "space", place)
-        space = space_again(manifest.space)
+        with _kept_in(place):
+            space = space_again(manifest.space)
     elif "of" in manifest.space and load_space(space).name != manifest.space["name"]:
         space = space_again(manifest.space, load_space(space))
     elif manifest.space["name"] == load_space(space).name + SUFFIX:
         space = space + SUFFIX if isinstance(space, str) else with_strides(space, PUBLISHED)
     origin, whole = space_from(space)
-    task = _task_of(manifest, place)
-    feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
+    with _kept_in(place):
+        check_pruner(manifest.pruner)
+        task = _task_of(manifest, place)
+        feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
     now = manifest_of(whole, origin, fingerprint(whole))
     manifest.refuse_changes(replace(manifest, space=now), str(place))
 
@@ -334,8 +338,9 @@ def find(
             raise again(kept["origin"], "strategy", place)
         given = kept["name"] if strategy is None else strategy
         settings = kept["resolved" if kept["origin"] == NAMED else "given"]
-        _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
-        made = make()
+        with _kept_in(place, strategy is None):
+            _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
+            made = make()
         now = {**kept, "name": name_of(given), "resolved": settings_of(made)}
         manifest.refuse_changes(replace(manifest, strategy=now), str(place))
         return made
@@ -347,7 +352,8 @@ def find(
             raise again(kept["origin"], "estimator", place)
         given = kept["name"] if estimator is None else estimator
         settings = _given_again(kept) if makes(given) else {}
-        _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
+        with _kept_in(place, estimator is None and data is None):
+            _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
         described = _data_as_recorded(found, kept["resolved"])
         now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}
         manifest.refuse_changes(replace(manifest, estimator=now), str(place))
@@ -355,10 +361,22 @@ def find(
 
     make = make_strategy_again
     if manifest.prescreen is not None:
-        make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
+        with _kept_in(place):
+            make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
     opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
     kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
     return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance)
+
+
+@contextlib.contextmanager
+def _kept_in(place: Path, kept: bool = True) -> Iterator[None]:
+    """Name the manifest in errors about values that are kept in it."""
+    try:
+        yield
+    except UserError as error:
+        if kept and str(place) not in str(error):
+            error.args = (f"{place / MANIFEST}: {error}",)
+        raise
 
 
 def _with_password(ledger: str, place: Path) -> str:

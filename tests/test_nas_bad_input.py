@@ -240,3 +240,38 @@ def test_our_own_mistake_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(documents, "spaces_document", fails)
     with pytest.raises(KeyError, match="ours"):
         main(["spaces"])
+
+
+LONG = 5000 * "x"
+LONG_VALUES = {
+    "a budget": ["search", "--budget", LONG],
+    "a space": ["search", "--budget", "400M", "--space", LONG],
+    "a pruner": ["search", "--budget", "400M", "--pruner", LONG],
+    "the name of a setting": ["search", "--budget", "400M", "--set", f"strategy.{LONG}=1"],
+    "an option": ["search", "--budget", "400M", f"--{LONG}"],
+    "a network": ["cost", LONG],
+    "a network's text": ["cost", json.dumps({"space": "mbconv", "choices": {LONG: [LONG] * 50}})],
+    "a network of many words": ["cost", json.dumps({"space": "x " * 5000})],
+    "a file": ["predict", LONG, LONG],
+    "a command": [LONG],
+}
+
+
+@pytest.mark.parametrize("what", LONG_VALUES)
+def test_a_very_long_value_is_cut_in_the_message_about_it(nas_cli, what):
+    said = nas_cli(*LONG_VALUES[what])
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
+    assert 80 < len(said.err) < 1000
+    assert "… (" in said.err
+
+
+def test_what_is_not_very_long_is_quoted_whole():
+    from searchspaces.errors import LONG, brief
+
+    for text in ("it's a layer's width that isn't the block's; " * 30, f"{'x' * (LONG - 1)!r} is 'unknown'", ""):
+        assert brief(text) == text
+    assert brief(f"{'x' * LONG!r} is 'unknown'").endswith("…  is 'unknown'".replace("…  ", f"({LONG} characters)' "))
+    assert len(brief("word " * 10_000)) < 4000
+    once = brief(repr([300 * "x", {"a": 300 * "y"}]))
+    assert brief(once) == once

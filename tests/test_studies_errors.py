@@ -389,3 +389,26 @@ def test_settings_in_a_manifest_that_are_no_settings_are_one_line_with_its_name(
         with pytest.raises(UserError, match=f"study.json is not a manifest: '{key}' of '{part}' cannot be") as caught:
             Study.open(run, space=SPACE)
         one_line(caught)
+
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "a space": ({"space": {"name": "mbcnov", "origin": "named", "fingerprint": ""}}, "did you mean 'mbconv'"),
+    "a strategy": ({"strategy": "evolutoin"}, "did you mean 'evolution'"),
+    "an estimator": ({"estimator": "short-trainin"}, "did you mean 'short-training'"),
+    "a pruner": ({"pruner": "ahsa"}, "did you mean 'asha'"),
+    "a score": ({"prescreen": "naswto:3"}, "did you mean 'naswot'"),
+    "a budget": ({"budget": "9Q"}, "is not a number"),
+    "a task": ({"task": "9"}, "does not look like"),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_a_name_or_value_of_a_manifest_that_is_unknown_is_refused_with_its_file(run: Path, what: str) -> None:
+    ((key, value),), message = UNKNOWN[what][0].items(), UNKNOWN[what][1]
+    held = json.loads((run / "study.json").read_text())[key]
+    if key in ("strategy", "estimator"):
+        value = {**held, "origin": "named", "name": value}
+    edit(run, **{key: value})
+    with pytest.raises(UserError, match=message) as caught:
+        Study.open(run, **({} if what == "a space" else {"space": SPACE})).run(4)
+    assert one_line(caught).startswith(f"{run / 'study.json'}: ")

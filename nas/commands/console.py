@@ -67,7 +67,9 @@ def _finite(value: Any) -> Any:
 
 def say(message: str) -> None:
     """Print one line on standard error."""
-    print("nas: " + visible(" ".join(message.split())), file=sys.stderr)
+    from searchspaces.errors import brief
+
+    print("nas: " + visible(brief(" ".join(message.split()))), file=sys.stderr)
 
 
 def say_at_once(message: str) -> None:
