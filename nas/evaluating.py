@@ -155,6 +155,7 @@ def predict(
     which: str = "best",
     reading: Mapping[str, Any] | None = None,
     views: str = "one",
+    explain: Path | None = None,
 ) -> Document:
     """Classify image files with a trained network.
 
@@ -165,10 +166,11 @@ def predict(
         which: its weights, `best` or `last`.
         reading: how image files are read, as `load_data` takes it; what is not given is as it was for training.
         views: of each image, in `estimators.views.VIEWS`.
+        explain: where the maps of the predicted classes are written, as `nas.explaining.explain` takes it.
 
     Raises:
-        UserError: a file cannot be read as an image and bad files are not skipped, a folder has none, or `top` is less
-            than 1.
+        UserError: a file cannot be read as an image and bad files are not skipped, a folder has none, `top` is less
+            than 1, or the predictions of several views are to be explained.
     """
     import numpy as np
 
@@ -178,6 +180,8 @@ def predict(
 
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
+    if explain is not None and views != "one":
+        raise UserError(f"--explain shows one view of each image; leave out --views {views}")
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
@@ -194,7 +198,7 @@ def predict(
         raise UserError(f"none of the {len(wanted)} files can be read as an image: {bad[0]}")
     shares = probabilities(trained, pixels, views, which)
     best = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-    return {
+    document: Document = {
         "folder": str(trained.folder),
         "weights": which,
         "images": [
@@ -206,6 +210,11 @@ def predict(
         ],
         "skipped": [str(each) for each in bad],
     }
+    if explain is not None:
+        from nas.explaining import explain as explained
+
+        document["explanation"] = explained(trained, pixels, document, explain)
+    return document
 
 
 def prediction_table(document: Document) -> str:

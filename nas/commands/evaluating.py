@@ -63,6 +63,7 @@ def predict(
     max_pixels: options.MaxPixels = None,
     weights: options.Weights = "best",
     csv: options.PredictionsFile = None,
+    explain: options.Explain = None,
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
@@ -70,20 +71,23 @@ def predict(
 
     [bold]Example:[/]  nas predict runs/first-trained cat.jpg dog.png --top 3
     [bold]Example:[/]  nas predict runs/first-trained photos/ --csv classes.csv
+    [bold]Example:[/]  nas predict runs/first-trained photos/ --explain maps.html
     """
     with waiting(json):
         from nas.evaluating import predict as predicted
         from nas.evaluating import prediction_table
         from searchspaces.files import write_whole
 
-        document = predicted(_opened(trained, space), images, top, weights, reading_given(skip_bad, max_pixels), views)
+        reading = reading_given(skip_bad, max_pixels)
+        document = predicted(_opened(trained, space), images, top, weights, reading, views, explain)
     if csv is not None:
         write_whole(csv, prediction_table(document))
     if json:
         return print_json(document)
     show_prediction(document, console())
-    if csv is not None:
-        print(csv)
+    for written in (csv, explain):
+        if written is not None:
+            print(written)
 
 
 def _opened(folder: str, space: str | None) -> Trained:

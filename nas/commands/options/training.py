@@ -125,6 +125,15 @@ Views = Annotated[
 Confusion = Annotated[
     Path | None, Option("--confusion", metavar="FILE.html", help="Draw the confusion matrix into this page.")
 ]
+Explain = Annotated[
+    Path | None,
+    Option(
+        "--explain",
+        metavar="FILE.html|DIR",
+        help="Show on each image where the score of its class comes from (class activation map, or Grad-CAM): "
+        "in one page, or in a PNG for each image.",
+    ),
+]
 PredictionsFile = Annotated[
     Path | None,
     Option("--csv", metavar="FILE.csv", help="Write a line for each image: file, class and probability."),
