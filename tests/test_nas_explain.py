@@ -164,3 +164,34 @@ def test_what_cannot_be_explained_is_one_line(nas_cli, trained, photographs, wor
     said = nas_cli("predict", trained, photographs, *words)
     assert said.code == 2
     assert why in said.err
+
+
+def test_the_filters_of_the_first_convolution_are_drawn(nas_cli, trained, tmp_path):
+    from nas.filters import filters_picture
+
+    said = nas_cli("show", trained, "--filters", tmp_path / "filters.png", "--json")
+    assert said.json()["filters"] == str(tmp_path / "filters.png")
+    module = Trained.open(trained).module()
+    weights = next(each for each in module.modules() if isinstance(each, torch.nn.Conv2d)).weight.detach().numpy()
+    picture = np.asarray(Image.open(tmp_path / "filters.png"))
+    assert np.array_equal(picture, filters_picture(weights))
+    factor = 48 // weights.shape[2]
+    cell = picture[4 : 4 + 48 : factor, 4 : 4 + 48 : factor].astype(float)  # the first filter, a pixel a weight
+    want = weights[0].transpose(1, 2, 0) / np.abs(weights[0]).max()
+    assert cell / 127.5 - 1 == pytest.approx(want, abs=0.005)  # half a level of 127.5
+    assert nas_cli("show", "resnet50", "--filters", tmp_path / "filters.png").code == 2
+    assert "must end in .png" in nas_cli("show", trained, "--filters", tmp_path / "filters.jpg").err
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_weight_of_0_is_grey_and_filters_stand_apart(channels):
+    from nas.filters import filters_picture
+
+    weights = np.zeros((5, channels, 3, 3), np.float32)
+    weights[4, :, 1, 1] = -2.0
+    picture = filters_picture(weights)
+    assert picture.shape == (2 * 52 + 4, 3 * 52 + 4, 3)  # rows of three, 16 pixels a weight and 4 between filters
+    assert (picture[4:52, 4:52] == 128).all()
+    assert (picture[:, :4] == 255).all()
+    middle = picture[56 + 16 : 56 + 32, 56 + 16 : 56 + 32]  # of the fifth filter
+    assert (middle == 0).all()

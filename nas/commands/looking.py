@@ -27,6 +27,7 @@ def show(
     sort: options.SortedBy = None,
     task: options.TaskOfNetwork = None,
     svg: options.Svg = None,
+    filters: options.Filters = None,
     space: options.SpaceOfNetwork = None,
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
@@ -36,6 +37,7 @@ def show(
     [bold]Example:[/]  nas show runs/first --trial 7
     [bold]Example:[/]  nas show runs/first --all --sort accuracy
     [bold]Example:[/]  nas show efficientnet_b0 --svg b0.svg
+    [bold]Example:[/]  nas show runs/first-trained --filters filters.png
     """
     from nas.networks import in_run, names_network
 
@@ -48,6 +50,13 @@ def show(
         document = _network(what, trial, task, svg, space)
     else:
         document, notes = _found(what, trial, task, svg, space, ledger)
+    if filters is not None:
+        from estimators.trained import Trained
+        from nas.filters import write_filters
+        from searchspaces import load_space
+
+        write_filters(Trained.open(what, load_space(space) if space else None), filters)
+        document["filters"] = str(filters)
     if json:
         return print_json(document)
     if "stages" in document:
@@ -206,7 +215,7 @@ def show_network(document: Document, console: Console) -> None:
     if document["stages"]:
         console.print(made)
     more: list[tuple[str, RenderableType]] = [("choices", choices(document))] if document.get("words") else []
-    more += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
+    more += [(each, Text(document[each])) for each in ("drawing", "filters") if each in document]
     show_totals(document, console, *more)
 
 

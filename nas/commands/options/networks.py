@@ -130,6 +130,10 @@ Svg = Annotated[
     Path | None,
     Option("--svg", metavar="FILE.svg", help="Draw the network too: of a run, its best network or that of the trial."),
 ]
+Filters = Annotated[
+    Path | None,
+    Option("--filters", metavar="FILE.png", help="Draw the filters of the first convolution of a trained network."),
+]
 ParetoPage = Annotated[
     Path | None,
     Option(
