@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
+from estimators.freezing import to_training_mode
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -166,7 +168,7 @@ class Core:
 
         self.batches.ready(self.done)
         if not self.model.training:
-            self.model.train()
+            to_training_mode(self.model)
         if self._recorder is not None and not self.recorded:
             self._record(self._recorder)
         seed = self._seed(self.done)

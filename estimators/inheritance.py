@@ -38,11 +38,13 @@ class Inherited:
         params: its parameters.
         inherited: those that come from the parent: copied, shared among copies or padded with zeros.
         preserved: whether it is known to compute what its parent computes, in evaluation mode.
+        fresh: names of the parameters of which some numbers, or all, stay as they were initialised.
     """
 
     params: int
     inherited: int
     preserved: bool
+    fresh: frozenset[str] = frozenset()
 
     @property
     def share(self) -> float:
@@ -72,10 +74,10 @@ def inherit(
     with torch.no_grad():
         walk = _Walk(weights, module.state_dict(), seed)
         out = walk.both(_Place(parent, ""), _Place(network, ""), value, _Wanted(classes, logits))
-    names = {name for name, _ in module.named_parameters()}  # parameters that are shared have one name
-    params = sum(each.numel() for each in module.parameters())
-    inherited = sum(count for name, count in walk.counts.items() if name in names)
-    return Inherited(params, inherited, out.same and out.unchanged())
+    sizes = {name: each.numel() for name, each in module.named_parameters()}  # those that are shared have one name
+    inherited = sum(count for name, count in walk.counts.items() if name in sizes)
+    fresh = frozenset(name for name, size in sizes.items() if walk.counts.get(name, 0) < size)
+    return Inherited(sum(sizes.values()), inherited, out.same and out.unchanged(), fresh)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Objective:
         outputs = self._network(inputs)
         logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = self._cross_entropy(logits, targets)
-        for head in others:
+        for head in (each for each in others if each is not None):  # a frozen head gives nothing
             loss = loss + self._recipe.auxiliary * self._cross_entropy(head, targets)
         return loss
 

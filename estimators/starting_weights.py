@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from estimators.freezing import Frozen
 from estimators.inheritance import Inherited, inherit
 from estimators.trained import NETWORK, WEIGHTS, built
 from searchspaces import UserError, network_from_json
@@ -36,6 +37,7 @@ class StartingWeights:
         parent, taken: the tree of layers that they are of, and the shape of its images.
         network, given: the tree of layers that starts from them, and the shape of its images.
         inherited: what it takes over.
+        frozen: its layers that are not trained; None where all are.
     """
 
     source: str
@@ -46,9 +48,16 @@ class StartingWeights:
     network: Node
     given: Shape
     inherited: Inherited
+    frozen: Frozen | None = None
 
     @staticmethod
-    def read(source: str | Path, network: Buildable, task: Task, space: SearchSpace | None = None) -> StartingWeights:
+    def read(
+        source: str | Path,
+        network: Buildable,
+        task: Task,
+        space: SearchSpace | None = None,
+        freeze: str | None = None,
+    ) -> StartingWeights:
         """Read the weights that a network starts from.
 
         Args:
@@ -56,9 +65,11 @@ class StartingWeights:
             network: what is to be trained.
             task: its images and classes.
             space: of the network of the weights, where it is no space of ours.
+            freeze: what keeps its weights, as `Frozen.of` takes it; None trains all layers.
 
         Raises:
-            UserError: there are no weights or no network, they do not fit one another, or one is damaged.
+            UserError: there are no weights or no network, they do not fit one another, one is damaged, or the layers
+                cannot be frozen.
         """
         import torch
         from safetensors import SafetensorError
@@ -88,14 +99,17 @@ class StartingWeights:
                 raise UserError(f"cannot use the weights {path}: {name} has numbers that are not finite")
         trees = parent.network(parent.task), network.network(task)
         found = inherit(fresh, trees[1], task.shape, tensors, trees[0], parent.task.shape, 0)
+        frozen = None if freeze is None else Frozen.of(freeze, trees[1], task.shape, fresh, found.fresh)
         fingerprint = hashlib.sha256(content).hexdigest()
         return StartingWeights(
-            str(source), fingerprint, tensors, trees[0], parent.task.shape, trees[1], task.shape, found
+            str(source), fingerprint, tensors, trees[0], parent.task.shape, trees[1], task.shape, found, frozen
         )
 
     def give(self, module: nn.Module, seed: int) -> None:
-        """Give them to the fresh module of the network, in place."""
+        """Give them to the fresh module of the network, in place, and freeze its frozen layers."""
         inherit(module, self.network, self.given, self.tensors, self.parent, self.taken, seed)
+        if self.frozen is not None:
+            self.frozen.freeze(module)
 
     def told(self) -> dict[str, Any]:
         """What a training records of them."""
@@ -106,4 +120,5 @@ class StartingWeights:
             "inherited_params": found.inherited,
             "inherited_share": round(found.share, 4),
             "preserved": found.preserved,
+            "frozen": None if self.frozen is None else self.frozen.told(),
         }

@@ -66,13 +66,18 @@ def seed_of(seed: int, what: str, *numbers: int) -> int:
 
 
 def decayed(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: weights of convolutions and linear layers with weight decay, all others without."""
+    """Parameter groups: weights of convolutions and linear layers with weight decay, all others without.
+
+    Frozen parameters are in none.
+    """
     import torch
     from torch.nn.modules.conv import _ConvNd
 
     weights = {id(each.weight) for each in model.modules() if isinstance(each, (_ConvNd, torch.nn.Linear))}
     groups: tuple[list[Tensor], list[Tensor]] = ([], [])
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
         groups[id(parameter) not in weights].append(parameter)
     return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
 

@@ -311,7 +311,9 @@ class _Training:
     def _exchange(self) -> None:
         """Average gradients and running statistics over the processes."""
         self.group.average([each.grad for each in self.model.parameters() if each.grad is not None])
-        self.group.average([each for each in self.model.buffers() if each.is_floating_point()])
+        learning = [each for each in self.model.modules() if each.training]  # frozen statistics stay to the last bit
+        buffers = [buffer for each in learning for buffer in each.buffers(recurse=False)]
+        self.group.average([each for each in buffers if each.is_floating_point()])
 
     def _validate(self, epoch: int, seconds: float) -> None:
         """Record the loss of the epoch and the validation accuracy of the averaged weights."""
@@ -440,6 +442,9 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
     started, starts = ((facts.get("weights") or {}).get("fingerprint") for facts in (before, now))
     pairs.append(("weights", started, starts))
+    pairs.append(
+        ("freeze", *(((facts.get("weights") or {}).get("frozen") or {}).get("name") for facts in (before, now)))
+    )
     pairs.append(("in_files", before["data"].get("in_files", False), now["data"].get("in_files", False)))
     usual = Recipe().describe()  # of a setting that there was not when the training began
     pairs += [(name, before["recipe"].get(name, usual[name]), value) for name, value in now["recipe"].items()]

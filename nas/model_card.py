@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.freezing import ALL_BUT_HEAD
 from nas.documents import strides_document
 from nas.predict_script import CHANNELS, SCRIPT, SCRIPTS
 from nas.wording import human, percent
@@ -152,6 +153,7 @@ def _training(found: Exportable) -> str:
         "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),
+        **({"Frozen": _frozen(facts["weights"]["frozen"])} if (facts.get("weights") or {}).get("frozen") else {}),
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
         "Seed": facts.get("seed", "unknown"),
         "Seconds of training": facts.get("seconds", "unknown"),
@@ -166,6 +168,12 @@ def _start(weights: Mapping[str, Any]) -> str:
     """The trained weights that the training started from."""
     share = f"{percent(weights['inherited_share'])} of the parameters"
     return f"{share} from {_line(weights['source'])}, fingerprint `{weights['fingerprint']}`"
+
+
+def _frozen(frozen: Mapping[str, Any]) -> str:
+    """The layers that kept the weights that the training started from."""
+    which = "all layers but the last" if frozen["name"] == ALL_BUT_HEAD else f"all layers up to stage {frozen['name']}"
+    return f"{_line(which)}: {frozen['params']:,} parameters; {frozen['trained_params']:,} were trained"
 
 
 def _mirrored(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:

@@ -188,6 +188,28 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     return make_recipe(name, len(job.data.labels), job.data.task.image_size, **settings)
 
 
+def freeze_for(job: TrainingJob, recipe: Recipe, freeze: str | None, weights: Path | None) -> str | None:
+    """What is frozen: as it was given, where `auto` is what is proposed for the number of images.
+
+    Raises:
+        UserError: something is frozen that no trained weights are given for.
+    """
+    from estimators.freezing import AUTO
+
+    if freeze is not None and weights is None:
+        raise UserError(f"--freeze {freeze} needs --weights: without trained weights there is nothing to keep")
+    return _proposed_freeze(job, recipe) if freeze == AUTO else freeze
+
+
+def _proposed_freeze(job: TrainingJob, recipe: Recipe) -> str | None:
+    """What the number of training images proposes to freeze."""
+    from estimators.freezing import proposed
+    from estimators.training import split
+
+    task = job.data.task
+    return proposed(len(split(job.data, recipe)[0]) / task.classes, job.network.network(task), task.shape)
+
+
 def plan_document(
     job: TrainingJob, recipe: Recipe, folder: Path, seed: int, weights: StartingWeights | None = None
 ) -> Document:
@@ -213,6 +235,7 @@ def plan_document(
         "epoch_steps": batches_in(train, recipe.batch, fill=True),
         "seed": seed,
         "weights": None if weights is None else weights.told(),
+        "proposed_freeze": None if weights is None or weights.frozen else _proposed_freeze(job, recipe),
         "folder": str(folder),
     }
 

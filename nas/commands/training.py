@@ -41,6 +41,7 @@ def train(
     recipe: options.Recipe = "auto",
     settings: options.RecipeSettings = None,
     weights: options.StartingWeights = None,
+    freeze: options.Freeze = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: options.TrainedFolder = None,
@@ -57,6 +58,7 @@ def train(
     [bold]Example:[/]  nas train runs/first --epochs 100
     [bold]Example:[/]  nas train resnet18 --data pets/ --image-size 64 --recipe adamw
     [bold]Example:[/]  nas train resnet34 --data pets/ --weights runs/resnet18-pets
+    [bold]Example:[/]  nas train resnet18 --data cats/ --weights runs/resnet18-pets --freeze all-but-head
 
     After an interruption the same command resumes the training. The test part
     of the data is used once, at the end.
@@ -68,6 +70,7 @@ def train(
         from nas.networks import with_trial
         from nas.parsing import parse_duration, parse_values
         from nas.training import (
+            freeze_for,
             interruptible,
             plan_document,
             recipe_for,
@@ -90,7 +93,8 @@ def train(
         job = training_job(network, data, image_size, own_space, reading, out)
         folder = trained_folder(job.title, job.data.name) if out is None else out
         plan = recipe_for(job, folder, recipe, given)
-        start = None if weights is None else StartingWeights.read(weights, job.network, job.data.task, own_space)
+        frozen, task = freeze_for(job, plan, freeze, weights), job.data.task
+        start = None if weights is None else StartingWeights.read(weights, job.network, task, own_space, frozen)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:
             from studies.ray.training import train_on_ray
@@ -145,7 +149,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             *_image_size_facts(document),
             ("data", Text(f"{data['name']}: {images}")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
-            *_weights_facts(document["weights"], document["params"]),
+            *_weights_facts(document),
             ("recipe", _recipe_text(recipe)),
             *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
@@ -172,13 +176,25 @@ def _image_size_facts(document: Document) -> list[tuple[str, RenderableType]]:
     return rows
 
 
-def _weights_facts(weights: Document | None, params: int) -> list[tuple[str, RenderableType]]:
-    """Which weights the training starts from, if they are not random."""
+def _weights_facts(document: Document) -> list[tuple[str, RenderableType]]:
+    """Which weights the training starts from, if they are not random, and which of them are frozen."""
+    from estimators.freezing import ALL_BUT_HEAD
+
+    weights, proposed = document["weights"], document["proposed_freeze"]
     if weights is None:
         return []
-    share = f"{percent(weights['inherited_share'])} of {human(params)} parameters from {weights['source']}"
+    share = f"{percent(weights['inherited_share'])} of {human(document['params'])} parameters from {weights['source']}"
     same = "; it begins with the same function" if weights["preserved"] else ""
-    return [("weights", Text(share + same))]
+    rows: list[tuple[str, RenderableType]] = [("weights", Text(share + same))]
+    frozen = weights["frozen"]
+    if frozen is not None:
+        which = frozen["name"] if frozen["name"] == ALL_BUT_HEAD else f"up to {frozen['name']}"
+        told = f"{which}: {human(frozen['params'])} parameters; {human(frozen['trained_params'])} are trained"
+        rows.append(("frozen", Text(told)))
+    elif proposed is not None:
+        images = document["train_images"] // int(document["task"].rpartition(":")[2])
+        rows.append(("frozen", Text(f"nothing; for {images} images a class --freeze {proposed} is proposed", FAINT)))
+    return rows
 
 
 def _heads_facts(count: int, weight: float) -> list[tuple[str, RenderableType]]:

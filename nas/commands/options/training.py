@@ -69,6 +69,16 @@ StartingWeights = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+Freeze = Annotated[
+    str | None,
+    Option(
+        "--freeze",
+        metavar="all-but-head|STAGE|auto",
+        help="Keep trained weights as they are: those of all layers but the last, or those of a stage (nas cost names "
+        "them) and of all before it; auto follows the number of images. Needs --weights.",
+        rich_help_panel=HOW,
+    ),
+]
 TrainedFolder = Annotated[
     Path | None,
     Option(
