@@ -7,8 +7,21 @@ from functools import cache
 from typing import Final
 
 from searchspaces.architecture import SearchSpace, checked_space
-from searchspaces.classics import dense, inception, mobile, plain, regnet, residual, wired
+from searchspaces.classics import (
+    dense,
+    fractal,
+    inception,
+    mobile,
+    nfnet,
+    plain,
+    polynet,
+    regnet,
+    residual,
+    very_deep,
+    wired,
+)
 from searchspaces.classics.classic import Classic
+from searchspaces.densenet import densenet_space
 from searchspaces.errors import UserError, nearest
 from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
@@ -17,6 +30,7 @@ from searchspaces.nasnet import nasnet_space
 from searchspaces.own_code import load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.scaling import scaling_space
+from searchspaces.shufflenet import shufflenet_space
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import SUFFIX, with_strides
 
@@ -27,6 +41,8 @@ SPACES: Final[dict[str, Callable[[], SearchSpace]]] = {
     "efficientnetv2": efficientnetv2_space,
     "resnet": resnet_space,
     "resnet-cifar": resnet_cifar_space,
+    "densenet": densenet_space,
+    "shufflenet": shufflenet_space,
     "inception": inception_space,
     "mixed": mixed_space,
     "nasnet": nasnet_space,
@@ -40,6 +56,8 @@ RANGES: Final = {
     "efficientnetv2": (41_379_248, 114_481_349_632),
     "resnet": (25_193_472, 667_521_785_856),
     "resnet-cifar": (52_849_152, 4_907_554_900_992),
+    "densenet": (190_889_044, 17_510_290_176),
+    "shufflenet": (15_996_144, 2_210_758_464),
     "inception": (153_995_264, 3_480_704_512),
     "mixed": (45_396_464, 14_207_989_952),
     "nasnet": (6_601_936, 22_074_196_640),
@@ -51,7 +69,13 @@ them takes seconds; a law compares them. Of nasnet they are those of 400 draws."
 FAMILIES: Final[dict[str, dict[str, Callable[[], Classic]]]] = {
     "plain": plain.NETWORKS,
     "inception": inception.NETWORKS,
-    "residual": residual.NETWORKS,
+    "residual": {
+        **residual.NETWORKS,
+        **very_deep.NETWORKS,
+        **nfnet.NETWORKS,
+        **polynet.NETWORKS,
+        **fractal.NETWORKS,
+    },
     "dense": dense.NETWORKS,
     "mobile": mobile.NETWORKS,
     "regnet": regnet.NETWORKS,

@@ -124,24 +124,58 @@ def res2net(
         base: channels of a part where `width` is 256 (w; 26w 4s is the paper's setting for ResNet-50).
     """
     part = max(1, width // 4 * base // 64)
-    first = stride != 1 or c_in != width  # parts feed one another only where the shapes stay (reference code)
-    steps = [GraphStep(Slice(index * part, (index + 1) * part), (0,)) for index in range(scale)]
-    done: list[int] = []
-    for index in range(scale - 1):
-        inputs = (index + 1,) if first or not done else (done[-1], index + 1)
-        steps.append(GraphStep(_unit(Conv(part, kernel, stride), act, preact), inputs))
-        done.append(len(steps))
-    if first:
-        steps.append(GraphStep(Pool("avg", 3, stride), (scale,)))
-        done.append(len(steps))
-    else:
-        done.append(scale)
     units = [
         _unit(Conv(part * scale), act, preact),
-        Chain(Graph((*steps, GraphStep(Identity(), tuple(done), "concat")))),
+        _parts(_unit(Conv(part, kernel, stride), act, preact), part, scale, stride, stride == 1 and c_in == width),
         _unit(Conv(width), act, preact, last=True),
     ]
     return _block(units, c_in, width, stride, se, shortcut, preact, act)
+
+
+def res2next(
+    c_in: int,
+    width: int,
+    stride: int,
+    *,
+    scale: int = 4,
+    base: int = 4,
+    groups: int = 8,
+    se: float = 0.0,
+    shortcut: Shortcut = "conv",
+    act: str = "relu",
+) -> Node:
+    """A Res2Net block whose parts have groups: scale and cardinality together (1904.01169, sec. 3.3).
+
+    Arguments as in `res2net`, and:
+
+    Args:
+        base: channels of a group where `width` is 256 (w; 4w 8c 4s is Res2NeXt-50).
+        groups: of each part (c).
+    """
+    part = max(1, width // 4 * base // 64) * groups
+    units = [
+        _unit(Conv(part * scale), act, False),
+        _parts(_unit(Conv(part, 3, stride, groups), act, False), part, scale, stride, stride == 1 and c_in == width),
+        _unit(Conv(width), act, False, last=True),
+    ]
+    return _block(units, c_in, width, stride, se, shortcut, False, act)
+
+
+def _parts(unit: Chain, part: int, scale: int, stride: int, feeding: bool) -> Chain:
+    """`scale` parts of the channels, all but the last through `unit`; where they are `feeding`, each gets the output of
+    the one before, and elsewhere the last is pooled (reference code)."""
+    steps = [GraphStep(Slice(index * part, (index + 1) * part), (0,)) for index in range(scale)]
+    done: list[int] = []
+    for index in range(scale - 1):
+        inputs = (done[-1], index + 1) if feeding and done else (index + 1,)
+        steps.append(GraphStep(unit, inputs))
+        done.append(len(steps))
+    if feeding:
+        done.append(scale)
+    else:
+        steps.append(GraphStep(Pool("avg", 3, stride), (scale,)))
+        done.append(len(steps))
+    return Chain(Graph((*steps, GraphStep(Identity(), tuple(done), "concat"))))
 
 
 def _unit(conv: Conv, act: str, preact: bool, last: bool = False) -> Chain:
@@ -210,8 +244,8 @@ def resnet_space() -> Space:
     """The space `resnet`: four stages, each with its own block, width and depth, around the ResNets of ImageNet.
 
     Members: ResNet-18 to 152, ResNet-50-D, Wide ResNet-50-2 and 101-2, ResNeXt-50 32x4d and 101 32x8d, SE-ResNet-50,
-    SE-ResNeXt-50, Res2Net-50 26w 4s and 8s, pre-activation ResNet-200, ResNet-RS-50. On 32x32 the stem and the pooling
-    after it do not stride.
+    SE-ResNeXt-50, Res2Net-50 26w 4s and 8s, SE-Res2Net-50, pre-activation ResNet-200, ResNet-RS-50. On 32x32 the stem
+    and the pooling after it do not stride.
     """
     block: dict[str, Any] = {
         "kernel": choice(3, 5),
@@ -253,6 +287,7 @@ def resnet_space() -> Space:
             "seresnext50_32x4d": _resnet("bottleneck", [3, 4, 6, 3], inside=0.5, groups=32, se=0.0625),
             "res2net50_26w_4s": _resnet("res2net", [3, 4, 6, 3], scale=4),
             "res2net50_26w_8s": _resnet("res2net", [3, 4, 6, 3], scale=8),
+            "seres2net50_26w_4s": _resnet("res2net", [3, 4, 6, 3], scale=4, se=0.0625),
             "preresnet200": _resnet("bottleneck", [3, 24, 36, 3], preact=True),
             "resnetrs50": _resnet(
                 "bottleneck", [3, 4, 6, 3], stem="deep_stem", pool="conv_stem", shortcut="pool", se=0.25

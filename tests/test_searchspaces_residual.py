@@ -7,7 +7,8 @@ from copy import deepcopy
 import pytest
 
 from searchspaces import Task, space_named
-from searchspaces.classics.residual import fractalnet
+from searchspaces.classics.fractal import fractalnet
+from searchspaces.classics.polynet import poly
 from searchspaces.layers import Chain, Conv, Gain, Graph, GraphStep, Identity, Mean, Multiply, Norm, ShapeError, leaves
 from searchspaces.resnet import basic, bottleneck, res2net
 
@@ -155,3 +156,12 @@ def test_a_gain_starts_at_nothing_and_learns():
     assert [each.grad.item() for each in gain.parameters()] == [18.0]
     assert Gain().cost((2, 3, 3)).params == 1
     assert Gain().shape((2, 3, 3)) == Identity().shape((2, 3, 3))
+
+
+def test_poly_2_shares_the_convolutions_of_its_blocks_and_mpoly_2_has_its_own():
+    """Zhang 2017, arXiv:1611.05725, fig. 4: I + F + F**2 and I + F + GF; block B of its PolyNet."""
+    given, tower = (1152, 17, 17), [Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))]
+    shared, own = (poly(1152, tower, order=2, shared=shares).cost(given) for shares in (True, False))
+    weights = 1152 * 128 + 128 * 160 * 7 + 160 * 192 * 7 + 1152 * 192
+    assert own.params - shared.params == weights
+    assert own.macs == shared.macs == 2 * 17 * 17 * (weights + (192 + 192) * 1152)

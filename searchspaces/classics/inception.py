@@ -1,4 +1,4 @@
-"""The Inception family: GoogLeNet, Inception-v3 and -v4, Inception-ResNet-v2, Xception.
+"""The Inception family: GoogLeNet, Inception-v3 and -v4, Inception-ResNet-v1 and -v2, Xception.
 
 Layers and parameter counts are those of timm 1.0 and, for GoogLeNet, torchvision 0.29; both follow the authors' code.
 In Inception-v3 their average pooling counts padding and ours does not, which has no effect on costs.
@@ -15,7 +15,23 @@ from searchspaces.architecture import Architecture
 from searchspaces.auxiliary_heads import with_heads
 from searchspaces.classics.classic import Classic
 from searchspaces.inception import conv, inception_space, pooled_head
-from searchspaces.layers import Act, Auxiliary, Chain, Concat, Conv, Identity, Multiply, Node, Norm, Pool, Sum
+from searchspaces.layers import (
+    Act,
+    Auxiliary,
+    Chain,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Identity,
+    Linear,
+    Multiply,
+    Node,
+    Norm,
+    Pool,
+    Sum,
+)
 from searchspaces.space import Space
 from searchspaces.strides import published
 from searchspaces.task import Task
@@ -112,17 +128,37 @@ def _inception_v4(task: Task) -> Node:
     )  # fmt: skip
 
 
+def _added(width: int, scale: float, *branches: Node) -> Node:
+    return Sum(Identity(), Chain(Concat(*branches), Conv(width, bias=True), Multiply(scale)))
+
+
+def _residual(width: int, scale: float, *branches: Node) -> Node:
+    return Chain(_added(width, scale, *branches), Act("relu"))
+
+
+def _inception_resnet_v1(task: Task) -> Node:
+    """Szegedy 2017, arXiv:1602.07261, figures 10 to 14; two linear layers at the end, as in imgclsmob and FaceNet."""
+    a = _residual(256, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (32, 3), (32, 3)))
+    b = _residual(896, 0.1, conv(128), _path((128, 1), (128, (1, 7)), (128, (7, 1))))
+    inside = conv(192), _path((192, 1), (192, (1, 3)), (192, (3, 1)))
+    to_c = Concat(
+        _path((256, 1), (384, 3, 2)), _path((256, 1), (256, 3, 2)), _path((256, 1), (256, 3), (256, 3, 2)), _HALVE
+    )
+    return _labelled(
+        stem=Chain(_STEM, _HALVE, _path((80, 1), (192, 3, 1), (256, 3, 2))),
+        a=Chain(*[a] * 5),
+        b=Chain(Concat(_path((384, 3, 2)), _path((192, 1), (192, 3), (256, 3, 2)), _HALVE), *[b] * 10),
+        c=Chain(to_c, *[_residual(1792, 0.2, *inside)] * 5, _added(1792, 1.0, *inside)),
+        head=Chain(
+            GlobalPool(), Flatten(), Dropout(0.6), Linear(512, bias=False), Norm(eps=0.001), Linear(task.classes)
+        ),
+    )
+
+
 def _inception_resnet_v2(task: Task) -> Node:
     """Szegedy 2017, arXiv:1602.07261, figures 3 and 16 to 19; widths of the authors' code, as in timm."""
-
-    def added(width: int, scale: float, *branches: Node) -> Node:
-        return Sum(Identity(), Chain(Concat(*branches), Conv(width, bias=True), Multiply(scale)))
-
-    def block(width: int, scale: float, *branches: Node) -> Node:
-        return Chain(added(width, scale, *branches), Act("relu"))
-
-    a = block(320, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (48, 3), (64, 3)))
-    b = block(1088, 0.1, conv(192), _path((128, 1), (160, (1, 7)), (192, (7, 1))))
+    a = _residual(320, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (48, 3), (64, 3)))
+    b = _residual(1088, 0.1, conv(192), _path((128, 1), (160, (1, 7)), (192, (7, 1))))
     inside = conv(192), _path((192, 1), (224, (1, 3)), (256, (3, 1)))
     return _labelled(
         stem=_STEM_V3,
@@ -137,8 +173,8 @@ def _inception_resnet_v2(task: Task) -> Node:
                 _path((256, 1), (288, 3), (320, 3, 2)),
                 _HALVE,
             ),
-            *[block(2080, 0.2, *inside)] * 9,
-            added(2080, 1.0, *inside),
+            *[_residual(2080, 0.2, *inside)] * 9,
+            _added(2080, 1.0, *inside),
         ),
         head=Chain(conv(1536), pooled_head(1536, 1, 1, classes=task.classes)),
     )  # fmt: skip
@@ -205,6 +241,9 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     ),
     "inception_v3": _classic("inception_v3", _inception_v3, "Szegedy 2016, arXiv:1512.00567, table 1"),
     "inception_v4": _classic("inception_v4", _inception_v4, "Szegedy 2017, arXiv:1602.07261, fig. 9"),
+    "inception_resnet_v1": _classic(
+        "inception_resnet_v1", _inception_resnet_v1, "Szegedy 2017, arXiv:1602.07261, fig. 15"
+    ),
     "inception_resnet_v2": _classic(
         "inception_resnet_v2", _inception_resnet_v2, "Szegedy 2017, arXiv:1602.07261, fig. 15"
     ),

@@ -6,7 +6,9 @@ implementations: convolutions without bias before a norm, squeeze-excite with bi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import Any, Final
 
 from searchspaces.classics.classic import Classic
@@ -15,15 +17,11 @@ from searchspaces.layers import (
     Chain,
     Concat,
     Conv,
+    Dropout,
     Flatten,
     GlobalPool,
-    Identity,
-    Linear,
     Node,
-    Norm,
     Pool,
-    Shuffle,
-    Sum,
 )
 from searchspaces.mbconv import (
     conv_head,
@@ -36,6 +34,7 @@ from searchspaces.mbconv import (
     mbconv_space,
     mobilenetv3_space,
 )
+from searchspaces.shufflenet import pool_head, shuffle_stem, shuffle_unit, shufflenet_space
 from searchspaces.space import Space
 from searchspaces.stage import Scale, Stage, multiple_of_8
 from searchspaces.task import Task
@@ -46,38 +45,13 @@ def separable(c_in: int, width: int, stride: int, *, act: str = "relu") -> Node:
     return Chain(conv_norm_act(c_in, 3, stride, groups=c_in, act=act), conv_norm_act(width, 1, act=act))
 
 
-def shuffle_unit(c_in: int, width: int, stride: int, *, groups: int, grouped_first: bool = True) -> Node:
-    """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1 beside a shortcut (Zhang 2018, arXiv:1707.01083, fig. 2).
-
-    Args:
-        c_in, width: channels before and after; a strided unit concatenates its output to its pooled input.
-        stride: of the depthwise convolution and the pooling.
-        groups: of the 1x1 convolutions, and of the shuffle.
-        grouped_first: whether the first 1x1 convolution has groups too; the network's first has none (sec. 3.2).
-    """
-    inside, added = width // 4, width if stride == 1 else width - c_in
-    body = Chain(
-        conv_norm_act(inside, 1, groups=groups if grouped_first else 1),
-        Shuffle(groups),
-        Conv(inside, 3, stride, groups=inside),
-        Norm(),
-        Conv(added, groups=groups),
-        Norm(),
-    )
-    return Chain(Sum(Identity(), body) if stride == 1 else Concat(Pool("avg", 3, stride), body), Act())
-
-
-def shuffle_stem(c_in: int, width: int, stride: int) -> Node:
-    """A 3x3 convolution and 3x3 max pooling, each with that stride."""
-    return Chain(conv_norm_act(width, 3, stride), Pool("max", 3, stride))
-
-
-def pool_head(c_in: int, width: int, stride: int, *, classes: int) -> Node:
-    """Global average pooling and the classifier; `width` is the number of input channels."""
-    return Chain(GlobalPool(), Flatten(), Linear(classes))
-
-
 Thunk = Callable[[], Classic]
+
+
+@cache
+def _shuffled() -> Space:
+    return shufflenet_space()
+
 
 _HEAD: Final = Stage(conv_head, width=1280)
 
@@ -117,6 +91,49 @@ def _mobilenetv1(width: float) -> Thunk:
         return _alone(name, paper, stages, int(32 * width), Stage(pool_head, width=1))
 
     return make
+
+
+def _conv_unit(c_in: int, width: int, stride: int) -> Node:
+    """A full 3x3 convolution in place of a separable one."""
+    return conv_norm_act(width, 3, stride)
+
+
+def _conv_mobilenet() -> Classic:
+    stages = [
+        Stage(_conv_unit, width=width, depth=depth, stride=stride)
+        for width, depth, stride in ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))
+    ]
+    return _alone("conv_mobilenet", "Howard 2017, arXiv:1704.04861, table 4", stages, 32, Stage(pool_head, width=1))
+
+
+def squeezenet(task: Task, first: bool) -> Node:
+    """SqueezeNet: Fire modules, a 1x1 convolution before 1x1 and 3x3 ones side by side (1602.07360, table 1).
+
+    Args:
+        task: images and classes.
+        first: whether it is version 1.0 or the later 1.1, which pools earlier behind a smaller first convolution.
+    """
+
+    def relu(width: int, kernel: int = 1, stride: int = 1, padding: int | None = None) -> Chain:
+        return Chain(Conv(width, kernel, stride, bias=True, padding=padding), Act())
+
+    def fire(squeezed: int) -> Node:
+        return Chain(relu(squeezed), Concat(relu(4 * squeezed), relu(4 * squeezed, 3)))
+
+    pool = Pool("max", 3, 2, padding=0, ceil=True)
+    sizes = (16, 16, 32, 32, 48, 48, 64, 64)
+    pools, stem = ((3, 7), relu(96, 7, 2, 0)) if first else ((2, 4), relu(64, 3, 2, 0))
+    starts = (0, *pools, len(sizes))
+    stages = [
+        Chain(*map(fire, sizes[start:end]), *([pool] if end < len(sizes) else []), label=f"stage{index}")
+        for index, (start, end) in enumerate(itertools.pairwise(starts), start=1)
+    ]
+    head = (Dropout(0.5), relu(task.classes), GlobalPool(), Flatten())
+    return Chain(Chain(stem, pool, label="stem"), *stages, Chain(*head, label="head"))
+
+
+def _squeezenet(name: str, first: bool) -> Thunk:
+    return lambda: Classic(name, "Iandola 2016, arXiv:1602.07360, table 1", partial(squeezenet, first=first))
 
 
 def _mobilenetv2_050() -> Classic:
@@ -160,17 +177,31 @@ def _efficientnetv2_b3() -> Classic:
     return _alone("efficientnetv2_b3", _V2, stages, 40, Stage(conv_head, width=1536), "silu", size=300)
 
 
-def _shufflenet(name: str, width: float, stem: int) -> Thunk:
+def _efficientnetv2_xl() -> Classic:
+    """The widest and deepest, of the reference implementation (sec. 5.2)."""
+    rows = (
+        (fused_mbconv, 4, 32, 1, 1, 0), (fused_mbconv, 8, 64, 2, 4, 0), (fused_mbconv, 8, 96, 2, 4, 0),
+        (mbconv, 16, 192, 2, 4, 0.25), (mbconv, 24, 256, 1, 6, 0.25), (mbconv, 32, 512, 2, 6, 0.25),
+        (mbconv, 8, 640, 1, 6, 0.25),
+    )  # fmt: skip
+    stages = (
+        Stage(cell, depth=depth, width=width, stride=stride, expansion=expansion, se=se)
+        for cell, depth, width, stride, expansion, se in rows
+    )
+    return _alone("efficientnetv2_xl", _V2, stages, 32, act="silu", size=512)
+
+
+def _shufflenet(name: str, groups: int, first: int, stem: int) -> Thunk:
     def make() -> Classic:
-        first = int(240 * width)
         rows = ((first, 1, 2, False), (first, 3, 1, True), (2 * first, 8, 2, True), (4 * first, 4, 2, True))
         stages = [
-            Stage(shuffle_unit, width=c, depth=depth, stride=stride, groups=3, grouped_first=grouped)
+            Stage(shuffle_unit, width=c, depth=depth, stride=stride, groups=groups, grouped_first=grouped)
             for c, depth, stride, grouped in rows
         ]
         begins = Stage(shuffle_stem, width=stem, stride=2)
         space = Space(name, stem=begins, stages=stages, head=Stage(pool_head, width=1))
-        return Classic(name, "Zhang 2018, arXiv:1707.01083, tables 1 and 5", space.architecture({}).network)
+        paper, member = "Zhang 2018, arXiv:1707.01083, tables 1 and 5", _shuffled().references.get(name)
+        return Classic(name, paper, space.architecture({}).network, architecture=member)
 
     return make
 
@@ -189,10 +220,12 @@ _TINY: Final = (
     ("tinynet_d", 152, 0.54, 0.695), ("tinynet_e", 106, 0.51, 0.6),
 )  # fmt: skip
 _SHUFFLE: Final = (
-    ("shufflenet_g3_wd4", 0.25, 6), ("shufflenet_g3_wd2", 0.5, 12), ("shufflenet_g3_w3d4", 0.75, 18),
-    ("shufflenet_g3_w1", 1.0, 24), ("shufflenet_g3_w3d2", 1.5, 24), ("shufflenet_g3_w2", 2.0, 48),
+    ("shufflenet_g3_wd4", 3, 60, 6), ("shufflenet_g3_wd2", 3, 120, 12), ("shufflenet_g3_w3d4", 3, 180, 18),
+    ("shufflenet_g3_w1", 3, 240, 24), ("shufflenet_g3_w3d2", 3, 360, 24), ("shufflenet_g3_w2", 3, 480, 48),
+    ("shufflenet_g1_w1", 1, 144, 24), ("shufflenet_g2_w1", 2, 200, 24), ("shufflenet_g4_w1", 4, 272, 24),
+    ("shufflenet_g8_w1", 8, 384, 24),
 )  # fmt: skip
-"""Name, width and the stem's channels, of which the authors' own release keeps 24 at width 1.5."""
+"""Name, groups, width of the first stage and the stem's channels, of which the authors' own release keeps 24 at 1.5."""
 
 _B: Final = "Tan & Le 2019, arXiv:1905.11946, table 1, scaled as in sec. 3.3 and the reference implementation"
 _V2: Final = "Tan & Le 2021, arXiv:2104.00298, table 4 and the reference implementation"
@@ -200,6 +233,9 @@ _V3: Final = "Howard 2019, arXiv:1905.02244, table"
 
 NETWORKS: Final[dict[str, Thunk]] = {
     **{f"mobilenetv1_{100 * width:03.0f}": _mobilenetv1(width) for width in (1.0, 0.75, 0.5, 0.25)},
+    "conv_mobilenet": _conv_mobilenet,
+    "squeezenet1_0": _squeezenet("squeezenet1_0", first=True),
+    "squeezenet1_1": _squeezenet("squeezenet1_1", first=False),
     "mobilenetv2_050": _mobilenetv2_050,
     "mobilenetv2_100": _member(mbconv_space, "mobilenetv2_100", "Sandler 2018, arXiv:1801.04381, table 2"),
     "mobilenetv2_140": _member(
@@ -228,6 +264,7 @@ NETWORKS: Final[dict[str, Thunk]] = {
         for n, of, size, scale in _V2_SIZES
     },
     "efficientnetv2_b3": _efficientnetv2_b3,
+    "efficientnetv2_xl": _efficientnetv2_xl,
     **{row[0]: _tinynet(*row) for row in _TINY},
     **{row[0]: _shufflenet(*row) for row in _SHUFFLE},
 }

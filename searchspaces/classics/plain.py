@@ -1,4 +1,4 @@
-"""Plain networks, without shortcuts: LeNet-5, AlexNet, ZFNet, VGG and Network in Network.
+"""Plain networks, without shortcuts: LeNet-5, AlexNet, ZFNet, VGG, Network in Network, All-CNN, and ResNets without.
 
 Their classifiers are built for one image size and grow with it, where other libraries pool to a fixed size. They cannot
 be built for images so small that the last feature map would have no pixels.
@@ -25,6 +25,7 @@ from searchspaces.layers import (
     Pool,
     Slice,
 )
+from searchspaces.mbconv import conv_norm_act
 from searchspaces.task import Task
 
 _MAPS_OF_C3: Final = (
@@ -94,13 +95,29 @@ def alexnet_2012(task: Task) -> Node:
     )
 
 
-def zfnet(task: Task) -> Node:
-    """ZFNet: AlexNet in one tower with smaller kernels and strides at first (Zeiler & Fergus 2014, fig. 3)."""
+def alexnet_tower(task: Task) -> Node:
+    """AlexNet as it is often drawn: the widths of its paper in one tower, without the two groups."""
+    pool, norm = Pool("max", 3, 2, padding=0), Norm("local_response")
+    return Chain(
+        Chain(_relu(96, 11, 4, 2), norm, pool, label="stage1"),
+        Chain(_relu(256, 5), norm, pool, label="stage2"),
+        Chain(_relu(384, 3), _relu(384, 3), _relu(256, 3), pool, label="stage3"),
+        _classifier(task.classes),
+    )
+
+
+def zfnet(task: Task, widths: Sequence[int] = (384, 384, 256)) -> Node:
+    """ZFNet: AlexNet in one tower with smaller kernels and strides at first (Zeiler & Fergus 2014, fig. 3).
+
+    Args:
+        task: images and classes.
+        widths: of the last three convolutions; 512, 1024 and 512 in the network of ILSVRC 2013 (table 2).
+    """
     pool, norm = Pool("max", 3, 2, padding=0, ceil=True), Norm("local_response")
     return Chain(
         Chain(_relu(96, 7, 2, 1), norm, pool, label="stage1"),
         Chain(_relu(256, 5, 2, 0), norm, pool, label="stage2"),
-        Chain(_relu(384, 3), _relu(384, 3), _relu(256, 3), pool, label="stage3"),
+        Chain(*(_relu(width, 3) for width in widths), pool, label="stage3"),
         _classifier(task.classes),
     )
 
@@ -138,6 +155,33 @@ def nin(task: Task) -> Node:
     )
 
 
+def all_cnn(task: Task) -> Node:
+    """All-CNN-C: strided convolutions in place of pooling (Springenberg 2015, arXiv:1412.6806, table 2)."""
+    return Chain(
+        Chain(Dropout(0.2), _relu(96, 3), _relu(96, 3), _relu(96, 3, 2), Dropout(0.5), label="stage1"),
+        Chain(_relu(192, 3), _relu(192, 3), _relu(192, 3, 2), Dropout(0.5), label="stage2"),
+        Chain(_relu(192, 3), _relu(192, 1), label="stage3"),
+        Chain(_relu(task.classes, 1), GlobalPool(), Flatten(), label="head"),
+    )
+
+
+def plain_resnet(task: Task, depths: Sequence[int], widths: Sequence[int]) -> Node:
+    """A ResNet without its shortcuts: 3x3 convolutions with norm (He 2016, arXiv:1512.03385, sec. 3.3 and 4.2).
+
+    Args:
+        task: images and classes.
+        depths: pairs of convolutions in each stage.
+        widths: of each stage; with four of them the stem is ImageNet's, 7x7 and pooled.
+    """
+    large = len(widths) == 4
+    stem = Chain(conv_norm_act(64, 7, 2), Pool("max", 3, 2)) if large else conv_norm_act(16, 3)
+    stages = []
+    for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        convs = [conv_norm_act(width, 3, 2 if index else 1), *[conv_norm_act(width, 3)] * (2 * depth - 1)]
+        stages.append(Chain(*convs, label=f"stage{index + 1}"))
+    return Chain(Chain(stem, label="stem"), *stages, Chain(GlobalPool(), Flatten(), Linear(task.classes), label="head"))
+
+
 def _network(name: str, paper: str, tree: Callable[[Task], Node], task: Task = Task()) -> Callable[[], Classic]:
     return lambda: Classic(name, paper, tree, task)
 
@@ -147,14 +191,32 @@ def _vgg(depth: int, letter: str, *depths: int) -> Callable[[], Classic]:
     return _network(f"vgg{depth}", paper, partial(vgg, depths=depths))
 
 
+def _plain(depth: int) -> tuple[str, Callable[[], Classic]]:
+    name, depths = f"plain{depth}", [(depth - 2) // 6] * 3
+    tree = partial(plain_resnet, depths=depths, widths=(16, 32, 64))
+    return name, _network(name, "He 2016, arXiv:1512.03385, sec. 4.2", tree, Task(32, 3, 10))
+
+
+def _large_plain(depth: int, *depths: int) -> tuple[str, Callable[[], Classic]]:
+    name, tree = f"plain{depth}", partial(plain_resnet, depths=depths, widths=(64, 128, 256, 512))
+    return name, _network(name, "He 2016, arXiv:1512.03385, fig. 3 and table 2", tree)
+
+
 NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "lenet5": _network("lenet5", "LeCun 1998, Proc. IEEE 86(11), fig. 2", lenet5, Task(32, 1, 10)),
     "alexnet": _network("alexnet", "Krizhevsky 2014, arXiv:1404.5997", alexnet),
     "alexnet_2012": _network("alexnet_2012", "Krizhevsky 2012, NeurIPS, fig. 2", alexnet_2012),
+    "alexnet_tower": _network("alexnet_tower", "Krizhevsky 2012, NeurIPS, fig. 2, without groups", alexnet_tower),
     "zfnet": _network("zfnet", "Zeiler & Fergus 2014, arXiv:1311.2901, fig. 3", zfnet),
+    "zfnet_ilsvrc": _network(
+        "zfnet_ilsvrc", "Zeiler & Fergus 2014, arXiv:1311.2901, table 2", partial(zfnet, widths=(512, 1024, 512))
+    ),
     "vgg11": _vgg(11, "A", 1, 1, 2, 2, 2),
     "vgg13": _vgg(13, "B", 2, 2, 2, 2, 2),
     "vgg16": _vgg(16, "D", 2, 2, 3, 3, 3),
     "vgg19": _vgg(19, "E", 2, 2, 4, 4, 4),
     "nin": _network("nin", "Lin 2014, arXiv:1312.4400, sec. 4", nin, Task(32, 3, 10)),
+    "all_cnn": _network("all_cnn", "Springenberg 2015, arXiv:1412.6806, table 2", all_cnn, Task(32, 3, 10)),
+    **dict(map(_plain, (20, 32, 44, 56))),
+    **dict((_large_plain(18, 2, 2, 2, 2), _large_plain(34, 3, 4, 6, 3))),
 }

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 from searchspaces.classics.classic import Classic
 from searchspaces.layers import (
     Act,
     Chain,
-    Concat,
     Conv,
-    Dropout,
     DropPath,
-    Flatten,
-    Gain,
-    GlobalPool,
-    Graph,
-    GraphStep,
     Identity,
-    Linear,
-    Multiply,
     Node,
     Norm,
     Pool,
@@ -36,7 +26,7 @@ from searchspaces.task import Task
 _CIFAR: Final = Task(32, 3, 10)
 
 
-def _stages(
+def stages_of(
     unit: Callable[[int, int, int], Node], c_in: int, widths: Sequence[int], depths: Sequence[int]
 ) -> list[Chain]:
     """Stages of units `unit(c_in, width, stride)`; each stage but the first halves the image."""
@@ -59,7 +49,7 @@ def senet154(task: Task) -> Node:
 
     return Chain(
         Chain(deep_stem(task.channels, 128, 2), Pool(), label="stem"),
-        *_stages(unit, 128, [256, 512, 1024, 2048], [3, 8, 36, 3]),
+        *stages_of(unit, 128, [256, 512, 1024, 2048], [3, 8, 36, 3]),
         Chain(residual_head(2048, 1, 1, classes=task.classes, dropout=0.2), label="head"),
     )
 
@@ -85,7 +75,7 @@ def multi_resnet(task: Task, depth: int, branches: int, widen: int = 0) -> Node:
         return Chain(*lead, Sum(shortcut_of(c_in, width, stride, norm=False), *[body] * branches))
 
     widths = [(16 * widen if widen else 64) << index for index in range(3)]
-    stages = _stages(unit, 16, widths, [(depth - 2) // (6 if widen else 9)] * 3)
+    stages = stages_of(unit, 16, widths, [(depth - 2) // (6 if widen else 9)] * 3)
     head = residual_head(widths[-1], 1, 1, classes=task.classes, preact=True)
     return Chain(Chain(Conv(16, 3), label="stem"), *stages, Chain(head, label="head"))
 
@@ -111,152 +101,6 @@ def ror3(task: Task, depth: int) -> Node:
     return Chain(
         Chain(conv_norm_act(16, 3), label="stem"), Chain(whole, Act(), label="body"), Chain(head, label="head")
     )
-
-
-def fractalnet(task: Task, columns: int = 3) -> Node:
-    """FractalNet: five fractal blocks whose columns are joined by means (Larsson 2017, arXiv:1605.07648, fig. 1).
-
-    `build(..., drop_path=0.15)` drops paths at the joins during training, as in the paper (sec. 3.1).
-    """
-
-    def block(width: int, dropout: float) -> Node:
-        conv = Chain(*conv_norm_act(width, 3).nodes, *([Dropout(dropout)] if dropout else []))
-        steps: list[GraphStep] = []
-        values = [0] * columns  # the last value of each column; a convolution of column i spans 2**i rows
-        for row in range(1, 2 ** (columns - 1) + 1):
-            reached = [column for column in range(columns) if row % 2**column == 0]
-            for column in reached:
-                steps.append(GraphStep(conv, (values[column],)))
-                values[column] = len(steps)
-            if len(reached) > 1:
-                steps.append(GraphStep(Identity(), tuple(values[column] for column in reached), "mean"))
-                for column in reached:
-                    values[column] = len(steps)
-        return Graph(tuple(steps))
-
-    settings = zip([64, 128, 256, 512, 512], [0.0, 0.1, 0.2, 0.3, 0.4], strict=True)
-    blocks = [
-        Chain(block(width, dropout), Pool("max", 2, 2, padding=0), label=f"stage{index}")
-        for index, (width, dropout) in enumerate(settings, start=1)
-    ]
-    return Chain(*blocks, Chain(GlobalPool(), Flatten(), Linear(task.classes), label="head"))
-
-
-def _conv(width: int, kernel: int | tuple[int, int], stride: int = 1, padding: int | None = None) -> Chain:
-    return Chain(Conv(width, kernel, stride, padding=padding), Norm(), Act())
-
-
-def polynet(task: Task) -> Node:
-    """Very Deep PolyNet: 10 2-way A, and 10 B and 5 C pairs of poly-3 and 2-way (Zhang 2017, arXiv:1611.05725).
-
-    A poly-3 unit adds F, GF and HGF to its input; the first layers of F, G and H share weights but not norms. Residuals
-    are scaled from 1.0 at the first unit to 0.7 at the last. `build(..., drop_path=...)` drops them during training,
-    the paper's stochastic paths; the reference code, imgclsmob's `polynet`, does not.
-    """
-    scales = iter([1.0 - 0.3 * index / 39 for index in range(40)])
-    halve = Pool("max", 3, 2, padding=0)
-
-    def two_way(width: int, inside: Node) -> Node:
-        factor = next(scales)
-        return Chain(Sum(Identity(), *[Chain(inside, Conv(width), Norm(), Multiply(factor), DropPath())] * 2), Act())
-
-    def poly_3(width: int, tower: Sequence[Conv]) -> Node:
-        factor, steps = next(scales), list[GraphStep]()
-        owner: dict[int, int] = {}
-
-        def add(node: Node, *inputs: int, join: Literal["sum", "concat"] = "sum", shared: int | None = None) -> int:
-            steps.append(GraphStep(node, inputs, join, shared))
-            return len(steps)
-
-        def normed(place: int, conv: Conv, value: int) -> int:
-            value = add(conv, value, shared=owner.get(place))
-            owner.setdefault(place, value)
-            return add(Chain(Norm(), Act()), value)
-
-        given, residuals = 0, list[int]()
-        for turn in range(3):
-            given = add(Act(), residuals[-1]) if turn else 0
-            value = given
-            for place, conv in enumerate(tower):
-                value = normed(place, conv, value)
-            beside = normed(len(tower), Conv(192), given)
-            residuals.append(add(Chain(Conv(width), Norm()), value, beside, join="concat"))
-        add(Act(), 0, *[add(Chain(Multiply(factor), DropPath()), residual) for residual in residuals])
-        return Graph(tuple(steps))
-
-    def pair(width: int, tower: Sequence[Conv]) -> Node:
-        inside = Concat(Chain(*(Chain(conv, Norm(), Act()) for conv in tower)), _conv(192, 1))
-        return Chain(poly_3(width, tower), two_way(width, inside))
-
-    block_a = Concat(Chain(_conv(32, 1), _conv(48, 3), _conv(64, 3)), Chain(_conv(32, 1), _conv(32, 3)), _conv(32, 1))
-    tower_b = [Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))]
-    tower_c = [Conv(192), Conv(224, (1, 3)), Conv(256, (3, 1))]
-    return Chain(
-        Chain(
-            *(_conv(32, 3, 2, 0), _conv(32, 3, 1, 0), _conv(64, 3)),
-            Concat(halve, _conv(96, 3, 2, 0)),
-            Concat(
-                Chain(_conv(64, 1), _conv(96, 3, 1, 0)),
-                Chain(_conv(64, 1), _conv(64, (7, 1)), _conv(64, (1, 7)), _conv(96, 3, 1, 0)),
-            ),
-            Concat(halve, _conv(192, 3, 2, 0)),
-            label="stem",
-        ),
-        Chain(*[two_way(384, block_a) for _ in range(10)], label="stage1"),
-        Chain(
-            Concat(Chain(_conv(256, 1), _conv(256, 3), _conv(384, 3, 2, 0)), _conv(384, 3, 2, 0), halve),
-            *[pair(1152, tower_b) for _ in range(10)],
-            label="stage2",
-        ),
-        Chain(
-            Concat(
-                Chain(_conv(256, 1), _conv(256, 3), _conv(256, 3, 2, 0)),
-                Chain(_conv(256, 1), _conv(256, 3, 2, 0)),
-                Chain(_conv(256, 1), _conv(384, 3, 2, 0)),
-                halve,
-            ),
-            *[pair(2048, tower_c) for _ in range(5)],
-            label="stage3",
-        ),
-        Chain(GlobalPool(), Flatten(), Dropout(0.2), Linear(task.classes), label="head"),
-    )
-
-
-def nfnet_f0(task: Task) -> Node:
-    """NFNet-F0: residuals without normalisation (Brock 2021, arXiv:2102.06171, sec. 4.1 and table 1).
-
-    Departures: padding is symmetric, where the reference pads as TensorFlow does; shapes and costs are the same.
-    """
-    alpha, gamma = 0.2, 1.7015043497085571  # residual scale; gain that gives GELU's output unit variance
-    act = Act("gelu", gamma)
-
-    def conv(width: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Conv:
-        return Conv(width, kernel, stride, groups, bias=True, standardized=True)
-
-    def block(c_in: int, width: int, stride: int, variance: float) -> Node:
-        inner = width // 2
-        groups = inner // 128
-        first = Act("gelu", gamma / math.sqrt(variance))
-        body = Chain(
-            *(conv(inner), act, conv(inner, 3, stride, groups), act, conv(inner, 3, 1, groups), act, conv(width)),
-            *(SqueezeExcite(width // 2), Multiply(2.0), DropPath(), Gain(), Multiply(alpha)),
-        )
-        if stride == 1 and c_in == width:
-            return Sum(Identity(), Chain(first, body))
-        pool = [Pool("avg", 2, 2, padding=0, ceil=True)] if stride != 1 else []
-        return Chain(first, Sum(Chain(*pool, conv(width)), body))
-
-    stages, c_in, variance = [], 128, 1.0
-    for index, (width, depth) in enumerate(zip([256, 512, 1536, 1536], [1, 2, 6, 3], strict=True)):
-        blocks = []
-        for number in range(depth):
-            blocks.append(block(c_in, width, 2 if index and not number else 1, variance))
-            variance = (1.0 if number == 0 else variance) + alpha**2
-            c_in = width
-        stages.append(Chain(*blocks, label=f"stage{index + 1}"))
-    stem = (conv(16, 3, 2), act, conv(32, 3), act, conv(64, 3), act, conv(128, 3, 2))
-    head = (conv(3072), act, GlobalPool(), Flatten(), Dropout(0.2), Linear(task.classes))
-    return Chain(Chain(*stem, label="stem"), *stages, Chain(*head, label="head"))
 
 
 def _member(name: str, paper: str) -> Callable[[], Classic]:
@@ -294,11 +138,10 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "seresnext50_32x4d": _member("seresnext50_32x4d", _HU),
     "res2net50_26w_4s": _member("res2net50_26w_4s", _GAO),
     "res2net50_26w_8s": _member("res2net50_26w_8s", _GAO),
+    "seres2net50_26w_4s": _member("seres2net50_26w_4s", _GAO + " 3.3, with squeeze-excite"),
     "preresnet200": _member("preresnet200", "He 2016, arXiv:1603.05027, table 5"),
     "resnetrs50": _member("resnetrs50", "Bello 2021, arXiv:2103.07579"),
     "legacy_senet154": _network("legacy_senet154", "Hu 2018, arXiv:1709.01507, appendix", senet154),
-    "dm_nfnet_f0": _network("dm_nfnet_f0", "Brock 2021, arXiv:2102.06171, table 1", nfnet_f0, Task(256)),
-    "polynet": _network("polynet", "Zhang 2017, arXiv:1611.05725", polynet, Task(331)),
     **{name: _small_member(name, "He 2016, arXiv:1512.03385, table 6")
        for name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")},
     **{name: _small_member(name, _ZAGORUYKO + "table 4")
@@ -312,5 +155,4 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
        for k in (2, 4)},
     **{f"ror3_{depth}": _network(f"ror3_{depth}", _ZHANG, partial(ror3, depth=depth), _CIFAR)
        for depth in (56, 110, 164)},
-    "fractalnet": _network("fractalnet", "Larsson 2017, arXiv:1605.07648, sec. 4", fractalnet, _CIFAR),
 }  # fmt: skip
