@@ -283,7 +283,7 @@ class _Walk:
         for part in reversed(child.parts()):
             if isinstance(part.node, Chain):
                 return self._silenced(part, given)
-            if isinstance(part.node, Norm | Conv) and f"{part.prefix}weight" in self._module:
+            if isinstance(part.node, Norm | layers.GroupNorm | Conv) and f"{part.prefix}weight" in self._module:
                 for name in ("weight", "bias"):
                     if f"{part.prefix}{name}" in self._module:
                         self._module[f"{part.prefix}{name}"].zero_()
@@ -305,6 +305,11 @@ class _Walk:
                 return self._linear(parent, child, value, wanted)
             case Norm(kind="batch" | "layer"):
                 return self._norm(parent, child, value)
+            case layers.GroupNorm() | layers.PReLU():
+                for name in ("weight", "bias"):
+                    self._take(parent, child, name, value.channels)
+                alone = value.unchanged() or isinstance(other, layers.PReLU)  # whether a channel needs no other
+                return replace(value.then(one, other, one == other and alone), act="")
             case SqueezeExcite():
                 return self._squeeze_excite(parent, child, value)
             case layers.Flatten():
@@ -328,6 +333,9 @@ class _Walk:
             mine = [name for name in self._module if name.startswith(child.prefix)]
             copied = [self._copy(parent, child, name.removeprefix(child.prefix)) for name in mine]
             alike = all(copied)
+            shapes = one.shape(value.parent), other.shape(value.child)
+            if shapes[0][0] == shapes[1][0]:  # however many channels it makes of those it takes
+                return Value(*shapes, np.arange(shapes[0][0]), value.same and alike)
         return replace(value.then(one, other, alike and value.unchanged()), act="")
 
     def _copy(self, parent: _Place, child: _Place, name: str) -> bool:

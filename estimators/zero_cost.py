@@ -88,7 +88,7 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
     from torch import nn
 
     network = _ready(module).double()
-    normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.LocalResponseNorm)
+    normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
     for each in network.modules():
         if isinstance(each, normalisation):
             each.eval().register_forward_hook(lambda _, given, made: given[0])  # training norms refuse a single pixel

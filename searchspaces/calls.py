@@ -158,6 +158,13 @@ def _conv(node: layers.Conv, given: Shape) -> Call:
     )
 
 
+def _linear(node: layers.Linear, given: Shape) -> Call:
+    sizes = channels(given[0], "features"), channels(node.width, "width")
+    if not node.drop_connect:
+        return call_to("nn.Linear", *sizes, **_bias(node.bias))
+    return call_to("DropConnect", *sizes, size("factor", float(node.drop_connect), "rate"), **_bias(node.bias))
+
+
 def _bias(bias: bool) -> dict[str, Literal]:
     return {} if bias else {"bias": False}
 
@@ -196,10 +203,12 @@ def _squeeze_excite(node: layers.SqueezeExcite, given: Shape) -> Call:
 
 CALLS: Final[dict[type[Node], Callable[[Any, Any], Call]]] = {
     layers.Conv: _conv,
-    layers.Linear: lambda node, given: call_to(
-        "nn.Linear", channels(given[0], "features"), channels(node.width, "width"), **_bias(node.bias)
-    ),
+    layers.Linear: _linear,
     layers.Norm: _norm,
+    layers.GroupNorm: lambda node, given: call_to(
+        "GroupNorm", size("channels", node.groups, "groups"), channels(given[0], "width")
+    ),
+    layers.PReLU: lambda node, given: call_to("nn.PReLU", channels(given[0], "width")),
     layers.Act: _act,
     layers.Pool: _pool,
     layers.GlobalPool: lambda node, given: call_to(f"nn.Adaptive{node.kind.capitalize()}Pool2d", 1),
@@ -213,6 +222,8 @@ CALLS: Final[dict[type[Node], Callable[[Any, Any], Call]]] = {
     layers.Auxiliary: lambda node, given: call_to("Auxiliary"),
     layers.Zero: lambda node, given: call_to("Zero", size("stride", node.stride, keyword="stride", default=1)),
     layers.Slice: lambda node, given: call_to("Slice", channels(node.start, "start"), channels(node.stop, "stop")),
+    layers.Maxout: lambda node, given: call_to("Maxout", size("channels", node.pieces, "pieces")),
+    layers.Gate: lambda node, given: call_to("Gate", size("factor", float(node.shift), "shift")),
     layers.Shuffle: lambda node, given: call_to("nn.ChannelShuffle", size("channels", node.groups, "groups")),
     layers.Pad: lambda node, given: call_to("Pad", channels(node.width - given[0], "more")),
     layers.Resize: lambda node, given: call_to(

@@ -26,7 +26,8 @@ _ROW: Final = 24  # height of a layer's box
 _HEADING: Final = 70  # height above a stage's first block
 _LETTER: Final = 6.6  # width of a letter at 11 px
 _COLOURS: Final = {
-    "Conv": "#cfe2f3", "Linear": "#d9d2e9", "Norm": "#f3f3f3", "Act": "#fff2cc", "Pool": "#d9ead3",
+    "Conv": "#cfe2f3", "Linear": "#d9d2e9", "Norm": "#f3f3f3", "GroupNorm": "#f3f3f3",
+    "Act": "#fff2cc", "PReLU": "#fff2cc", "Maxout": "#fff2cc", "Pool": "#d9ead3",
     "GlobalPool": "#d9ead3", "SqueezeExcite": "#fce5cd",
 }  # fmt: skip
 _DARK: Final = {
@@ -227,7 +228,7 @@ def _words(node: Node) -> str:
     if name == "Zero":
         return "zero" if values["stride"] == 1 else f"zero /{values['stride']}"
     said = " ".join(str(value) for value in values.values() if not isinstance(value, (bool, type(None))))
-    words = re.sub("(?<!^)([A-Z])", r" \1", name).lower()
+    words = re.sub("(?<=[a-z])([A-Z])", r" \1", name).lower()
     return f"{words} {said}".strip()
 
 

@@ -104,12 +104,20 @@ class Conv(Node):
 class Linear(Node):
     """A fully connected layer on a flat vector.
 
+    Attributes:
+        width: output features.
+        bias: whether it has one for each of them.
+        drop_connect: DropConnect (Wan 2013, ICML): the rate at which training sets single weights to zero, anew in each
+            step. Departures: the same weights for all images of a step, and the mean network in evaluation, where the
+            paper draws from a normal distribution.
+
     >>> Linear(1000).cost((1280,))
     Cost(macs=1280000, params=1281000, activations=0, peak_activation_bytes=9120, latency_us=None)
     """
 
     width: Count
     bias: bool = True
+    drop_connect: Annotated[float, Within(0, 1)] = 0.0
 
     def _shape(self, given: Shape) -> Shape:
         if len(given) != 1:
@@ -156,6 +164,45 @@ class Norm(Elementwise):
 
     def _additive(self, given: Shape) -> tuple[int, int, int]:
         return 0, 0 if self.kind == "local_response" else 2 * given[0], 0
+
+
+@layer
+class GroupNorm(Elementwise):
+    """Normalisation over groups of channels and all pixels of an image (Wu & He 2018, arXiv:1803.08494).
+
+    It has a scale and a shift per channel, as batch normalisation has.
+
+    Attributes:
+        groups: of channels; 32 in the paper. With 1 it is layer normalisation over the whole image.
+
+    >>> GroupNorm().cost((64, 56, 56)).params
+    128
+    """
+
+    groups: Count = 32
+
+    def _shape(self, given: Shape) -> Shape:
+        channels, height, width = feature_map(self, given)
+        if channels % self.groups:
+            raise ShapeError(f"{self} cannot split {channels} channels into {self.groups} groups")
+        if channels * height * width == self.groups:
+            raise ShapeError(f"{self} needs more than one value in a group, got shape {given}")
+        return given
+
+    def _additive(self, given: Shape) -> tuple[int, int, int]:
+        return 0, 2 * given[0], 0
+
+
+@layer
+class PReLU(Elementwise):
+    """max(x, 0) + a * min(x, 0), the slope a learnt per channel, 0.25 at first (He 2015, arXiv:1502.01852, sec. 2.1).
+
+    >>> PReLU().cost((64, 56, 56)).params
+    64
+    """
+
+    def _additive(self, given: Shape) -> tuple[int, int, int]:
+        return 0, given[0], 0
 
 
 @layer
@@ -357,6 +404,50 @@ class Slice(Node):
         if self.stop > given[0]:
             raise ShapeError(f"{self} needs {self.stop} channels, got {given[0]}")
         return (self.stop - self.start, *given[1:])
+
+
+@layer
+class Maxout(Node):
+    """The largest of each group of neighbouring channels (Goodfellow 2013, arXiv:1302.4389).
+
+    A maxout layer of `width` units is `Chain(Conv(width * pieces), Maxout(pieces))`.
+
+    Attributes:
+        pieces: channels of a group (k).
+
+    >>> Maxout(2).shape((64, 28, 28))
+    (32, 28, 28)
+    """
+
+    pieces: Count = 2
+
+    def _shape(self, given: Shape) -> Shape:
+        if given[0] % self.pieces:
+            raise ShapeError(f"{self} cannot split {given[0]} channels into groups of {self.pieces}")
+        return (given[0] // self.pieces, *given[1:])
+
+
+@layer
+class Gate(Node):
+    """The first half of the channels times the sigmoid of the second: a gated linear unit (Dauphin 2017, 1612.08083).
+
+    A highway network's layer, T * H + (1 - T) * x (Srivastava 2015, arXiv:1505.00387, eq. 3), is a residual with one:
+    `Sum(Identity(), Chain(Concat(Sum(H, Multiply(-1.0)), T), Gate(-2.0)))`.
+
+    Attributes:
+        shift: added before the sigmoid. A negative one, the initial bias of a highway network's gate (sec. 2.2), lets a
+            new layer carry its input.
+
+    >>> Gate().shape((100,))
+    (50,)
+    """
+
+    shift: float = 0.0
+
+    def _shape(self, given: Shape) -> Shape:
+        if given[0] % 2:
+            raise ShapeError(f"{self} cannot halve {given[0]} channels")
+        return (given[0] // 2, *given[1:])
 
 
 @layer

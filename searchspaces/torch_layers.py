@@ -92,6 +92,13 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation that does not crash: torch 2.13's does on a CPU, backward, on channels-last images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.requires_grad else x.contiguous())
+
+
 class ScaledActivation(nn.Module):
     """An activation times a constant."""
 
@@ -124,6 +131,46 @@ class Gain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gain
+
+
+class DropConnect(nn.Linear):
+    """A fully connected layer whose weights are set to zero at random during training; the others are scaled up."""
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, features: int, width: int, rate: float, bias: bool = True) -> None:
+        super().__init__(features, width, bias)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        drawn = torch.rand(self.weight.shape, device=x.device, generator=self.generator)  # (width, features)
+        kept = (drawn >= self.rate).to(self.weight.dtype) / max(1.0 - self.rate, 1e-8)
+        return functional.linear(x, self.weight * kept, self.bias)
+
+
+class Maxout(nn.Module):
+    """The largest of each group of neighbouring channels."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.pieces)).amax(2)  # (batch, groups, pieces, ...) to (batch, groups, ...)
+
+
+class Gate(nn.Module):
+    """The first half of the channels times the sigmoid of the second."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, 1)
+        return value * torch.sigmoid(gate + self.shift)
 
 
 class Zero(nn.Module):
@@ -339,7 +386,7 @@ def draw_from(model: nn.Module, generator: torch.Generator) -> None:
     for each in model.modules():
         if type(each) is nn.Dropout:
             each.__class__ = DrawnDropout
-        if isinstance(each, DropPath | DrawnDropout):
+        if isinstance(each, DropPath | DrawnDropout | DropConnect):
             each.generator = generator
         elif isinstance(each, PathMean) and each.paths is not None:
             each.paths.generator = generator

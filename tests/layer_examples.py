@@ -50,8 +50,9 @@ OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
         "padding": (0, 1, (0, 2)),
         "dilation": (1, 2),
     },
-    Linear: {"width": (5,)},
+    Linear: {"width": (5,), "drop_connect": (0.0, 0.5, 1)},
     Norm: {"eps": (1e-3, 1e-5)},
+    layers.GroupNorm: {"groups": (4, 1, 8)},
     Act: {"scale": (1.0, 1.7, -2)},
     Pool: {"kernel": (3, 1, 2, 4), "stride": (2, 1, 3), "padding": (0, 1)},
     SqueezeExcite: {"reduced": (2, 12)},
@@ -60,6 +61,8 @@ OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
     Auxiliary: {"head": (Flatten(), Chain(GlobalPool(), Flatten(), Linear(3)))},
     Zero: {"stride": (1, 2, 4)},
     Slice: {"start": (0, 3), "stop": (6, 8)},
+    layers.Maxout: {"pieces": (2, 1, 8)},
+    layers.Gate: {"shift": (0.0, -2, 1.5)},
     Shuffle: {"groups": (2, 1, 8)},
     Pad: {"width": (12, 8)},
     Resize: {"factor": (1.3, 1, 0.5)},
@@ -69,7 +72,10 @@ OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
 WHOLLY: tuple[type[Node], ...] = (Norm, Act, Pool, Dropout, Slice)
 """Layers whose fields are tried in all combinations; those of the others one at a time."""
 
-FLAT_TOO = (Linear, Norm, Act, Dropout, layers.DropPath, Multiply, layers.Gain, Flatten, Identity, Auxiliary, Slice)
+FLAT_TOO = (
+    *(Linear, Norm, Act, layers.PReLU, layers.Maxout, layers.Gate, Dropout, layers.DropPath, Multiply, layers.Gain),
+    *(Flatten, Identity, Auxiliary, Slice),
+)
 """Layers that take flat vectors."""
 
 _conv = Chain(Conv(8, 3), Norm(), Act())

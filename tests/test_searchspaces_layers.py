@@ -36,14 +36,18 @@ from searchspaces.layers import (
     Conv,
     Dropout,
     Elementwise,
+    Gate,
     Graph,
     GraphStep,
+    GroupNorm,
     Identity,
     Linear,
+    Maxout,
     Multiply,
     Norm,
     Pad,
     Pool,
+    PReLU,
     Resize,
     ShapeError,
     Shuffle,
@@ -54,6 +58,7 @@ from searchspaces.layers import (
 )
 from searchspaces.modules import build
 from searchspaces.node import Within, layer
+from searchspaces.torch_layers import draw_from
 
 TASK = Task(SIDE, CHANNELS, 7)
 CASES = [
@@ -172,6 +177,82 @@ def test_layer_normalisation_is_that_of_convnext():
     pixel = images[1, :, 2, 3]
     expected = (pixel - pixel.mean()) / (pixel.var(unbiased=False) + 1e-6).sqrt()
     torch.testing.assert_close(normed[1, :, 2, 3], expected)
+
+
+def seeded(node, given=MAP):
+    """The node's module, a batch of images, and what it makes of them in training mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module, images = build(node, given), torch.randn(2, *given)
+        return module, images, module.train()(images)
+
+
+def test_group_normalisation_is_that_of_its_paper():
+    """Wu & He 2018, arXiv:1803.08494, eqs. 1 to 3: over the pixels and channels of a group, for each image alone."""
+    _, images, normed = seeded(GroupNorm(2))
+    group = images[1, CHANNELS // 2 :]
+    expected = (group - group.mean()) / (group.var(unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(normed[1, CHANNELS // 2 :], expected)
+    with pytest.raises(ShapeError, match="8 channels into 3 groups"):
+        GroupNorm(3).cost(MAP)
+    with pytest.raises(ShapeError, match="more than one value"):
+        GroupNorm(8).cost((8, 1, 1))
+
+
+def test_a_prelu_learns_the_slope_of_each_channel():
+    """He 2015, arXiv:1502.01852, eq. 1; 0.25 at first."""
+    module, images, made = seeded(PReLU())
+    torch.testing.assert_close(made, images.clamp(min=0) + 0.25 * images.clamp(max=0))
+    made.sum().backward()
+    torch.testing.assert_close(module.weight.grad, images.clamp(max=0).sum((0, 2, 3)))
+
+
+def test_a_maxout_takes_the_largest_of_its_pieces():
+    """Goodfellow 2013, arXiv:1302.4389, sec. 3."""
+    _, images, made = seeded(Maxout(4))
+    assert made.shape[1:] == Maxout(4).shape(MAP) == (2, SIDE, SIDE)
+    torch.testing.assert_close(made[:, 1], images[:, 4:].amax(1))
+    with pytest.raises(ShapeError, match="groups of 3"):
+        Maxout(3).cost(MAP)
+
+
+def test_a_highway_layer_is_a_residual_behind_a_gate():
+    """Srivastava 2015, arXiv:1505.00387, eq. 3: T * H + (1 - T) * x; a gate far below zero carries x."""
+    for shift in (-2.0, -200.0):
+        node = Sum(Identity(), Chain(Concat(Sum(Linear(8), Multiply(-1.0)), Linear(8)), Gate(shift)))
+        module, x, made = seeded(node, FLAT)
+        first, second = module.get_submodule("branches.1.0").branches
+        share = torch.sigmoid(second(x) + shift)
+        torch.testing.assert_close(made, share * first.branches[0](x) + (1 - share) * x)
+        assert torch.equal(made, x) == (shift == -200.0)
+        assert node.cost(FLAT).params == 2 * (8 * 8 + 8)
+    with pytest.raises(ShapeError, match="halve 7"):
+        Gate().cost((7,))
+
+
+def test_dropconnect_drops_weights_in_training_only_and_keeps_their_mean():
+    """Wan 2013, ICML: single weights, not outputs. The mean of 20,000 sums is within 6 standard errors."""
+    module, _, _ = seeded(Linear(5, bias=False, drop_connect=0.25), FLAT)
+    ones, times = torch.ones(1, 8), 4000
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        module.weight.fill_(1.0)
+        drawn = torch.stack([module(ones)[0] for _ in range(times)])  # (draws, 5): sums of 8 weights of 0 or 4/3
+        assert set((drawn * 3 / 4).round().unique().tolist()) <= set(range(9))
+        assert (drawn[:, 0] != drawn[:, 1]).any()  # each output has weights of its own
+        assert abs(drawn.mean() - 8) < 6 * (8 * 0.25 / 0.75 / (5 * times)) ** 0.5
+        assert torch.equal(module.eval()(ones), torch.full((1, 5), 8.0))
+        assert not build(Linear(5, bias=False, drop_connect=1), FLAT)(ones).any()
+
+
+def test_the_weights_that_are_dropped_come_from_the_generator_of_the_training():
+    module, images, _ = seeded(Linear(5, drop_connect=0.5), FLAT)
+    made = []
+    for seed in (3, 3, 4):
+        draw_from(module, torch.Generator().manual_seed(seed))
+        made.append(module(images))
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
 
 
 def test_zero_is_zero_and_lets_gradients_of_zero_pass():

@@ -1,6 +1,7 @@
 """Residual networks that are deeper or wired otherwise than the members of `resnet` and `resnet-cifar`.
 
-ResNet-1202 and the bottlenecks of CIFAR, ResNets with ELU, ResNet-RS-101 to 420 and the Res2Nets.
+ResNet-1202 and the bottlenecks of CIFAR, ResNets with ELU or group normalisation, ResNet-RS-101 to 420, the Res2Nets,
+and the highway networks that came before them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,23 @@ from typing import Final
 
 from searchspaces.classics.classic import Classic
 from searchspaces.classics.residual import stages_of
-from searchspaces.layers import Act, Chain, Conv, DropPath, Node, Norm, Pool, Sum
+from searchspaces.layers import (
+    Act,
+    Chain,
+    Concat,
+    Conv,
+    DropPath,
+    Flatten,
+    Gate,
+    GroupNorm,
+    Identity,
+    Linear,
+    Multiply,
+    Node,
+    Norm,
+    Pool,
+    Sum,
+)
 from searchspaces.mbconv import conv_norm_act
 from searchspaces.resnet import (
     basic,
@@ -93,6 +110,42 @@ def imagenet_resnet(task: Task, unit: Callable[[int, int, int], Node], depths: S
     return Chain(stem, *stages_of(unit, 64, [256, 512, 1024, 2048], depths), Chain(head, label="head"))
 
 
+def normed_by(node: Node, norm: Node) -> Node:
+    """The same tree with another layer wherever it has `Norm()`."""
+    if isinstance(node, Chain):
+        return Chain(*(normed_by(each, norm) for each in node.nodes), label=node.label)
+    if isinstance(node, Sum | Concat):
+        return type(node)(*(normed_by(each, norm) for each in node.branches))
+    return norm if node == Norm() else node
+
+
+def resnet50_gn(task: Task) -> Node:
+    """ResNet-50 with group normalisation, which does not depend on the batch (Wu & He 2018, arXiv:1803.08494)."""
+    return normed_by(imagenet_resnet(task, bottleneck, (3, 4, 6, 3)), GroupNorm(32))
+
+
+def highway(task: Task, depth: int, width: int = 50) -> Node:
+    """A highway network of linear layers: a plain one, gated ones and the classifier (Srivastava 2015, sec. 3.1).
+
+    Args:
+        task: images and classes.
+        depth: layers before the classifier.
+        width: units of each.
+    """
+    body = Sum(Chain(Linear(width), Act()), Multiply(-1.0))  # H - x
+    gated = Sum(Identity(), Chain(Concat(body, Linear(width)), Gate(-2.0)))
+    return Chain(
+        Chain(Flatten(), Linear(width), Act(), label="stem"),
+        Chain(*[gated] * (depth - 1), label="stage1"),
+        Chain(Linear(task.classes), label="head"),
+    )
+
+
+def _highway(depth: int) -> tuple[str, Callable[[], Classic]]:
+    name, paper = f"highway_{depth}", "Srivastava 2015, arXiv:1505.00387, sec. 3.1"
+    return name, lambda: Classic(name, paper, partial(highway, depth=depth), Task(28, 1, 10))
+
+
 def _small(name: str, paper: str, tree: Callable[[Task], Node]) -> tuple[str, Callable[[], Classic]]:
     return name, lambda: Classic(name, paper, tree, _CIFAR)
 
@@ -124,4 +177,6 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = dict((
     _res2("res2net50_26w_6s", partial(res2net, base=26, scale=6)),
     _res2("res2net101_26w_4s", res2net, (3, 4, 23, 3)),
     _res2("res2next50", res2next),
+    ("resnet50_gn", lambda: Classic("resnet50_gn", "Wu & He 2018, arXiv:1803.08494, table 1", resnet50_gn)),
+    *map(_highway, (10, 20, 50, 100)),
 ))  # fmt: skip
