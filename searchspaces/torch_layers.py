@@ -158,7 +158,8 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (-1, self.pieces)).amax(2)  # (batch, groups, pieces, ...) to (batch, groups, ...)
+        grouped: Tensor = x.unflatten(1, (-1, self.pieces))  # type: ignore[no-untyped-call]
+        return grouped.amax(2)  # (batch, groups, pieces, ...) to (batch, groups, ...)
 
 
 class Gate(nn.Module):
