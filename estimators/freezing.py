@@ -149,4 +149,5 @@ def _last_layer(module: nn.Module) -> str:
     """The name of the last convolution or linear layer: the one that gives the logits."""
     from torch import nn
 
-    return [name for name, each in module.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)][-1]
+    names: list[str] = [name for name, each in module.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    return names[-1]

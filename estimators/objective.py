@@ -2,11 +2,15 @@
 
 auxiliary  weight of each auxiliary head's loss (Szegedy et al. 2015, arXiv:1409.4842, sec. 5: 0.3; the code of
            NASNet: 0.4). Heads are there during training alone: they are left out of what is saved at its end.
+distillation, temperature
+           what a teacher's soft targets weigh, the labels having the rest, and what its logits and the network's are
+           divided by; the soft loss is multiplied by the temperature's square (Hinton et al. 2015, arXiv:1503.02531,
+           sec. 2), so that its gradient stays as large. Labels are smoothed, soft targets are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from estimators.recipe import Recipe
@@ -26,10 +30,11 @@ class Objective:
     Args:
         network: what gives logits; with auxiliary heads, a tuple with theirs after its own.
         recipe: the weights of the parts.
+        teacher: gives the softened probabilities (images, classes) of images, if there is one.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        self._network, self._recipe = network, recipe
+    def __init__(self, network: nn.Module, recipe: Recipe, teacher: Callable[[Tensor], Tensor] | None = None) -> None:
+        self._network, self._recipe, self._teacher = network, recipe, teacher
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss (), of normalized images (images, channels, side, side).
@@ -41,9 +46,20 @@ class Objective:
         outputs = self._network(inputs)
         logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = self._cross_entropy(logits, targets)
+        if self._teacher is not None:
+            weight = self._recipe.distillation
+            loss = (1 - weight) * loss + weight * self._distilled(logits, self._teacher(inputs))
         for head in (each for each in others if each is not None):  # a frozen head gives nothing
             loss = loss + self._recipe.auxiliary * self._cross_entropy(head, targets)
         return loss
+
+    def _distilled(self, logits: Tensor, softened: Tensor) -> Tensor:
+        """The Kullback-Leibler divergence from the teacher's softened probabilities, times the temperature's square."""
+        from torch.nn import functional
+
+        heat = self._recipe.temperature
+        found: Tensor = functional.kl_div((logits.float() / heat).log_softmax(1), softened, reduction="batchmean")
+        return found * heat**2
 
     def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         from torch.nn import functional

@@ -23,6 +23,9 @@ sec. 6, and torchvision's references), from image files at full resolution (`est
 Auxiliary heads are off: GoogLeNet and Inception-v3 have batch norm here, with which they help convergence no more and
 only regularize (Szegedy et al. 2016, sec. 4: 0.4 points); `auxiliary=0.3` trains them as in arXiv:1409.4842, sec. 5.
 
+With a teacher (`estimators.teacher`): temperature 2, and labels of half the weight of the soft targets, which is a
+third of the loss (Hinton et al. 2015, arXiv:1503.02531, sec. 4.1).
+
 These are recipes for hundreds of thousands of steps. On few images the same number of epochs is few steps: batches of
 128 from 200 images are one or two an epoch, an average that forgets at 0.9999 still holds the initial weights after a
 thousand, and mixed images are not yet learned. So the default, `auto`, is `sgd` fitted to the number of training images
@@ -71,6 +74,9 @@ class Recipe:
         drop_connect: rate at which weights of the classifier are dropped, in [0, 1).
         label_smoothing: probability mass spread over all classes, in [0, 1).
         auxiliary: weight of the loss of each auxiliary head, if the network has any; 0 trains without them.
+        distillation: weight of a teacher's soft targets in the loss, in (0, 1]; labels have the rest. Without effect if
+            there is no teacher.
+        temperature: by which logits are divided for soft targets.
         crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
         mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
@@ -103,6 +109,8 @@ class Recipe:
     drop_connect: float = 0.0
     label_smoothing: float = 0.1
     auxiliary: float = 0.0
+    distillation: float = 0.67
+    temperature: float = 2.0
     randaugment_operations: int = 2
     randaugment_magnitude: float = 9.0
     mixup: float = 0.2
@@ -239,6 +247,8 @@ _RANGES: Final[tuple[Range, ...]] = (
     ("drop_connect", 0, 1, True, False),
     ("label_smoothing", 0, 1, True, False),
     ("auxiliary", 0, math.inf, True, False),
+    ("distillation", 0, 1, False, True),
+    ("temperature", 0, math.inf, False, False),
     *AUGMENTATION_RANGES,
     ("ema", 0, 1, True, False),
     ("progressive", 0, math.inf, True, False),

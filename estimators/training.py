@@ -43,6 +43,7 @@ from estimators.regularization import clipper, drop_before_classifier, initializ
 from estimators.schedules import DROP, drops, ends_early, rates
 from estimators.starting_weights import StartingWeights
 from estimators.steps import find_device, give_back, own_globals, seed_of
+from estimators.teacher import Teacher
 from estimators.trained import (
     CHECKPOINT,
     FACTS,
@@ -97,6 +98,7 @@ def train(
     checkpoint_s: float = CHECKPOINT_S,
     on_moment: Callable[[Moment], None] = lambda moment: None,
     weights: StartingWeights | None = None,
+    teacher: Teacher | None = None,
 ) -> Trained:
     """Train a network into a folder, or continue the training in it; a finished training is only opened.
 
@@ -111,6 +113,7 @@ def train(
         checkpoint_s: seconds between two checkpoints within an epoch; 0 writes one after each step.
         on_moment: called after each step. A KeyboardInterrupt that it raises loses no step.
         weights: trained ones that the network starts from; None for random ones.
+        teacher: trained networks whose probabilities it learns besides the labels.
 
     Raises:
         UserError: the folder holds another training, the network cannot take the images, or the batch cannot be divided
@@ -126,7 +129,7 @@ def train(
         where = torch.device("cuda", torch.cuda.current_device())  # chosen by Ray for this process
     with own_globals(where, torch.get_num_threads()):
         try:
-            training = _Training(network, data, recipe, folder, seed, where, found, group, weights)
+            training = _Training(network, data, recipe, folder, seed, where, found, group, weights, teacher)
             if not training.finished:
                 finished(on_device(training.run(checkpoint_s, on_moment), where))
         except BaseException as error:
@@ -151,6 +154,7 @@ class _Training:
         found: Mapping[str, Any] | None,
         group: ProcessGroup,
         weights: StartingWeights | None,
+        teacher: Teacher | None,
     ) -> None:
         import torch
 
@@ -164,7 +168,8 @@ class _Training:
         self.steps = recipe.epochs * self.epoch_steps
         statistics = channel_statistics(data.images, self.train)
         start = None if weights is None else weights.told()
-        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found, start)
+        taught = None if teacher is None else teacher.told()
+        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found, start, taught)
         self.finished = bool(self.facts["finished"])
         if self.finished:
             return
@@ -206,7 +211,11 @@ class _Training:
             exchange=self._exchange if group.size > 1 else None,
             clip=clipper(self.model, recipe.adaptive_clip, recipe.clip_norm),
             done=held.step,
-            objective=Objective(heads or self.model, recipe),
+            objective=Objective(
+                heads or self.model,
+                recipe,
+                None if teacher is None else teacher.on(device, batches.mean, batches.std, recipe.temperature),
+            ),
         )
         if held.loss is not None:
             self.core.loss.copy_(held.loss)
@@ -219,6 +228,7 @@ class _Training:
         std: list[float],
         found: Mapping[str, Any] | None,
         weights: Mapping[str, Any] | None,
+        teacher: list[dict[str, Any]] | None,
     ) -> dict[str, Any]:
         """The record of this training: read from its folder and checked, or new and written there."""
         cost = _cost(network, self.data.task)
@@ -239,6 +249,7 @@ class _Training:
             "std": std,
             "found": None if found is None else dict(found),
             "weights": weights,
+            "teacher": teacher,
             "device": self.device.type,
             "workers": self.group.size,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -442,9 +453,10 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     pairs.append(("data", before["data"].get("fingerprint"), now["data"]["fingerprint"]))
     started, starts = ((facts.get("weights") or {}).get("fingerprint") for facts in (before, now))
     pairs.append(("weights", started, starts))
-    pairs.append(
-        ("freeze", *(((facts.get("weights") or {}).get("frozen") or {}).get("name") for facts in (before, now)))
-    )
+    froze, freezes = (((facts.get("weights") or {}).get("frozen") or {}).get("name") for facts in (before, now))
+    pairs.append(("freeze", froze, freezes))
+    taught, teaches = ([each["fingerprint"] for each in facts.get("teacher") or []] for facts in (before, now))
+    pairs.append(("teacher", taught, teaches))
     pairs.append(("in_files", before["data"].get("in_files", False), now["data"].get("in_files", False)))
     usual = Recipe().describe()  # of a setting that there was not when the training began
     pairs += [(name, before["recipe"].get(name, usual[name]), value) for name, value in now["recipe"].items()]

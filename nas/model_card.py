@@ -154,6 +154,7 @@ def _training(found: Exportable) -> str:
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),
         **({"Frozen": _frozen(facts["weights"]["frozen"])} if (facts.get("weights") or {}).get("frozen") else {}),
+        **({"Taught by": _taught(facts["teacher"], recipe)} if facts.get("teacher") else {}),
         "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
         "Seed": facts.get("seed", "unknown"),
         "Seconds of training": facts.get("seconds", "unknown"),
@@ -174,6 +175,12 @@ def _frozen(frozen: Mapping[str, Any]) -> str:
     """The layers that kept the weights that the training started from."""
     which = "all layers but the last" if frozen["name"] == ALL_BUT_HEAD else f"all layers up to stage {frozen['name']}"
     return f"{_line(which)}: {frozen['params']:,} parameters; {frozen['trained_params']:,} were trained"
+
+
+def _taught(teacher: list[Mapping[str, Any]], recipe: Mapping[str, Any]) -> str:
+    """The trained networks whose probabilities it learned."""
+    names = ", ".join(f"{_line(each['source'])}, fingerprint `{each['fingerprint']}`" for each in teacher)
+    return f"{names}; {percent(recipe['distillation'])} of the loss at temperature {recipe['temperature']:g}"
 
 
 def _mirrored(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:

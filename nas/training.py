@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estimators import ImageData
     from estimators.recipe import Recipe
     from estimators.starting_weights import StartingWeights
+    from estimators.teacher import Teacher
     from estimators.trained import Trained
     from estimators.training import Moment
     from nas.documents import Document
@@ -211,7 +212,12 @@ def _proposed_freeze(job: TrainingJob, recipe: Recipe) -> str | None:
 
 
 def plan_document(
-    job: TrainingJob, recipe: Recipe, folder: Path, seed: int, weights: StartingWeights | None = None
+    job: TrainingJob,
+    recipe: Recipe,
+    folder: Path,
+    seed: int,
+    weights: StartingWeights | None = None,
+    teacher: Teacher | None = None,
 ) -> Document:
     """What is about to be trained, and how."""
     from estimators.augmentation import batches_in
@@ -236,6 +242,7 @@ def plan_document(
         "seed": seed,
         "weights": None if weights is None else weights.told(),
         "proposed_freeze": None if weights is None or weights.frozen else _proposed_freeze(job, recipe),
+        "teacher": None if teacher is None else teacher.told(),
         "folder": str(folder),
     }
 
@@ -276,6 +283,7 @@ def training_document(trained: Trained) -> Document:
         "seconds": held["seconds"],
         "found": held["found"],
         "weights": held.get("weights"),
+        "teacher": held.get("teacher"),
         "files": {name: str(trained.folder / file) for name, file in FILES.items()},
     }
 

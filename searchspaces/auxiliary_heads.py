@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from searchspaces.inception import auxiliary_head
-from searchspaces.layers import Act, Auxiliary, Chain, Conv, Flatten, Graph, Identity, Linear, Node, Norm, Pool
+from searchspaces.layers import Act, Auxiliary, Chain, Conv, Dropout, Flatten, Graph, Identity, Linear, Node, Norm, Pool
 from searchspaces.task import Shape
 
 GOOGLENET: Final = ("4a", "4d")
@@ -36,7 +35,7 @@ def with_heads(network: Node, given: Shape, classes: int) -> Node:
         is_cells = isinstance(part, Graph) and part.label == "cells"
         parts.append(_with_head(part, Chain(*parts).shape(given), classes) if is_cells else part)
         if name in GOOGLENET:
-            parts.append(Auxiliary(auxiliary_head(classes)))
+            parts.append(Auxiliary(module_head(classes)))
     return Chain(*parts, label=network.label)
 
 
@@ -46,6 +45,13 @@ def heads(network: Node) -> Iterator[Auxiliary]:
         yield network
     for child in network.children():
         yield from heads(child)
+
+
+def module_head(classes: int) -> Node:
+    """GoogLeNet's auxiliary classifier, for maps of 14x14 (sec. 5): 5x5 average, 1x1 convolution, two linear layers."""
+    reduced = Chain(Conv(128), Norm(eps=0.001), Act("relu"))
+    features = Chain(Pool("avg", 5, 3, padding=0), reduced, Flatten())
+    return Chain(features, Linear(1024), Act("relu"), Dropout(0.7), Linear(classes))
 
 
 def cell_head(classes: int, map_hw: tuple[int, int]) -> Node:

@@ -126,12 +126,6 @@ def pooled_head(c_in: int, width: int, stride: int, *, classes: int, dropout: fl
     return Chain(GlobalPool(), Flatten(), Dropout(dropout), Linear(classes))
 
 
-def auxiliary_head(classes: int) -> Node:
-    """GoogLeNet's auxiliary classifier, for maps of 14x14 (sec. 5): 5x5 average, 1x1 convolution, two linear layers."""
-    features = Chain(Pool("avg", 5, 3, padding=0), conv(128), Flatten())
-    return Chain(features, Linear(1024), Act("relu"), Dropout(0.7), Linear(classes))
-
-
 # GoogLeNet's modules (table 1): width; shares of the 3x3, 5x5 and pooling branches; reductions before 3x3 and 5x5.
 _GOOGLENET: Final = {
     "3a": (256, 0.5, 0.125, 0.125, 0.7, 0.5),

@@ -42,6 +42,7 @@ def train(
     settings: options.RecipeSettings = None,
     weights: options.StartingWeights = None,
     freeze: options.Freeze = None,
+    teacher: options.Teacher = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: options.TrainedFolder = None,
@@ -66,6 +67,7 @@ def train(
     with waiting(json, quiet):
         from estimators.estimator import Diverged
         from estimators.starting_weights import StartingWeights
+        from estimators.teacher import Teacher
         from estimators.training import train as train_here
         from nas.networks import with_trial
         from nas.parsing import parse_duration, parse_values
@@ -95,12 +97,13 @@ def train(
         plan = recipe_for(job, folder, recipe, given)
         frozen, task = freeze_for(job, plan, freeze, weights), job.data.task
         start = None if weights is None else StartingWeights.read(weights, job.network, task, own_space, frozen)
+        taught = None if teacher is None else Teacher.read(teacher.split(","), job.data, own_space)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:
             from studies.ray.training import train_on_ray
 
             train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
-        document = plan_document(job, plan, folder, seed, start)
+        document = plan_document(job, plan, folder, seed, start, taught)
     screen = console(json)
     if not quiet:
         show_training_plan(document, screen)
@@ -122,6 +125,7 @@ def train(
                 checkpoint_s=checkpoint_s,
                 on_moment=after_step,
                 weights=start,
+                teacher=taught,
             )
     except Diverged as error:
         raise UserError(str(error)) from error
@@ -151,6 +155,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             *_weights_facts(document),
             ("recipe", _recipe_text(recipe)),
+            *_teacher_facts(document["teacher"], recipe),
             *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
             ("mirroring", Text(mirroring_text(data, recipe["mirror"], "--set mirror"))),
@@ -195,6 +200,14 @@ def _weights_facts(document: Document) -> list[tuple[str, RenderableType]]:
         images = document["train_images"] // int(document["task"].rpartition(":")[2])
         rows.append(("frozen", Text(f"nothing; for {images} images a class --freeze {proposed} is proposed", FAINT)))
     return rows
+
+
+def _teacher_facts(teacher: list[Document] | None, recipe: Document) -> list[tuple[str, RenderableType]]:
+    """The trained networks that it learns from, if there are any."""
+    if teacher is None:
+        return []
+    share = f"{percent(recipe['distillation'])} of the loss at temperature {recipe['temperature']:g}"
+    return [("teacher", Text(f"{', '.join(each['source'] for each in teacher)}: {share}"))]
 
 
 def _heads_facts(count: int, weight: float) -> list[tuple[str, RenderableType]]:

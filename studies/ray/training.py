@@ -18,6 +18,7 @@ from estimators import ImageData
 from estimators.estimator import Diverged
 from estimators.recipe import Recipe
 from estimators.starting_weights import StartingWeights
+from estimators.teacher import Teacher
 from estimators.trained import Trained, network_text
 from estimators.training import CHECKPOINT_S, Moment, train
 from searchspaces import Buildable, UserError, network_from_json, own_code
@@ -43,6 +44,7 @@ def train_on_ray(
     on_moment: Callable[[Moment], None] = lambda moment: None,
     *,
     weights: StartingWeights | None = None,
+    teacher: Teacher | None = None,
     address: str | None = None,
     gpus: int = 0,
     workers: int | None = None,
@@ -50,8 +52,8 @@ def train_on_ray(
     """Train a network with several workers, as `estimators.training.train` does with one.
 
     Args:
-        network, data, recipe, folder, seed, found, checkpoint_s, on_moment, weights: as there; the batch is shared by
-            all.
+        network, data, recipe, folder, seed, found, checkpoint_s, on_moment, weights, teacher: as there; the batch is
+            shared by all.
         address: of a Ray cluster; by default this machine.
         gpus: workers with a GPU each.
         workers: without GPUs, how many; 1 by default.
@@ -75,7 +77,7 @@ def train_on_ray(
         told = Queue(actor_options={"num_cpus": 0})
         with own_files_by_value():
             home = network.architecture.space if network.architecture else None
-            sent = ray.put((network_text(network, data.task), home, weights))
+            sent = ray.put((network_text(network, data.task), home, weights, teacher))
         given = {
             "code": own_code.sources(),
             "network": sent,
@@ -162,7 +164,7 @@ def _work(given: dict[str, Any]) -> None:
         torch.cuda.set_device(get_device())  # all of a machine's GPUs are in sight of each worker; this one is its own
     first = ray.train.get_context().get_world_rank() == 0
     own_code.install(given["code"])  # the network may need it to be read
-    told, (text, space, weights) = given["told"], ray.get(given["network"])
+    told, (text, space, weights, teacher) = given["told"], ray.get(given["network"])
 
     def tell(moment: Moment) -> None:
         if first:
@@ -184,6 +186,7 @@ def _work(given: dict[str, Any]) -> None:
             given["checkpoint_s"],
             tell,
             weights,
+            teacher,
         )
     except (UserError, Diverged) as error:  # not for Ray to try again
         if first:

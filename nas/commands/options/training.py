@@ -79,6 +79,16 @@ Freeze = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+Teacher = Annotated[
+    str | None,
+    Option(
+        "--teacher",
+        metavar="DIR[,DIR]",
+        help="Learn the probabilities of a trained network too, or the mean of several: folders of trainings on the "
+        "same classes. --set distillation and temperature say how.",
+        rich_help_panel=HOW,
+    ),
+]
 TrainedFolder = Annotated[
     Path | None,
     Option(
