@@ -6,7 +6,7 @@ Trains a small network (`benchmarks.recipes`) on the first half of the classes o
 many images of each class of the other half (the target): from scratch, and from the source's weights with nothing
 frozen, with the first half of its stages frozen, and with all but the last layer frozen: the regimes of transfer
 learning. Each seed trains a source of its own and draws target images of its own, the same for every way. Prints test
-accuracies on all test images of the target's classes, and the points over training from scratch, paired by seed, with
+accuracies on images of the target's classes, and the points over training from scratch, paired by seed, with
 standard errors.
 """
 
@@ -33,11 +33,11 @@ from estimators.training import train
 SCRATCH: Final = "from scratch"
 
 
-def of_classes(data: ImageData, classes: Sequence[int], images: int, seed: int) -> ImageData:
-    """So many images of each of some classes, drawn at random, and all of their test images."""
+def of_classes(data: ImageData, classes: Sequence[int], images: int, tested_on: int, seed: int) -> ImageData:
+    """So many images of each of some classes, drawn at random, and so many of their test images, the first."""
     rng = np.random.default_rng(seed)
     drawn = np.concatenate([rng.permutation(np.flatnonzero(data.labels == each))[:images] for each in classes])
-    tested = np.flatnonzero(np.isin(data.test_labels, classes))
+    tested = np.concatenate([np.flatnonzero(data.test_labels == each)[:tested_on] for each in classes])
     place = np.searchsorted(classes, data.labels[drawn]), np.searchsorted(classes, data.test_labels[tested])
     names = [data.class_names[each] for each in classes]
     return ImageData.of(
@@ -67,30 +67,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fashion", default="fashion-mnist.npz", help="or another .npz")
     parser.add_argument("--images", default="20", help="of each class of the target, separated by commas")
-    parser.add_argument("--source-images", type=int, default=200, help="of each class of the source")
-    parser.add_argument("--source-epochs", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--test-images", type=int, default=400, help="of each class")
+    parser.add_argument("--source-images", type=int, default=150, help="of each class of the source")
+    parser.add_argument("--source-epochs", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data, began = load_data(given.fashion), time.process_time()
+    data, began = load_data(given.fashion, given.image_size), time.process_time()
     half = data.task.classes // 2
     counts = list(map(int, given.images.split(",")))
     done: dict[tuple[int, str], list[float]] = {}
     for seed in range(given.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            source = of_classes(data, range(half), given.source_images, seed)
+            source = of_classes(data, range(half), given.source_images, given.test_images, seed)
             recipe = make_recipe("auto", len(source.labels), source.task.image_size, epochs=given.source_epochs)
             trained = train(NETWORK, source, recipe, Path(folder, "source"), seed, "cpu")
             taught = trained.facts["test_accuracy"]
             print(f"seed {seed}: the source has a test accuracy of {100 * taught:.1f} % on its own classes", flush=True)
             for count in counts:
-                target = of_classes(data, range(half, data.task.classes), count, seed)
+                target = of_classes(data, range(half, data.task.classes), count, given.test_images, seed)
                 place = Path(folder, str(count))
                 for way, found in accuracies(target, Path(folder, "source"), place, seed, given.epochs).items():
                     done.setdefault((count, way), []).append(100 * found)
                     print(f"  {count} images a class, {way}: {100 * found:.1f} %", flush=True)
-    print(f"\n{NETWORK.words()}, {given.seeds} seeds, {time.process_time() - began:.0f} seconds of one core")
+    seconds = time.process_time() - began
+    print(f"\n{NETWORK.words()}, {data.task.image_size} pixels, {given.seeds} seeds, {seconds:.0f} seconds of one core")
     print("| images a class | way | test accuracy, % | points over training from scratch |\n|---:|---|---:|---:|")
     for (count, way), found in done.items():
         gains = [one - other for one, other in zip(found, done[count, SCRATCH], strict=True)]
