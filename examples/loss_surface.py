@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estimators.trained import Trained
-from searchspaces import UserError
+from searchspaces import UserError, human
 from searchspaces.files import write_whole
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ def surface_figure(losses: NDArray[np.float64], low: float, high: float, reach: 
 
     at = np.linspace(-reach, reach, len(losses))
     floor, top = np.log10(low), np.log10(high)
+    darkest_low = [[1 - place, colour] for place, colour in reversed(SHADES)]
     figure = go.Figure(layout=layout())
     figure.add_trace(
         go.Contour(
-            x=at, y=at, z=np.log10(np.clip(losses, low, high)), customdata=losses, colorscale=SHADES[::-1],
+            x=at, y=at, z=np.log10(np.clip(losses, low, high)), customdata=losses, colorscale=darkest_low,
             zmin=floor, zmax=top, contours={"start": floor, "end": top, "size": (top - floor) / 16},
             line={"width": 0.7, "color": INK}, showscale=False,
             hovertemplate="a %{x:.2f}, b %{y:.2f}: loss %{customdata:.3g}<extra></extra>",
@@ -123,7 +124,7 @@ def surfaces_html(several: Sequence[Trained], losses: Sequence[NDArray[np.float6
     parts = [
         plot(
             surface_figure(each, low, high), f"surface{index}", [Key("the trained network", RED, "cross")],
-            caption=_caption(trained, each), scale=scale("loss", f"{high:.3g}", f"{low:.3g}"), height="square",
+            caption=_caption(trained, each), scale=scale("loss", human(high), human(low)), height="square",
         ) for index, (trained, each) in enumerate(zip(several, finite, strict=True))
     ]  # fmt: skip
     rows = [side_by_side(*parts[start : start + 2]) for start in range(0, len(parts), 2)]
@@ -131,7 +132,7 @@ def surfaces_html(several: Sequence[Trained], losses: Sequence[NDArray[np.float6
     notes = [
         "Each contour is at the same loss in all pictures. The weights of each filter move by as much as their own "
         "norm at a or b = 1; biases, batch norms and their running statistics stay as trained.",
-        f"Losses above {high:.3g} have its colour; two random directions of thousands show only part of a surface.",
+        f"Losses above {human(high)} have its colour. Two random directions show only part of a surface.",
     ]
     return page("The loss around trained networks", about, rows, notes)
 
