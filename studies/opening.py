@@ -496,7 +496,8 @@ def _written(part: Path, manifest: Manifest, spec: str, task: Task) -> Ledger:
         "budget": manifest.budget,
         "made by": "nas-toolkit",
     }
-    ledger = OptunaLedger.create(spec, part, manifest.study, about)
+    metric = "score" if "estimates" in manifest.estimator["resolved"] else "accuracy"
+    ledger = OptunaLedger.create(spec, part, manifest.study, about, metric)
     if spec in LEDGERS:
         ledger.close()
     return ledger

@@ -241,23 +241,25 @@ class Study:
         rows = results.rows(self.record.trials, self.hypervolumes())
         return pd.DataFrame(rows, columns=results.columns(self.space, self.task))
 
-    def plot(self, path: str | Path | None = None, x: str = "macs") -> Path:
+    def plot(self, path: str | Path | None = None, x: str = "macs", trial: int | None = None) -> Path:
         """Write the Pareto plot: an interactive page that needs no network, or a picture.
 
         Args:
             path: by default `pareto.html` in the run folder; a picture, if it ends in .png, .svg or .pdf.
             x: the cost on the horizontal axis, a name in `COSTS`.
+            trial: the number of one that is ringed and named; by default the page is then `pareto-trial-N.html`.
 
         Raises:
-            UserError: the file has another ending or cannot be written, or nothing here can draw a picture.
+            UserError: the file has another ending or cannot be written, nothing here can draw a picture, or there is no
+                such trial.
         """
         from studies.pages.pareto import write_pareto
 
         if path is None:
             if self.folder is None:
                 raise UserError("a study in memory has no folder; say where to write the plot")
-            path = self.folder / PLOT
-        write_pareto(self, Path(path), x)
+            path = self.folder / (PLOT if trial is None else f"pareto-trial-{trial}.html")
+        write_pareto(self, Path(path), x, trial)
         return Path(path)
 
     def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -295,6 +296,25 @@ def test_importing_studies_is_light() -> None:
         check=True,
     )
     assert said.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("more", [{}, {"estimates": "score, not accuracy"}])
+def test_optuna_dashboard_names_the_objective(tmp_path: Any, more: dict[str, str]) -> None:
+    import io
+
+    from optuna_dashboard._app import create_app
+
+    from studies.ledger.database import storage_of
+
+    class Described(Known):
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), **more}
+
+    begin(tmp_path / "run", trials=1, estimator=Described()).close()
+    asked = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/studies/1", "QUERY_STRING": "after=0", "SERVER_NAME": "here"}
+    asked |= {"wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO()}
+    said = b"".join(create_app(storage_of("sqlite", tmp_path / "run"))(asked, lambda *_: None))
+    assert json.loads(said)["objective_names"] == ["score" if more else "accuracy"]
 
 
 def test_optuna_reads_the_ledger(tmp_path: Any) -> None:

@@ -187,3 +187,25 @@ def test_what_trials_dominate_is_kept_beside_them_and_drawn_for_several_objectiv
     single.run(5)
     assert single.objectives == ("accuracy", "macs")  # in the table, but no picture that nobody asked for
     assert 'id="hypervolume"' not in single.plot(tmp_path / "plot.html").read_text()
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_a_trial_that_is_asked_for_is_ringed_and_named(study: Study, tmp_path: Path, state: str) -> None:
+    trial = min((each for each in study.trials if each.state == state), key=lambda each: each.accuracy or 0.0)
+    name = f"trial {trial.number}"
+    path = study.plot(trial=trial.number)
+    assert path == study.folder / f"pareto-trial-{trial.number}.html"
+    traces, layout = drawn(path.read_text())
+    y = trial.accuracy if state == "complete" else traces[state]["y"][0]
+    assert (traces[name]["x"], traces[name]["y"]) == ([trial.cost.macs], [y])
+    assert [note["text"] for note in layout["annotations"]].count(f"<b>{name}</b>") == 1
+    if state == "complete":  # the lowest of all is in view
+        assert layout["yaxis"]["range"][0] < trial.accuracy
+    unringed, _ = drawn(study.plot(tmp_path / "plot.html").read_text())
+    assert name not in unringed
+
+
+def test_a_trial_that_is_not_there_is_not_ringed(study: Study) -> None:
+    with pytest.raises(UserError, match=f"has no trial 99; it has {len(study.trials)}, numbered from 0"):
+        study.plot(trial=99)
+    assert not (study.folder / "pareto-trial-99.html").exists()

@@ -79,6 +79,7 @@ def runs(folder: options.RunsListed = Path("runs"), json: options.Json = False) 
 
 def plot(
     run: options.Run,
+    trial: options.RingedTrial = None,
     out: options.ParetoPage = None,
     space: options.OwnSpace = None,
     ledger: options.LedgerUrl = None,
@@ -87,12 +88,13 @@ def plot(
     """Plot accuracy against cost: a page that works offline, or a picture.
 
     [bold]Example:[/]  nas plot runs/first --out front.png
+    [bold]Example:[/]  nas plot runs/first --trial 7
     """
     from nas.api import open_study
     from nas.documents import axis
 
     study = open_study(run, space=space, ledger=ledger)
-    path = study.plot(out, axis(study))
+    path = study.plot(out, axis(study), trial)
     if json:
         return print_json({"plot": str(path)})
     print(path)

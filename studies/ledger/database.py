@@ -65,7 +65,9 @@ class OptunaLedger:
         self._distributions: dict[str, BaseDistribution] = {}
 
     @classmethod
-    def create(cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any]) -> OptunaLedger:
+    def create(
+        cls, spec: str, folder: Path, name: str, attributes: Mapping[str, Any], metric: str = "accuracy"
+    ) -> OptunaLedger:
         """A new, empty ledger.
 
         Args:
@@ -73,6 +75,7 @@ class OptunaLedger:
             folder: the run folder.
             name: of the study in it; a database may hold many.
             attributes: of the study, for people who look at it with Optuna's tools.
+            metric: what they call the values of trials.
 
         Raises:
             UserError: the database cannot be reached, or holds a study of that name already.
@@ -90,7 +93,7 @@ class OptunaLedger:
                 storage.set_study_user_attr(study_id, key, value)
             with warnings.catch_warnings():  # naming what is maximized is "experimental" in Optuna since 3.2
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                optuna.Study(name, storage).set_metric_names(["accuracy"])
+                optuna.Study(name, storage).set_metric_names([metric])
         return cls(storage, study_id, where)
 
     @classmethod

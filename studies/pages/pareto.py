@@ -50,30 +50,48 @@ MACS_NOTE: Final = (
 )
 
 
-def pareto_html(study: Study, x: str = "macs") -> str:
+def pareto_html(study: Study, x: str = "macs", trial: int | None = None) -> str:
     """The whole page.
 
     Args:
         study: its trials, budget and space.
         x: the cost on the horizontal axis, a name in `AXES`.
+        trial: the number of one that is ringed and named.
 
     Raises:
-        UserError: there is no such cost.
+        UserError: there is no such cost or trial, or the trial has not ended.
     """
-    return page(pareto_title(study), pareto_about(study), pareto_parts(study, x), pareto_notes(study, x))
+    about, parts = pareto_about(study, trial), pareto_parts(study, x, trial)
+    return page(pareto_title(study), about, parts, pareto_notes(study, x))
 
 
-def write_pareto(study: Study, path: Path, x: str = "macs") -> None:
-    """Write the page, or a picture of the plot if the path ends so.
+def write_pareto(study: Study, path: Path, x: str = "macs", trial: int | None = None) -> None:
+    """Write the page, or a picture of the plot if the path ends so; arguments as of `pareto_html`.
 
     Raises:
-        UserError: there is no such cost, the path has another ending, or the file cannot be made.
+        UserError: there is no such cost or trial, the path has another ending, or the file cannot be made.
     """
     check_ending(path)
     if path.suffix.lower() == ".html":
-        return write_whole(path, pareto_html(study, x))
-    about = " · ".join(pareto_about(study))
-    write_whole(path, picture(pareto_figure(study, x), path.suffix.lower()[1:], pareto_title(study), about))
+        return write_whole(path, pareto_html(study, x, trial))
+    about = " · ".join(pareto_about(study, trial))
+    write_whole(path, picture(pareto_figure(study, x, trial), path.suffix.lower()[1:], pareto_title(study), about))
+
+
+def marked(study: Study, number: int) -> Trial:
+    """The trial of a number as it is drawn: a network that was confirmed, and its confirmations, by the mean.
+
+    Raises:
+        UserError: there is no such trial, or it has not ended.
+    """
+    if not 0 <= number < len(study.trials):
+        raise UserError(f"{study.folder} has no trial {number}; it has {len(study.trials)}, numbered from 0")
+    found = study.trials[number]
+    if found.state == "running":
+        raise UserError(f"trial {number} of {study.folder} has not ended, and is not in the plot")
+    if found.confirms is not None:
+        found = study.trials[found.confirms]
+    return next((each for each in results.complete(study.trials) if each.number == found.number), found)
 
 
 def pareto_title(study: Study) -> str:
@@ -81,11 +99,13 @@ def pareto_title(study: Study) -> str:
     return f"{study.manifest.space['name']}" + (f" within {bounds(study.budget)}" if study.budget else "")
 
 
-def pareto_about(study: Study) -> list[str]:
-    """The best network, progress, strategy, estimator and task."""
+def pareto_about(study: Study, trial: int | None = None) -> list[str]:
+    """The trial that is ringed, the best network, progress, strategy, estimator and task."""
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     complete = sum(trial.state == "complete" for trial in study.trials)
-    found = [f"best {told(study.best, study)}"] if complete else []
+    ringed = None if trial is None else marked(study, trial)
+    found = [] if ringed is None else [f"ringed {told(ringed, study)}"]
+    found += [f"best {told(study.best, study)}"] if complete else []
     estimator, data = str(resolved.get("name", manifest.estimator["name"])), resolved.get("data")
     if isinstance(data, dict) and data.get("name"):
         estimator += f" on {str(data['name']).rsplit('/', 1)[-1]}"
@@ -93,11 +113,12 @@ def pareto_about(study: Study) -> list[str]:
     return [*found, f"costs at {manifest.task}"]
 
 
-def pareto_parts(study: Study, x: str = "macs") -> list[str]:
-    """The plots with their legends, as HTML."""
+def pareto_parts(study: Study, x: str = "macs", trial: int | None = None) -> list[str]:
+    """The plots with their legends, as HTML; arguments as of `pareto_html`."""
+    ring = [] if trial is None else [Key(f"trial {marked(study, trial).number}", INK, "ring", "trial")]
     parts = [
         plot(
-            pareto_figure(study, x), "pareto", keys(study),
+            pareto_figure(study, x, trial), "pareto", [*keys(study), *ring],
             scale=scale("trials", "early", "late"), command=show_command(study),
         )
     ]  # fmt: skip
@@ -150,7 +171,7 @@ def show_command(study: Study) -> str | None:
     return None if study.folder is None else shlex.join(["nas", "show", str(study.folder), "--trial"])
 
 
-def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
+def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go.Figure:
     """The figure, for a notebook; `pareto_html` makes a page of it."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -178,7 +199,10 @@ def pareto_figure(study: Study, x: str = "macs") -> go.Figure:
         _draw_ticks(figure, several, hovered, x, row)
     _draw_references(figure, references, len(others), study.task)
     _draw_budget(figure, bound, right)
-    _dress(figure, study, complete, (left, right))
+    ringed = None if trial is None else marked(study, trial)
+    if ringed is not None:
+        _ring(figure, ringed, x, [state for state, _ in others])
+    _dress(figure, study, complete, (left, right), ringed)
     figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
     if x in _UNITS:
         figure.update_xaxes(tickformat="~g")  # a prefix before the unit would be a second one
@@ -303,6 +327,26 @@ def _draw_trials(figure: go.Figure, study: Study, hovered: Mapping[int, str], x:
     )  # fmt: skip
 
 
+def _ring(figure: go.Figure, trial: Trial, x: str, strip: Sequence[str]) -> None:
+    """A ring around a trial, with its number below it; `strip` are the states in the lower plot, from the bottom up."""
+    import plotly.graph_objects as go
+
+    above = trial.state == "complete"
+    at, y = _cost(trial.cost, x), trial.accuracy if above else strip.index(trial.state)
+    place = {"row": 1 if above else 2, "col": 1}
+    figure.add_trace(
+        go.Scatter(
+            x=[at], y=[y], mode="markers", name=f"trial {trial.number}", legendgroup="trial", hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 26 if above else 16, "color": INK, "line": {"width": 2}},
+        ), **place,
+    )  # fmt: skip
+    figure.add_annotation(
+        x=at, y=y, showarrow=False, yshift=-24 if above else 0, xshift=0 if above else 12, **place,
+        xanchor="center" if above else "left", text=f"<b>trial {trial.number}</b>",
+        font={"color": INK, "size": 13}, bgcolor=pale(PAPER, 0.8),
+    )  # fmt: skip
+
+
 def _draw_trainings(figure: go.Figure, study: Study, x: str) -> None:
     """The single trainings of confirmed networks, whose means are drawn as the trials."""
     import plotly.graph_objects as go
@@ -387,8 +431,10 @@ def _published(name: str, task: Task) -> str:
     return f"<br>published top-1 on ImageNet: {ends}" if ends else ""
 
 
-def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float]) -> None:
-    """Axes, and what is in view of them."""
+def _dress(
+    figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float], ringed: Trial | None
+) -> None:
+    """Axes, and what is in view of them; a trial that is ringed always is."""
     figure.update_xaxes(range=list(view), tickformat="~s", nticks=7)
     unit = study.manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
@@ -405,6 +451,8 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], view: tup
     high += max(study.standard_errors.get(each.number, 0.0) for each in study.pareto())
     span = max(high - low, 1e-6 if unit else 0.01)
     bottom = min(max(accuracies[0], low - 0.5 * span) - 0.06 * span, high - span)
+    if ringed is not None and ringed.state == "complete":
+        bottom = min(bottom, (ringed.accuracy or 0.0) - 0.14 * span)
     figure.update_yaxes(range=[bottom, min(high + 0.14 * span, 1 + 0.06 * span)], row=1, col=1)
     hidden = sum(accuracy < bottom for accuracy in accuracies)
     if hidden:
@@ -432,7 +480,9 @@ def written(trial: Trial, digits: int = 1) -> str:
 
 
 def told(trial: Trial, study: Study) -> str:
-    """A complete trial in a line: `97.4% ± 0.9% at 389M MACs (trial 7)`."""
+    """A trial in a line: `97.4% ± 0.9% at 389M MACs (trial 7)`; its state, if it is not complete."""
+    if trial.state != "complete":
+        return f"{trial.state} at {human(trial.cost.macs)} MACs (trial {trial.number})"
     error = study.standard_errors.get(trial.number)
     within = "" if error is None else f" ± {error:.1%}"
     return f"{written(trial)}{within} at {human(trial.cost.macs)} MACs (trial {trial.number})"

@@ -126,6 +126,10 @@ OfTrial = Annotated[
     int | None,
     Option("--trial", metavar="N", help="Trial N of the run instead of its best; RUN:N is the same."),
 ]
+RingedTrial = Annotated[
+    int | None,
+    Option("--trial", metavar="N", help="Ring trial N and name it; the page is pareto-trial-N.html by default."),
+]
 Svg = Annotated[
     Path | None,
     Option("--svg", metavar="FILE.svg", help="Draw the network too: of a run, its best network or that of the trial."),
