@@ -45,14 +45,14 @@ def nas(*words: object) -> Any:
     return json.loads(out.getvalue())
 
 
-def made_network(at: Path, photographs: Sequence[Path], channels: int = 3, centre: float = 1.0) -> Path:
-    """A network trained for one epoch on noise, its last layer then scaled so that classes are about equally likely.
+def made_network(at: Path, channels: int = 3, centre: float = 1.0, photographs: Sequence[Path] = ()) -> Path:
+    """A network trained for one epoch on noise.
 
     Args:
         at: a folder for its files.
-        photographs: files, on which its classes are to be about equally likely.
         channels: of the images.
         centre: share of the shorter side that the centre square of an image file has.
+        photographs: files, on which its classes are made about equally likely; else it tells hardly any apart.
     """
     base = space_named("mbconv").references["mobilenetv2_100"]
     task = Task(SIZE, channels, len(CLASSES))
@@ -65,7 +65,8 @@ def made_network(at: Path, photographs: Sequence[Path], channels: int = 3, centr
     facts = json.loads((out / "training.json").read_text())
     facts["data"]["centre"] = centre  # which arrays do not have
     (out / "training.json").write_text(json.dumps(facts))
-    _spread(out, photographs)
+    if photographs:
+        _spread(out, photographs)
     return out
 
 
@@ -149,7 +150,7 @@ def main() -> None:
         files = of_every_mode(at / "files", count)
         for channels, centre, colours in ((3, 1.0, "RGB"), (1, 1.0, "grey"), (3, 0.875, "RGB, centre 0.875,")):
             (at / colours).mkdir()
-            found = disagreements(made_network(at / colours, files, channels, centre), files)
+            found = disagreements(made_network(at / colours, channels, centre, files), files)
             told = ", ".join(f"{name} {number}" for name, number in found.items())
             print(f"{colours} network: answers that differ from predict's, of {count}: {told}")
 

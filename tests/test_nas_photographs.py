@@ -398,7 +398,7 @@ def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels, ce
     from benchmarks.one_way import disagreements, made_network
 
     files = of_every_mode(tmp_path / "files", 99)
-    assert set(disagreements(made_network(tmp_path, files, channels, centre), files).values()) == {0}
+    assert set(disagreements(made_network(tmp_path, channels, centre, files), files).values()) == {0}
 
 
 def test_a_centre_crop_is_the_middle_of_the_shorter_side_and_another_set_of_images(tmp_path):
