@@ -71,6 +71,7 @@ class Kernel:
         features: (observations, columns).
         accuracies: (observations,), in [0, 1].
         variances: (observations,) of the noise that an observation has beyond that of all; by default none.
+        doubtful: how many of the last columns are left out if the observations are predicted better without them.
 
     Attributes:
         warp: of the accuracies.
@@ -79,15 +80,26 @@ class Kernel:
         spread: their deviation.
     """
 
-    def __init__(self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
+    def __init__(
+        self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None, doubtful: int = 0
+    ) -> None:
         variances = np.zeros(len(accuracies)) if variances is None else variances
-        self._centre, self._varies = features.mean(0), features.std(0) > 1e-9
-        scaled = self.scaled(features)
-        fits = [(warp, *_fitted(scaled, warp(accuracies), variances)) for warp in _warps(accuracies)]
-        chosen = fits[0]
+        self._centre, varies = features.mean(0), features.std(0) > 1e-9
+        columns = [varies]
+        if doubtful:
+            columns.append(varies & (np.arange(len(varies)) < len(varies) - doubtful))
+        warps, centred = _warps(accuracies), features - self._centre
+        fits = [
+            (used, (warp, *_fitted(centred[:, used], warp(accuracies), variances)))
+            for used in columns
+            for warp in warps
+        ]
+        self._varies, chosen = fits[0]
         if len(fits) > 1:
-            counted = accuracies >= fits[1][0].fence  # which no warp alters
-            chosen = max(fits, key=lambda fit: _predicted(scaled, accuracies, variances, counted, *fit))
+            counted = accuracies >= warps[-1].fence  # which no warp alters
+            self._varies, chosen = max(
+                fits, key=lambda fit: _predicted(centred[:, fit[0]], accuracies, variances, counted, *fit[1])
+            )
         self.warp, self.trend, self.height, self.length, self.noise = chosen
         self.spread = float(self.warp(accuracies).std()) or 1.0
 
@@ -97,7 +109,7 @@ class Kernel:
         return noises
 
     def scaled(self, features: Matrix) -> Matrix:
-        """Centred features, without the columns that never varied."""
+        """Centred features, without the columns that never varied or did not help."""
         scaled: Matrix = (features - self._centre)[:, self._varies]
         return scaled
 

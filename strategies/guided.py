@@ -21,7 +21,7 @@ from strategies.rungs import FEWEST, Rungs
 from strategies.start import StartFrom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from searchspaces import Architecture, Indices, Rows, SearchSpace
     from strategies.strategy import Outcome
@@ -70,9 +70,11 @@ class Guided:
         space: what may be proposed.
         trials: planned trials; used only for the default of `startup`.
         startup: uniform draws before the predictor is used; by default a tenth of `trials`, from 5 to 30.
-        candidates: candidates generated at each ask.
+        candidates: candidates generated at each ask; by default 200, and 25 where each of them is scored.
         parents: number of best architectures that are mutated.
         explore: share of the candidates that are uniform draws.
+        score: name of a zero-cost score, such as `naswot`, that the predictor has as one more feature. The study
+            computes it, of every candidate (`score_by`).
         start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:
@@ -85,13 +87,16 @@ class Guided:
         *,
         trials: int = 200,
         startup: int | None = None,
-        candidates: int = 200,
+        candidates: int | None = None,
         parents: int = 10,
         explore: float = 0.2,
+        score: str | None = None,
         start_from: str | Sequence[str] = (),
     ) -> None:
         if startup is None:
             startup = min(max(trials // 10, 5), 30)
+        if candidates is None:
+            candidates = 200 if score is None else 25
         for name, value, low in (("startup", startup, 2), ("candidates", candidates, 1), ("parents", parents, 1)):
             if value < low:
                 raise UserError(f"{name} must be at least {low}, got {value}")
@@ -99,6 +104,7 @@ class Guided:
             raise UserError(f"explore is a fraction in [0, 1], got {explore}")
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
+        self._score = score
         self._start = StartFrom(space, start_from)
         self._rows = rows_of(space)
         self._columns = _Columns(space, self._rows)
@@ -121,14 +127,22 @@ class Guided:
             "parents": self._parents,
             "explore": self._explore,
             "start_from": self._start.setting,
+            **({} if self._score is None else {"score": self._score}),
         }
+
+    def score_by(self, score: Callable[[Architecture], float]) -> None:
+        """Take what computes the score; it must give an architecture the same number each time."""
+        self._columns.score = score
 
     def ask(self, rng: np.random.Generator) -> Architecture:
         """An architecture of `start_from`, a uniform draw until `startup` outcomes are known, then the best candidate.
 
         Raises:
             Exhausted: every architecture of the space has been tried.
+            UserError: there is a `score`, and nothing to compute it.
         """
+        if self._score is not None and self._columns.score is None:
+            raise UserError(f"guided: score={self._score} is computed by a study, or by what `score_by` is given")
         if (first := self._start.next(self._known)) is not None:
             return first
         fallback = sample_new(self._space, self._known, rng)
@@ -167,6 +181,7 @@ class Guided:
         self._complete += not pruned
         if not self._ready and len(self._told) >= self._startup and self._complete >= min(self._startup, FEWEST):
             self._ready = len(self._told)
+            self._columns.standardize([each.architecture for each in self._told])
 
     def believed(self, architectures: Sequence[Architecture]) -> Matrix:
         """Posterior mean of each accuracy; shape (architectures,). Before two trials are complete, all are equal."""
@@ -220,7 +235,12 @@ class Guided:
     def _kernel_at(self, told: int) -> Kernel:
         count = self._fitted_at(told)
         if self._kernel is None or self._kernel[0] != count:
-            self._kernel = count, Kernel(*self._table(self._observed(self._told[:count], count)[-FITTED:]))
+            self._kernel = (
+                count,
+                Kernel(
+                    *self._table(self._observed(self._told[:count], count)[-FITTED:]), doubtful=self._columns.doubtful
+                ),
+            )
         return self._kernel[1]
 
     def _recent(self, count: int) -> list[_Observed]:
@@ -251,7 +271,13 @@ class Guided:
 
 
 class _Columns:
-    """Features of architectures: one-hot options, the rank of numeric options, and log costs."""
+    """Features of architectures: one-hot options, the rank of numeric options, log costs, and a score if there is one.
+
+    Attributes:
+        score: computes it.
+    """
+
+    score: Callable[[Architecture], float] | None = None
 
     def __init__(self, space: SearchSpace, rows: Rows) -> None:
         self._space, self._rows = space, rows
@@ -265,6 +291,17 @@ class _Columns:
         self._most = np.array([len(self._decisions[index].options) - 1 for index in self._ranked])
         self._task = space.task or Task()  # without a budget there is none, and costs tell as much
         self._known: dict[Architecture, Indices] = {}
+        self._first: Sequence[Architecture] = ()
+        self._usual: tuple[float, float] | None = None  # centre and deviation of their scores
+
+    def standardize(self, first: Sequence[Architecture]) -> None:
+        """From now on there is a column of scores, with the centre and the deviation of these architectures' scores."""
+        self._first = first
+
+    @property
+    def doubtful(self) -> int:
+        """Last columns that may tell nothing: the score, if there is one."""
+        return int(self.score is not None and bool(self._first))
 
     def rows(self, architectures: Sequence[Architecture]) -> Indices:
         """Indices of options (architectures, decisions), -1 where inactive."""
@@ -284,4 +321,22 @@ class _Columns:
         ranked = rows[:, self._ranked]
         ranks = np.where(ranked >= 0, ranked / self._most, 0.5)
         costs = np.log(np.maximum(self._rows.costs(rows, self._task), 1))
-        return np.concatenate([one_hot, ranks, costs], axis=1)
+        return np.concatenate([one_hot, ranks, costs, *self._scores(rows)], axis=1)
+
+    def _scores(self, rows: Indices) -> list[Matrix]:
+        """The column (rows, 1) of standardized scores, within four deviations; none where there is no score."""
+        if self.score is None or not self.doubtful:
+            return []
+        if self._usual is None:
+            first = _tame(list(map(self.score, self._first)))
+            finite = first[np.isfinite(first)]
+            self._usual = (float(finite.mean()), float(finite.std()) or 1.0) if finite.size else (0.0, 1.0)
+        centre, deviation = self._usual
+        scores = _tame([self.score(self._rows.member(row)) for row in rows])
+        return [np.clip((scores - centre) / deviation, -4, 4)[:, None]]
+
+
+def _tame(scores: Sequence[float]) -> Matrix:
+    """Scores on a scale that is linear near 0 and logarithmic far from it, as some span many powers of ten."""
+    tamed: Matrix = np.arcsinh(np.array(scores, float))
+    return tamed

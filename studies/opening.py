@@ -54,7 +54,7 @@ from studies.origins import (
     under,
     whole_path,
 )
-from studies.prescreening import prescreened
+from studies.prescreening import prescreened, scored
 from studies.pruning import check_pruner
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
     feasible = under(whole, settings.budget, task)
     strategy_kept, make_strategy = _strategy(settings, whole, feasible, there)
     estimator_kept, estimator, data = _estimator(made or _made(settings, there), feasible, there)
+    make_strategy = scored(make_strategy, strategy_kept, lambda: estimator, data, settings.seed)
     if settings.prescreen is not None:
         make_strategy = prescreened(make_strategy, settings.prescreen, lambda: estimator, data, settings.seed)
     manifest = Manifest(
@@ -359,7 +360,7 @@ def find(
         manifest.refuse_changes(replace(manifest, estimator=now), str(place))
         return found
 
-    make = make_strategy_again
+    make = scored(make_strategy_again, manifest.strategy, make_estimator_again, manifest.data, manifest.seed)
     if manifest.prescreen is not None:
         with _kept_in(place):
             make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)

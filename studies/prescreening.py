@@ -1,21 +1,23 @@
-"""Screening proposals by a zero-cost score: `zico:8` tries, of eight proposals, the one of the highest score.
+"""Zero-cost scores for strategies, which do not know how they are computed.
 
-A score is a function of the architecture, the study's seed and its images, computed on the CPU with one thread where
-trials are proposed. So what is proposed follows from the seed and the ledger, as without a screen, and a study cut and
-resumed proposes the same.
+As a screen, `zico:8` tries of eight proposals the one of the highest score; as its own setting, `guided` has a score
+among the features of its predictor. A score is a function of the architecture, the study's seed and its images,
+computed on the CPU with one thread where trials are proposed. So what is proposed follows from the seed and the ledger,
+as without a score, and a study cut and resumed proposes the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import Diverged, ImageData, ZeroCost, load_data
 from estimators.zero_cost import SCORES
 from searchspaces import UserError, nearest
 from searchspaces.layers import ShapeError
 from strategies.prescreen import Prescreened
+from studies.origins import NAMED
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -62,6 +64,38 @@ def prescreened(
     return lambda: Prescreened(make(), _Merit(name, estimator, data, seed), draws)
 
 
+def scored(
+    make: Callable[[], Strategy],
+    strategy: Mapping[str, Any],
+    estimator: Callable[[], Estimator],
+    data: str | None,
+    seed: int,
+) -> Callable[[], Strategy]:
+    """A strategy of ours whose setting `score` names a score, with what computes it; as it is without one.
+
+    Args:
+        make: the strategy afresh.
+        strategy: what the manifest keeps of it.
+        estimator, data, seed: as for `prescreened`.
+
+    Raises:
+        UserError: the score is unknown.
+    """
+    name = strategy["resolved"].get("score") if strategy["origin"] == NAMED else None
+    if name is None:
+        return make
+    if name not in SCORES:
+        raise UserError(f"strategy.score: unknown score {name!r}{nearest(str(name), SCORES)}")
+    merit = _Merit(name, estimator, data, seed)
+
+    def made() -> Strategy:
+        found: Any = make()
+        found.score_by(merit)
+        return cast("Strategy", found)
+
+    return made
+
+
 class _Merit:
     """The score of an architecture, computed once; minus infinity if it has none, as its trial is likely to fail."""
 
@@ -88,5 +122,5 @@ class _Merit:
         if isinstance(images, ImageData):
             return images
         if self._data is None:
-            raise UserError("prescreen: scores need images, and the estimator has no `data` of type ImageData")
+            raise UserError("scores need images, and the estimator has no `data` of type ImageData")
         return load_data(self._data)

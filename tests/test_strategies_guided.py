@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+from studies_stand_ins import SPACE
 
-from searchspaces import Budget, Task, load_space
+from searchspaces import Budget, Task, UserError, load_space
 from strategies import Outcome, gaussian_process, make_strategy
 from strategies.gaussian_process import GaussianProcess, Kernel, Warp
 from strategies.rungs import Rungs
@@ -169,3 +170,22 @@ def test_where_nothing_was_pruned_curves_change_nothing():
     others = told(4, reports=False)[1]
     beliefs = [told(0, reports)[0].believed(others) for reports in (True, False)]
     assert (beliefs[0] == beliefs[1]).all()
+
+
+def test_a_score_that_tells_the_truth_finds_more_than_one_that_is_noise():
+    found = {}
+    truth = {each: float(np.random.default_rng(place).normal()) for place, each in enumerate(SPACE.enumerate())}
+    noise = {each: float(np.random.default_rng([place, 1]).normal()) for place, each in enumerate(truth)}
+    for way, score in (("true", truth), ("noise", noise)):
+        for seed in range(3):
+            strategy = make_strategy("guided", SPACE, 30, score=way)
+            strategy.score_by(score.__getitem__)
+            best = -9.0
+            for number in range(30):
+                asked = strategy.ask(np.random.default_rng([seed, number]))
+                strategy.tell(asked, Outcome("complete", 0.5 + truth[asked] / 20))
+                best = max(best, truth[asked])
+            found.setdefault(way, []).append(best)
+    assert np.mean(found["true"]) > np.mean(found["noise"])
+    with pytest.raises(UserError, match="score=naswot is computed by a study"):
+        make_strategy("guided", SPACE, 30, score="naswot").ask(np.random.default_rng(0))

@@ -123,6 +123,47 @@ def test_a_study_chooses_by_the_score_of_its_own_seed() -> None:
     assert study.trials[0].architecture == max(proposed, key=lambda each: scorer.of(each, 11))
 
 
+@pytest.mark.parametrize("cut", [2, 7])
+def test_a_study_whose_predictor_has_a_score_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path, cut: int) -> None:
+    own = {"score": "naswot", "startup": 4}
+    changes: dict[str, Any] = {"estimator": Imaged(), "strategy": "guided", "strategy_settings": own, "trials": 10}
+    whole = begin(tmp_path / "whole", **changes)
+    whole.run()
+    begin(tmp_path / "cut", **changes).run(cut)
+    resumed = Study.open(tmp_path / "cut", space=SPACE, estimator=Imaged())
+    resumed.run()
+    assert story(resumed) == story(whole)
+    assert Manifest.read(tmp_path / "cut").strategy["resolved"]["score"] == "naswot"
+    with pytest.raises(UserError, match="score"):
+        begin(tmp_path / "cut", **{**changes, "strategy_settings": {**own, "score": "swap"}})
+
+
+def test_the_predictor_is_given_the_score_of_the_study_s_seed_and_asks_for_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Architecture, int]] = []
+
+    def of(self: ZeroCost, architecture: Architecture, seed: int, device: str = "cpu") -> float:
+        asked.append((architecture, seed))
+        return macs(architecture)
+
+    monkeypatch.setattr(ZeroCost, "of", of)
+    own = {"score": "synflow", "startup": 4}
+    begin(None, estimator=Imaged(), strategy="guided", strategy_settings=own, trials=8, seed=11).run()
+    assert {seed for _, seed in asked} == {11}
+    assert len(asked) == len({each for each, _ in asked}) > 25
+    assert all(each in FEASIBLE for each, _ in asked)
+
+
+def test_a_score_of_the_predictor_that_cannot_be_is_refused() -> None:
+    common: dict[str, Any] = {"strategy": "guided", "trials": 9}
+    with pytest.raises(UserError, match=r"strategy.score: unknown score 'naswto'; did you mean 'naswot'"):
+        begin(None, estimator=Imaged(), strategy_settings={"score": "naswto"}, **common)
+    study = begin(None, strategy_settings={"score": "naswot", "startup": 3}, **common)
+    with pytest.raises(UserError, match="scores need images"):
+        study.run()
+
+
 def test_another_screen_is_another_study(tmp_path: Path) -> None:
     begin(tmp_path / "a", estimator=Imaged(), prescreen="zico")
     with pytest.raises(UserError, match=r"prescreen was .zico:8. .* is null now"):

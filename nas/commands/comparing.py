@@ -250,8 +250,9 @@ def keys_text(options: Sequence[int], networks: int) -> Text:
     """
     from searchspaces import human
 
+    every = math.prod(options)
     values = ", ".join(map(str, options[:8])) + (", ..." if len(options) > 8 else "")
-    combinations = f"{networks:,} of {human(math.prod(options))} combinations"
+    combinations = f"{networks:,} of {f'{every:,}' if every < 10**6 else human(every)} combinations"
     return Text(f"of the table: {len(options)} fields of their keys differ ({values} values); {combinations}")
 
 
