@@ -110,8 +110,8 @@ def proposed(images: float, network: Node, given: Shape) -> str | None:
     """What to freeze with so many training images of each class; None for nothing.
 
     The three regimes of transfer learning: few images train the last layer alone, more of them the later stages, many
-    the whole network. The order is the lecture's, which has no numbers; the bounds are assumptions, as `docs/transfer.md`
-    says, and `benchmarks/transfer.py` compares the three ways at any number of images.
+    the whole network. The order is the lecture's, which has no numbers; the bounds are assumptions, as
+    `docs/transfer.md` says, and `benchmarks/transfer.py` compares the three ways at any number of images.
     """
     if images >= MANY:
         return None
