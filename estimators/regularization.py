@@ -61,10 +61,10 @@ def drop_before_classifier(model: nn.Module, dropout: float | None, drop_connect
     before = 0.0 if dropout is None or places else dropout
     if not before and not drop_connect:
         return
-    linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
-    if not linear:
+    classifier = _classifier(model)
+    if classifier is None:
         raise UserError("dropout and drop_connect need a linear layer to classify with, and this network has none")
-    dropping(linear[-1], before, drop_connect)
+    dropping(classifier, before, drop_connect)
 
 
 def clipper(model: nn.Module, adaptive: float, norm: float) -> Callable[[], None] | None:
@@ -75,11 +75,10 @@ def clipper(model: nn.Module, adaptive: float, norm: float) -> Callable[[], None
             eq. 3), for all but the classifier; 0 is off. A unit is an output channel, or a whole vector.
         norm: the largest norm of the gradient of all weights together (Pascanu et al. 2013, arXiv:1211.5063); 0 is off.
     """
-    from torch import nn
     from torch.nn.utils import clip_grad_norm_
 
-    linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
-    last = {id(each) for each in linear[-1].parameters()} if linear else set()
+    classifier = _classifier(model)
+    last = set() if classifier is None else {id(each) for each in classifier.parameters()}
     bounded = [each for each in model.parameters() if id(each) not in last]
 
     def clip() -> None:
@@ -89,6 +88,13 @@ def clipper(model: nn.Module, adaptive: float, norm: float) -> Callable[[], None
             clip_grad_norm_(model.parameters(), norm, foreach=True)
 
     return clip if adaptive or norm else None
+
+
+def _classifier(model: nn.Module) -> nn.Linear | None:
+    """The last linear layer of a network, if it has any."""
+    from torch import nn
+
+    return next((each for each in reversed([*model.modules()]) if isinstance(each, nn.Linear)), None)
 
 
 EPSILON: Final = 1e-3
