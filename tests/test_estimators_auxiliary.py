@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_two
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -137,14 +135,7 @@ dist.destroy_process_group()
 
 
 def test_two_processes_train_the_heads_together(tmp_path):
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    several = [
-        subprocess.Popen(
-            [sys.executable, "-c", TOGETHER, str(rank), str(tmp_path)], env={**os.environ, "PYTHONPATH": path}
-        )
-        for rank in range(2)
-    ]
-    assert [each.wait() for each in several] == [0, 0]
+    run_two(TOGETHER, tmp_path)
     assert Trained.open(tmp_path / "two", TINY).facts["workers"] == 2
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_two
 from safetensors.torch import load_file
 
 from estimators import ImageData, load_data, training
@@ -104,14 +101,7 @@ dist.destroy_process_group()
 
 
 def test_two_processes_that_train_together_are_cut_and_end_the_same(tmp_path):
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    several = [
-        subprocess.Popen(
-            [sys.executable, "-c", TOGETHER, str(rank), str(tmp_path)], env={**os.environ, "PYTHONPATH": path}
-        )
-        for rank in range(2)
-    ]
-    assert [each.wait() for each in several] == [0, 0]
+    run_two(TOGETHER, tmp_path)
     whole, cut = Trained.open(tmp_path / "whole"), Trained.open(tmp_path / "cut")
     assert same(weights(whole.folder), weights(cut.folder))
     assert whole.facts["workers"] == 2
