@@ -70,7 +70,7 @@ def sets(given: argparse.Namespace) -> dict[str, ImageData]:
         else:
             whole = load_data(given.fashion if kind == "fashion" else given.cifar)
             found[name] = few(whole, int(images)) if images else whole
-    return found
+    return {name: data.resized(given.image_size) if given.image_size else data for name, data in found.items()}
 
 
 def main() -> None:
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--fashion", default="fashion-mnist.npz")
     parser.add_argument("--cifar", default="cifar10-small.npz")
     parser.add_argument("--sets", default="digits,photographs,fashion-500,fashion-5000,cifar")
+    parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()

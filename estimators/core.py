@@ -109,8 +109,7 @@ class Core:
         done: steps done.
         loss: float (), the sum of the losses of the steps since `take_loss`.
         memory: parts in which a batch is processed.
-        recorded: whether steps are replayed.
-        unrecorded: why they are not though there is a recorder; None otherwise.
+        unrecorded: why steps run as they are though there is a recorder; None otherwise.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class Core:
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.device = batches.inputs.device
         self.memory = Halving(batches.share, self.device)
-        self.done, self.recorded, self._recording = done, False, False
+        self.done, self._recording = done, False
         self.unrecorded: str | None = None
         self.loss = torch.zeros((), device=self.device)
         self._smoothing, self._seed, self._bf16 = label_smoothing, seed, bf16
@@ -155,7 +154,7 @@ class Core:
         records = exchange is None and self._fused  # the rate of other optimizers is no tensor
         worth = recorder is not None and records and len(rates) - done >= WORTH_RECORDING
         self._make_recorder = recorder if worth else None
-        self._recorder = self._make_recorder(self._generator) if self._make_recorder is not None else None
+        self._recorder: Recorder | None = None  # of the steps at the present size, made at the first of them
         self._side = batches.inputs.shape[1]
 
     def step(self) -> None:
@@ -169,8 +168,8 @@ class Core:
         self.batches.ready(self.done)
         if not self.model.training:
             to_training_mode(self.model)
-        if self._recorder is not None and not self.recorded:
-            self._record(self._recorder)
+        if self._make_recorder is not None and self._recorder is None:
+            self._recorder = self._recording_of(self._make_recorder(self._generator))
         seed = self._seed(self.done)
         self._generator.manual_seed(seed)
         torch.manual_seed(seed)  # for layers of a person's own
@@ -190,9 +189,7 @@ class Core:
         """Make the images smaller from the next step on, to so many pixels a side; a recorded step is recorded anew."""
         if side == self._side:
             return
-        self._side, self.recorded = side, False
-        if self._recorder is not None and self._make_recorder is not None:
-            self._recorder = self._make_recorder(self._generator)
+        self._side, self._recorder = side, None
 
     def take_loss(self) -> float:
         """The sum of the losses since the last call; waits for the device."""
@@ -243,8 +240,8 @@ class Core:
         logits = self.model(inputs)  # (images, classes)
         return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
 
-    def _record(self, recorder: Recorder) -> None:
-        """Record a step, and leave everything as it was; where that cannot be, steps are run as they are."""
+    def _recording_of(self, recorder: Recorder) -> Recorder | None:
+        """Record a step, and leave everything as it was; None where that cannot be: steps are then run as they are."""
         kept = {key: tensor.clone() for key, tensor in self._state().items()}
 
         def warm_up() -> None:  # twice: what the first step makes, the second must find in its place
@@ -259,12 +256,13 @@ class Core:
         self._recording = True
         try:
             recorder.record(self._once)
-            self.recorded = True
         except RuntimeError as error:
-            self._recorder, self.unrecorded = None, (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._make_recorder, self.unrecorded = None, (str(error).strip() or type(error).__name__).splitlines()[0]
             self.optimizer.zero_grad(set_to_none=True)
+            return None
         finally:
             self._recording = False
+        return recorder
 
     def _state(self) -> dict[Any, Tensor]:
         """All that a step changes: weights, running statistics, the optimizer's state, counters and the loss."""

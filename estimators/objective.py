@@ -97,6 +97,22 @@ def with_auxiliary_heads(network: Buildable, task: Task, drop_path: float) -> nn
     raise UserError(f"auxiliary: {network.words()} has no auxiliary heads; train it with auxiliary=0")
 
 
+def check_heads_learn(model: nn.Module) -> None:
+    """Refuse to train with auxiliary heads of which each is frozen.
+
+    Raises:
+        UserError: no parameter of an auxiliary head is trained.
+    """
+    from searchspaces.torch_layers import Auxiliary
+
+    inside = [each.head for each in model.modules() if isinstance(each, Auxiliary)]
+    if not any(parameter.requires_grad for head in inside for parameter in head.parameters()):
+        raise UserError(
+            "auxiliary: --freeze freezes every layer that has an auxiliary head, and the heads with them; train with "
+            "auxiliary=0, or freeze fewer stages"
+        )
+
+
 def without_heads(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a network by name, without those of its auxiliary heads."""
     from searchspaces.torch_layers import Auxiliary

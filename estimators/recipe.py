@@ -133,9 +133,9 @@ class Recipe:
             value = getattr(self, name)
             if value not in known:
                 raise UserError(f"recipe: unknown {name} {value!r}{nearest(str(value), filter(None, known))}")
-        if self.nesterov not in (True, False):
+        if not isinstance(self.nesterov, bool):  # 1 == True, but a card that says 1 would be another recipe
             raise UserError(f"recipe: nesterov must be true or false, got {self.nesterov!r}")
-        if self.mirror not in (None, True, False):
+        if self.mirror is not None and not isinstance(self.mirror, bool):
             raise UserError(f"recipe: mirror must be true, false or null, got {self.mirror!r}")
         check_ranges("recipe", self, _RANGES, _WHOLE, left_open={"dropout"})
         if self.auxiliary and self.progressive > 1:

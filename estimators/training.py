@@ -34,7 +34,7 @@ from estimators.core import Core, Halving, accuracy, finished, on_device, record
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged
 from estimators.in_files import InFiles
-from estimators.objective import Objective, with_auxiliary_heads, without_heads
+from estimators.objective import Objective, check_heads_learn, with_auxiliary_heads, without_heads
 from estimators.optimizers import make_optimizer
 from estimators.process_group import ProcessGroup
 from estimators.progressive import share, side_of, strength_of
@@ -183,6 +183,8 @@ class _Training:
             initialize(model, recipe.initialization)
         if weights is not None:
             weights.give(model, seed)
+        if heads is not None:
+            check_heads_learn(model)
         self.model: nn.Module = model.to(device).to(memory_format=torch.channels_last)
         drop_before_classifier(self.model, recipe.dropout, recipe.drop_connect)
         self.average = WeightAverage(self.model, recipe.ema)

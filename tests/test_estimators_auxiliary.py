@@ -12,8 +12,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from estimators import ImageData, load_data
+from estimators.freezing import ALL_BUT_HEAD
 from estimators.objective import Objective
 from estimators.recipe import make_recipe
+from estimators.starting_weights import StartingWeights
 from estimators.trained import Trained
 from estimators.training import train
 from nas.commands.training import show_training_plan
@@ -153,6 +155,12 @@ def test_two_processes_train_the_heads_together(tmp_path):
 def test_heads_that_cannot_be_trained_are_refused_in_words(tmp_path, network, images, message):
     with pytest.raises(UserError, match=message):
         train(network, images, recipe(), tmp_path / "x")
+
+
+def test_heads_that_are_all_frozen_are_refused_in_words(trained, tmp_path):
+    frozen = StartingWeights.read(trained.folder, NETWORK, IMAGES.task, space=TINY, freeze=ALL_BUT_HEAD)
+    with pytest.raises(UserError, match="auxiliary: --freeze freezes every layer that has an auxiliary head"):
+        train(NETWORK, IMAGES, recipe(), tmp_path / "x", weights=frozen)
 
 
 def test_the_plan_says_whether_heads_are_trained(nas_cli, tmp_path):

@@ -238,7 +238,7 @@ def test_the_average_is_the_mean_that_its_decay_says():
         ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean 'adam'"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
         ({"initialization": "xaver"}, "unknown initialization 'xaver'; did you mean 'xavier'"),
-        ({"nesterov": 2}, "nesterov must be true or false"),
+        ({"nesterov": 1}, "nesterov must be true or false"),
         ({"dropout": 1.0}, "dropout must be a number at least 0 and below 1"),
         ({"patience": 0}, "patience must be a whole number at least 1"),
         ({"mirror": "yes"}, "mirror must be"),
