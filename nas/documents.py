@@ -17,7 +17,6 @@ from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import halves, published, rule_of, strides_left_out
-from studies import results
 
 if TYPE_CHECKING:
     from searchspaces import Buildable, SearchSpace
@@ -154,6 +153,8 @@ def trials_document(study: Study, order: str = "number") -> Document:
     Raises:
         UserError: there is no such order.
     """
+    from studies.results import best
+
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
     errors = study.standard_errors
@@ -164,11 +165,11 @@ def trials_document(study: Study, order: str = "number") -> Document:
         value = one[ORDERS[order]]
         return value is None, 0.0 if value is None else sign * value, one["number"]
 
-    best = results.best(study.trials)
+    found = best(study.trials)
     return {
         "run": None if study.folder is None else str(study.folder),
         "estimates": study.manifest.estimator["resolved"].get("estimates"),
-        "best": None if best is None else best.number,
+        "best": None if found is None else found.number,
         "trials": sorted(several, key=place),
     }
 

@@ -41,7 +41,6 @@ from searchspaces.layers import (
 from searchspaces.strides import published
 from searchspaces.task import check_sizes
 from searchspaces.text_forms import at_own_size
-from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -195,6 +194,8 @@ def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
 
 def in_run(text: str) -> tuple[Path, int | None] | None:
     """The run folder that a text means, and its trial: `runs/first`, whose best it stands for, or `runs/first:7`."""
+    from studies.manifest import Manifest
+
     if text.lstrip().startswith("{"):
         return None
     folder, _, number = text.rpartition(":")

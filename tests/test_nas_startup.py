@@ -13,15 +13,12 @@ HEAVY = ("torch", "ray", "optuna", "pandas", "plotly", "sklearn", "fvcore")
 LIGHT_COMMANDS = [
     (["--help"], 1.8),
     (["search", "--help"], 1.8),
-    (["space", "mbconv", "--budget", "400M"], 7.0),
-    (["cost", "efficientnet_b0"], 6.0),
-    (["spaces"], 6.0),
-    (["classics"], 9.0),
+    (["space", "mbconv", "--budget", "400M"], 6.0),
+    (["cost", "efficientnet_b0"], 4.5),
+    (["spaces"], 4.5),
+    (["classics"], 6.0),
 ]
-"""How much more than `REFERENCE` each may take. On a quiet machine that is 0.3 s: half a second, two, and under three.
-
-The last counts the costs of 199 networks. Declaring as many takes a tenth of a second of every command that knows them.
-"""
+"""How much more than `REFERENCE` each may take, which is 0.3 s on a quiet machine. The last counts 199 networks."""
 REFERENCE = ["-c", "import numpy, rich.markdown, rich.table, typer.rich_utils"]
 """What no command of ours can do without; measured in the same run, as machines and their other work differ."""
 
