@@ -77,7 +77,7 @@ class Nodes:
                 stderr=self._log,
             )
             self._started.append(node)
-            wait_for(lambda: self._ready() > before or node.poll() is not None, 60)  # noqa: B023 - waited for here
+            wait_for(lambda: self._ready() > before or node.poll() is not None, 180)  # noqa: B023 - waited for here
             if node.poll() is None:
                 return node
             self.kill(node)
