@@ -83,16 +83,32 @@ def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -
     factory = STRATEGIES[name]
     parameters = {each: p for each, p in inspect.signature(factory).parameters.items() if p.kind is p.KEYWORD_ONLY}
     known = [each for each in parameters if each != "trials"]
-    for setting in settings:
+    for setting, value in settings.items():
         if setting not in known:
             hint = nearest(setting, known) if known else "; it has no settings"
             raise UserError(f"{name} has no setting {setting!r}{hint}")
+        if not _is_one_of(value, kinds := parameters[setting].annotation.split(" | ")):
+            wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
+            raise UserError(f"{name}: {setting} must be {wanted}, got {value!r}")
     if "trials" in parameters:
         settings["trials"] = trials
-    try:
-        return factory(space, **settings)
-    except TypeError as error:  # a value of the wrong type, such as text for a number
-        raise UserError(f"{name}: {error}") from error
+    return factory(space, **settings)
+
+
+_KINDS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "a name"),
+    "Sequence[str]": ((list, tuple), "a list of names"),
+    "None": (type(None), "null"),
+}
+"""The annotations of settings, what they admit, and how a person says it."""
+
+
+def _is_one_of(value: object, kinds: list[str]) -> bool:
+    """Whether a value is of one of the annotated kinds; true and false are no numbers."""
+    return any(isinstance(value, _KINDS[kind][0]) and (kind == "bool") == isinstance(value, bool) for kind in kinds)
 
 
 def settings_of(strategy: Strategy) -> dict[str, Any]:
