@@ -17,6 +17,7 @@ import numpy.typing as npt
 from searchspaces.architecture import Architecture
 from searchspaces.budgeted.feasible import Feasible, known
 from searchspaces.cost import Budget, Cost
+from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain
 from searchspaces.stage import PUBLISHED, Scale
@@ -81,6 +82,9 @@ PNASNET_5: Final = Wiring(
     kept=(4,),
 )
 
+NARROWEST: Final = 8
+"""The smallest width (F) that the first reduction cell can be made with."""
+
 
 class NASNetSpace:
     """Networks stacked from two cells with free wiring.
@@ -95,6 +99,9 @@ class NASNetSpace:
         references: members by name: normal cell, reduction cell, and the other choices.
         doc: a line for a person.
         keeps_strides: whether all strides are kept on small images.
+
+    Raises:
+        UserError: a width is too small for large images, or no whole number.
     """
 
     def __init__(
@@ -110,6 +117,12 @@ class NASNetSpace:
         doc: str = "",
         keeps_strides: bool = False,
     ) -> None:
+        for each in width:
+            if not isinstance(each, int) or each < NARROWEST:
+                raise UserError(
+                    f"{name}: each width must be a whole number of at least {NARROWEST}, as the first reduction cell "
+                    f"on large images has a quarter of it, in two halves; got {each!r}"
+                )
         self.name, self.pairs, self.operations, self.doc = name, pairs, operations, doc
         self.keeps_strides = keeps_strides
         self._members = dict(references or {})

@@ -74,7 +74,7 @@ def test_the_order_of_pairs_and_of_halves_makes_no_difference(seed):
 
 def tiny() -> NASNetSpace:
     operations = ("identity", "1x1", "sep3x3")
-    return NASNetSpace("tiny", pairs=1, operations=operations, width=(4,), repeats=(1,), stem_width=(8,))
+    return NASNetSpace("tiny", pairs=1, operations=operations, width=(8,), repeats=(1,), stem_width=(8,))
 
 
 def test_a_space_holds_as_many_different_networks_as_it_says():
@@ -85,6 +85,14 @@ def test_a_space_holds_as_many_different_networks_as_it_says():
     assert space.size == 2 * (2 * 2 * 6 + 4 * 9) * (2 * 2 * 3 + 4 * 4) == len(members) == len(set(members))
     some = members[::7]
     assert len({member.network(SMALL) for member in some}) == len(some)
+
+
+@pytest.mark.parametrize("width", [4, 0, 8.0])
+def test_a_width_that_is_too_small_for_large_images_is_refused(width):
+    least = NASNetSpace("least", pairs=1, width=(8,), repeats=(0,), stem_width=(8,))
+    assert least.sample(np.random.default_rng(0)).cost(Task()).params > 0
+    with pytest.raises(UserError, match=f"each width must be a whole number of at least 8, .* got {width!r}"):
+        NASNetSpace("least", pairs=1, width=(8, width), repeats=(0,), stem_width=(8,))
 
 
 def test_mutants_change_inputs_operations_outputs_and_the_frame_of_both_cells():

@@ -284,7 +284,7 @@ def test_a_setting_of_another_kind_is_refused_with_the_kind_that_it_must_be(name
         for wrong in ({}, True if not isinstance(value, bool) else 1):
             with pytest.raises(UserError, match=rf"^{name}: {setting} must be (a|true) .*, got {wrong!r}$"):
                 make_strategy(name, SMALL, 10, **{setting: wrong})
-    with pytest.raises(UserError, match="^evolution: population must be a whole number or null, got 'many'$"):
+    with pytest.raises(UserError, match=r"^evolution: population must be a whole number or null, got 'many'$"):
         make_strategy("evolution", SMALL, 10, population="many")
 
 
