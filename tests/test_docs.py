@@ -128,8 +128,16 @@ def test_the_notebook_runs_in_short_form(tmp_path, monkeypatch, capsys):
     notebook = json.loads((ROOT / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(each["source"]) for each in notebook["cells"] if each["cell_type"] == "code"]
     found: dict[str, object] = {}
+    short = {
+        'budget="400M", data': 'budget="110M", data',
+        "trials=12": 'trials=2, estimator_settings={"epochs": 1, "data_fraction": 0.1}',
+        "epochs=10": "epochs=1, data_fraction=0.2",
+    }
+    assert all(sum(cell.count(long) for cell in cells) == 1 for long in short)
     for cell in cells:
-        exec(compile(cell.replace("trials=12", "trials=2").replace("epochs=10", "epochs=1"), "cell", "exec"), found)
+        for long, quick in short.items():
+            cell = cell.replace(long, quick)
+        exec(compile(cell, "cell", "exec"), found)
     assert "architectures of mbconv have at most 400M MACs" in capsys.readouterr().out
     assert (tmp_path / "runs" / "notebook-trained" / "export" / "predict.py").is_file()
 
