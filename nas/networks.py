@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nas.layer_types import layer_types, layer_words
 from searchspaces import (
     CLASSICS,
     Budget,
@@ -26,18 +27,7 @@ from searchspaces.catalog import FAMILIES
 from searchspaces.classics.accuracies import published_accuracies, published_on
 from searchspaces.drawing import pieces
 from searchspaces.files import write_whole
-from searchspaces.layers import (
-    Auxiliary,
-    Chain,
-    Conv,
-    GlobalPool,
-    Linear,
-    Pool,
-    Resize,
-    ShapeError,
-    SqueezeExcite,
-    leaves,
-)
+from searchspaces.layers import Chain, Conv, ShapeError, leaves
 from searchspaces.strides import published
 from searchspaces.task import check_sizes
 from searchspaces.text_forms import at_own_size
@@ -127,7 +117,7 @@ def cost_document(
     latency: LatencyTable | None = None,
     image_size: int | None = None,
 ) -> Document:
-    """What a network costs, stage by stage.
+    """What a network costs, stage by stage and by type of layer.
 
     Args:
         text: what `named` understands; a torch module is counted by tracing one run, and the document then has how
@@ -144,11 +134,12 @@ def cost_document(
     found = named(text, space)
     task = (task or own_task(found)).at(image_size)
     task = task if latency is None else latency.on(task)
-    document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None, "stages": []}
+    document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None}
     if isinstance(found, Buildable):
         try:
             cost = found.cost(task)
-            stages = [_stage(piece, cost) for piece in pieces(found.network(task), task.shape)]
+            network = found.network(task)
+            stages = [_stage(piece, cost) for piece in pieces(network, task.shape)]
         except ShapeError as error:
             raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
         from nas.documents import strides_document
@@ -165,14 +156,22 @@ def cost_document(
         document["paper"] = found.paper
         if isinstance(found, Classic):
             document |= _accuracies(found.name, task)
-        return {**document, "counted": "exactly", **cost.told(), "stages": stages}
+        document |= {"stages": stages, "types": layer_types(network, task.shape)}
+        return {**document, "counted": "exactly", **cost.told()}
     from searchspaces.counting import counted
 
     made = counted(found, task)
     theirs = None if made.fvcore_macs is None else {"macs": made.fvcore_macs, "unknown": made.fvcore_unknown}
     # a trace does not tell the peak
     costs = {**made.cost.told(), "peak_activation_bytes": None}
-    return {**document, "counted": "by tracing", **costs, "uncounted": made.uncounted, "fvcore": theirs}
+    parts: Document = {
+        "receptive_field": None,
+        "stages": [],
+        "types": [],
+        "uncounted": made.uncounted,
+        "fvcore": theirs,
+    }
+    return {**document, "counted": "by tracing", **costs, **parts}
 
 
 def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
@@ -356,7 +355,7 @@ def _layers(node: Node, given: Any) -> list[str]:
     found: dict[str, None] = {}
     for block, shape, _ in _blocks(node, given):
         inside = list(leaves(block, shape))
-        kinds = [_kind(leaf, at)[0] for leaf, at in inside]
+        kinds = [layer_words(leaf, at)[0] for leaf, at in inside]
         depthwise = [index for index, kind in enumerate(kinds) if kind.startswith("dw ")]
         for index, (leaf, at) in enumerate(inside):
             role = ""
@@ -375,30 +374,6 @@ def _operators(node: Node, given: Any) -> list[str]:
     >>> _operators(Chain(Conv(8, 3, stride=2, groups=8), Norm(), Conv(16), Conv(16)), (8, 4, 4))
     ['dw 3x3 /2 8', '2 x (1x1 16)']
     """
-    told = Counter(" ".join(_kind(leaf, shape)) for leaf, shape in leaves(node, given) if _kind(leaf, shape)[0])
-    return [said if times == 1 else f"{times} x ({said})" for said, times in told.items()]
-
-
-def _kind(leaf: Node, given: Shape) -> list[str]:
-    """What a layer is, then its stride and width; the first is empty for one that costs and reduces nothing."""
-    match leaf:
-        case Conv():
-            height, width = leaf.kernel_hw
-            depthwise = leaf.groups == given[0] > 1
-            grouped = "dw " if depthwise else f"grouped({leaf.groups}) " if leaf.groups > 1 else ""
-            stride = max(leaf.stride_hw)
-            return [f"{grouped}{height}x{width}", *([f"/{stride}"] if stride > 1 else []), str(leaf.width)]
-        case SqueezeExcite():
-            return ["SE", str(leaf.reduced)]
-        case Linear():
-            return ["linear", str(leaf.width)]
-        case Pool():
-            return ["pool", f"{leaf.kernel}x{leaf.kernel}", *([f"/{leaf.stride}"] if leaf.stride > 1 else [])]
-        case GlobalPool():
-            return ["global pool"]
-        case Resize():
-            return ["resize", f"x{leaf.factor:g}"]
-        case Auxiliary():
-            return ["for training only"]
-        case _:
-            return [""]
+    said = (layer_words(leaf, shape) for leaf, shape in leaves(node, given))
+    told = Counter(" ".join(words) for words in said if words[0])
+    return [each if times == 1 else f"{times} x ({each})" for each, times in told.items()]

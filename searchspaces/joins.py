@@ -315,14 +315,19 @@ def _graph_shapes(graph: Graph, given: Any) -> tuple[list[Shape], list[Any]]:
 
 def leaves(node: Node, given: Shape) -> Iterator[tuple[Node, Shape]]:
     """The leaves of a tree in the order they run, each with its input shape."""
+    return ((leaf, shape) for leaf, shape, _ in uses(node, given))
+
+
+def uses(node: Node, given: Shape, own: bool = True) -> Iterator[tuple[Node, Shape, bool]]:
+    """As `leaves`, with whether the parameters are its own and not those of an equal leaf before it."""
     if isinstance(node, Chain):
         for child, shape in node.steps(given):
-            yield from leaves(child, shape)
+            yield from uses(child, shape, own)
     elif isinstance(node, _Branches):
         for branch in node.branches:
-            yield from leaves(branch, given)
+            yield from uses(branch, given, own)
     elif isinstance(node, Graph):
         for step, shape in zip(node.steps, node.shapes(given)[1], strict=True):
-            yield from leaves(step.node, shape)
+            yield from uses(step.node, shape, own and step.weights_of is None)
     else:
-        yield node, given
+        yield node, given, own

@@ -17,6 +17,7 @@ from searchspaces.joins import GraphStep as GraphStep
 from searchspaces.joins import Mean as Mean
 from searchspaces.joins import Sum as Sum
 from searchspaces.joins import leaves as leaves
+from searchspaces.joins import uses as uses
 from searchspaces.node import Count, OneOf, Pixels, Sides, Within, feature_map, layer
 from searchspaces.node import Node as Node
 from searchspaces.node import ShapeError as ShapeError

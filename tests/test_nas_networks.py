@@ -87,6 +87,15 @@ def test_stages_and_their_blocks_add_up_however_a_network_is_wired(nas_cli, name
             assert sum(block["times"] for block in stage["opened"]) == stage["blocks"]
 
 
+@pytest.mark.parametrize("name", [*WIRED, "efficientnet_b0", "dm_nfnet_f0", "resnext50_32x4d", "squeezenet1_0"])
+def test_types_of_layers_add_up_however_a_network_is_wired(name):
+    document = cost_document(name)
+    for cost in ("macs", "params", "activations"):
+        assert sum(one[cost] for one in document["types"]) == document[cost]
+    for share in ("share_of_macs", "share_of_params", "share_of_weights"):
+        assert sum(one[share] for one in document["types"]) == pytest.approx(1)
+
+
 def test_freely_wired_cells_have_a_row_each(nas_cli):
     # NASNet-A (4 @ 1056), Zoph 2018, fig. 2: thrice four normal cells, reductions between them and two in the stem
     names = [stage["name"] for stage in nas_cli("cost", "nasnetamobile", "--json").json()["stages"]]

@@ -119,26 +119,30 @@ def cost(
     image_size: options.ImageSizeOfNetwork = None,
     space: options.SpaceOfNetwork = None,
     latency: options.LatencyOfNetwork = None,
+    by: options.CostsBy = "stage",
     json: options.Json = False,
 ) -> None:
-    """Count the costs of a network, stage by stage.
+    """Count the costs of a network, stage by stage or by type of layer.
 
     A torch module of your own (my_net.py:net, a module or a function that
     returns one) is counted by tracing one run of it, attention and recurrent
     layers too; operators that are not counted are listed.
 
     [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
+    [bold]Example:[/]  nas cost mobilenetv1_100 --by type
     """
     from nas.networks import cost_document, with_trial
-    from searchspaces import Task, load_space
+    from searchspaces import Task, UserError, load_space, nearest
     from searchspaces.latency import LatencyTable
 
+    if by not in options.COST_ROWS:
+        raise UserError(f"--by: unknown rows {by!r}{nearest(by, options.COST_ROWS)}")
     times = LatencyTable.read(latency) if latency else None
     images, home = Task.parse(task) if task else None, load_space(space) if space else None
     document = cost_document(with_trial(network, trial), images, home, times, image_size)
     if json:
         return print_json(document)
-    show_cost(document, console())
+    (show_cost if by == "stage" else show_types)(document, console())
 
 
 def show_spaces(document: Document, console: Console) -> None:
@@ -286,6 +290,20 @@ def show_cost(document: Document, console: Console) -> None:
             layers = str(one["blocks"]), ", ".join(one["layers"])
             made.add_row(Text(one["name"], style="bold"), *layers, shape_text(one["output"]), *costs_and_shares(one))
         console.print(made)
+    show_totals(document, console)
+
+
+def show_types(document: Document, console: Console) -> None:
+    """`nas cost --by type`."""
+    if document["types"]:
+        made = table("type of layer", "layers>", "MACs>", "%>", "params>", "%>", "weights %>")
+        for one in document["types"]:
+            shares = [f"{100 * one[f'share_of_{name}']:.2f}" for name in ("macs", "params", "weights")]
+            costs = human(one["macs"]), shares[0], human(one["params"]), *shares[1:]
+            made.add_row(Text(one["type"], style="bold"), str(one["layers"]), *costs)
+        console.print(made)
+        console.print(Text("weights: parameters of convolutions and linear layers, without biases", style=FAINT))
+        console.print()
     show_totals(document, console)
 
 

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from nas.commands.options.words import (
     BUDGET_HELP,
     CLASSIC_ORDERS,
+    COST_ROWS,
     LATENCY_HELP,
     MEASURED_DEVICES,
     NETWORK_HELP,
@@ -182,6 +183,7 @@ SpaceOfNetwork = Annotated[
     str | None,
     Option("--space", metavar="file.py:object", help="Space of the network; required if it is your own."),
 ]
+CostsBy = Annotated[str, Option("--by", metavar="ROWS", help=f"Rows of the table: {one_of(COST_ROWS)} of layer.")]
 LatencyOfNetwork = Annotated[str | None, Option("--latency", metavar="FILE.json", help=LATENCY_HELP)]
 
 # Measuring
