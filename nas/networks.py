@@ -28,6 +28,7 @@ from searchspaces.classics.accuracies import published_accuracies, published_on
 from searchspaces.drawing import pieces
 from searchspaces.files import write_whole
 from searchspaces.layers import Chain, Conv, ShapeError, leaves
+from searchspaces.receptive_field import seen
 from searchspaces.strides import published
 from searchspaces.task import check_sizes
 from searchspaces.text_forms import at_own_size
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from searchspaces.drawing import Piece
     from searchspaces.latency import LatencyTable
     from searchspaces.layers import Node
+    from searchspaces.receptive_field import Seen
     from searchspaces.task import Shape
     from studies import Study, Trial
 
@@ -117,7 +119,7 @@ def cost_document(
     latency: LatencyTable | None = None,
     image_size: int | None = None,
 ) -> Document:
-    """What a network costs, stage by stage and by type of layer.
+    """What a network costs, stage by stage and by type of layer, and what each stage sees of the image.
 
     Args:
         text: what `named` understands; a torch module is counted by tracing one run, and the document then has how
@@ -156,6 +158,7 @@ def cost_document(
         document["paper"] = found.paper
         if isinstance(found, Classic):
             document |= _accuracies(found.name, task)
+        document["receptive_field"] = stages[-1]["receptive_field"]
         document |= {"stages": stages, "types": layer_types(network, task.shape)}
         return {**document, "counted": "exactly", **cost.told()}
     from searchspaces.counting import counted
@@ -296,25 +299,41 @@ def _stage(piece: Piece, total: Cost) -> Document:
         "blocks": sum(times for _, _, times in blocks),
         "layers": _layers(piece.node, piece.given),
         "output": list(piece.node.shape(piece.given)),
+        "receptive_field": _sides(seen(piece.node, piece.given, piece.before)),
         **cost.told(),
         "share_of_macs": cost.macs / max(total.macs, 1),
         "share_of_params": cost.params / max(total.params, 1),
-        "opened": [_block(node, given, times, total) for node, given, times in blocks],
+        "opened": list(_opened(blocks, piece.before, total)),
     }
 
 
-def _block(node: Node, given: Shape, times: int, total: Cost) -> Document:
-    """Equal blocks in a row; costs are those of all of them."""
-    cost = node.cost(given)
-    return {
-        "times": times,
-        "operators": _operators(node, given),
-        "output": list(node.shape(given)),
-        "macs": times * cost.macs,
-        "params": times * cost.params,
-        "share_of_macs": times * cost.macs / max(total.macs, 1),
-        "share_of_params": times * cost.params / max(total.params, 1),
-    }
+def _opened(blocks: list[tuple[Node, Any, int]], sees: Any, total: Cost) -> Iterator[Document]:
+    """A row for equal blocks that follow one another; costs are those of all of them.
+
+    Args:
+        blocks: of a stage.
+        sees: the field of its input.
+        total: of the network.
+    """
+    for node, given, times in blocks:
+        cost = node.cost(given)
+        for _ in range(times):
+            sees = seen(node, given, sees)
+        yield {
+            "times": times,
+            "operators": _operators(node, given),
+            "output": list(node.shape(given)),
+            "receptive_field": _sides(sees),
+            "macs": times * cost.macs,
+            "params": times * cost.params,
+            "share_of_macs": times * cost.macs / max(total.macs, 1),
+            "share_of_params": times * cost.params / max(total.params, 1),
+        }
+
+
+def _sides(field: Seen) -> list[int] | None:
+    """Height and width of a receptive field; None where it is not known."""
+    return None if field is None else list(field.size)
 
 
 def _blocks(node: Node, given: Any) -> Iterator[tuple[Node, Any, int]]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from searchspaces.cost import human
 from searchspaces.layers import Auxiliary, Chain, Concat, Graph, GraphStep, Identity, Mean, Node, Sum
+from searchspaces.receptive_field import IMAGE, Seen, given_to, of_values, seen
 from searchspaces.task import Shape, Task
 
 GAP: Final = 14
@@ -48,31 +49,36 @@ class Piece:
         node: its layers.
         given: its input shape; a tuple of shapes for a cell with several inputs.
         takes: labels of its inputs in order, for a cell of a graph.
+        before: what its input sees of the image (`searchspaces.receptive_field`), or each of several inputs.
     """
 
     label: str
     node: Node
     given: Any
     takes: tuple[str, ...] = ()
+    before: Any = IMAGE
 
 
 def pieces(network: Node, given: Shape) -> Iterator[Piece]:
     """The parts of the outermost chain; a graph of labelled cells in it counts as those cells."""
     steps = network.steps(given) if isinstance(network, Chain) else iter([(network, given)])
     before = "image"
+    sees: Seen = IMAGE
     for index, (node, shape) in enumerate(steps):
         if isinstance(node, Graph) and all(
             getattr(step.node, "label", "") and step.weights_of is None for step in node.steps
         ):
-            labels = [before]
+            labels, seen_by = [before], of_values(node, shape, sees)
             for step, joined in zip(node.steps, node.shapes(shape)[1], strict=True):
                 labels.append(getattr(step.node, "label"))  # noqa: B009
-                yield Piece(labels[-1], step.node, joined, tuple(labels[value] for value in step.inputs))
+                takes = tuple(labels[value] for value in step.inputs)
+                yield Piece(labels[-1], step.node, joined, takes, given_to(step, seen_by))
             before = labels[-1]
         else:
             name = "auxiliary" if isinstance(node, Auxiliary) else f"part{index + 1}"
             before = getattr(node, "label", "") or name
-            yield Piece(before, node, shape)
+            yield Piece(before, node, shape, before=sees)
+        sees = seen(node, shape, sees)
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def _found(
 
 def show_network(document: Document, console: Console) -> None:
     """`nas show NETWORK`: as `nas cost`, with the blocks of each stage and the operators in them."""
-    made = table("stage", "x>", "operators, /stride, width", "output", "MACs>", "%>", "params>", "%>")
+    made = table("stage", "x>", "operators, /stride, width", "output", "sees>", "MACs>", "%>", "params>", "%>")
     for one in document["stages"]:
         for index, block in enumerate(one["opened"]):
             made.add_row(
@@ -212,13 +212,28 @@ def show_network(document: Document, console: Console) -> None:
                 str(block["times"]),
                 ", ".join(block["operators"]),
                 shape_text(block["output"]),
+                field_text(block["receptive_field"]),
                 *costs_and_shares(block),
             )
     if document["stages"]:
         console.print(made)
     more: list[tuple[str, RenderableType]] = [("choices", choices(document))] if document.get("words") else []
     more += [(each, Text(document[each])) for each in ("drawing", "filters") if each in document]
+    if document["receptive_field"]:
+        gates = any(one["type"] == "SE" for one in document["types"])
+        sees = f"{field_text(document['receptive_field'])} pixels a side, before global pooling"
+        sees += ", gates of squeeze-and-excitation (SE) aside" if gates else ""
+        more.append(("receptive field", Text(sees)))
     show_totals(document, console, *more)
+
+
+def field_text(sides: list[int] | None) -> str:
+    """A receptive field in pixels: its side if it is square.
+
+    >>> field_text([427, 427]), field_text([9, 3]), field_text(None)
+    ('427', '9x3', '')
+    """
+    return "x".join(map(str, dict.fromkeys(sides or [])))
 
 
 def show_runs(document: Document, console: Console) -> None:
