@@ -8,7 +8,8 @@
             Nesterov momentum, weight decay 1e-4, crops and mirroring, and nothing of what is shared below.
     efficientnet
             Tan & Le 2019, arXiv:1905.11946, sec. 5.2, and its code: RMSProp, rate 0.016 for each 256 images of a batch,
-            times 0.97 every 2.4 epochs, weight decay 1e-5, no mixing. There AutoAugment; here RandAugment.
+            times 0.97 every 2.4 epochs, weight decay 1e-5, no mixing. There AutoAugment; here RandAugment. The rates
+            of dropout, 0.2 for B0 to 0.5 for B7, are those of the networks; stochastic depth is 0.2 for all.
 
 Shared: rates up linearly for a twentieth of the steps (Goyal et al. 2017, arXiv:1706.02677, 5 of 90 epochs), then down
 a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983); weight decay on convolution and linear weights only (He et al.

@@ -203,7 +203,8 @@ def _origin(found: Exportable) -> str:
             f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is recorded."
         )
     if scale != Scale():
-        told.append(f"Then scaled: width times {scale.width:g}, depth times {scale.depth:g}.")
+        dropout = "" if scale.dropout is None else f", dropout {scale.dropout:g}"
+        told.append(f"Then scaled: width times {scale.width:g}, depth times {scale.depth:g}{dropout}.")
     return "\n\n".join(["## How it was found", *told])
 
 

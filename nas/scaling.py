@@ -506,6 +506,7 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
         "formula": each.factors.formula,
         "task": str(each.network.task),
         "image_size": each.network.task.image_size,
+        "dropout": each.network.dropout,
         **each.cost.told(),
         "ratio": None if before is None else each.cost.macs / before.cost.macs,
         **({} if folder is None else {"file": str(folder / "family" / f"phi{each.phi:g}.json")}),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nas.networks import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, Scale, Task, UserError
 from searchspaces.files import read_json
+from searchspaces.layers import Dropout, leaves
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
 from studies.results import binomial_error
@@ -236,6 +237,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
+        "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,
         "epoch_steps": batches_in(train, recipe.batch, fill=True),
@@ -245,6 +247,15 @@ def plan_document(
         "teacher": None if teacher is None else teacher.told(),
         "folder": str(folder),
     }
+
+
+def _dropout(job: TrainingJob, recipe: Recipe) -> list[float]:
+    """The rates of dropout, those of the network's own layers unless the recipe has one."""
+    if recipe.dropout is not None:
+        return [recipe.dropout]
+    task = job.data.task
+    own = (leaf.rate for leaf, _ in leaves(job.network.network(task), task.shape) if isinstance(leaf, Dropout))
+    return list(dict.fromkeys(float(rate) for rate in own))
 
 
 @contextmanager

@@ -283,6 +283,7 @@ class NASNetSpace:
             repeats=(scale.blocks(int(frame["repeats"])),) * 3,
             stem_width=scale.channels(int(frame["stem_width"])),
             skip=bool(frame["skip"]),
+            dropout=0.5 if scale.dropout is None else scale.dropout,
             made_for=None if self.keeps_strides else scale.unscaled(task.image_size),
         )
 

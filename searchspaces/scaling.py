@@ -29,7 +29,7 @@ from searchspaces.budgeted.feasible import Feasible
 from searchspaces.cost import Bound, Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Decision, Grammar, Value
-from searchspaces.layers import Chain, Node, Resize
+from searchspaces.layers import Chain, Dropout, Node, Resize, leaves
 from searchspaces.mbconv import mbconv_space
 from searchspaces.stage import Scale
 from searchspaces.task import Task, enlarged
@@ -78,11 +78,11 @@ class Scaled:
 
     Attributes:
         architecture: what is scaled; at factors of 1 the network is its own.
-        scale: factors on width and depth.
+        scale: factors on width and depth, and the rate of dropout.
         task: images and classes; the image size is the third dimension of scaling.
 
     Raises:
-        UserError: a factor is not a number above 0.
+        UserError: a factor is not a number above 0, or dropout none in [0, 1).
 
     >>> from searchspaces import classic, network_from_json
     >>> b0 = classic("efficientnet_b0").architecture
@@ -98,12 +98,26 @@ class Scaled:
     def __post_init__(self) -> None:
         for name, factor in asdict(self.scale).items():
             number = isinstance(factor, int | float) and not isinstance(factor, bool)
-            if not number or not 0 < factor < math.inf:
+            if name == "dropout":
+                if factor is not None and not (number and 0 <= factor < 1):
+                    raise UserError(f"scale: dropout must be a number of at least 0 and below 1, got {factor!r}")
+            elif not number or not 0 < factor < math.inf:
                 raise UserError(f"scale: {name} must be a number above 0, got {factor!r}")
 
     @property
     def paper(self) -> None:
         """It was not published."""
+
+    @property
+    def dropout(self) -> float:
+        """The rate of its last layer of dropout, before the classifier; 0 where it has none."""
+        rates = [leaf.rate for leaf, _ in leaves(self.network(), self.task.shape) if isinstance(leaf, Dropout)]
+        return float(rates[-1]) if rates else 0.0
+
+    def dropping(self, rate: float) -> Scaled:
+        """The same with another rate of dropout before the classifier; itself where its head takes none."""
+        made = replace(self, scale=replace(self.scale, dropout=rate))
+        return made if self.dropout != rate and made.dropout == rate else self
 
     def network(self, task: Task | None = None) -> Node:
         """The tree of layers, for its own task by default."""
@@ -130,6 +144,7 @@ class Scaled:
             round(self.scale.width * factors.width, 9),
             round(self.scale.depth * factors.depth, 9),
             task.image_size / self.scale.unscaled(self.task.image_size),
+            self.scale.dropout,
         )
         return Scaled(self.architecture, scale, task)
 
@@ -144,7 +159,8 @@ class Scaled:
         said = self.architecture.words()
         if self.scale == Scale():
             return said
-        return f"{said} | width x {self.scale.width:g}, depth x {self.scale.depth:g}"
+        dropout = "" if self.scale.dropout is None else f", dropout {self.scale.dropout:g}"
+        return f"{said} | width x {self.scale.width:g}, depth x {self.scale.depth:g}{dropout}"
 
 
 class ScalingSpace:
@@ -299,7 +315,8 @@ class ScalingSpace:
     def _scale(self, factors: Factors, scale: Scale, task: Task) -> Scale:
         """Of the base's architecture, where a network is scaled besides, as a proxy does it."""
         grown = replace(self.base, task=task).larger(factors).scale
-        return Scale(grown.width * scale.width, grown.depth * scale.depth, grown.resolution * scale.resolution)
+        width, depth = grown.width * scale.width, grown.depth * scale.depth
+        return replace(grown, width=width, depth=depth, resolution=grown.resolution * scale.resolution)
 
     def words(self, architecture: Architecture) -> str:
         """One line for a person."""

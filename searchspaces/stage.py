@@ -83,6 +83,8 @@ class Scale:
         depth: on blocks of a stage, rounded up; stem and head keep theirs.
         resolution: what the image is larger by than the one that the network was made for: strides that small images
             leave out stay left out, so that a network keeps its shape when its image grows.
+        dropout: rate before the classifier, of a head that has dropout; None is the head's own. Larger members of a
+            family have more (EfficientNet-B0 0.2, B7 0.5).
 
     >>> Scale(width=1.1).channels(40), Scale(depth=1.1).blocks(2)
     (48, 3)
@@ -91,11 +93,13 @@ class Scale:
     width: float = 1.0
     depth: float = 1.0
     resolution: float = 1.0
+    dropout: float | None = None
 
     def told(self) -> dict[str, float]:
-        """The factors by name, for files and JSON; that on the image only where it is not 1."""
-        factors = {"width": self.width, "depth": self.depth, "resolution": self.resolution}
-        return {name: value for name, value in factors.items() if name != "resolution" or value != 1}
+        """The factors by name, for files and JSON; that on the image, and dropout, only where they change something."""
+        told = {"width": self.width, "depth": self.depth}
+        told |= {"resolution": self.resolution} if self.resolution != 1 else {}
+        return told | ({} if self.dropout is None else {"dropout": self.dropout})
 
     def unscaled(self, image_size: int) -> int:
         """The side of the image that the network was made for."""
@@ -458,6 +462,8 @@ class Part:
         around = {**self.shared, **dict(shared), "classes": classes}
         params = {key: around[key] for key in around if key in takes}
         params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
+        if scale.dropout is not None and takes >= {"classes", "dropout"}:
+            params["dropout"] = scale.dropout
         return _block(cell, c_in, scale.channels(own["width"]), stride, tuple(params.items()))
 
 

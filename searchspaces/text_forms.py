@@ -14,7 +14,7 @@ not among our own needs that space. `to_json` of each kind of network writes its
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ def scaled_from_json(text: str, space: SearchSpace | None = None) -> Scaled:
     """
     architecture, form = architecture_from_json(text, space), _form(text, "an architecture")
     size = form.get("scale", {})
-    if not isinstance(size, dict) or not size.keys() <= {"width", "depth", "resolution"}:
+    if not isinstance(size, dict) or not size.keys() <= {each.name for each in fields(Scale)}:
         raise UserError(f"scale: {json.dumps(size)!r} does not look like " + '{"width": 1.1, "depth": 1.2}')
     return Scaled(architecture, Scale(**size), _task(form.get("task", str(Task()))))
 

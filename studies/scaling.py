@@ -5,7 +5,8 @@ Tan & Le 2019, arXiv:1905.11946, sec. 3.3. Step 1, the search for α, β and γ,
 base scaled in depth alone, width alone or resolution alone to the same MACs.
 
 The published family is not quite its own formula: its factors are the ones that the authors' code states
-(tensorflow/tpu, efficientnet_builder.py), and only near powers of 1.2, 1.1 and 1.15.
+(tensorflow/tpu, efficientnet_builder.py), and only near powers of 1.2, 1.1 and 1.15. That code also states a rate of
+dropout for each, which `dropout` is a rule for, and the same stochastic depth of 0.2 for all: a setting of the recipe.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 DIMENSIONS: Final = ("depth", "width", "resolution")
 PUBLISHED: Final = Factors(1.2, 1.1, 1.15)
 """EfficientNet's, of which its family is said to be made (sec. 4.2)."""
+MOST_DROPOUT: Final = 0.5
+"""The largest rate of dropout that a family grows to: that of EfficientNet-B6 and B7."""
 _LARGEST: Final = 1000.0
 """Of a factor on one dimension alone; a network that does not grow with it has no such curve."""
 
@@ -56,7 +59,11 @@ class Member:
 
 def family(base: Scaled, factors: Factors, phis: Iterable[float]) -> list[Member]:
     """The base, and for each φ the base scaled by the factors to the power of φ."""
-    return [Member(0, Factors(), base), *(_member(base, phi, factors.power(phi)) for phi in phis)]
+    own = base.dropout
+    return [
+        Member(0, Factors(), base),
+        *(_member(base, phi, factors.power(phi), dropout(own, phi)) for phi in phis),
+    ]
 
 
 def published_family(base: Scaled, phis: Iterable[float]) -> list[Member]:
@@ -72,13 +79,24 @@ def published_family(base: Scaled, phis: Iterable[float]) -> list[Member]:
     for phi in phis:
         if phi not in range(1, len(B_SCALED)):
             raise UserError(f"phi: published are 1 to {len(B_SCALED) - 1} (EfficientNet-B1 to B7), not {phi:g}")
-        width, depth, size = B_SCALED[int(phi)]
-        found.append(_member(base, phi, Factors(depth, width, size / base.task.image_size)))
+        width, depth, size, dropout = B_SCALED[int(phi)]
+        found.append(_member(base, phi, Factors(depth, width, size / base.task.image_size), dropout))
     return found
 
 
-def _member(base: Scaled, phi: float, factors: Factors) -> Member:
-    return Member(phi, factors, base.larger(factors))
+def dropout(own: float, phi: float) -> float:
+    """The rate of dropout of member φ: 0.1 more than the base's for each two whole steps of φ, up to `MOST_DROPOUT`.
+
+    So EfficientNet-B0 to B7 have theirs; a network without dropout stays without.
+
+    >>> [dropout(0.2, phi) for phi in range(8)], dropout(0.0, 4)
+    ([0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5], 0.0)
+    """
+    return max(own, min(round(own + 0.1 * (phi // 2), 9), MOST_DROPOUT)) if own else 0.0
+
+
+def _member(base: Scaled, phi: float, factors: Factors, rate: float) -> Member:
+    return Member(phi, factors, base.larger(factors).dropping(rate))
 
 
 def alone(base: Scaled, dimension: str, macs: int) -> Member | None:
@@ -94,7 +112,8 @@ def alone(base: Scaled, dimension: str, macs: int) -> Member | None:
     """
 
     def made(factor: float) -> Member:
-        return _member(base, 0, Factors(**{dimension: round(factor, 4)}))
+        factors = Factors(**{dimension: round(factor, 4)})
+        return Member(0, factors, base.larger(factors))
 
     low, high = 1.0, 2.0
     while made(high).cost.macs < macs:

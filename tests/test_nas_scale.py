@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named
+from searchspaces.layers import Dropout, leaves
 from studies.scaling import PUBLISHED, alone, candidates, curves, family, told_apart
 
 GOLDEN = Path(__file__).parent / "golden" / "mobile.csv"
@@ -81,6 +82,23 @@ def test_the_screen_tells_the_formula_from_the_truth(nas_cli, tmp_path):
     listed = [Factors(**one) for one in grid["grid"]["formula"]]
     assert listed.index(PUBLISHED) == 5
     assert all(abs(each.formula / 2 - 1) <= 0.05 for each in listed)
+
+
+def test_the_members_of_a_family_have_the_dropout_of_efficientnets(nas_cli, tmp_path):
+    # tensorflow/tpu, efficientnet_builder.py
+    published = [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
+    trees = [classic(f"efficientnet_b{n}").network(Task(64)) for n in range(8)]
+    assert [
+        leaf.rate for tree in trees for leaf, _ in leaves(tree, Task(64).shape) if isinstance(leaf, Dropout)
+    ] == published
+    for coefficients in ("published", "1.2,1.1,1.15"):
+        said = nas_cli(
+            "scale", "efficientnet_b0", "--coefficients", coefficients, "--out", str(tmp_path), "--json"
+        ).json()["family"]["members"]  # fmt: skip
+        assert [one["dropout"] for one in said] == published
+        assert json.loads(Path(said[4]["file"]).read_text())["scale"]["dropout"] == 0.4
+    screen = nas_cli("scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--out", str(tmp_path)).out
+    assert "0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5 before the classifier" in " ".join(screen.split())
 
 
 def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -10,10 +11,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from estimators import load_data
+from estimators.recipe import make_recipe
 from nas import api, cli
-from nas.training import trained_folder
+from nas.commands.training import show_training_plan
+from nas.training import plan_document, trained_folder, training_job
 from searchspaces import Scale, Scaled, Task, space_named
 
 DIGITS = load_data("digits")
@@ -55,6 +59,18 @@ def test_each_epoch_is_told_and_the_end_has_the_test_accuracy(capsys, tmp_path, 
                        "--json", "--quiet")  # fmt: skip
     assert code == 0
     assert json.loads(out)["test_accuracy"] == facts["test_accuracy"]  # it was finished: nothing is trained again
+
+
+def test_a_member_of_a_family_is_trained_with_its_own_dropout_unless_the_recipe_has_another(tmp_path):
+    job = training_job("efficientnet_b4", "digits", out=tmp_path)
+    for settings, rates in (({}, [0.4]), ({"dropout": 0.1}, [0.1])):
+        recipe = make_recipe("efficientnet", **settings)
+        assert recipe.drop_path == 0.2  # drop connect of the authors' code, the same for B0 to B7
+        document = plan_document(job, recipe, tmp_path, 0)
+        assert document["dropout"] == rates
+        screen = Console(file=io.StringIO(), width=80)
+        show_training_plan(document, screen)
+        assert f"dropout {rates[0]:g}" in " ".join(screen.file.getvalue().split())
 
 
 def test_the_best_of_a_run_is_trained_on_the_runs_own_data_and_remembers_how_it_was_found(capsys, tmp_path):

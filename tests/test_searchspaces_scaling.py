@@ -35,11 +35,32 @@ def test_a_scaled_network_round_trips_and_is_its_architecture_with_size():
 
 
 def test_a_scaled_network_is_the_classic_that_was_scaled_so():
-    # EfficientNet-B3: width 1.2, depth 1.4, 300 pixels; 12,233,232 parameters (timm)
-    b3 = Scaled(B0, Scale(1.2, 1.4), Task(300))
+    # EfficientNet-B3: width 1.2, depth 1.4, 300 pixels, dropout 0.3; 12,233,232 parameters (timm)
+    b3 = Scaled(B0, Scale(1.2, 1.4, dropout=0.3), Task(300))
     assert b3.network() == classic("efficientnet_b3").network()
     assert b3.cost().params == 12_233_232
     assert b3.cost(Task(300, classes=10)).params == 12_233_232 - 1537 * 990
+
+
+def test_a_family_states_its_dropout_and_keeps_it_in_its_text_form():
+    b4 = Scaled(B0, Scale(1.4, 1.8, dropout=0.4), Task(380))
+    assert (b4.dropout, Scaled(B0, Scale(), Task()).dropout) == (0.4, 0.2)
+    assert json.loads(b4.to_json())["scale"] == {"width": 1.4, "depth": 1.8, "dropout": 0.4}
+    assert scaled_from_json(b4.to_json()) == b4
+    assert b4.larger(Factors(resolution=1.2)).dropout == 0.4
+    assert ScalingSpace(b4).member(Factors()).network(Task(380)) == b4.network()
+    rates = [each.p for each in b4.build(Task(32)).modules() if type(each).__name__ == "Dropout"]
+    assert rates == [0.4]
+    assert b4.cost() == Scaled(B0, Scale(1.4, 1.8), Task(380)).cost()
+
+
+@pytest.mark.parametrize("name", ["mbconv", "nasnet", "inception"])
+def test_a_head_with_dropout_takes_another_rate_and_one_without_takes_none(name):
+    base = Scaled(next(iter(space_named(name).references.values())), Scale(), Task())
+    assert base.dropout > 0
+    assert base.dropping(0.6).dropout == 0.6
+    plain = Scaled(space_named("densenet").sample(np.random.default_rng(0)), Scale(), Task())
+    assert (plain.dropout, plain.dropping(0.6)) == (0.0, plain)
 
 
 def test_a_scaled_network_is_built_with_the_parameters_it_says():
@@ -50,6 +71,7 @@ def test_a_scaled_network_is_built_with_the_parameters_it_says():
 
 WRONG = {
     "a factor of 0": ({"scale": {"width": 0}}, "width must be a number above 0, got 0"),
+    "a dropout of 1": ({"scale": {"dropout": 1}}, "dropout must be a number of at least 0 and below 1, got 1"),
     "a factor in words": ({"scale": {"depth": "deep"}}, "depth must be a number above 0, got 'deep'"),
     "infinity": ({"scale": {"depth": float("inf")}}, "depth must be a number above 0"),
     "an unknown factor": ({"scale": {"heigth": 2}}, "does not look like"),
@@ -142,7 +164,7 @@ def test_the_formula_and_true_macs_of_efficientnets_factors_differ():
     assert published in list(SIZES.triples())
     assert published.formula == pytest.approx(1.2 * 1.21 * 1.3225)  # 1.92: within 5 % of 2
     # all seven stages of B0, of 1, 2, 2, 3, 3, 4 and 1 blocks, get one more: B2 with 258 pixels and not 260
-    assert SIZES.base.larger(published).network() == classic("efficientnet_b2").network()
+    assert SIZES.base.larger(published).dropping(0.3).network() == classic("efficientnet_b2").network()
     assert SIZES.base.larger(published).cost().macs / SIZES.base.cost().macs == pytest.approx(2.57, abs=0.01)
     assert SIZES.factors(SIZES.member(published)) == Factors(1.25, 1.1, 1.15)  # the same network, and 2.0003
 

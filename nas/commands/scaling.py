@@ -237,6 +237,8 @@ def show_family(
     else:
         values = ", ".join(f"{words} {coefficients[name]:g}" for name, words in _NAMES.items())
         rows.append(("factors", f"{values}: {coefficients['formula']:.3f} by the formula"))
+    if rates := _dropout_text(document["members"]):
+        rows.append(("dropout", rates))
     again = ["--space", space] if space else []
     data = document.get("data") or "digits"
     trials = document.get("trials")
@@ -250,6 +252,15 @@ def show_family(
         ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
     ]
     console.print(facts(*rows))
+
+
+def _dropout_text(members: list[Document]) -> str:
+    """The rates of dropout of a family; nothing where no member has any."""
+    rates = list(dict.fromkeys(one["dropout"] for one in members))
+    if len(rates) == 1:
+        return f"{rates[0]:g} in all members" if rates[0] else ""
+    told = ", ".join(f"{one['dropout']:g}" for one in members)
+    return f"{told} before the classifier: 0.1 more every two steps of φ, 0.5 at most, as EfficientNet-B0 to B7"
 
 
 def _ranking(trained: list[Document], notes: Sequence[str]) -> Table:

@@ -154,7 +154,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             ("data", Text(f"{data['name']}: {images}")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             *_weights_facts(document),
-            ("recipe", _recipe_text(recipe)),
+            ("recipe", _recipe_text(recipe, document["dropout"])),
             *_teacher_facts(document["teacher"], recipe),
             *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
@@ -219,8 +219,13 @@ def _heads_facts(count: int, weight: float) -> list[tuple[str, RenderableType]]:
     return [("heads", f"{count} auxiliary, {how}")]
 
 
-def _recipe_text(recipe: Document) -> str:
-    """The most important settings, in one line."""
+def _recipe_text(recipe: Document, dropout: list[float]) -> str:
+    """The most important settings, in one line.
+
+    Args:
+        recipe: its settings.
+        dropout: the rates, of the network itself where the recipe has none.
+    """
     words = [
         f"{recipe['epochs']} epochs of {recipe['optimizer']}, batch size {recipe['batch']}",
         f"learning rate {recipe['lr']:g}, {_schedule_text(recipe)}",
@@ -232,12 +237,12 @@ def _recipe_text(recipe: Document) -> str:
     words += [f"{name} {recipe[name]:g}" for name in ("mixup", "cutmix") if recipe[name] and recipe["mix"]]
     named = {
         "drop_path": "stochastic depth",
-        "dropout": "dropout",
         "drop_connect": "DropConnect",
         "ema": "weight averaging",
     }
     named |= {"adaptive_clip": "adaptive gradient clipping", "clip_norm": "gradient clipping"}
     words += [f"{word} {recipe[name]:g}" for name, word in named.items() if recipe[name]]
+    words += [f"dropout {' and '.join(f'{rate:g}' for rate in dropout)}"] if any(dropout) else []
     words += [f"progressive learning in {recipe['progressive']} stages"] if recipe["progressive"] > 1 else []
     words += [f"{recipe['initialization'].title()} initialization"] if recipe["initialization"] else []
     return ", ".join(words)

@@ -207,10 +207,10 @@ def _shufflenet(name: str, groups: int, first: int, stem: int) -> Thunk:
 
 
 B_SCALED: Final = (
-    (1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 300),
-    (1.4, 1.8, 380), (1.6, 2.2, 456), (1.8, 2.6, 528), (2.0, 3.1, 600),
+    (1.0, 1.0, 224, 0.2), (1.0, 1.1, 240, 0.2), (1.1, 1.2, 260, 0.3), (1.2, 1.4, 300, 0.3),
+    (1.4, 1.8, 380, 0.4), (1.6, 2.2, 456, 0.4), (1.8, 2.6, 528, 0.5), (2.0, 3.1, 600, 0.5),
 )  # fmt: skip
-"""Width, depth and image size of EfficientNet-B0 to B7."""
+"""Width, depth, image size and dropout of EfficientNet-B0 to B7 (tensorflow/tpu, efficientnet_builder.py)."""
 _V2_SIZES: Final = (
     ("b0", "b0", 224, Scale()), ("b1", "b0", 240, Scale(1.0, 1.1)), ("b2", "b0", 260, Scale(1.1, 1.2)),
     ("s", "s", 384, Scale()), ("m", "m", 480, Scale()), ("l", "l", 480, Scale()),
@@ -253,9 +253,14 @@ NETWORKS: Final[dict[str, Thunk]] = {
     "spnasnet_100": _member(mbconv_blocks_space, "spnasnet_100", "Stamoulis 2019, arXiv:1904.02877, fig. 6"),
     **{
         f"efficientnet_b{n}": _member(
-            mbconv_space, f"efficientnet_b{n}", _B, size, Scale(width, depth), "efficientnet_b0"
+            mbconv_space,
+            f"efficientnet_b{n}",
+            _B,
+            size,
+            Scale(width, depth, dropout=None if dropout == B_SCALED[0][3] else dropout),
+            "efficientnet_b0",
         )
-        for n, (width, depth, size) in enumerate(B_SCALED)
+        for n, (width, depth, size, dropout) in enumerate(B_SCALED)
     },
     **{
         f"efficientnetv2_{n}": _member(
