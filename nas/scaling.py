@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from nas.api import checked_name, go_on
 from nas.networks import in_run, named, title
@@ -44,6 +44,7 @@ from studies.scaling import (
     family,
     published_family,
     refuse_nothing,
+    resnet_rs_factors,
 )
 from studies.settings import Settings
 from studies.study import Study
@@ -59,6 +60,11 @@ CONFIRMED: Final = 3
 """The default number of leading candidates that are confirmed, if there are enough trials."""
 
 
+Rule = Literal["published", "resnet-rs", "resnet-rs-short"]
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+"""Factors that need no study: EfficientNet's, and by the rules of ResNet-RS for long and for short trainings."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScalingSettings:
     """How a network is scaled; `parse` makes it from texts.
@@ -68,18 +74,27 @@ class ScalingSettings:
         phi: members of the family besides the base, ascending.
         step: step of the grid of factors.
         band: share of `target` times the base's MACs by which true MACs may differ from it.
+        growth: bounds on other costs than MACs, as multiples of the base's.
         coefficients: α, β and γ, instead of a study that finds them; or `published`: those that the authors of
-            EfficientNet state for each of B1 to B7.
+            EfficientNet state for each of B1 to B7; or one of `RULES`.
 
     Raises:
-        UserError: a setting is out of range. What `target`, `step` and `band` may be, `ScalingSpace` says.
+        UserError: a setting is out of range. What `target`, `step`, `band` and `growth` may be, `ScalingSpace` says.
     """
 
     target: float = 2.0
     phi: tuple[float, ...] = (1, 2, 3, 4, 5, 6, 7)
     step: float = 0.05
     band: float = 0.05
-    coefficients: Factors | Literal["published"] | None = None
+    growth: str | None = None
+    coefficients: Factors | Rule | None = None
+
+    @property
+    def factors(self) -> Factors | Literal["published"] | None:
+        """The factors of one step, where no study finds them."""
+        if self.coefficients == "resnet-rs" or self.coefficients == "resnet-rs-short":
+            return resnet_rs_factors(self.target, deeper=self.coefficients == "resnet-rs")
+        return self.coefficients
 
     def __post_init__(self) -> None:
         _check_phi(self.phi, ",".join(map(str, self.phi)))
@@ -176,7 +191,7 @@ def plan(
     found = _scalable(what, load_space(space) if isinstance(space, str) else space)
     task, size_from = _task(found, settings, Settings.parse({each: given.get(each) for each in _OF_TASK}), folder)
     base = _base(found, task, strides)
-    sizes = ScalingSpace(base, settings.target, settings.step, settings.band)
+    sizes = ScalingSpace(base, settings.target, settings.step, settings.band, settings.growth)
     return ScalingPlan(title(said), sizes, folder, settings, size_from)
 
 
@@ -273,15 +288,17 @@ def _share(text: str) -> float:
     return float(number[1]) / (100 if number[2] else 1)
 
 
-def _factors(text: str) -> Factors | Literal["published"]:
-    """Read `1.2,1.1,1.15`: depth, width, resolution; or `published`."""
-    if text == "published":
-        return "published"
+def _factors(text: str) -> Factors | Rule:
+    """Read `1.2,1.1,1.15`: depth, width, resolution; or one of `RULES`."""
+    for rule in RULES:
+        if text == rule:
+            return rule
     try:
         depth, width, resolution = (float(each) for each in text.split(","))
     except ValueError as error:
         raise UserError(
-            f"coefficients: {text!r} does not look like '1.2,1.1,1.15' (depth, width, resolution) or 'published'"
+            f"coefficients: {text!r} does not look like '1.2,1.1,1.15' (depth, width, resolution), and is none of "
+            f"{', '.join(RULES)}{nearest(text, RULES)}"
         ) from error
     if not all(1 <= each <= 10 for each in (depth, width, resolution)) or max(depth, width, resolution) == 1:
         raise UserError(f"coefficients: {text!r}: each must be from 1 to 10, and one of them above 1")
@@ -300,7 +317,8 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
     Raises:
         UserError: no factors fit the band, or a setting is wrong.
     """
-    refuse_nothing(plan.space)
+    if not found.networks:
+        refuse_nothing(plan.space)
     settings = {name: value for name, value in given.items() if value is not None}
     if settings.get("estimator") == "zero-cost":
         raise UserError(
@@ -329,7 +347,7 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
 def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     """The family: by the best factors of a study, or by those of the plan."""
     base, phi = plan.space.base, plan.settings.phi
-    factors = plan.settings.coefficients if study is None else plan.space.factors(study.best.architecture)
+    factors = plan.settings.factors if study is None else plan.space.factors(study.best.architecture)
     assert factors is not None
     members = published_family(base, phi) if factors == "published" else family(base, factors, phi)
     alone = {dimension: tuple(several) for dimension, several in curves(members)}
@@ -367,22 +385,26 @@ def scale(
         step: step of the grid of factors.
         band: tolerance of true MACs around `target` times the base's, such as `5%`.
         coefficients: α, β and γ as `1.2,1.1,1.15`, instead of searching for them; or `published`: those that the
-            authors of EfficientNet state for each of B1 to B7.
+            authors of EfficientNet state for each of B1 to B7; or `resnet-rs` or `resnet-rs-short`
+            (`studies.scaling.resnet_rs_factors`).
         strides: the rule for strides on small images (`searchspaces.strides`); by default the network's own.
         space: of the network, if it is a person's own.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
         search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
             trained whole. Costs are counted on `task`; by default on that of a person's own images for a classic, as in
-            a search, and on the network's own else. `image_size` is the base's, and candidates are trained at it.
+            a search, and on the network's own else. `image_size` is the base's, and candidates are trained at it. With
+            `growth="params=1.8,activations=1.6"` other costs of candidates are bounded too, by multiples of the base's.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
     """
+    growth = search.pop("growth", None)
     unknown = search.keys() - {each.name for each in fields(Settings)}
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
-    given = {"target": target, "phi": phi, "step": step, "band": band, "coefficients": coefficients}
+    given: dict[str, Any] = {"target": target, "phi": phi, "step": step, "band": band, "growth": growth}
+    given["coefficients"] = coefficients
     search = dict(with_own_images(what, {**search, "data": data}))
     planned = plan(
         what, ScalingSettings.parse(given), search, strides=strides, space=space, name=name, out=out
@@ -427,6 +449,7 @@ def grid_document(plan: ScalingPlan, found: Candidates) -> Document:
         "target": space.target,
         "step": space.step,
         "band": space.band,
+        "growth": None if space.growth is None else str(space.growth),
         "budget": str(space.target_budget),
         "options": {decision.name: list(decision.options) for decision in space.decisions},
         "triples": found.triples,
@@ -459,9 +482,10 @@ def family_document(found: Family) -> Document:
     """The contents of `family.json`."""
     plan, study = found.plan, found.study
     base = found.members[0].cost.macs
-    published = plan.settings.coefficients == "published"
-    first = plan.settings.coefficients if study is None else plan.space.factors(study.best.architecture)
-    how = "published" if published else "given" if study is None else "searched"
+    rule = plan.settings.coefficients
+    published = rule == "published"
+    first = plan.settings.factors if study is None else plan.space.factors(study.best.architecture)
+    how = "searched" if study is not None else rule if isinstance(rule, str) else "given"
     document: Document = {
         "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
         "target": plan.space.target,

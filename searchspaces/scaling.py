@@ -175,6 +175,8 @@ class ScalingSpace:
             an architecture has.
         step: between the options of each factor.
         band: share of the target by which true MACs may differ from it, in `target_budget`.
+        growth: bounds on other costs there, as multiples of the base's, such as `params=1.8,activations=1.6`
+            (EfficientNet's target memory; Tan & Le 2019, eq. 2).
 
     Raises:
         UserError: a setting is out of range.
@@ -182,12 +184,15 @@ class ScalingSpace:
 
     name = "scaling"
 
-    def __init__(self, base: Scaled, target: float = 2.0, step: float = 0.05, band: float = 0.05) -> None:
+    def __init__(
+        self, base: Scaled, target: float = 2.0, step: float = 0.05, band: float = 0.05, growth: str | None = None
+    ) -> None:
         for said, value, low, high in (("target", target, 1, 100), ("step", step, 0, 1), ("band", band, 0, 1)):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not low < value <= high:
                 raise UserError(f"scaling: {said} must be a number above {low} and at most {high}, got {value!r}")
         self.base, self.target, self.step, self.band = base, float(target), float(step), float(band)
+        self.growth = None if growth is None else _growth(growth)
         kinds: dict[str, tuple[float, Callable[[float], object]]] = {
             "depth": (1, lambda factor: self._tree(Scale(depth=factor))),
             "width": (2, lambda factor: self._tree(Scale(width=factor))),
@@ -237,15 +242,20 @@ class ScalingSpace:
 
     @property
     def target_budget(self) -> Budget:
-        """True MACs within the band around the target."""
+        """True MACs within the band around the target, and other costs within their growth."""
         low, high = (self.target * side * self.base.cost().macs for side in (1 - self.band, 1 + self.band))
-        return Budget((Bound("macs", Decimal(math.floor(high)), Decimal(math.ceil(low))),))
+        bounds = [Bound("macs", Decimal(math.floor(high)), Decimal(math.ceil(low)))]
+        for each in () if self.growth is None else self.growth.bounds:
+            own = self.base.cost().whole(each.cost)
+            bounds.append(Bound(each.cost, each.upper * own // 1, each.lower * own))
+        return Budget(tuple(bounds))
 
     @property
     def of(self) -> dict[str, Any]:
         """The base and the settings, as JSON values; `searchspaces.text_forms.space_of` reads them."""
         settings = {"target": self.target, "step": self.step, "band": self.band}
-        return {**json.loads(self.base.to_json()), **settings}
+        growth = {} if self.growth is None else {"growth": str(self.growth)}
+        return {**json.loads(self.base.to_json()), **settings, **growth}
 
     @cached_property
     def references(self) -> dict[str, Architecture]:
@@ -380,7 +390,7 @@ class ScalingSpace:
             return False
 
     def _values(self) -> tuple[object, ...]:
-        return (self.base, self.target, self.step, self.band)
+        return (self.base, self.target, self.step, self.band, self.growth)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, ScalingSpace) and self._values() == other._values())
@@ -395,6 +405,22 @@ class ScalingSpace:
 def scaling_space() -> ScalingSpace:
     """The space `scaling`: sizes of EfficientNet-B0."""
     return ScalingSpace(Scaled(mbconv_space().references["efficientnet_b0"], Scale(), Task()))
+
+
+def _growth(text: str) -> Budget:
+    """Read multiples of the base's costs.
+
+    Raises:
+        UserError: it is no budget, or bounds what cannot be.
+    """
+    found = Budget.parse(text)
+    for each in found.bounds:
+        if each.cost in ("macs", "latency_ms") or each.percent or each.upper < 1:
+            raise UserError(
+                f"growth: {each} cannot be; give multiples of the base's costs of at least 1, as in "
+                "params=1.8,activations=1.6 (MACs follow from the target)"
+            )
+    return found
 
 
 def _always(name: str, taken: Mapping[str, Value]) -> bool:

@@ -53,7 +53,7 @@ def with_strides(space: SearchSpace, rule: str) -> SearchSpace:
         return space.published
     if isinstance(space, ScalingSpace):
         base = replace(space.base, architecture=published(space.base.architecture))
-        return ScalingSpace(base, space.target, space.step, space.band)
+        return ScalingSpace(base, space.target, space.step, space.band, space.of.get("growth"))
     raise UserError(f"the space {space.name!r} has a class of its own, whose strides cannot be chosen")
 
 

@@ -122,7 +122,7 @@ def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace
         raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
     text = json.dumps(of)
     base, form = scaled_from_json(text, home), _form(text, "an architecture")
-    return ScalingSpace(base, **{name: form[name] for name in ("target", "step", "band") if name in form})
+    return ScalingSpace(base, **{name: form[name] for name in ("target", "step", "band", "growth") if name in form})
 
 
 def at_own_size(network: Buildable, task: Task | None = None) -> Buildable:

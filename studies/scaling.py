@@ -12,10 +12,11 @@ dropout for each, which `dropout` is a rule for, and the same stochastic depth o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from searchspaces import Factors, Scale, Scaled, Task, UserError, classic
 from searchspaces.classics.mobile import B_SCALED
@@ -95,6 +96,27 @@ def dropout(own: float, phi: float) -> float:
     return max(own, min(round(own + 0.1 * (phi // 2), 9), MOST_DROPOUT)) if own else 0.0
 
 
+def resnet_rs_factors(target: float, deeper: bool) -> Factors:
+    """The factors of one step by the rules of ResNet-RS (Bello 2021, arXiv:2103.07579, sec. 6).
+
+    Depth grows where a network is trained for so many epochs that it can overfit, width where it is not; the image
+    grows slowly. By how much the paper does not say: here it is the mean growth over its own family, ResNet-RS-50 at
+    160 pixels to ResNet-RS-420 at 320 (table 7), which is 1.155 for twice the compute.
+
+    Args:
+        target: factor of compute.
+        deeper: whether what the image leaves of it goes into depth, else into width.
+
+    >>> resnet_rs_factors(2, deeper=True)
+    Factors(depth=1.499255, width=1.0, resolution=1.154987)
+    """
+    small, large = classic("resnetrs50").cost(Task(160)), classic("resnetrs420").cost(Task(320))
+    resolution = target ** (math.log(320 / 160) / math.log(large.macs / small.macs))
+    rest = target / resolution**2
+    depth, width = (rest, 1.0) if deeper else (1.0, math.sqrt(rest))
+    return Factors(round(depth, 6), round(width, 6), round(resolution, 6))
+
+
 def _member(base: Scaled, phi: float, factors: Factors, rate: float) -> Member:
     return Member(phi, factors, base.larger(factors).dropping(rate))
 
@@ -161,20 +183,22 @@ def candidates(space: ScalingSpace) -> Candidates:
     )
 
 
-def refuse_nothing(space: ScalingSpace) -> None:
-    """Say which network is nearest to the band, where none is within it.
+def refuse_nothing(space: ScalingSpace) -> NoReturn:
+    """Say which network is nearest to the band; for a space of which nothing fits.
 
     Raises:
         UserError: always; the message has the nearest triple of factors and its MACs relative to the base.
     """
     task, base = space.base.task, space.base.cost().macs
     near = min(space.enumerate(), key=lambda each: abs(each.cost(task).macs - space.target * base))
-    if not space.target_budget.admits(near.cost(task)):
-        raise UserError(
-            f"no factors in steps of {space.step:g} give {space.target:g} times the base's MACs within "
-            f"{100 * space.band:g} %; the nearest ({space.words(near)}) give {near.cost(task).macs / base:.2f} times: "
-            "a wider --band or a smaller --step helps"
-        )
+    also, more = "", ""
+    if space.growth is not None:
+        also, more = f" and at most {space.growth} times its other costs", " or more --growth"
+    raise UserError(
+        f"no factors in steps of {space.step:g} give {space.target:g} times the base's MACs within "
+        f"{100 * space.band:g} %{also}; the nearest in MACs ({space.words(near)}) give "
+        f"{near.cost(task).macs / base:.2f} times: a wider --band or a smaller --step{more} helps"
+    )
 
 
 def told_apart(space: ScalingSpace, networks: Iterable[Architecture], proxy: Mapping[str, Any]) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named
+from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named, space_of
 from searchspaces.layers import Dropout, leaves
 from studies.scaling import PUBLISHED, alone, candidates, curves, family, told_apart
 
@@ -247,6 +247,37 @@ def test_it_is_in_the_public_api(words, tmp_path):
     assert (tmp_path / "api" / "family.html").exists()
 
 
+def test_a_family_is_found_under_bounds_on_memory_and_macs(nas_cli, words, tmp_path):
+    # Tan & Le 2019, eq. 2: Memory(N) at most the target memory, FLOPS(N) at most the target compute
+    base = Scaled(BASE, Scale(), Task(32, 3, 10))
+    free, bound = ScalingSpace(base), ScalingSpace(base, growth="params=1.7,activations=1.6")
+    assert space_of("scaling", bound.of) == bound != free
+    own, offered = base.cost(), candidates(free).networks
+    kept = [each for each in offered if (cost := each.cost(base.task)).params <= 1.7 * own.params
+            and cost.activations <= 1.6 * own.activations]  # fmt: skip
+    assert 0 < len(kept) < len(offered)
+    assert [each.choices for each in candidates(bound).networks] == [each.choices for each in kept]
+    said = nas_cli(
+        *words, "--growth", "params=1.7,activations=1.6", "--trials", "3", "--confirm", "0", "--json", "--quiet"
+    )
+    assert said.json()["family"]["members"][1]["params"] <= 1.7 * own.params
+    assert len(said.json()["grid"]["candidates"]) == len(kept)
+    assert "growth" not in free.of
+
+
+@pytest.mark.parametrize(("rule", "grows"), [("resnet-rs", "depth"), ("resnet-rs-short", "width")])
+def test_by_the_rules_of_resnet_rs_depth_or_width_grows_and_the_image_slowly(nas_cli, tmp_path, rule, grows):
+    said = nas_cli(
+        "scale", "resnetrs50", "--coefficients", rule, "--phi", "1..2", "--out", str(tmp_path), "--json"
+    ).json()
+    first = said["family"]["members"][1]
+    assert first["formula"] == pytest.approx(2, abs=1e-4)
+    assert {"depth", "width"} - {name for name in ("depth", "width") if first[name] == 1} == {grows}
+    assert said["family"]["coefficients"]["how"] == rule
+    # 160 to 320 pixels over 4.6 to 128 billion FLOPs (Bello 2021, table 7): log2(128 / 4.6) = 4.8 steps
+    assert first["resolution"] == pytest.approx(2 ** (1 / 4.8), abs=0.001)
+
+
 MISTAKES = {
     "no architecture": (["alexnet"], "alexnet cannot be scaled: it is not a member of a search space"),
     "a scaled classic": (["efficientnet_b3"], "did you mean 'efficientnet_b0'"),
@@ -258,6 +289,10 @@ MISTAKES = {
         ["efficientnet_b0", "--phi", "8", "--coefficients", "published"],
         "published are 1 to 7 (EfficientNet-B1 to B7), not 8",
     ),
+    "growth of MACs": (["efficientnet_b0", "--growth", "1.5"], "growth: macs=1.5 cannot be; give multiples"),
+    "growth below 1": (["efficientnet_b0", "--growth", "params=0.5"], "of at least 1"),
+    "growth of nothing": (["efficientnet_b0", "--growth", "params=1.1,activations=1.1"], "or more --growth helps"),
+    "a rule": (["resnet18", "--coefficients", "resnet-sr"], "did you mean 'resnet-rs'?"),
     "published of another": (["resnet18", "--coefficients", "published"], "are for efficientnet_b0"),
     "coefficients": (["efficientnet_b0", "--coefficients", "1.2,1.1"], "does not look like '1.2,1.1,1.15'"),
     "coefficients below": (["efficientnet_b0", "--coefficients", "0.9,1,1"], "each must be from 1 to 10"),

@@ -39,6 +39,7 @@ def scale(
     coefficients: options.Coefficients = None,
     step: options.Step = 0.05,
     band: options.Band = "5%",
+    growth: options.Growth = None,
     task: options.ScaledTask = None,
     image_size: options.ScaledImageSize = None,
     strides: options.Strides = None,
@@ -171,6 +172,7 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
     base, grid, published, scaled = document["base"], document["options"], document["published"], plan.space.base
     ends = ", ".join(f"{_NAMES[name]} {several[0]:g} to {several[-1]:g}" for name, several in grid.items())
     band = f"{100 * document['band']:g} %"
+    also = ", and other costs within their bounds" if document["growth"] else ""
     place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
     rows: list[tuple[str, RenderableType]] = [
         ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
@@ -178,7 +180,7 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
         ("formula", f"{len(document['formula'])} have α·β²·γ² within {band} of {document['target']:g}"),
         (
             "true MACs",
-            f"{document['true']} have {document['target']:g} times the base's MACs within {band}: "
+            f"{document['true']} have {document['target']:g} times the base's MACs within {band}{also}: "
             f"{len(document['candidates'])} different networks. {document['both']} triples satisfy both",
         ),
         (
@@ -192,6 +194,10 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
             f"{published['ratio']:.2f} for this base",
         ),
     ]
+    if document["growth"]:
+        rows.insert(
+            4, ("other costs", f"at most {document['growth']} times the base's: as budget {document['budget']}")
+        )
     if strides := strides_note(**strides_document(scaled, scaled.task), task=scaled.task):
         rows.insert(1, ("", strides))
     if plan.size_from is not None:
@@ -236,7 +242,8 @@ def show_family(
         )  # fmt: skip
     else:
         values = ", ".join(f"{words} {coefficients[name]:g}" for name, words in _NAMES.items())
-        rows.append(("factors", f"{values}: {coefficients['formula']:.3f} by the formula"))
+        how = "" if coefficients["how"] in ("given", "searched") else f" ({coefficients['how']})"
+        rows.append(("factors", f"{values}: {coefficients['formula']:.3f} by the formula{how}"))
     if rates := _dropout_text(document["members"]):
         rows.append(("dropout", rates))
     again = ["--space", space] if space else []

@@ -373,8 +373,9 @@ Coefficients = Annotated[
     Option(
         "--coefficients",
         metavar="α,β,γ",
-        help="Factors of depth, width and resolution, such as 1.2,1.1,1.15, instead of a search for them; or "
-        "published, for those of EfficientNet-B1 to B7.",
+        help="Factors of depth, width and resolution, such as 1.2,1.1,1.15, instead of a search for them; published, "
+        "for those of EfficientNet-B1 to B7; or, by the rules of ResNet-RS, resnet-rs (depth, for long trainings) or "
+        "resnet-rs-short (width).",
         rich_help_panel=SIZES,
     ),
 ]
@@ -383,6 +384,16 @@ Band = Annotated[
     str,
     Option(
         "--band", metavar="5%", help="Tolerance of a candidate's true MACs around the target.", rich_help_panel=SIZES
+    ),
+]
+Growth = Annotated[
+    str | None,
+    Option(
+        "--growth",
+        metavar="COST=N,...",
+        help="Bounds on other costs of a candidate than MACs, as multiples of the base's: params=1.8,activations=1.6, "
+        "or peak_activation_bytes.",
+        rich_help_panel=SIZES,
     ),
 ]
 ScaledData = Annotated[
