@@ -1,10 +1,10 @@
 """Data augmentation, an epoch at a time: everything random is drawn before the steps, from the seed alone.
 
 Random crops, random resized crops (Szegedy et al. 2015, arXiv:1409.4842, sec. 6, with torchvision's ranges), mirroring,
-cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment, mixup and CutMix. `draw` makes the order and all draws of
-an epoch on the CPU in one piece, so they are the same on every device and need no state between epochs; `augmented`
-applies any rows of them with a few large operations on the device of the images. An image comes out the same whichever
-rows are processed with it.
+cutout (DeVries & Taylor 2017, arXiv:1708.04552), RandAugment or a policy of AutoAugment, mixup and CutMix. `draw` makes
+the order and all draws of an epoch on the CPU in one piece, so they are the same on every device and need no state
+between epochs; `augmented` applies any rows of them with a few large operations on the device of the images. An image
+comes out the same whichever rows are processed with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from estimators import autoaugment
 from estimators.steps import Range
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Augmentation:
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         randaugment_operations: RandAugment's operations on each image; 0 is off.
         randaugment_magnitude: their strength; `STRONGEST` is AutoAugment's, see `operated`.
+        auto_augment: a policy of AutoAugment in place of RandAugment, in `estimators.autoaugment`; None is off.
         mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
         mix: share of the batches that are mixed, by either method, in [0, 1].
         resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
@@ -49,6 +51,7 @@ class Augmentation:
     cutmix: float = 0.0
     mix: float = 0.0
     resized_crop: float = 0.0
+    auto_augment: str | None = None
 
     @classmethod
     def of(cls, training: object, mirror: bool) -> Augmentation:
@@ -94,7 +97,8 @@ class Draws:
         frames: (rows, 4), centre (x, y) and half width and height of a resized crop, in half sides from the middle.
         mirrored: (rows,), whether the image is mirrored.
         corners: (rows, 2), the hole's top and left edge, in pixels; it may reach over the border.
-        kinds, signs: (rows, operations), indices into `OPERATIONS`, and 1 or -1.
+        kinds, signs: (rows, operations), indices into `KINDS`, and 1 or -1.
+        levels: (rows, operations), of AutoAugment; 0 elsewhere.
         partners: (rows,), the row that each is mixed with, of the same share of the same batch.
         keep: (rows,), the proportion of the image itself under mixup; 1 elsewhere.
         boxes: (rows, 4), top, bottom, left and right of what CutMix pastes; empty elsewhere.
@@ -107,6 +111,7 @@ class Draws:
     corners: NDArray[np.int64]
     kinds: NDArray[np.int64]
     signs: NDArray[np.float32]
+    levels: NDArray[np.int64]
     partners: NDArray[np.int64]
     keep: NDArray[np.float32]
     boxes: NDArray[np.int64]
@@ -117,7 +122,8 @@ class Draws:
         place[rows] = np.arange(len(rows))
         return Draws(
             self.order[rows], self.shifts[rows], self.frames[rows], self.mirrored[rows], self.corners[rows],
-            self.kinds[rows], self.signs[rows], place[self.partners[rows]], self.keep[rows], self.boxes[rows],
+            self.kinds[rows], self.signs[rows], self.levels[rows], place[self.partners[rows]], self.keep[rows],
+            self.boxes[rows],
         )  # fmt: skip
 
 
@@ -142,8 +148,12 @@ def draw(
     shifts = rng.integers(0, 2 * pad + 1, (rows, 2))
     mirrored = rng.random(rows) < 0.5
     corners = rng.integers(0, side, (rows, 2)) - round(how.cutout * side) // 2  # beyond the border too, as in sec. 3.2
-    kinds = rng.integers(0, len(OPERATIONS), (rows, how.randaugment_operations))
-    signs = rng.integers(0, 2, (rows, how.randaugment_operations)).astype(np.float32) * 2 - 1
+    if how.auto_augment is None:
+        kinds = rng.integers(0, len(OPERATIONS), (rows, how.randaugment_operations))
+        signs = rng.integers(0, 2, (rows, how.randaugment_operations)).astype(np.float32) * 2 - 1
+        levels = np.zeros_like(kinds)
+    else:
+        kinds, levels, signs = autoaugment.drawn(how.auto_augment, rows, KINDS, rng)
 
     partners, keep, boxes = np.arange(rows), np.ones(rows, np.float32), np.zeros((rows, 4), np.int64)
     if how.mixes:
@@ -155,7 +165,7 @@ def draw(
             boxes[start : start + share] = box
     whole = np.tile(np.array([0, 0, 1, 1], np.float32), (rows, 1))
     frames = _frames(rows, how.resized_crop, rng) if how.resized_crop else whole
-    return Draws(order, shifts, frames, mirrored, corners, kinds, signs, partners, keep, boxes)
+    return Draws(order, shifts, frames, mirrored, corners, kinds, signs, levels, partners, keep, boxes)
 
 
 def batches_in(images: int, batch: int, fill: bool) -> int:
@@ -215,10 +225,13 @@ def augmented(
     """
     device, side = pixels.device, pixels.shape[1]
     images = pixels.float()
-    for step in range(how.randaugment_operations):
+    for step in range(draws.kinds.shape[1]):
         planes = images.permute(0, 3, 1, 2)
         kinds, signs = _sent(draws.kinds[:, step]), _sent(draws.signs[:, step])
-        planes = operated(planes, kinds, signs, how.randaugment_magnitude, mean)
+        if how.auto_augment is None:
+            planes = operated(planes, kinds, signs, how.randaugment_magnitude, mean)
+        else:
+            planes = _at_levels(planes, kinds, signs, draws.levels[:, step], mean)
         images = planes.permute(0, 2, 3, 1)
     images = images.sub_(mean).div_(std)  # neither is the caller's
     if how.resized_crop:
@@ -300,19 +313,32 @@ OPERATIONS: Final = (
 )  # fmt: skip
 """The 14 operations of RandAugment (arXiv:1909.13719, table 1)."""
 
+KINDS: Final = (*OPERATIONS, "invert")
+"""These, and the one that only AutoAugment's policies have."""
+
 STRONGEST: Final = 10
 """The magnitude of AutoAugment's strongest operations (arXiv:1805.09501, table 6)."""
 
 
+def _at_levels(pixels: Tensor, kinds: Tensor, signs: Tensor, levels: NDArray[np.int64], fill: Tensor) -> Tensor:
+    """One operation of AutoAugment on each image, by the level of its magnitude."""
+    pixels = pixels.clone()
+    for level in np.unique(levels).tolist():
+        which = _sent(np.flatnonzero(levels == level))
+        there, magnitude = which.to(pixels.device), STRONGEST * level / autoaugment.LEVELS
+        pixels[there] = operated(pixels[there], kinds[which], signs[which], magnitude, fill)
+    return pixels
+
+
 def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
-    """One operation of RandAugment on each image (Cubuk et al. 2020, arXiv:1909.13719), batched by operation.
+    """One operation on each image, batched by operation (Cubuk et al. 2020, arXiv:1909.13719).
 
     Two departures: operations run on tensors, on many images at a time, and warps interpolate bilinearly instead of
     taking the nearest pixel. The colour operation only changes images with three channels.
 
     Args:
         pixels: float (batch, channels, side, side) in 0 to 255.
-        kinds: (batch,) on the CPU, indices into `OPERATIONS`.
+        kinds: (batch,) on the CPU, indices into `KINDS`.
         signs: (batch,) on the CPU, 1 or -1: the direction of operations that have one.
         magnitude: at least 0; `STRONGEST` is AutoAugment's maximum, and larger values are allowed (M in the paper).
         fill: (channels,), the colour of pixels that a warp leaves empty.
@@ -324,7 +350,7 @@ def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fil
 
     pixels = pixels.clone()
     share = magnitude / STRONGEST
-    for kind, operation in enumerate(OPERATIONS):
+    for kind, operation in enumerate(KINDS):
         which = torch.nonzero(kinds == kind)[:, 0]
         if not len(which) or operation == "identity":
             continue
@@ -334,6 +360,8 @@ def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fil
                 some = _auto_contrast(some)
             case "equalize":
                 some = _equalize(some)
+            case "invert":
+                some = 255 - some
             case "solarize":
                 some = torch.where(some >= max(255 * (1 - share), 0), 255 - some, some)
             case "posterize":

@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from estimators import ShortTraining, load_data
-from estimators.augmentation import OPERATIONS, STRONGEST, Augmentation, augmented, draw, operated
+from estimators.augmentation import KINDS, OPERATIONS, STRONGEST, Augmentation, augmented, draw, operated
+from estimators.autoaugment import LEVELS, POLICIES
 from estimators.recipe import Recipe
 
 
@@ -25,7 +26,7 @@ def photos(channels=3, side=24, count=6, seed=0):
 
 
 def after(operation, images, magnitude=9.0, sign=1.0, fill=0.0):
-    kinds = torch.full((len(images),), OPERATIONS.index(operation))
+    kinds = torch.full((len(images),), KINDS.index(operation))
     signs = torch.full((len(images),), sign)
     return operated(images.float(), kinds, signs, magnitude, torch.full((images.shape[1],), fill))
 
@@ -59,6 +60,7 @@ PILLOW = {
     "color": lambda image: ImageEnhance.Color(image).enhance(1.81),
     "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.81),
     "brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.81),
+    "invert": ImageOps.invert,
     "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(1.81),
     "rotate": lambda image: affine(image, [[math.cos(TURN), -math.sin(TURN), 0], [math.sin(TURN), math.cos(TURN), 0]]),
     "shear_x": lambda image: affine(image, [[1, 0.27, 0], [0, 1, 0]]),
@@ -69,7 +71,7 @@ PILLOW = {
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", KINDS)
 def test_an_operation_does_what_pillow_does(operation, channels):
     images = photos(channels)
     ours, theirs = after(operation, images), by_pillow(PILLOW[operation], images)
@@ -140,8 +142,9 @@ def test_each_image_is_drawn_for_itself_from_the_seed_alone():
     assert torch.equal(first, first.round())
 
 
-def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it():
-    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0, resized_crop=0.3)
+@pytest.mark.parametrize("policy", [None, "imagenet"])
+def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it(policy):
+    images, how = photos(count=32), Augmentation(0.125, True, 0.3, 3, 12.0, resized_crop=0.3, auto_augment=policy)
     draws = draw(how, np.arange(32), 24, 32, 32, 1)
     pixels, mean, std = images.permute(0, 2, 3, 1)[draws.order], torch.full((3,), 120.0), torch.full((3,), 50.0)
 
@@ -151,6 +154,65 @@ def test_an_image_comes_out_the_same_whichever_rows_are_processed_with_it():
     whole = made(np.arange(32))
     for row in range(32):
         assert torch.equal(made(np.array([row]))[0], whole[row])
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_25_pairs_of_operations_with_chances_and_levels(name):
+    policy = POLICIES[name]
+    assert len(policy) == 25
+    for kind, chance, level in (each for pair in policy for each in pair):
+        assert kind in KINDS
+        assert kind != "identity"
+        assert 0 <= chance <= 1
+        assert round(10 * chance, 9) == round(10 * chance)  # multiples of a tenth, as the search had them (sec. 3.1)
+        assert level in range(LEVELS + 1)
+
+
+def test_the_policies_prefer_what_their_paper_says_of_them():
+    """Cubuk et al. 2019, sec. 4.1 and 4.2: colour for CIFAR-10 and ImageNet, geometry and inverting for SVHN."""
+    applied = {
+        name: {kind: sum(chance for pair in policy for one, chance, _ in pair if one == kind) for kind in KINDS}
+        for name, policy in POLICIES.items()
+    }
+    geometric = {
+        name: sum(each[kind] for kind in KINDS if kind.startswith(("shear", "rotate", "translate")))
+        for name, each in applied.items()
+    }
+    cifar10, whole = applied["cifar10"], sum(applied["cifar10"].values())
+    assert sum(cifar10[kind] for kind in ("equalize", "auto_contrast", "color", "brightness")) > whole / 2
+    assert cifar10["shear_x"] == 0
+    assert cifar10["invert"] < whole / 100  # "almost never applied"
+    assert max(applied["svhn"], key=applied["svhn"].__getitem__) == "invert"
+    assert geometric["svhn"] > max(geometric["cifar10"], geometric["imagenet"])
+    assert max(applied["imagenet"], key=applied["imagenet"].__getitem__) == "equalize"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_each_operation_of_a_policy_comes_as_often_as_it_says(name):
+    rows = 25_000
+    draws = draw(Augmentation(auto_augment=name, randaugment_operations=3), np.arange(rows), 8, 100, 100, 0)
+    assert draws.kinds.shape == draws.levels.shape == draws.signs.shape == (rows, 2)
+    for place in (0, 1):
+        expected = dict.fromkeys(KINDS, 0.0)
+        for pair in POLICIES[name]:
+            kind, chance, _ = pair[place]
+            expected[kind] += chance / 25
+            expected["identity"] += (1 - chance) / 25
+        for kind, share in expected.items():  # the band is 6 sd
+            found = np.mean(draws.kinds[:, place] == KINDS.index(kind))
+            assert abs(found - share) <= 6 * math.sqrt(share * (1 - share) / rows)
+
+
+def test_a_level_is_a_ninth_of_the_strongest_magnitude(monkeypatch):
+    images = photos()
+    for kind, level in (("rotate", 4), ("posterize", 8), ("color", 9), ("solarize", 3), ("invert", 0)):
+        monkeypatch.setitem(POLICIES, "svhn", (((kind, 1.0, level), ("rotate", 0.0, 9)),))
+        found, _ = altered(images, Augmentation(auto_augment="svhn"))
+        ways = [after(kind, images, STRONGEST * level / 9, sign) for sign in (1.0, -1.0)]
+        assert all(any(torch.equal(one, way[index]) for way in ways) for index, one in enumerate(found))
+    monkeypatch.setitem(POLICIES, "svhn", ((("posterize", 1.0, 8), ("invert", 1.0, 0)),))
+    found, _ = altered(images, Augmentation(auto_augment="svhn"))
+    assert torch.equal(found, 255 - by_pillow(lambda image: ImageOps.posterize(image, 4), images))  # 8 - round(32 / 9)
 
 
 def test_augmentation_off_changes_nothing_and_mirroring_mirrors_about_half():

@@ -232,7 +232,9 @@ def _recipe_text(recipe: Document, dropout: list[float]) -> str:
         f"weight decay {recipe['weight_decay']:g}",
         f"label smoothing {recipe['label_smoothing']:g}",
     ]
-    if recipe["randaugment_operations"]:
+    if recipe["auto_augment"]:
+        words.append(f"AutoAugment {recipe['auto_augment']}")
+    elif recipe["randaugment_operations"]:
         words.append(f"RandAugment {recipe['randaugment_operations']} x {recipe['randaugment_magnitude']:g}")
     words += [f"{name} {recipe[name]:g}" for name in ("mixup", "cutmix") if recipe[name] and recipe["mix"]]
     named = {
