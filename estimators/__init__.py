@@ -3,6 +3,7 @@
 from estimators.catalog import ESTIMATORS, make_estimator
 from estimators.data import ImageData, load_data
 from estimators.estimator import Diverged, Estimate, Estimator, Pruned, TrialContext
+from estimators.full_training import FullTraining
 from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
 from estimators.table import TableEstimator
@@ -12,6 +13,7 @@ __all__ = [
     "Diverged",
     "Estimate",
     "Estimator",
+    "FullTraining",
     "ImageData",
     "Pruned",
     "ShortTraining",

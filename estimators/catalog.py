@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from estimators.data import ImageData, load_data
 from estimators.estimator import Estimator
+from estimators.full_training import FullTraining
+from estimators.image_sizes import stay_in_files
 from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
 from estimators.steps import DEVICES
@@ -15,6 +17,7 @@ from estimators.table import TableEstimator
 from searchspaces import UserError, nearest
 
 ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
+    "full-training": FullTraining,
     "short-training": ShortTraining,
     "table": TableEstimator,
     "zero-cost": ZeroCost,
@@ -56,5 +59,6 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
         except TypeError as error:  # a value of the wrong type, such as a list for a name
             raise UserError(f"table: {error}") from error
     if isinstance(data, str):
-        data = load_data(data, settings.get("image_size"), **reading)
+        size = settings.get("image_size")
+        data = load_data(data, size, **reading, in_files=kind == "full-training" and stay_in_files(data, size))
     return ESTIMATORS[kind](data, device=device, **settings)

@@ -9,7 +9,8 @@ and batch norm statistics are averaged after each step, so that all hold the sam
 DistributedDataParallel: gradients are exchanged after the backward pass, not during it; in return, a process that runs
 out of memory can halve its share of the batch on its own.
 
-The test images are used once, at the end, with the averaged weights of the epoch with the best validation accuracy.
+The test images are used once, at the end, with the averaged weights of the epoch with the best validation accuracy;
+by a trial of a study (`estimated`) they are not used at all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +34,7 @@ from estimators.averaging import WeightAverage
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, train_and_validation
-from estimators.estimator import Diverged
+from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.in_files import InFiles
 from estimators.objective import Objective, check_heads_learn, with_auxiliary_heads, without_heads
 from estimators.optimizers import make_optimizer
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 
     from searchspaces import Buildable, Cost, Task
 
-__all__ = ["CHECKPOINT_S", "Moment", "Trained", "train"]
+__all__ = ["CHECKPOINT_S", "Moment", "Trained", "estimated", "train"]
 
 CHECKPOINT_S: Final = 300.0
 """Seconds between two checkpoints within an epoch; there is always one after each epoch."""
@@ -129,9 +131,14 @@ def train(
         where = torch.device("cuda", torch.cuda.current_device())  # chosen by Ray for this process
     with own_globals(where, torch.get_num_threads()):
         try:
-            training = _Training(network, data, recipe, folder, seed, where, found, group, weights, teacher)
-            if not training.finished:
-                finished(on_device(training.run(checkpoint_s, on_moment), where))
+            training = _Training(
+                network, data, recipe, seed, where, group, str(folder / CHECKPOINT), weights, teacher
+            )  # fmt: skip
+            facts = training.begun(folder, found)
+            if not facts["finished"]:
+                training.make()
+                write = partial(training.finish, folder, facts)
+                finished(on_device(training.run(checkpoint_s, on_moment, write), where))
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
             raise
@@ -140,40 +147,97 @@ def train(
     return Trained.open(folder, network.architecture.space if network.architecture else None)
 
 
+def estimated(
+    network: Buildable, data: ImageData, recipe: Recipe, context: TrialContext, device: str = "auto", threads: int = 1
+) -> Estimate:
+    """The validation accuracy of a network after a full training, for a trial of a study: nothing but that is kept.
+
+    It is that of the averaged weights after the last epoch, not the best of all epochs, which would be chosen by the
+    images that judge it. The test images are not touched. A checkpoint that cannot be read is ignored.
+
+    Args:
+        network, data, recipe: as of `train`.
+        context: of the trial.
+        device: used if the context says `auto`.
+        threads: of torch on a CPU.
+
+    Raises:
+        Pruned: `context.report` returned False before the last epoch.
+        Diverged: the loss or the logits are not finite.
+        UserError: the network cannot take the images, or the device is not available.
+    """
+    where = find_device(device if context.device == "auto" else context.device)
+    told: list[float] = []
+
+    def on_moment(moment: Moment) -> None:
+        for each in moment.curve[len(told) :]:
+            told.append(each["val_accuracy"])
+            if not context.report(len(told), told[-1]) and len(told) < recipe.epochs:
+                raise Pruned(tuple(told), each["seconds"])
+
+    with own_globals(where, threads):
+        try:
+            place = _readable(context.checkpoint)
+            training = _Training(network, data, recipe, context.seed, where, ProcessGroup(), place, None, None)
+            training.make()
+            finished(on_device(training.run(CHECKPOINT_S, on_moment), where))
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
+        finally:
+            give_back(where)
+    loss, curve = training.curve[-1]["train_loss"], tuple(each["val_accuracy"] for each in training.curve)
+    return Estimate(curve[-1], training.seconds, curve, {"device": where.type, "train_loss": loss})
+
+
+def _readable(place: str | None) -> str | None:
+    """The place of a checkpoint, if there is none yet or it can be read."""
+    try:
+        if place is not None:
+            checkpoint.load(place)
+    except UserError:
+        return None
+    return place
+
+
 class _Training:
-    """One training, at the step of its checkpoint."""
+    """One training: what it is made of, and after `make` its state at the step of its checkpoint.
+
+    Args:
+        place: path or URL of the checkpoint; None keeps none.
+    """
 
     def __init__(
         self,
         network: Buildable,
         data: ImageData,
         recipe: Recipe,
-        folder: Path,
         seed: int,
         device: torch.device,
-        found: Mapping[str, Any] | None,
         group: ProcessGroup,
+        place: str | None,
         weights: StartingWeights | None,
         teacher: Teacher | None,
     ) -> None:
-        import torch
-
-        self.recipe, self.folder, self.seed, self.device, self.group = recipe, folder, seed, device, group
-        self.data = data
+        self.network, self.data, self.recipe, self.seed = network, data, recipe, seed
+        self.device, self.group, self.place = device, group, place
+        self.weights, self.teacher = weights, teacher
         self.train, self.val = split(data, recipe)
         self.batch = min(recipe.batch, len(self.train))
         if self.batch % group.size:
             raise UserError(f"a batch of {self.batch} images cannot be divided equally among {group.size} workers")
         self.epoch_steps = batches_in(len(self.train), self.batch, fill=True)
         self.steps = recipe.epochs * self.epoch_steps
-        statistics = channel_statistics(data.images, self.train)
-        start = None if weights is None else weights.told()
-        taught = None if teacher is None else teacher.told()
-        self.facts = self._begun(network, statistics[0].tolist(), statistics[1].tolist(), found, start, taught)
-        self.finished = bool(self.facts["finished"])
-        if self.finished:
-            return
+        self.statistics = channel_statistics(data.images, self.train)
+        self.curve: list[dict[str, Any]] = []
+        self.seconds = 0.0
 
+    def make(self) -> None:
+        """The model, its optimizer and its batches, as the checkpoint left them or at the beginning."""
+        import torch
+
+        network, data, recipe, seed, group = self.network, self.data, self.recipe, self.seed, self.group
+        device, weights, teacher = self.device, self.weights, self.teacher
         if recipe.progressive:
             _cost(network, replace(data.task, image_size=self._side(0)))
         torch.manual_seed(seed_of(seed, "weights"))
@@ -191,14 +255,12 @@ class _Training:
         self.optimizer = make_optimizer(
             self.model, recipe.optimizer, recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay
         )
-        self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
-        self.seconds = 0.0
         held = self._go_back()
         how = Augmentation.of(recipe, data.mirror if recipe.mirror is None else recipe.mirror)
         batches = Batches(
             data.images, data.labels, self.train, how, self.batch, data.task.classes,
-            lambda epoch: seed_of(seed, "epoch", epoch), device, statistics, group.rank, group.size, fill=True,
+            lambda epoch: seed_of(seed, "epoch", epoch), device, self.statistics, group.rank, group.size, fill=True,
             strength=lambda epoch: strength_of(self._stage(epoch)),
         )  # fmt: skip
         self.core = Core(
@@ -223,18 +285,10 @@ class _Training:
             self.core.loss.copy_(held.loss)
         self.core.memory.micro = min(held.micro, self.core.memory.micro)
 
-    def _begun(
-        self,
-        network: Buildable,
-        mean: list[float],
-        std: list[float],
-        found: Mapping[str, Any] | None,
-        weights: Mapping[str, Any] | None,
-        teacher: list[dict[str, Any]] | None,
-    ) -> dict[str, Any]:
+    def begun(self, folder: Path, found: Mapping[str, Any] | None) -> dict[str, Any]:
         """The record of this training: read from its folder and checked, or new and written there."""
-        cost = _cost(network, self.data.task)
-        text = network_text(network, self.data.task)
+        cost = _cost(self.network, self.data.task)
+        text = network_text(self.network, self.data.task)
         facts = {
             "format": FORMAT,
             "finished": False,
@@ -247,11 +301,11 @@ class _Training:
             "train_images": len(self.train),
             "val_images": len(self.val),
             "class_names": list(self.data.class_names),
-            "mean": mean,
-            "std": std,
+            "mean": self.statistics[0].tolist(),
+            "std": self.statistics[1].tolist(),
             "found": None if found is None else dict(found),
-            "weights": weights,
-            "teacher": teacher,
+            "weights": None if self.weights is None else self.weights.told(),
+            "teacher": None if self.teacher is None else self.teacher.told(),
             "device": self.device.type,
             "workers": self.group.size,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -262,28 +316,30 @@ class _Training:
             "test_accuracy": None,
             "seconds": 0.0,
         }
-        before = read_facts(self.folder)
+        before = read_facts(folder)
         if before is not None:
             recorded = before["data"].get("fingerprint")
             if recorded is not None and self.data.is_recorded_as(recorded):
                 facts["data"]["fingerprint"] = recorded
-            _refuse_changes(before, facts, self.folder)
+            _refuse_changes(before, facts, folder)
             return before
-        if self.folder.exists() and (not self.folder.is_dir() or (self.folder / CHECKPOINT).exists()):
-            raise UserError(f"{str(self.folder)!r} is not the folder of a training: it has no {FACTS}")
+        if folder.exists() and (not folder.is_dir() or (folder / CHECKPOINT).exists()):
+            raise UserError(f"{str(folder)!r} is not the folder of a training: it has no {FACTS}")
         if self.group.rank == 0:
-            make_folder(self.folder)
-            write_whole(self.folder / NETWORK, text + "\n")
-            write_whole(self.folder / FACTS, json.dumps(facts, indent=1) + "\n")
+            make_folder(folder)
+            write_whole(folder / NETWORK, text + "\n")
+            write_whole(folder / FACTS, json.dumps(facts, indent=1) + "\n")
         return facts
 
-    def run(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
+    def run(
+        self, checkpoint_s: float, on_moment: Callable[[Moment], None], at_end: Callable[[], None] = lambda: None
+    ) -> Generator[int, None, None]:
         """Train to the end, step by step."""
         try:
             yield from self._steps(checkpoint_s, on_moment)
         finally:
             self.core.batches.close()
-        self._finish()
+        at_end()
 
     def _steps(self, checkpoint_s: float, on_moment: Callable[[Moment], None]) -> Generator[int, None, None]:
         began, kept = time.perf_counter() - self.seconds, time.perf_counter()
@@ -358,19 +414,19 @@ class _Training:
             right += round(found * len(part))
         return self.group.total(right) / len(positions)
 
-    def _finish(self) -> None:
+    def finish(self, folder: Path, facts: dict[str, Any]) -> None:
         """Evaluate on the test images, and write the result."""
         test = self._test()
         if self.group.rank == 0:
-            self._write_all(test)
+            self._write_all(folder, facts, test)
         self.group.total(0)  # all processes wait until it is written
 
-    def _write_all(self, test: float) -> None:
+    def _write_all(self, folder: Path, facts: dict[str, Any], test: float) -> None:
         """Write the weights and the record, and remove the checkpoint."""
-        _save_weights(self.folder / WEIGHTS["best"], without_heads(self.model, self.best))
-        _save_weights(self.folder / WEIGHTS["last"], without_heads(self.model, self.model.state_dict()))
+        _save_weights(folder / WEIGHTS["best"], without_heads(self.model, self.best))
+        _save_weights(folder / WEIGHTS["last"], without_heads(self.model, self.model.state_dict()))
         top = max(self.curve, key=lambda each: each["val_accuracy"])
-        self.facts |= {
+        facts |= {
             "finished": True,
             "curve": self.curve,
             "best_epoch": top["epoch"],
@@ -378,8 +434,8 @@ class _Training:
             "test_accuracy": test,
             "seconds": round(self.seconds, 1),
         }
-        write_whole(self.folder / FACTS, json.dumps(self.facts, indent=1) + "\n")
-        checkpoint.remove(str(self.folder / CHECKPOINT))
+        write_whole(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+        checkpoint.remove(str(folder / CHECKPOINT))
 
     def _test(self) -> float:
         """Top-1 accuracy of the best weights on the test images, in [0, 1]; they are used nowhere else."""
@@ -388,19 +444,18 @@ class _Training:
 
     def _keep(self) -> None:
         """Write a checkpoint: everything the next step depends on."""
-        if self.group.rank:
+        if self.group.rank or self.place is None:
             return
         tensors, state = checkpoint.training_state(self.model, self.optimizer)
         tensors |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"loss": self.core.loss}
         state |= {"step": self.core.done, "curve": self.curve, "seconds": self.seconds}
         state |= {"micro": self.core.memory.micro}
-        checkpoint.save(str(self.folder / CHECKPOINT), tensors, state)
+        checkpoint.save(self.place, tensors, state)
 
     def _go_back(self) -> _Held:
         """Restore the folder's checkpoint, if there is one; what the steps need to know of it."""
-        place = str(self.folder / CHECKPOINT)
-        held = checkpoint.load(place)
+        held = None if self.place is None else checkpoint.load(self.place)
         if held is None:
             return _Held(0, None, self.batch)
         tensors, state = held
@@ -411,7 +466,7 @@ class _Training:
             self.curve, self.seconds = list(state["curve"]), float(state["seconds"])
             return _Held(int(state["step"]), tensors["loss"], int(state["micro"]))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"the checkpoint {place} belongs to another training: {error}") from error
+            raise UserError(f"the checkpoint {self.place} belongs to another training: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from nas.commands import (
     search,
     spaces,
     training,
+    tuning,
 )
 from nas.commands.console import INTERRUPTED, interrupted, say
 
@@ -53,6 +54,7 @@ COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "measure": measuring.measure,
     "export": exporting.export,
     "train": training.train,
+    "tune-recipe": tuning.tune_recipe,
     "evaluate": evaluating.evaluate,
     "predict": evaluating.predict,
     "cache": caching.cache,

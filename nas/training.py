@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.networks import TRAINED, chosen, in_run, named
-from searchspaces import Buildable, Scale, Task, UserError
+from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
 from studies.interrupts import first_interrupt
@@ -39,6 +39,9 @@ class TrainingJob:
         title: the network's name.
         counted: the task that a search counted its costs on.
         size_from: what the image size follows from, in words, if nobody gave it.
+        source: where the images are, as `load_data` takes it.
+        reading: how image files are read, as `load_data` takes it.
+        tuned: the recipe's name and settings, if a study tuned them.
     """
 
     network: Buildable
@@ -47,6 +50,9 @@ class TrainingJob:
     title: str
     counted: Task | None = None
     size_from: str | None = None
+    source: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    tuned: tuple[str, Document] | None = None
 
 
 def training_job(
@@ -79,9 +85,10 @@ def training_job(
     found: Document | None
     read_as: Document = {}
     counted: Task | None = None
-    proxy = None
+    proxy = tuned = None
     if (there := in_run(what)) is not None:
         network, found, own, read_as = _of_run(*there, space)
+        network, tuned = _tuned(network, found)
         counted, proxy = Task.parse(found["task"]), found["estimator"].get("image_size")
     else:
         network, found, own = named(what, space), _of_file(what), None
@@ -97,8 +104,9 @@ def training_job(
         image_size, size_from = _image_size(network, source, counted if of_images else None, begun)
     facts = read_facts(out or trained_folder(_title(what), source))  # what has begun goes on as it did
     in_files = stay_in_files(source, image_size) if facts is None else facts["data"].get("in_files") is True
-    images = load_data(source, image_size, **{**read_as, **(reading or {})}, in_files=in_files)
-    return TrainingJob(network, images, found, _title(what), counted, size_from)
+    read_as = {**read_as, **(reading or {})}
+    images = load_data(source, image_size, **read_as, in_files=in_files)
+    return TrainingJob(network, images, found, _title(what), counted, size_from, source, read_as, tuned)
 
 
 def _image_size(network: Buildable, source: str, of_run: Task | None, folder: Path) -> tuple[int | None, str | None]:
@@ -149,6 +157,17 @@ def _of_run(
     )
 
 
+def _tuned(network: Buildable, found: Document) -> tuple[Buildable, tuple[str, Document] | None]:
+    """The network of a trial, and the recipe that it was trained by, if the study is one of recipes."""
+    home = None if network.architecture is None else network.architecture.space
+    if not isinstance(home, RecipeSpace):
+        return network, None
+    assert network.architecture is not None
+    how, decided = found["estimator"], network.architecture.choices
+    found |= {"decided": decided}
+    return home.base, (how["recipe"], {"epochs": how["epochs"], **how["settings"], **decided})
+
+
 def _of_file(what: str) -> Document | None:
     """What the file of a network says besides the network: its trial, or its base and size."""
     if not what.endswith(".json"):
@@ -176,7 +195,8 @@ def trained_folder(title: str, data: str) -> Path:
 
 
 def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) -> Recipe:
-    """The recipe of a training: that of its folder, if it was begun there and nobody asks for another.
+    """The recipe of a training: that of its folder, if it was begun there and nobody asks for another; by default the
+    one that a study tuned, where it was one of recipes.
 
     Raises:
         UserError: the recipe or a setting is unknown, or a value is out of range.
@@ -187,6 +207,8 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     begun = read_facts(folder)
     if begun is not None and name == "auto" and not settings:
         return Recipe(**begun["recipe"])
+    if name == "auto" and job.tuned is not None:
+        name, settings = job.tuned[0], {**job.tuned[1], **settings}
     return make_recipe(name, len(job.data.labels), job.data.task.image_size, **settings)
 
 

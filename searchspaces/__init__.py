@@ -14,6 +14,7 @@ from searchspaces.errors import NothingFitsError, UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
 from searchspaces.mbconv import conv_head, conv_norm_act, conv_stem, fused_mbconv, mbconv
 from searchspaces.own_code import load_object
+from searchspaces.recipe import RecipeSpace
 from searchspaces.rows import Rows, costs_of, rows_of
 from searchspaces.scaling import Factors, Scaled, ScalingSpace
 from searchspaces.space import Space
@@ -44,6 +45,7 @@ __all__ = [
     "Feasible",
     "Indices",
     "NothingFitsError",
+    "RecipeSpace",
     "Rows",
     "Scale",
     "Scaled",

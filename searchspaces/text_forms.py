@@ -22,6 +22,7 @@ from searchspaces.architecture import Architecture
 from searchspaces.catalog import classic, space_named
 from searchspaces.errors import UserError
 from searchspaces.files import read_text
+from searchspaces.recipe import RECIPE, RecipeSpace
 from searchspaces.scaling import Scaled, ScalingSpace
 from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, with_strides
@@ -118,9 +119,11 @@ def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace
     Raises:
         UserError: no space of that name is made of a network, or the network or a setting is malformed.
     """
+    text = json.dumps(of)
+    if name == RECIPE:
+        return RecipeSpace(network_from_json(text, home), _settings(_form(text, "a network").get("settings")))
     if name != "scaling":
         raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
-    text = json.dumps(of)
     base, form = scaled_from_json(text, home), _form(text, "an architecture")
     return ScalingSpace(base, **{name: form[name] for name in ("target", "step", "band", "growth") if name in form})
 
@@ -129,13 +132,16 @@ def at_own_size(network: Buildable, task: Task | None = None) -> Buildable:
     """A network as it is built for images of its own size.
 
     An architecture of the space `scaling` resizes the images of any task. At its own size it becomes the scaled network
-    that it stands for, on a task of enlarged images. Any other network stays as it is.
+    that it stands for, on a task of enlarged images. One of the space `recipe` becomes the network that it trains. Any
+    other network stays as it is.
 
     Args:
         network: the network.
         task: before scaling; by default the network's own, or that of the base of its space.
     """
     home = None if network.architecture is None else network.architecture.space
+    if isinstance(home, RecipeSpace):
+        return home.base
     if not isinstance(home, ScalingSpace) or network.scale != Scale():
         return network
     base = replace(home.base, task=task or network.task or home.base.task)
@@ -151,6 +157,16 @@ def _form(text: str, what: str) -> dict[str, Any]:
     if not isinstance(form, dict):
         raise UserError(f"not {what}: {text!r}; it needs a space's name and choices")
     return form
+
+
+def _settings(given: Any) -> dict[str, tuple[Any, ...]]:
+    """The options of a recipe's settings."""
+    if not isinstance(given, dict) or not all(isinstance(options, list) for options in given.values()):
+        raise UserError(f"settings: {json.dumps(given)!r} does not look like " + '{"lr": [0.05, 0.1]}')
+    options = [option for several in given.values() for option in several]
+    if not all(isinstance(option, int | float | str | bool) for option in options):
+        raise UserError(f"settings: options are numbers, texts, true or false, got {json.dumps(given)}")
+    return {name: tuple(several) for name, several in given.items()}
 
 
 def _task(text: Any) -> Task:

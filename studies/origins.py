@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import ShortTraining, make_estimator
-from searchspaces import ScalingSpace, UserError, load_object, load_space, space_named, space_of
+from searchspaces import RecipeSpace, ScalingSpace, UserError, load_object, load_space, space_named, space_of
 from searchspaces.catalog import is_ours
 from searchspaces.progress import doing
 from strategies import make_strategy
@@ -42,8 +42,10 @@ def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
     space = load_space(given)
     if space.budget is not None:
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
-    home = space.base.architecture.space if isinstance(space, ScalingSpace) else space
-    if is_ours(home):
+    home: SearchSpace | None = space
+    if isinstance(space, ScalingSpace | RecipeSpace):  # a classic network may be of no space, and is ours
+        home = None if space.base.architecture is None else space.base.architecture.space
+    if home is None or is_ours(home):
         return NAMED, space
     return given if isinstance(given, str) else MEMORY, space
 

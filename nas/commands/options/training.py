@@ -13,6 +13,7 @@ from nas.commands.options.words import (
     FORMATS,
     HOW,
     KEPT,
+    LENGTH,
     RECIPES,
     SIZE_HELP,
     TASK_FORM,
@@ -57,6 +58,35 @@ RecipeSettings = Annotated[
         metavar="NAME=VALUE",
         help="A setting of the recipe, as in lr=0.05 or mixup=0; nas settings recipe lists them. Repeatable.",
         rich_help_panel=HOW,
+    ),
+]
+TunedSettings = Annotated[
+    str,
+    Option(
+        "--settings",
+        metavar="A,B=X/Y",
+        help="Settings of the recipe that are tuned, each among its usual options or those that are named, as in "
+        "lr=0.05/0.1/0.2,weight_decay.",
+        rich_help_panel=HOW,
+    ),
+]
+TunedEpochs = Annotated[int, Option("--epochs", metavar="N", help="Epochs of each training.", rich_help_panel=LENGTH)]
+TunedTrials = Annotated[
+    int | None,
+    Option(
+        "--trials",
+        metavar="N",
+        help="Trials in all; by default 20, or as many as there are recipes with --strategy grid.",
+        rich_help_panel=LENGTH,
+    ),
+]
+TunedName = Annotated[
+    str | None,
+    Option(
+        "--name",
+        metavar="NAME",
+        help="Name of the run; by default made from the network and the data. An existing run is resumed.",
+        rich_help_panel=KEPT,
     ),
 ]
 StartingWeights = Annotated[
