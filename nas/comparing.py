@@ -18,6 +18,7 @@ import numpy as np
 
 from nas.recorded import Recorded, Source
 from searchspaces import Budget, SearchSpace, Task, UserError, load_space, own_code
+from searchspaces.progress import doing
 from strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ def compare_runs(
         if isinstance(given, Study):
             taken.append(Run.of(given))
             continue
+        doing(f"reading {given}")
         study = Study.open(given, space=space)
         taken.append(Run.of(study))
         study.close()
+    doing("resampling the seeds")
     return compare(taken, np.random.default_rng(BOOTSTRAP_SEED), trials=trials)
 
 

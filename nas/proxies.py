@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from nas.parsing import parse_values
 from searchspaces import UserError, nearest
+from searchspaces.progress import doing
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -121,7 +122,9 @@ class Comparison:
         from studies import Study
 
         for proxy in self.proxies:
+            doing(f"beginning with {proxy.name}")
             yield proxy.name, Study.create(self.folder / _folder_name(proxy.name), self._settings(proxy, self.seed))
+        doing("beginning with the reference")
         first = Study.create(self.folder / "reference-1", self._settings(self.reference, self.seed))
         yield "reference 1", first
         for number in range(2, self.trainings + 1):
@@ -184,6 +187,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         pairs = np.array([found[proxy.name][each] for each in networks])
         estimated[proxy.name] = pairs[:, 0], float(pairs[:, 1].mean())
 
+    doing("resampling the networks")
     taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
     tau = float(np.mean(taus)) if taus else None
     counting = max(COUNTED, key=lambda name: agreement.kendall(estimated[name][0], truth))
@@ -195,6 +199,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         rows.append({
             "proxy": name, "seconds": seconds, **row, "beyond_counting": None if name in COUNTED else list(beyond),
             "found": found_within(values, truth, seconds, dearest * max(2, len(networks) // 4)),
+            "estimator": None if name in COUNTED else studies[name].manifest.estimator["resolved"],
         })  # fmt: skip
     return {
         "space": some.manifest.space["name"],

@@ -213,6 +213,16 @@ def test_a_terminal_shows_what_is_loaded_from_the_first_moment_and_one_line_of_i
     assert seen[-1].startswith("nas: budget macs=1: no architecture of mbconv fits")
 
 
+@pytest.mark.parametrize(
+    "words", ["compare nothing", "report nothing", "export nothing", "measure nothing", "proxy --budget 1"]
+)
+def test_every_command_that_takes_long_says_so_from_the_first_moment(tmp_path, words):
+    code, text = on_terminal(words.split(), tmp_path, columns=80)
+    seen = [line.lstrip("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ") for line in text.splitlines() if line.strip()]
+    assert (code, seen[0]) == (2, "loading")
+    assert seen[-1].startswith("nas: ")
+
+
 @pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]])
 def test_nothing_of_it_is_written_where_there_is_no_terminal(nas_cli, tmp_path, words):
     photographs(tmp_path / "set", each=9)

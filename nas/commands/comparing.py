@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json as as_text
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import Bar, console, interrupted, print_json
+from nas.commands.console import Bar, console, interrupted, print_json, waiting
 from nas.commands.tables import FAINT, facts, table
 from nas.wording import duration
 
@@ -41,12 +41,13 @@ def compare(
 
     [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
     """
-    from nas.comparing import compare_runs, comparison_document
+    with waiting(json):
+        from nas.comparing import compare_runs, comparison_document
 
-    found = compare_runs(runs, space=space, trials=trials)
-    document = comparison_document(found)
-    if out is not None:
-        document["plot"] = str(_write_curves(found, out))
+        found = compare_runs(runs, space=space, trials=trials)
+        document = comparison_document(found)
+        if out is not None:
+            document["plot"] = str(_write_curves(found, out))
     if json:
         return print_json(document)
     show_comparison(document, console())
@@ -81,9 +82,6 @@ def bench_strategies(
     [bold]Without a space:[/]  nas bench-strategies --table macro.json --unit percent
     --cost macs=flops --budget 60M
     """
-    from nas.comparing import ONE_OBJECTIVE, bench_document
-    from nas.comparing import bench_strategies as bench
-    from nas.recorded import Source
     from searchspaces import UserError
     from searchspaces.files import make_folder, write_whole
 
@@ -93,18 +91,23 @@ def bench_strategies(
         raise UserError(f"--estimator must be file.py:object, got {estimator!r}")
     if (table is None) == (estimator is None):
         raise UserError("give either --table or --estimator")
-    named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
     try:
         numbers = [int(each) for each in trials.split(",")]
     except ValueError:
         raise UserError(f"--trials: {trials!r} is not a number, or several as in 25,50,100") from None
-    source = Source(str(table or estimator), space, key, unit, field, judge, cost)
     screen = console(json)
-    with BenchProgress(len(set(named)) * seeds, screen, quiet) as progress:
-        found = bench(
-            source, budget, task=task, trials=numbers, seeds=seeds, strategies=named, confirm=confirm, jobs=jobs,
-            on_begin=progress,
-        )  # fmt: skip
+    with waiting(json, quiet) as begin:
+        from nas.comparing import ONE_OBJECTIVE, bench_document
+        from nas.comparing import bench_strategies as bench
+        from nas.recorded import Source
+
+        named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
+        source = Source(str(table or estimator), space, key, unit, field, judge, cost)
+        with BenchProgress(len(set(named)) * seeds, screen, quiet, begin) as progress:
+            found = bench(
+                source, budget, task=task, trials=numbers, seeds=seeds, strategies=named, confirm=confirm, jobs=jobs,
+                on_begin=progress,
+            )  # fmt: skip
     make_folder(out)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
     document = bench_document(found, files)
@@ -296,18 +299,20 @@ class BenchProgress(Bar):
     Args:
         runs: in all.
         console: where it is shown.
-        quiet: show nothing.
+        quiet, begin: as of every bar.
     """
 
-    def __init__(self, runs: int, console: Console, quiet: bool = False) -> None:
-        super().__init__(console, quiet)
+    def __init__(
+        self, runs: int, console: Console, quiet: bool = False, begin: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(console, quiet, begin)
         self._runs, self._begun = runs, 0
         self._bar = self._live.add_task("", total=runs) if self._live else None
 
     def __call__(self, strategy: str, seed: int) -> None:
         """A run begins."""
-        if self._live is not None and self._bar is not None:
-            self._live.update(self._bar, description=f"seed {seed}: {strategy}", completed=self._begun)
+        if (live := self.shown()) is not None and self._bar is not None:
+            live.update(self._bar, description=f"seed {seed}: {strategy}", completed=self._begun)
         elif not self._quiet and self._begun * LINES // self._runs != (self._begun - 1) * LINES // self._runs:
             self._console.print(f"run {self._begun + 1} of {self._runs}: {strategy}, seed {seed}", soft_wrap=True)
         self._begun += 1

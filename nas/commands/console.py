@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json as as_text
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +18,8 @@ from rich.segment import Segment
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.progress import Progress
+
+T = TypeVar("T")
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -128,27 +131,44 @@ def waiting(json: bool = False, quiet: bool = False) -> Iterator[Callable[[], No
         live.stop()
 
 
+def waited(things: Iterable[T], json: bool = False, quiet: bool = False) -> Iterator[T]:
+    """The things as they come, and while each is waited for the line of `waiting`."""
+    several = iter(things)
+    while True:
+        with waiting(json, quiet):
+            found = list(itertools.islice(several, 1))
+        if not found:
+            return
+        yield found[0]
+
+
 class Bar:
     """A progress bar where the console is a terminal; what takes its place elsewhere is up to the subclass.
 
     Args:
         console: where it is shown.
         quiet: show nothing.
+        begin: called before the bar is first shown; removes what was shown until then.
     """
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
+    def __init__(self, console: Console, quiet: bool = False, begin: Callable[[], None] = lambda: None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console, self._quiet = console, quiet
+        self._console, self._quiet, self._begin = console, quiet, begin
         columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
         self._live: Progress | None = None
         if console.is_terminal and not quiet:
             self._live = Progress(*columns, console=console, transient=True)
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
         return self
+
+    def shown(self) -> Progress | None:
+        """The bar, which is shown from the first call on; None where there is none."""
+        if self._live is not None and not self._live.live.is_started:
+            self._begin()
+            self._live.start()
+        return self._live
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json
+from nas.commands.console import console, print_json, waiting
 from nas.commands.tables import FAINT, WARNING, facts, table
 from nas.wording import human, percent
 
@@ -35,28 +36,22 @@ def export(
 
     [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
     """
-    from nas.exporting import export as write
-    from nas.networks import with_trial
+    with waiting(json):
+        from nas.exporting import export as write
+        from nas.networks import with_trial
+        from searchspaces.progress import doing
 
-    screen = console(json)
-    with screen.status("") as status:
-        document = write(
-            with_trial(network, trial),
-            to,
-            out,
-            int8=int8,
-            data=data,
-            task=task,
-            space=space,
-            on_step=lambda step: status.update(step),
-        )
+        network = with_trial(network, trial)
+        document = write(network, to, out, int8=int8, data=data, task=task, space=space, on_step=doing)
     if json:
         return print_json(document)
-    show_export(document, screen)
+    show_export(document, console())
 
 
 def show_export(document: Document, console: Console) -> None:
     """`nas export`."""
+    from nas.predict_script import SCRIPT
+
     for note in document["notes"]:
         console.print(Text(note, style=WARNING))
     known = ["same class>"] if any("images" in one for one in document["exports"]) else []
@@ -79,6 +74,7 @@ def show_export(document: Document, console: Console) -> None:
                 *words,
             )
     console.print(made)
+    scripts = [each["file"] for one in document["exports"] for each in one["files"] if each["file"].endswith(SCRIPT)]
     console.print(
         facts(
             ("network", Text.assemble((document["name"], "bold"), (f"  {document['weights']} weights", FAINT))),
@@ -86,6 +82,7 @@ def show_export(document: Document, console: Console) -> None:
             ("output", document["output"]),
             ("folder", document["out"]),
             ("model card", document["card"]),
+            *(("next", Text(f"python {shlex.quote(each)} IMAGE")) for each in scripts),
         )
     )
     console.print()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json, say
+from nas.commands.console import console, print_json, say, waiting
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
 from nas.commands.tables import FAINT, GOOD, table
@@ -90,11 +90,12 @@ def plot(
     [bold]Example:[/]  nas plot runs/first --out front.png
     [bold]Example:[/]  nas plot runs/first --trial 7
     """
-    from nas.api import open_study
-    from nas.documents import axis
+    with waiting(json):
+        from nas.api import open_study
+        from nas.documents import axis
 
-    study = open_study(run, space=space, ledger=ledger)
-    path = study.plot(out, axis(study), trial)
+        study = open_study(run, space=space, ledger=ledger)
+        path = study.plot(out, axis(study), trial)
     if json:
         return print_json({"plot": str(path)})
     print(path)
@@ -113,9 +114,10 @@ def report(
     Trainings (nas train) and comparisons of proxies (nas proxy) in folders
     beside the run are part of it.
     """
-    from nas.reporting import report as write_report
+    with waiting(json):
+        from nas.reporting import report as write_report
 
-    path = write_report(runs, out, space=space)
+        path = write_report(runs, out, space=space)
     if json:
         return print_json({"report": str(path)})
     print(path)

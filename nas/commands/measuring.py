@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import Bar, console, interrupted, print_json
+from nas.commands.console import Bar, console, interrupted, print_json, waiting
 from nas.commands.tables import FAINT, facts, milliseconds, table
 from nas.wording import human
 
@@ -45,8 +46,6 @@ def measure(
     With a table, latency is a cost like any other: nas search --latency
     latency.json --budget 8ms. Every different block is measured once.
     """
-    from estimators.latency import How
-    from nas.measuring import measure_networks, measure_space, table_document
     from nas.networks import with_trial
     from searchspaces import Budget, Task, UserError, load_space
     from searchspaces.task import check_sizes
@@ -59,12 +58,15 @@ def measure(
         if networks is None or len(networks) != 1:
             raise UserError("--trial is for one run folder; of several, give the trials as RUN:N")
         networks = [with_trial(networks[0], trial)]
-    how = How(runtime or "", device, threads, batch)
-    home, images = load_space(space) if space else None, Task.parse(task) if task else None
-    check_sizes(images, image_size)
     screen = console(json)
     try:
-        with MeasureProgress(screen, quiet) as progress:
+        with waiting(json, quiet) as begin, MeasureProgress(screen, quiet, begin) as progress:
+            from estimators.latency import How
+            from nas.measuring import measure_networks, measure_space, table_document
+
+            how = How(runtime or "", device, threads, batch)
+            home, images = load_space(space) if space else None, Task.parse(task) if task else None
+            check_sizes(images, image_size)
             if networks:
                 document = measure_networks(networks, how, images, home, progress, image_size)
             else:
@@ -144,20 +146,20 @@ def _how(how: Document) -> str:
 class MeasureProgress(Bar):
     """Shows how far a measurement is: a progress bar on a terminal, some lines elsewhere."""
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
-        super().__init__(console, quiet)
-        self._shown = ("", -1)
+    def __init__(self, console: Console, quiet: bool = False, begin: Callable[[], None] = lambda: None) -> None:
+        super().__init__(console, quiet, begin)
+        self._said = ("", -1)
         self._bars: dict[str, Any] = {}
 
     def __call__(self, step: MeasureStep) -> None:
         """One more step is done."""
-        if self._live is not None:
+        if (live := self.shown()) is not None:
             if step.what not in self._bars:
-                self._bars[step.what] = self._live.add_task(f"measuring {step.what}", total=step.total)
-            self._live.update(self._bars[step.what], completed=step.done, total=step.total)
+                self._bars[step.what] = live.add_task(f"measuring {step.what}", total=step.total)
+            live.update(self._bars[step.what], completed=step.done, total=step.total)
         elif not self._quiet:
             now = (step.what, step.done * LINES // max(step.total, 1))
-            if now != self._shown:
+            if now != self._said:
                 done = f"{100 * step.done // max(step.total, 1)}%"
                 self._console.print(Text(f"measuring {step.what}: {done} of {step.total:,}", style=FAINT))
-                self._shown = now
+                self._said = now

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, interrupted, print_json, say
+from nas.commands.console import console, interrupted, print_json, say, waited, waiting
 from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import duration, percent
@@ -63,43 +63,46 @@ def proxy(
     says how well the proxies rank them, beside counting MACs and parameters.
     The same command resumes it.
     """
-    from nas.api import checked_name, run_name
-    from nas.placement import Placement
-    from nas.proxies import DEFAULT, LONG, PROXIES, Comparison, Estimated, parse_estimated, proxy_document
-    from searchspaces import UserError
-    from searchspaces.files import write_whole
-    from searchspaces.strides import stated
-    from studies.pages.proxies import write_proxies
+    with waiting(json, quiet):
+        from nas.api import checked_name, run_name
+        from nas.placement import Placement
+        from nas.proxies import DEFAULT, LONG, PROXIES, Comparison, Estimated, parse_estimated, proxy_document
+        from searchspaces import UserError
+        from searchspaces.files import write_whole
+        from searchspaces.strides import stated
+        from studies import folder as names
+        from studies.pages.proxies import write_proxies
 
-    where = stated(space, strides)
-    folder = out / checked_name(f"proxy-{run_name(where, budget, data)}" if name is None else name)
-    long = (
-        Estimated(f"{DEFAULT}, {reference_epochs} epochs", "short-training", {**LONG, "epochs": reference_epochs})
-        if reference is None
-        else parse_estimated(reference)
-    )
-    comparison = Comparison(
-        folder,
-        {
-            "space": where,
-            "budget": budget,
-            "data": data,
-            "task": task,
-            "image_size": image_size,
-            "device": device,
-            "estimator_settings": reading_given(skip_bad, max_pixels, cache, centre_crop),
-        },
-        networks,
-        tuple({text: parse_estimated(text) for text in map(str.strip, (proxies or PROXIES).split(","))}.values()),
-        long,
-        trainings,
-        seed,
-    )
+        where = stated(space, strides)
+        folder = out / checked_name(f"proxy-{run_name(where, budget, data)}" if name is None else name)
+        epochs = f"{reference_epochs} epoch{'s' * (reference_epochs != 1)}"
+        long = (
+            Estimated(f"{DEFAULT}, {epochs}", "short-training", {**LONG, "epochs": reference_epochs})
+            if reference is None
+            else parse_estimated(reference)
+        )
+        comparison = Comparison(
+            folder,
+            {
+                "space": where,
+                "budget": budget,
+                "data": data,
+                "task": task,
+                "image_size": image_size,
+                "device": device,
+                "estimator_settings": reading_given(skip_bad, max_pixels, cache, centre_crop),
+            },
+            networks,
+            tuple({text: parse_estimated(text) for text in map(str.strip, (proxies or PROXIES).split(","))}.values()),
+            long,
+            trainings,
+            seed,
+        )
     placement, screen = Placement.of(context.params), console(json)
     running = Running(None, None, placement.engine(device, say), None, screen, quiet, placement.typed())
     found: dict[str, Study] = {}
     with ExitStack() as opened:
-        for what, study in comparison.studies():
+        for what, study in waited(comparison.studies(), json, quiet):
             opened.callback(study.close)
             found[what] = study
             ended, stopped = running.run(study, partial(screen.print, Text(what, style="bold")))
@@ -108,10 +111,11 @@ def proxy(
                 raise interrupted(f"resume with: {command}")
             if ended is not None and ended.kind == "failing":
                 raise UserError(f"proxy {what}: {ended.reason}")
-        document = proxy_document(comparison, found)
-    document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / "proxies.json")}
-    write_proxies(document, folder / "proxies.html")
-    write_whole(folder / "proxies.json", as_text.dumps(document, indent=1) + "\n")
+        with waiting(json, quiet):
+            document = proxy_document(comparison, found)
+            document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / names.PROXIES)}
+            write_proxies(document, folder / "proxies.html")
+            write_whole(folder / names.PROXIES, as_text.dumps(document, indent=1) + "\n")
     if json:
         return print_json(document)
     show_proxies(document, screen)
