@@ -5,6 +5,7 @@ One document, two readers: a number on the screen cannot differ from the number 
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from collections import Counter
@@ -107,6 +108,8 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """The settings of a study, its progress, and the best networks that it found."""
+    from studies.proxy_agreement import agreement
+
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
@@ -133,6 +136,8 @@ def study_document(study: Study) -> Document:
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         "best": trial_document(study.best, None, errors.get(study.best.number)) if complete else None,
         "near_best": [trial.number for trial in study.near_best] if complete else [],
+        "proxy_agreement": None if (ranked := agreement(study)) is None else {**asdict(ranked), "told": ranked.told()},
+        "proxy_command": proxy_command(study),
         "against": axis(study),
         "pareto": [trial_document(each, None, errors.get(each.number)) for each in study.pareto(axis(study))]
         if complete
@@ -266,6 +271,23 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
     if "network" in files:
         words.append(["nas", "cost", files["network"], *space])
     return [shlex.join(each) for each in words]
+
+
+def proxy_command(study: Study) -> str | None:
+    """The command that measures how well a study's proxy ranks networks; None where it has none that can be typed."""
+    manifest, name = study.manifest, study.manifest.estimator["name"]
+    space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
+    typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
+    if name not in ("short-training", "zero-cost") or not typed:
+        return None
+    given = dict(manifest.estimator["given"])
+    words = ["nas", "proxy", "--space", space, "--budget", manifest.budget or "100%", "--data", str(manifest.data)]
+    words += ["--task", manifest.task]
+    if given.get("image_size") == study.task.image_size:
+        words += ["--image-size", str(given.pop("image_size"))]
+    first = [given.pop("score", str(manifest.estimator["resolved"].get("score")))] if name == "zero-cost" else []
+    settings = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items()]
+    return shlex.join([*words, "--proxies", "+".join([*first, *settings]) or "short"])
 
 
 def _own_code(study: Study, *parts: str) -> list[str]:

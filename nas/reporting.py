@@ -14,12 +14,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nas.documents import axis
+from nas.documents import axis, proxy_command
 from nas.wording import count, duration, percent
 from searchspaces import SearchSpace, UserError, human
-from searchspaces.files import read_json, write_whole
+from searchspaces.files import write_whole
+from searchspaces.plural import number_of
+from searchspaces.progress import doing
 from studies import Study
 from studies.folder import REPORT
+from studies.proxy_agreement import agreement, comparisons
 from studies.results import binomial_error
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ def report(
     with ExitStack() as opened:
         studies = []
         for folder in folders:
+            doing(f"reading {folder}")
             studies.append(Study.open(folder, space=space))
             opened.callback(studies[-1].close)
         for study in studies:
@@ -80,12 +84,13 @@ def _page(studies: Sequence[Study]) -> str:
     folder = chosen.folder
     assert folder is not None
     trained = _trained_of(chosen)
+    doing("drawing the plots")
     body = [section("Summary", words(*_summary(chosen, trained))), *several]
     body += [
         parts.front_section(chosen, axis(chosen)),
         parts.progress_section(chosen),
         parts.winner_section(chosen, _drawing(chosen)),
-        parts.decisions_section(chosen),
+        parts.decisions_section(chosen, axis(chosen)),
         parts.curves_section(chosen),
         parts.failures_section(chosen),
     ]
@@ -113,9 +118,10 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     ended = [trial for trial in study.trials if trial.state != "running"]
     images = f", on {data['images']:,} images of {data['name']}" if isinstance(data, dict) and "images" in data else ""
     seconds = sum(trial.seconds or 0.0 for trial in ended)
+    networks = number_of(len({trial.architecture for trial in ended}), "network")
     yield (
-        f"The strategy {manifest.strategy['name']} tried {len({trial.architecture for trial in ended})} networks in "
-        f"{len(ended)} trials{images}, which took {time_text(seconds)} in all."
+        f"The strategy {manifest.strategy['name']} tried {networks} in "
+        f"{number_of(len(ended), 'trial')}{images}, which took {time_text(seconds)} in all."
     )
     where = "" if "estimates" in resolved else " on the validation images"
     yield f"The best reaches {told(study.best, study)}{where}."
@@ -210,6 +216,7 @@ def _training(study: Study, trained: Trained) -> str:
     except UserError as error:
         said.append(f"Its confusions are not shown, since the images cannot be read: {error}.")
         return training_section(trained.folder.name, trained.facts, said, None, [])
+    doing(f"classifying {len(labels):,} test images by {trained.folder.name}")
     shares = probabilities(trained, images)
     evaluation = metrics(shares, labels, trained.class_names)
     return training_section(
@@ -266,13 +273,17 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         )
     else:
         said.append("No network was trained twice, so how much a second training would change was not measured here.")
-    measured = list(_proxies_of(study))
-    for document in measured:
-        parts += [*proxies_parts(document), words(*proxies_notes(document))]
-    if measured:
-        said.append("How well proxies rank networks of this space was measured by nas proxy, as below.")
+    command = proxy_command(study)
+    ranked, measured = agreement(study), list(comparisons(study))
+    if ranked is not None:
+        said.append(f"How well this proxy ranks networks was measured by nas proxy: {ranked.told()}.")
     else:
-        said.append("How well this proxy ranks networks was not measured here; nas proxy measures it.")
+        how = "" if command is None else f"; to measure it: {command}"
+        said.append(f"How well this proxy ranks networks was not measured{how}.")
+    if measured and ranked is None:
+        said.append("What nas proxy measured on this space and these images is of other proxies.")
+    for place, document in enumerate(measured):
+        parts += [*proxies_parts(document, f"proxies{place or ''}"), words(*proxies_notes(document))]
     rows = [
         [
             each.folder.name, str(each.facts["found"]["trial"]), percent(each.facts["found"]["proxy_accuracy"]),
@@ -283,22 +294,6 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         columns = ("training", "trial", "proxy", "validation", "test")
         parts.append(table("The proxy's accuracy beside that of full training", columns, rows))
     return section("How far to believe the proxy", words(*said), *parts)
-
-
-def _proxies_of(study: Study) -> Iterator[Document]:
-    """What `nas proxy` measured on the study's space, task and images, in folders beside its own."""
-    resolved = study.manifest.estimator["resolved"].get("data")
-    for folder in _beside(study, "proxies.json"):
-        document = read_json(folder / "proxies.json", "the comparison of proxies")
-        if not isinstance(document, dict):
-            continue
-        same = (document.get("space"), document.get("task")) == (study.manifest.space["name"], study.manifest.task)
-        if same and _fingerprint(document.get("data")) == _fingerprint(resolved):
-            yield document
-
-
-def _fingerprint(data: Any) -> Any:
-    return data.get("fingerprint") if isinstance(data, Mapping) else data
 
 
 def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:

@@ -57,6 +57,17 @@ def human(number: float) -> str:
     return f"{float(digits):.{3 - len(digits.partition('.')[0])}f}{unit}"
 
 
+def number_of(number: int, noun: str) -> str:
+    """A number and what it counts.
+
+    >>> number_of(1, "trial"), number_of(2000, "image")
+    ('1 trial', '2,000 images')
+    """
+    from searchspaces.plural import number_of as written  # as `human`
+
+    return written(number, noun)
+
+
 def percent(share: float) -> str:
     """An accuracy, to the tenth of a percent.
 

@@ -267,7 +267,7 @@ class Run:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
         number, confirm, most = len(self._record.trials), self._manifest.confirm, self._limits.trials
         if most is not None and number >= most:
-            self._stop_when_alone("trials", f"all {most} trials are done")
+            self._stop_when_alone("trials", f"all {most} trials are done" if most > 1 else "the only trial is done")
             return None
         if most is not None and confirm and number >= most - confirmations(confirm, most):
             return self._confirmation("trials", "all proposals are confirmed")

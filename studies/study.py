@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
+from searchspaces.plural import number_of
 from studies import opening, results
 from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, TABLE
@@ -313,7 +314,10 @@ class Study:
                         (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
                         run.wait_for_others()
             except KeyboardInterrupt:
-                self._finish(emit, StudyEnded("interrupted", f"interrupted after {run.ends} trials; it can be resumed"))
+                self._finish(
+                    emit,
+                    StudyEnded("interrupted", f"interrupted after {number_of(run.ends, 'trial')}; it can be resumed"),
+                )
                 raise
             return self._finish(emit, run.end)
 

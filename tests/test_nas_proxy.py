@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,36 @@ def test_a_table_of_accuracies_is_not_taken_for_scores(nas_cli, recorded):
                   "1").out  # fmt: skip
     assert "only rank" not in out
     assert "score" not in out
+
+
+SEARCH = ("search", "--space", "small.py:space", "--budget", "100%", "--task", "16x16x1:10", "--trials", "2",
+          "--workers", "1", "--quiet")  # fmt: skip
+
+
+def by_table(name):
+    return "--estimator", f"table:{name}.json", "--set", "estimator.key=small.py:key", "--name", f"by-{name}"
+
+
+def test_a_search_says_what_was_measured_of_its_own_proxy_and_of_no_other(nas_cli, recorded):
+    row = nas_cli(*COMMAND, "--trainings", "2", "--json").json()["proxies"][-1]
+    found = nas_cli(*SEARCH, *by_table("half"), "--json").json()["proxy_agreement"]
+    assert (found["tau"], found["interval"], found["networks"]) == (row["tau"], row["interval"], 30)
+    assert (found["folder"], found["beyond"]) == ("runs/here", True)
+    assert nas_cli(*SEARCH, *by_table("truth"), "--json").json()["proxy_agreement"] is None
+    screen = " ".join(nas_cli("show", "runs/by-half", "--space", "small.py:space").out.split())
+    assert f"Kendall's τ {row['tau']:.2f} (90% interval " in screen
+    assert "better than counting" in screen
+    assert "Kendall" not in nas_cli("show", "runs/by-truth", "--space", "small.py:space").out
+    for folder, text in (("one", "{"), ("two", "[]"), ("three", '{"space": "small", "proxies": [{}]}')):
+        Path("runs", folder).mkdir()
+        Path("runs", folder, "proxies.json").write_text(text)  # damaged, and of another run
+    assert nas_cli("show", "runs/by-half", "--space", "small.py:space", "--json").json()["proxy_agreement"] == found
+
+
+def test_the_command_that_a_search_names_measures_its_proxy(nas_cli, recorded):
+    made = nas_cli(*SEARCH, "--set", "estimator.epochs=1", "--json").json()
+    assert made["proxy_agreement"] is None
+    less = ("--networks", "4", "--reference-epochs", "1", "--trainings", "1", "--workers", "1", "--quiet", "--json")
+    measured = nas_cli(*shlex.split(made["proxy_command"])[1:], *less).json()
+    shown = nas_cli("show", made["run"], "--space", "small.py:space", "--json").json()["proxy_agreement"]
+    assert (shown["tau"], shown["reference"]) == (measured["proxies"][-1]["tau"], "short, 1 epoch")

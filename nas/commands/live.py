@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
-from nas.wording import duration, estimate_name, human, percent, sparkline, within
+from nas.wording import duration, estimate_name, human, number_of, percent, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
 from studies.results import binomial_error, by_merit
@@ -266,7 +266,7 @@ def _outcome(trial: Trial, progress: SearchProgress) -> str:
 
 def _bar(progress: SearchProgress) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
-    of = f"{progress.done} of {progress.planned}" if progress.planned else f"{progress.done} trials"
+    of = f"{progress.done} of {progress.planned}" if progress.planned else number_of(progress.done, "trial")
     bar = ProgressBar(total=1.0, completed=progress.share, width=BAR_WIDTH)
     grid.add_row(bar, f"{of}", Text(f"{100 * progress.share:.0f}%", style=FAINT))
     return grid

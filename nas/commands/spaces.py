@@ -12,7 +12,7 @@ from nas.commands import options
 from nas.commands.console import console, print_json
 from nas.commands.study_screens import fitting
 from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts, option_text, table
-from nas.wording import MACS_NOTE, count, human, percent, strides_text
+from nas.wording import MACS_NOTE, count, human, number_of, percent, strides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,7 +254,9 @@ def show_classics(document: Document, console: Console) -> None:
         source.truncate(max(console.width - longest - 42, 10), overflow="ellipsis")
         made.add_row(Text(one["name"], style="bold"), *cells, source)
     console.print(made)
-    console.print(Text(f"{len(document['classics'])} networks. More about one: nas show NAME", style=FAINT))
+    console.print(
+        Text(f"{number_of(len(document['classics']), 'network')}. More about one: nas show NAME", style=FAINT)
+    )
     if any(one["top1"] for one in document["classics"]):
         console.print(Text(_RANGES, style=FAINT))
 

@@ -29,6 +29,7 @@ from nas.wording import (
     estimate_name,
     estimate_text,
     human,
+    number_of,
     percent,
     share,
     sparkline,
@@ -80,7 +81,7 @@ def show_plan(title: str, rows: list[tuple[str, RenderableType]], study: Documen
     """
     ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
     if ended:
-        rows = [*rows, ("resumes", f"after {ended} trials")]
+        rows = [*rows, ("resumes", f"after {number_of(ended, 'trial')}")]
     heading = Text(title, style="bold")
     console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
     console.print(Text(MACS_NOTE, style=FAINT))
@@ -197,6 +198,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     best, run = document["best"], document["run"]
     if best is not None:
         rows += [("best", verdict(document)), ("", choices(best)), ("", "")]
+        rows += [*ranked, ("", "")] if (ranked := ranking_rows(document)) else []
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
@@ -223,7 +225,7 @@ def inheritance_text(kept: Document) -> str:
     >>> inheritance_text({"children": 59, "kept": 16, "bytes": 12_800_000})
     '59 trials started from the weights of others; those of 16 are kept, 12.8MB'
     """
-    many = f"{kept['children']} trials started from the weights of others"
+    many = f"{number_of(kept['children'], 'trial')} started from the weights of others"
     return f"{many}; those of {kept['kept']} are kept, {human(kept['bytes'])}B"
 
 
@@ -243,6 +245,18 @@ def verdict(document: Document) -> str:
         return said
     others = "1 other is" if near == 1 else f"{near} others are"
     return f"{said}; {others} within one standard error"
+
+
+def ranking_rows(document: Document) -> list[tuple[str, RenderableType]]:
+    """How well the proxy ranks networks: what was measured of it, else how to measure it."""
+    if (ranked := document["proxy_agreement"]) is not None:
+        return [("ranking", Text(f"of networks by the proxy: {ranked['told']} ({ranked['folder']})"))]
+    if document["proxy_command"] is None:
+        return []
+    return [
+        ("ranking", "how well the proxy ranks networks was not measured; to measure it:"),
+        ("", Text(document["proxy_command"])),
+    ]
 
 
 def extrapolation_text(checked: Document) -> str:
@@ -309,8 +323,8 @@ def parent_text(trial: Document) -> str:
     if isinstance(found, str):
         return f"trial {trial['parent']}: {found}"
     kept = "; it computed the same at the start" if found["preserved"] else ""
-    share = percent(found["share"])
-    return f"trial {trial['parent']}: {share} of the parameters, trained for {found['epochs']} epochs before{kept}"
+    share, epochs = percent(found["share"]), number_of(found["epochs"], "epoch")
+    return f"trial {trial['parent']}: {share} of the parameters, trained for {epochs} before{kept}"
 
 
 def choices(trial: Document) -> Text:

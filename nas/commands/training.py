@@ -17,7 +17,7 @@ from nas.commands.console import console, interrupted, print_json, say_at_once, 
 from nas.commands.running import reading_given
 from nas.commands.study_screens import image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
-from nas.wording import duration, human, percent, sparkline
+from nas.wording import duration, human, number_of, percent, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -227,7 +227,7 @@ def _recipe_text(recipe: Document, dropout: list[float]) -> str:
         dropout: the rates, of the network itself where the recipe has none.
     """
     words = [
-        f"{recipe['epochs']} epochs of {recipe['optimizer']}, batch size {recipe['batch']}",
+        f"{number_of(recipe['epochs'], 'epoch')} of {recipe['optimizer']}, batch size {recipe['batch']}",
         f"learning rate {recipe['lr']:g}, {_schedule_text(recipe)}",
         f"weight decay {recipe['weight_decay']:g}",
         f"label smoothing {recipe['label_smoothing']:g}",

@@ -49,7 +49,7 @@ def family_html(document: Mapping[str, Any]) -> str:
     ]
     trained = document.get("trained")
     if trained:
-        notes.append("Accuracies are those of the proxy training: good for ranking, not for quoting.")
+        notes.append("Accuracies are those of the proxy training, not those of a full training.")
     chosen = document["coefficients"]
     factors = ", ".join(f"{name} {chosen[name]:g}" for name in ("depth", "width", "resolution") if name in chosen)
     about = [f"{factors or 'factors'} ({chosen['how']})", f"a step is to multiply MACs by {document['target']:g}"]

@@ -22,6 +22,7 @@ from studies import results
 from studies.fidelity import read_as
 from studies.pages.image import check_ending, picture
 from studies.pages.page import AMBER, FAINT, GREEN, INK, PAPER, RED, SHADES, Key, layout, page, pale, plot, scale
+from studies.proxy_agreement import agreement
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -134,7 +135,7 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     said = " ".join(f"{each[0].upper()}{each[1:]}." for each in read_as(study))
     notes = [said, MACS_NOTE] if said else [MACS_NOTE]
     what = f"Each estimate is a {unit}, mapped into 0 to 1" if unit else "Accuracy is that of the proxy training"
-    notes.append(f"{what}: good for ranking, not for quoting.")
+    notes.append(f"{what}, not that of a full training. How well it ranks networks: {told_of_proxy(study)}.")
     if study.standard_errors:
         notes.append(
             "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
@@ -153,6 +154,12 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
             "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
         )
     return notes
+
+
+def told_of_proxy(study: Study) -> str:
+    """What was measured of the study's proxy, in words without a full stop."""
+    ranked = agreement(study)
+    return "not measured here; nas proxy measures it" if ranked is None else f"{ranked.told()} (nas proxy)"
 
 
 def keys(study: Study) -> list[Key]:

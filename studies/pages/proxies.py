@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces.files import write_whole
+from searchspaces.plural import number_of
 from studies.pages.page import COLOURS, FAINT, Key, layout, page, plot, table
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def write_proxies(found: Mapping[str, Any], path: Path) -> None:
     write_whole(path, page(f"Proxies in {found['space']}", _about(found), proxies_parts(found), proxies_notes(found)))
 
 
-def proxies_parts(found: Mapping[str, Any]) -> list[str]:
-    """The plot and the table, as HTML."""
-    return [plot(proxies_figure(found), "proxies", _keys(found)), _table(found)]
+def proxies_parts(found: Mapping[str, Any], name: str = "proxies") -> list[str]:
+    """The plot, which has that name, and the table, as HTML."""
+    return [plot(proxies_figure(found), name, _keys(found)), _table(found)]
 
 
 def proxies_notes(found: Mapping[str, Any]) -> list[str]:
@@ -85,7 +86,7 @@ def _about(found: Mapping[str, Any]) -> list[str]:
     reference = found["reference"]
     return [
         f"{found['networks']} networks" + (f" within {found['budget']}" if found["budget"] else ""),
-        f"reference: {reference['estimator']}, trained {reference['trainings']} times",
+        f"reference: {reference['estimator']}, {number_of(reference['trainings'], 'training')} of each network",
         f"costs at {found['task']}",
     ]
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import human
+from searchspaces.plural import number_of
 from studies import results
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
@@ -145,8 +146,8 @@ def winner_section(study: Study, drawing: str) -> str:
     )
 
 
-def decisions_section(study: Study) -> str:
-    """What each decision matters, and what the networks on the front chose."""
+def decisions_section(study: Study, x: str) -> str:
+    """What each decision matters, and what the networks on the front of accuracy and a cost chose."""
     found = decision_importances(study)
     parts = []
     if found:
@@ -166,7 +167,7 @@ def decisions_section(study: Study) -> str:
                 f"{'is 1' if count == 1 else f'are {count}'}."
             )
         ]
-    return section("Decisions", *parts, _choices(study))
+    return section("Decisions", *parts, _choices(study, x))
 
 
 def importances_figure(found: dict[str, float]) -> go.Figure:
@@ -184,9 +185,9 @@ def importances_figure(found: dict[str, float]) -> go.Figure:
     return figure
 
 
-def _choices(study: Study) -> str:
+def _choices(study: Study, x: str) -> str:
     """The options that networks on the front chose, a stage a row, a kind of decision a column."""
-    front = study.pareto(next((name for name in study.objectives if name != "accuracy"), "macs"))
+    front = study.pareto(x)
     several = [one.name for one in study.space.decisions if len(one.options) > 1]
     split = [(name, *name.rpartition(".")[::2]) for name in several]
     stages = list(dict.fromkeys(stage for _, stage, _ in split))
@@ -199,7 +200,7 @@ def _choices(study: Study) -> str:
             counted = Counter(
                 str(trial.architecture.choices[name]) for trial in front if name in trial.architecture.choices
             )
-            row.append(", ".join(f"{option} ×{times}" for option, times in counted.most_common()))
+            row.append(", ".join(f"{option} ×{times}" for option, times in counted.most_common()) or "–")
         rows.append(row)
     return table("Choices of the networks on the front, and how many of them made each", ("stage", *kinds), rows)
 
@@ -261,7 +262,7 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
         if trial.seconds is not None:
             device = str(trial.details.get("device") or "not recorded")
             seconds.setdefault(device, []).append(trial.seconds)
-    rows = [[f"{len(each)} trials", device, _hours(sum(each))] for device, each in sorted(seconds.items())]
+    rows = [[number_of(len(each), "trial"), device, _hours(sum(each))] for device, each in sorted(seconds.items())]
     rows += [[name, device, _hours(took)] for name, device, took in more]
     starts = [trial.started for trial in study.trials if trial.started]
     ends = [trial.ended for trial in study.trials if trial.ended]
