@@ -105,7 +105,7 @@ def check_heads_learn(model: nn.Module) -> None:
     """
     from searchspaces.torch_layers import Auxiliary
 
-    inside = [each.head for each in model.modules() if isinstance(each, Auxiliary)]
+    inside = [each.head for each in model.modules() if isinstance(each, Auxiliary) and each.head is not None]
     if not any(parameter.requires_grad for head in inside for parameter in head.parameters()):
         raise UserError(
             "auxiliary: --freeze freezes every layer that has an auxiliary head, and the heads with them; train with "
