@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces.architecture import Architecture
-from searchspaces.budgeted.automaton import ChainState, Move
+from searchspaces.budgeted.automaton import ChainState, Move, uncollected
 from searchspaces.budgeted.chain import Chains
 from searchspaces.budgeted.feasible import Feasible
 from searchspaces.chain_costs import ChainCosts
@@ -105,6 +105,7 @@ class Space:
         self._walks: dict[tuple[Task, Scale], dict[object, tuple[Cost, Shape]]] = {}
         self._blocks: dict[tuple[Task, Scale], dict[_BlockKey, tuple[Cost, Shape]]] = {}
         self._tables: dict[tuple[Task, tuple[str, ...]], ChainCosts] = {}
+        self._walked: tuple[Task, list[dict[ChainState, list[Move]]]] | None = None
         self._strides: dict[int, list[int]] = {}
         self._unranked: list[dict[int, Choices]] = [{} for _ in range(len(self._parts) + 1)]
         _ = self.references  # refuse a reference that is not a member at once
@@ -312,9 +313,7 @@ class Space:
 
     def blocks(self, task: Task) -> list[tuple[Node, Shape]]:
         """Every different block that some network of the space has, with the shape that it is given."""
-        states = {ChainState(task.shape)}
-        for layer in range(len(self.layers)):
-            states = {move.state for state in states for move in self.moves(layer, state, task)}
+        self.walked(task)
         known = self._blocks.get((task, Scale()), {})
         return list(dict.fromkeys((self._block(key, task, Scale()), key[2]) for key in known))
 
@@ -435,6 +434,22 @@ class Space:
         if known is None:
             known = self._tables[task, names] = ChainCosts(self, task, names)
         return known if known.fits else None
+
+    def walked(self, task: Task) -> list[dict[ChainState, list[Move]]]:
+        """Of each layer its states, and all ways on from each; kept for the last task, as every budget on it asks."""
+        if self._walked is None or self._walked[0] != task:
+            found: list[dict[ChainState, list[Move]]] = []
+            states = {ChainState(task.shape)}
+            with uncollected():
+                for layer in range(len(self.layers)):
+                    found.append({state: self.moves(layer, state, task) for state in states})
+                    states = {move.state for several in found[-1].values() for move in several}
+            self._walked = task, found
+        return self._walked[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but what is quickly made again, and large."""
+        return {**self.__dict__, "_walked": None}
 
     def moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
         """All ways on from a state; costs are those of the blocks that become known with the move.

@@ -94,8 +94,9 @@ def nas_cli(capfd):
 def _prepared_once() -> Iterator[None]:
     """What every search prepares anew, and is always the same, is made once for all tests of a process.
 
-    These are a space of ours under a budget on a task, how many fit, and Optuna's list of the versions of its tables,
-    made of 20 files: together two thirds of the processor time of a search that trains nothing.
+    These are the automaton of a space of ours on a task, the space under a budget, how many fit, and Optuna's list of
+    the versions of its tables, made of 20 files: together two thirds of the processor time of a search that trains
+    nothing.
     """
     from optuna.storages._rdb import storage
 
@@ -119,6 +120,16 @@ def _prepared_once() -> Iterator[None]:
 
         return under_once
 
+    walked = Space.walked
+
+    def walked_once(space: Any, task: Task) -> Any:
+        if id(space) not in ours:
+            return walked(space, task)
+        key = "walked", id(space), task
+        if key not in prepared:
+            prepared[key] = walked(space, task)
+        return prepared[key]
+
     def versions_once(manager: Any) -> Any:
         if "versions" not in prepared:
             prepared["versions"] = versions(manager)
@@ -127,6 +138,7 @@ def _prepared_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for kind in (Space, NASNetSpace):
             patch.setattr(kind, "under", once(kind.under))
+        patch.setattr(Space, "walked", walked_once)
         patch.setattr(Feasible, "counted", functools.cache(Feasible.counted))
         patch.setattr(storage._VersionManager, "_create_alembic_script", versions_once)
         yield

@@ -182,6 +182,18 @@ def test_a_space_that_was_used_travels_to_another_process(name):
     assert copied.cost(SMALL) == cost
 
 
+def test_an_automaton_is_walked_once_for_all_budgets_on_a_task_and_does_not_travel(monkeypatch):
+    space, asked = SPACES["mbconv"](), []
+    moves = Space.moves
+    monkeypatch.setattr(Space, "moves", lambda *given: asked.append(given) or moves(*given))
+    smallest = [space.under(Budget.parse(budget), SMALL).smallest for budget in ("40M", "30M")]
+    once = len(asked)
+    assert smallest[0] == smallest[1]
+    assert once > 0
+    assert pickle.loads(pickle.dumps(space)).under(Budget.parse("40M"), SMALL).smallest == smallest[0]
+    assert len(asked) == 2 * once
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_references_are_members_and_classics(name):
     from searchspaces import CLASSICS

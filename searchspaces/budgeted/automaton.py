@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,3 +59,15 @@ class Automaton(Protocol):
 
     def extremes(self, name: str) -> tuple[int, int]:
         """The smallest and the largest cost of a whole network."""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector: moves are millions of tuples without a cycle, and it would walk them all again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

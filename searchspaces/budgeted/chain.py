@@ -6,9 +6,7 @@ on, and additive costs add up along its moves. `budgeted.ways` counts networks b
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -38,8 +36,8 @@ class ChainSpace(StageSpace, Protocol):
     def size(self) -> int:
         """The number of architectures."""
 
-    def moves(self, layer: int, state: ChainState, task: Task) -> list[Move]:
-        """All ways on from a state."""
+    def walked(self, task: Task) -> list[dict[ChainState, list[Move]]]:
+        """Of each layer its states, and all ways on from each."""
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One of all architectures, each equally likely."""
@@ -59,15 +57,8 @@ class Chains:
 
     def __init__(self, space: ChainSpace, budget: Budget, task: Task) -> None:
         self.space, self.task, self.size = space, task, space.size
-        self.start = ChainState(task.shape)
-        self.layers: list[dict[ChainState, list[Move]]] = []
-        states = {self.start}
-        with _uncollected():
-            for layer in range(len(space.layers)):
-                moves = {state: space.moves(layer, state, task) for state in states}
-                self.layers.append(moves)
-                states = {move.state for several in moves.values() for move in several}
-        self.ends = states
+        self.start, self.layers = ChainState(task.shape), space.walked(task)
+        self.ends = {move.state for several in self.layers[-1].values() for move in several}
         self._layer_of = {
             name: layer
             for layer, moves in enumerate(self.layers)
@@ -199,15 +190,3 @@ class Chains:
     def members(self) -> Iterator[Architecture]:
         """The architectures that fit, found by going through the whole space."""
         return (each for each in self.space.enumerate() if self.budget.admits(each.cost(self.task)))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: moves are millions of tuples without a cycle, and it would walk them all again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
