@@ -97,11 +97,11 @@ def dropout(own: float, phi: float) -> float:
 
 
 def resnet_rs_factors(target: float, deeper: bool) -> Factors:
-    """The factors of one step by the rules of ResNet-RS (Bello 2021, arXiv:2103.07579, sec. 6).
+    """The factors of one step by the rules of ResNet-RS (Bello 2021, arXiv:2103.07579).
 
     Depth grows where a network is trained for so many epochs that it can overfit, width where it is not; the image
     grows slowly. By how much the paper does not say: here it is the mean growth over its own family, ResNet-RS-50 at
-    160 pixels to ResNet-RS-420 at 320 (table 7), which is 1.155 for twice the compute.
+    160 pixels to ResNet-RS-420 at 320, which is 1.155 for twice the compute.
 
     Args:
         target: factor of compute.

@@ -274,7 +274,7 @@ def test_by_the_rules_of_resnet_rs_depth_or_width_grows_and_the_image_slowly(nas
     assert first["formula"] == pytest.approx(2, abs=1e-4)
     assert {"depth", "width"} - {name for name in ("depth", "width") if first[name] == 1} == {grows}
     assert said["family"]["coefficients"]["how"] == rule
-    # 160 to 320 pixels over 4.6 to 128 billion FLOPs (Bello 2021, table 7): log2(128 / 4.6) = 4.8 steps
+    # 160 to 320 pixels over 4.6 to 128 billion FLOPs (Bello 2021): log2(128 / 4.6) = 4.8 steps
     assert first["resolution"] == pytest.approx(2 ** (1 / 4.8), abs=0.001)
 
 

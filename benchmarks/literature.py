@@ -1,0 +1,219 @@
+"""Every network, technique and number of five lectures, beside what is here: `python -m benchmarks.literature`.
+
+    python -m benchmarks.literature > docs/literature.md
+
+The items are in `benchmarks/lectures.py`. Costs are counted when the page is made; a test holds the page to them. A
+figure is "as printed" if it rounds to what is printed; any other has a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from searchspaces import Cost, Task, classic
+from searchspaces.classics.accuracies import published_on
+
+UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
+NAMES: Final = {"params": "parameters", "macs": "MACs"}
+PENDING: Final = "PENDING"
+"""Stands in the row of an item that is not here yet."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number here, and what is printed for it.
+
+    Attributes:
+        name: what it is a number of.
+        ours: the number here.
+        printed: the number in the lecture, such as `23.5M` or `0.31`.
+    """
+
+    name: str
+    ours: float
+    printed: str
+
+    @property
+    def as_printed(self) -> bool:
+        """Whether ours, rounded to the printed digits, is what is printed."""
+        return self.text == self.printed
+
+    @property
+    def text(self) -> str:
+        """Ours in the printed unit and digits."""
+        number = re.fullmatch(r"([\d,]+(?:\.(\d+))?)([KMGB]?)", self.printed)
+        assert number, f"{self.printed!r} is no number"
+        shown = f"{self.ours / UNITS[number[3]]:,.{len(number[2] or '')}f}{number[3]}"
+        return shown if "," in number[1] else shown.replace(",", "")
+
+    @property
+    def difference(self) -> str:
+        """How far ours is from what is printed, in percent of it."""
+        printed = float(re.sub(r"[,KMGB]", "", self.printed)) * UNITS[re.sub(r"[\d.,]", "", self.printed)]
+        percent = 100 * (self.ours / printed - 1)
+        return f"{self.name} {percent:{'+.1f' if abs(percent) >= 0.1 else '+.2g'}} %"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a lecture: a row.
+
+    Attributes:
+        what: the item.
+        command: what is typed for it: a command, or an expression of `searchspaces.layers`; empty where there is none.
+        here: what it gives, besides the figures.
+        printed: what the lecture prints, besides the figures.
+        why: the difference, or the reason why it is not here.
+        figures: numbers that are compared.
+    """
+
+    what: str
+    command: str = ""
+    here: str = ""
+    printed: str = ""
+    why: str = ""
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def off(self) -> list[Figure]:
+        """Figures that are not as printed."""
+        return [each for each in self.figures if not each.as_printed]
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is not here yet."""
+        return PENDING in (self.command, self.here, self.why)
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The five cells of its row."""
+        ours = [f"{each.text} {each.name}".strip() for each in self.figures]
+        theirs = [f"{each.printed} {each.name}".strip() for each in self.figures]
+        verdict = "as printed" if self.figures and not self.off else "; ".join(each.difference for each in self.off)
+        return (
+            self.what,
+            self.command if self.command in ("", PENDING) else f"`{self.command}`",
+            ", ".join(filter(None, [*ours, self.here])),
+            ", ".join(filter(None, [*theirs, self.printed])) or "named",
+            ": ".join(filter(None, [verdict, self.why])),
+        )
+
+
+@dataclass(frozen=True)
+class Lecture:
+    """A lecture and its items, in its order."""
+
+    title: str
+    items: tuple[Item, ...]
+
+
+def net(
+    what: str,
+    name: str,
+    *,
+    size: int | None = None,
+    here: str = "",
+    printed: str = "",
+    why: str = "",
+    accuracy: str = "",
+    **figures: str,
+) -> Item:
+    """The row of a classic network.
+
+    Args:
+        what: the item.
+        name: of the classic.
+        size: of the images in pixels; by default those of its published numbers.
+        here, printed, why: of the item.
+        accuracy: what is printed of its accuracy on ImageNet; beside it stands what is published with weights of it.
+        figures: costs as printed, by name; without any, parameters and MACs are told.
+    """
+    network = classic(name)
+    task = network.task.at(size)
+    cost = network.cost(task)
+    command = f"nas cost {name}" + (f" --image-size {size}" if size else "")
+    found = tuple(Figure(NAMES[key], getattr(cost, key), text) for key, text in figures.items())
+    own = [] if found else [_costs(cost)]
+    if accuracy:
+        own.append(published(name, task, errors="error" in accuracy))
+        printed = ", ".join(filter(None, [printed, accuracy]))
+    return Item(what, command, ", ".join(filter(None, [*own, here])), printed, why, found)
+
+
+def _costs(cost: Cost) -> str:
+    from searchspaces import human
+
+    return f"{human(cost.params)} parameters, {human(cost.macs)} MACs"
+
+
+def published(name: str, task: Task, errors: bool = False) -> str:
+    """The range of top-1 accuracies that are published with weights of a network; or of errors, with those of top-5."""
+    there = published_on(name, task)
+    if not there:
+        return "no published weights"
+    if not errors:
+        return f"top-1 {_ends([each.top1 for each in there])}"
+    five = [1 - each.top5 for each in there if each.top5 is not None]
+    return f"errors {_ends([1 - each.top1 for each in there])}, top-5 {_ends(five) if five else 'unknown'}"
+
+
+def _ends(shares: Sequence[float]) -> str:
+    """The lowest and the highest, in percent.
+
+    >>> _ends([0.781, 0.7613]), _ends([0.5])
+    ('76.1 to 78.1 %', '50.0 %')
+    """
+    ends = dict.fromkeys(f"{100 * each:.1f}" for each in (min(shares), max(shares)))
+    return f"{' to '.join(ends)} %"
+
+
+def count(what: str, command: str, ours: float, printed: str, name: str = "", why: str = "", here: str = "") -> Item:
+    """The row of a single number."""
+    return Item(what, command, here, "", why, (Figure(name, ours, printed),))
+
+
+INTRODUCTION: Final = """# The lectures, item by item
+
+What five lectures on convolutional networks say, beside what is here: {items} items, those of several lectures in each.
+Costs are counted from the layers when this page is made, on the images of the published numbers unless a size is given;
+a figure is *as printed* if it rounds to what is printed. MACs are what papers call FLOPs or mult-adds.
+
+Nothing was trained on ImageNet here, so beside an accuracy of a lecture are those published with weights of the network
+by torchvision, timm or imgclsmob: the lowest and the highest on images of that size (`nas classics --json` has their
+recipes). In commands `DATA` stands for images, `IMAGE` for a file and `TRAINED` for the folder of a trained network;
+expressions are of `searchspaces.layers`.{pending}
+
+Made by `python -m benchmarks.literature > docs/literature.md`.
+"""
+
+
+def page(lectures: Iterable[Lecture]) -> str:
+    """The text of `docs/literature.md`."""
+    several = list(lectures)
+    items = [item for each in several for item in each.items]
+    pending = sum(item.pending for item in items)
+    note = f" {PENDING} marks the {pending} items that are not here yet." if pending else ""
+    return "\n".join([INTRODUCTION.format(items=len(items), pending=note), *_tables(several)])
+
+
+def _tables(lectures: Iterable[Lecture]) -> Iterator[str]:
+    for each in lectures:
+        yield f"## {each.title}\n"
+        yield "| item | command | here | in the lecture | difference or reason |"
+        yield "|---|---|---|---|---|"
+        for item in each.items:
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in item.cells()) + " |"
+        yield ""
+
+
+def main() -> None:
+    """Print the page."""
+    from benchmarks.lectures import LECTURES
+
+    print(page(LECTURES), end="")
+
+
+if __name__ == "__main__":
+    main()
