@@ -103,10 +103,7 @@ FIRST: Final = Lecture(
             macs="3.6G",
             why="the paper's 3.6 is of identity shortcuts (A); torchvision's projections (B) take more",
         ),
-        *(
-            net(f"ResNet-{layers} on CIFAR-10", f"resnet{layers}", why="the lecture shows its training error")
-            for layers in (20, 32, 44, 56, 110)
-        ),
+        *(net(f"ResNet-{layers} on CIFAR-10", f"resnet{layers}") for layers in (20, 32, 44, 56, 110)),
         _SURFACE,
         _resnet(18, "11.2M"),
         _resnet(34, "23.1M", "21.84 %", "21.3M are counted, so 23.1M has two digits exchanged"),
@@ -337,7 +334,6 @@ SECOND: Final = Lecture(
         net(
             "LeNet-5",
             "lenet5",
-            why="the lecture draws it; its 60,000 parameters are LeCun's, 850 more with a trained classifier",
         ),
         Item(
             "AlexNet, layer by layer on 227x227x3",
@@ -441,7 +437,7 @@ SECOND: Final = Lecture(
             "the paper (sec. 3.4) has 1e-4",
         ),
         Item("No dropout", f"{TRAIN} --recipe resnet", "none", "none"),
-        net("ResNet-1202 on CIFAR-10", "resnet1202", why="named; 19.4M in the paper"),
+        net("ResNet-1202 on CIFAR-10", "resnet1202"),
         net("Identity mappings: pre-activation ResNet-110", "preresnet110"),
         net("Pre-activation ResNet-164", "preresnet164"),
         net("Pre-activation ResNet-1001", "preresnet1001"),
@@ -758,7 +754,7 @@ FOURTH: Final = Lecture(
         ),
         net("Inception-ResNet-v2", "inception_resnet_v2"),
         net("Inception-ResNet-v1", "inception_resnet_v1"),
-        net("FractalNet", "fractalnet", why="of 3 columns; the lecture draws the rule"),
+        net("FractalNet", "fractalnet"),
         net("FractalNet of 20 layers", "fractalnet_20"),
         Item(
             "Fractal of FractalNets",

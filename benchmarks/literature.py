@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.classics import golden
 from searchspaces import Cost, Task, classic
 from searchspaces.classics.accuracies import published_on
 
@@ -128,18 +129,39 @@ def net(
         size: of the images in pixels; by default those of its published numbers.
         here, printed, why: of the item.
         accuracy: what is printed of its accuracy on ImageNet; beside it stands what is published with weights of it.
-        figures: costs as printed, by name; without any, parameters and MACs are told.
+        figures: costs as the lecture prints them, by name; without any, those of its paper or, where `tests/golden` has
+            none, those here alone.
     """
     network = classic(name)
     task = network.task.at(size)
     cost = network.cost(task)
     command = f"nas cost {name}" + (f" --image-size {size}" if size else "")
     found = tuple(Figure(NAMES[key], getattr(cost, key), text) for key, text in figures.items())
+    if not found:
+        found, sources, reasons = _golden(name, task)
+        printed, why = "; ".join(filter(None, [printed, *sources])), "; ".join(filter(None, [*reasons, why]))
     own = [] if found else [_costs(cost)]
     if accuracy:
         own.append(published(name, task, errors="error" in accuracy))
         printed = ", ".join(filter(None, [printed, accuracy]))
     return Item(what, command, ", ".join(filter(None, [*own, here])), printed, why, found)
+
+
+def _golden(name: str, task: Task) -> tuple[tuple[Figure, ...], list[str], list[str]]:
+    """The figures of a network's paper, else of other collections, with their sources and why they differ."""
+    cost, found = classic(name).cost(task), {}
+    for row in sorted(golden(), key=lambda row: "arXiv" not in row.source):
+        if (row.name, row.task) == (name, task):
+            for key, number in row.numbers:
+                if key in NAMES:
+                    found.setdefault(key, (Figure(NAMES[key], getattr(cost, key), row.text(number)), row.source))
+    figures = tuple(found[key][0] for key in NAMES if key in found)
+    told = [re.split(r"[:;] (?=\S)", found[key][1], maxsplit=1) for key in NAMES if key in found]
+    sources = dict.fromkeys(re.sub(r", (read in its text|as .* quote it)$", "", each[0]) for each in told)
+    reasons = dict.fromkeys(
+        each[1] for each, figure in zip(told, figures, strict=True) if each[1:] and not figure.as_printed
+    )
+    return figures, list(sources), list(reasons)
 
 
 def _costs(cost: Cost) -> str:
@@ -177,8 +199,9 @@ def count(what: str, command: str, ours: float, printed: str, name: str = "", wh
 INTRODUCTION: Final = """# The lectures, item by item
 
 What five lectures on convolutional networks say, beside what is here: {items} items, those of several lectures in each.
-Costs are counted from the layers when this page is made, on the images of the published numbers unless a size is given;
-a figure is *as printed* if it rounds to what is printed. MACs are what papers call FLOPs or mult-adds.
+Costs are counted from the layers when this page is made, on the images of the published numbers unless a size is given.
+What is printed is printed in the lecture or, with its source, in the paper of a network that a lecture only names, or by
+another collection; a figure is *as printed* if it rounds to it. MACs are what papers call FLOPs or mult-adds.
 
 Nothing was trained on ImageNet here, so beside an accuracy of a lecture are those published with weights of the network
 by torchvision, timm or imgclsmob: the lowest and the highest on images of that size (`nas classics --json` has their
@@ -201,7 +224,7 @@ def page(lectures: Iterable[Lecture]) -> str:
 def _tables(lectures: Iterable[Lecture]) -> Iterator[str]:
     for each in lectures:
         yield f"## {each.title}\n"
-        yield "| item | command | here | in the lecture | difference or reason |"
+        yield "| item | command | here | printed | difference or reason |"
         yield "|---|---|---|---|---|"
         for item in each.items:
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in item.cells()) + " |"
