@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from nas.wording import path_here
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
@@ -281,8 +282,8 @@ def proxy_command(study: Study) -> str | None:
     if name not in ("short-training", "zero-cost") or not typed:
         return None
     given = dict(manifest.estimator["given"])
-    words = ["nas", "proxy", "--space", space, "--budget", manifest.budget or "100%", "--data", str(manifest.data)]
-    words += ["--task", manifest.task]
+    words = ["nas", "proxy", "--space", space, "--budget", manifest.budget or "100%"]
+    words += ["--data", path_here(str(manifest.data)), "--task", manifest.task]
     if given.get("image_size") == study.task.image_size:
         words += ["--image-size", str(given.pop("image_size"))]
     first = [given.pop("score", str(manifest.estimator["resolved"].get("score")))] if name == "zero-cost" else []

@@ -277,6 +277,8 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
 
         study = Study.open(run, space=space)
         return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
+    if "/" in text:
+        raise UserError(f"no run folder or network {text!r}")
     return classic(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 MACS_NOTE: Final = (
@@ -66,6 +67,16 @@ def number_of(number: int, noun: str) -> str:
     from searchspaces.plural import number_of as written  # as `human`
 
     return written(number, noun)
+
+
+def path_here(path: str) -> str:
+    """A path as it is typed here: from the working directory, where that is above it.
+
+    >>> path_here(str(Path.cwd() / "photos")), path_here("digits"), path_here("/mnt/photos")
+    ('photos', 'digits', '/mnt/photos')
+    """
+    inside = Path(path).is_absolute() and Path(path).is_relative_to(Path.cwd())
+    return str(Path(path).relative_to(Path.cwd())) if inside else path
 
 
 def percent(share: float) -> str:

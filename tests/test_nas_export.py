@@ -363,6 +363,10 @@ MISTAKES = {
     "no format": (lambda at, trained: [trained, "--to", ""], "unknown format ''"),
     "a file for a folder": (lambda at, trained: [trained, "--out", at / "my.onnx"], "--out is a folder"),
     "no such network": (lambda at, trained: ["resnet2"], "unknown network 'resnet2'; did you mean"),
+    "no such folder": (
+        lambda at, trained: ["runs/mine"],
+        "no run folder or network 'runs/mine'",
+    ),
     "an empty folder": (lambda at, trained: [at], "is not a run folder"),
     "not finished": (unfinished, "is not finished"),
     "a pickle": (pickled, "cannot use the weights"),

@@ -184,7 +184,7 @@ class SearchDisplay:
                     self._preflight()
                 progress.restart()
                 if self._live is not None:
-                    self._live.start()
+                    self._live.start(refresh=True)
             case TrialStarted():
                 if not progress.running and not progress.ended_here:
                     self._show_note()

@@ -46,17 +46,18 @@ def show(
     if trial is None and (there := in_run(what)) is not None:
         what, trial = str(there[0]), there[1]
     notes: list[str] = []
-    if names_network(what):
-        document = _network(what, trial, task, svg, space)
-    else:
-        document, notes = _found(what, trial, task, svg, space, ledger)
-    if filters is not None:
-        from estimators.trained import Trained
-        from nas.filters import write_filters
-        from searchspaces import load_space
+    with waiting(json):
+        if names_network(what):
+            document = _network(what, trial, task, svg, space)
+        else:
+            document, notes = _found(what, trial, task, svg, space, ledger)
+        if filters is not None:
+            from estimators.trained import Trained
+            from nas.filters import write_filters
+            from searchspaces import load_space
 
-        write_filters(Trained.open(what, load_space(space) if space else None), filters)
-        document["filters"] = str(filters)
+            write_filters(Trained.open(what, load_space(space) if space else None), filters)
+            document["filters"] = str(filters)
     if json:
         return print_json(document)
     if "stages" in document:
@@ -69,9 +70,10 @@ def runs(folder: options.RunsListed = Path("runs"), json: options.Json = False) 
 
     [bold]Example:[/]  nas runs
     """
-    from nas.listing import runs_document
+    with waiting(json):
+        from nas.listing import runs_document
 
-    document = runs_document(folder)
+        document = runs_document(folder)
     if json:
         return print_json(document)
     show_runs(document, console())
@@ -154,7 +156,8 @@ def _every_trial(
 
     if trial is not None or not every:
         raise UserError("--all lists every trial; leave out --trial" if every else "--sort needs --all")
-    document = trials_document(open_study(run, space=space, ledger=ledger), sort or "number")
+    with waiting(json):
+        document = trials_document(open_study(run, space=space, ledger=ledger), sort or "number")
     if json:
         return print_json(document)
     show_trials(document, console())

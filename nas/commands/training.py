@@ -17,7 +17,7 @@ from nas.commands.console import console, interrupted, print_json, say_at_once, 
 from nas.commands.running import reading_given
 from nas.commands.study_screens import image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
-from nas.wording import duration, human, number_of, percent, sparkline
+from nas.wording import duration, human, number_of, path_here, percent, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -135,7 +135,7 @@ def train(
     document = training_document(trained)
     if json:
         return print_json(document)
-    show_training(document, screen)
+    show_training(document, screen, job.data.name)
 
 
 FEW_STEPS: Final = 5
@@ -290,7 +290,7 @@ class TrainingDisplay:
 
     def __enter__(self) -> Self:
         if self._live is not None:
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -361,8 +361,8 @@ class TrainingDisplay:
         return facts(*rows, *end)
 
 
-def show_training(document: Document, console: Console) -> None:
-    """What `nas train` shows at its end."""
+def show_training(document: Document, console: Console, data: str) -> None:
+    """What `nas train` shows at its end; `data` is where the images are."""
     made = table("epoch>", "training loss>", "validation accuracy>", "time>")
     curve = document["curve"]
     before = 0.0
@@ -386,6 +386,6 @@ def show_training(document: Document, console: Console) -> None:
     ]
     rows += [(name, Text(path)) for name, path in document["files"].items()]
     folder = document["folder"]
-    rows += [("", ""), ("next", Text(f"nas evaluate {folder}")), ("", Text(f"nas predict {folder} IMAGE"))]
-    rows += [("", Text(f"nas export {folder} --to onnx,python"))]
+    rows += [("", ""), ("next", Text(shlex.join(["nas", "export", folder, "--data", path_here(data)])))]
+    rows += [("", Text(f"nas predict {shlex.quote(folder)} IMAGE")), ("", Text(f"nas evaluate {shlex.quote(folder)}"))]
     console.print(facts(*rows))
