@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from searchspaces import Budget
 from studies.pages.page import DASHES, PAPER, Key, layout, page, pale, plot, strategy_colour, table
+from studies.pages.pareto import bounds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,7 +30,8 @@ def curves_html(comparison: Comparison) -> str:
 
 def _title(comparison: Comparison) -> str:
     conditions = comparison.conditions
-    return str(conditions["space"]) + (f" within {conditions['budget']}" if conditions["budget"] else "")
+    budget = conditions["budget"]
+    return str(conditions["space"]) + (f" within {bounds(Budget.parse(budget))}" if budget else "")
 
 
 def _about(comparison: Comparison) -> list[str]:
@@ -117,7 +120,7 @@ def seeds_figure(comparison: Comparison) -> go.Figure:
         _draw_seeds(figure, contestant, place, colour, comparison)
     figure.update_xaxes(
         tickvals=list(range(len(contestants))), ticktext=[html.escape(each.name) for each in contestants],
-        range=[-0.6, len(contestants) - 0.4], showgrid=False,
+        range=[-0.6, len(contestants) - 0.4], showgrid=False, tickfont={"size": 12},
         showticklabels=max(len(each.name) for each in contestants) <= 12 and len(contestants) <= 4,
     )  # fmt: skip
     _dress(figure, comparison)
@@ -217,8 +220,8 @@ def _tables(comparison: Comparison) -> str:
     def error(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.3f}{'' if regret else '%'}"
 
-    def interval(bounds: tuple[float, float] | None) -> str:
-        return "–" if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
+    def interval(ends: tuple[float, float] | None) -> str:
+        return "–" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
     def difference(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:+.3f}"

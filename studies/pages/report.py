@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 15
 """Decisions whose importance is drawn, at most."""
+LOW: Final = 6
+"""Decisions whose names have room in a low plot."""
 
 
 def front_section(study: Study, x: str) -> str:
@@ -153,7 +155,7 @@ def decisions_section(study: Study, x: str) -> str:
     if found:
         more = f" The {SHOWN} most important of {len(found)} are drawn." if len(found) > SHOWN else ""
         parts = [
-            plot(importances_figure(found), "importances", height="low"),
+            plot(importances_figure(found), "importances", height="low" if len(found) <= LOW else "tall"),
             words(
                 "Importance: the share of the variance of accuracy that a decision explains by itself among the trials "
                 f"(functional ANOVA).{more}"
@@ -181,7 +183,7 @@ def importances_figure(found: dict[str, float]) -> go.Figure:
                hovertemplate="%{y}: %{x:.1%}<extra></extra>"), layout(),
     )  # fmt: skip
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", title={"text": "importance"})
-    figure.update_yaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False, dtick=1, tickfont={"size": 12})  # else some have no name
     return figure
 
 
