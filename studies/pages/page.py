@@ -207,7 +207,7 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
     """An HTML table of plain texts that scrolls where it is too wide; the first column is on the left."""
     head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    titled = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    titled = f"<caption><span>{html.escape(caption)}</span></caption>" if caption else ""
     rows_html = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="scroll" tabindex="0"><table>{titled}{rows_html}</table></div>'
 
