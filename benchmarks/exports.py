@@ -45,12 +45,14 @@ def smallest_task(network: Callable[[Task], Node], channels: int) -> Task:
 
 
 def settled(node: Node, task: Task, seed: int = 0) -> nn.Module:
-    """A module with random weights whose every layer matters: norms have seen images, gains are not zero."""
+    """A module with random weights whose every layer matters: norms have seen images, gains and poses are not zero."""
     torch.manual_seed(seed)
     module = build(node, task.shape)
     for name, parameter in module.named_parameters():
         if name.endswith("gain"):
             nn.init.uniform_(parameter, 0.5, 1.0)
+        elif name.endswith("pose"):
+            nn.init.uniform_(parameter, -0.3, 0.3)
     for each in module.modules():
         if isinstance(each, nn.modules.batchnorm._BatchNorm):
             each.momentum = None  # a plain average: of one batch, that batch

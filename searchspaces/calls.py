@@ -201,6 +201,11 @@ def _squeeze_excite(node: layers.SqueezeExcite, given: Shape) -> Call:
     return call_to("SqueezeExcite", *sizes, _ACTIVATIONS[node.act], _ACTIVATIONS[node.gate])
 
 
+def _spatial_transformer(node: layers.SpatialTransformer, given: Shape) -> Call:
+    parts = (call_of(part, shape) for part, shape in node.localisation.steps(given))
+    return call_to("SpatialTransformer", channels(node.hidden, "features"), *parts)
+
+
 CALLS: Final[dict[type[Node], Callable[[Any, Any], Call]]] = {
     layers.Conv: _conv,
     layers.Linear: _linear,
@@ -213,6 +218,7 @@ CALLS: Final[dict[type[Node], Callable[[Any, Any], Call]]] = {
     layers.Pool: _pool,
     layers.GlobalPool: lambda node, given: call_to(f"nn.Adaptive{node.kind.capitalize()}Pool2d", 1),
     layers.SqueezeExcite: _squeeze_excite,
+    layers.SpatialTransformer: _spatial_transformer,
     layers.Dropout: lambda node, given: call_to("nn.Dropout", size("factor", float(node.rate), "rate")),
     layers.DropPath: lambda node, given: call_to("DropPath"),
     layers.Multiply: lambda node, given: call_to("Multiply", size("factor", float(node.factor))),

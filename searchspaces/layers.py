@@ -18,7 +18,7 @@ from searchspaces.joins import Mean as Mean
 from searchspaces.joins import Sum as Sum
 from searchspaces.joins import leaves as leaves
 from searchspaces.joins import uses as uses
-from searchspaces.node import Count, OneOf, Pixels, Sides, Within, feature_map, layer
+from searchspaces.node import Count, OneOf, Pixels, Sides, Within, additive_costs, feature_map, layer, peak_values
 from searchspaces.node import Node as Node
 from searchspaces.node import ShapeError as ShapeError
 from searchspaces.task import Shape, enlarged
@@ -387,6 +387,46 @@ class SqueezeExcite(Node):
     def _peak(self, given: Shape, keep: bool) -> int:
         size, gate = math.prod(given), given[0] + self.reduced  # the two vectors of the gate
         return size + max(gate, given[0] + (size if keep else 0))
+
+
+@layer
+class SpatialTransformer(Node):
+    """The input sampled on an affine grid that a small network decides for each image (Jaderberg 2015, 1506.02025).
+
+    The localisation network (sec. 3.1) regresses the six numbers of the transformation; the grid (sec. 3.2) begins as
+    the identity. Sampling is bilinear (sec. 3.3), with zeros outside of the input. Departure: the convolutions of the
+    localisation network have a stride in place of max pooling.
+
+    Attributes:
+        hidden: features of the localisation network's hidden layer.
+        width: channels of its two convolutions, before it; 0 for a localisation network that is fully connected.
+        kernel: side of their kernels in pixels.
+
+    >>> SpatialTransformer(32).cost((1, 28, 28)).params  # 784*32 + 32, and 32*6 + 6
+    25318
+    """
+
+    hidden: Count = 32
+    width: Annotated[int, Within(0)] = 0
+    kernel: Count = 5
+
+    @property
+    def localisation(self) -> Chain:
+        """The localisation network, without the regression."""
+        conv = Conv(self.width, self.kernel, stride=2, bias=True, padding=self.kernel // 2) if self.width else None
+        convs = () if conv is None else (conv, Act(), conv, Act())
+        return Chain(*convs, Flatten(), Linear(self.hidden), Act())
+
+    def _shape(self, given: Shape) -> Shape:
+        return feature_map(self, given)
+
+    def _additive(self, given: Shape) -> tuple[int, int, int]:
+        macs, params, activations = additive_costs(self.localisation, given)
+        return macs + 6 * self.hidden, params + 6 * self.hidden + 6, activations
+
+    def _peak(self, given: Shape, keep: bool) -> int:
+        size, grid = math.prod(given), 2 * math.prod(given[1:])
+        return max(peak_values(self.localisation, given, True), size + grid + max(size, self.hidden))
 
 
 @layer

@@ -70,6 +70,27 @@ class SqueezeExcite(nn.Module):
         return x * weight
 
 
+class SpatialTransformer(nn.Module):
+    """The input sampled bilinearly on an affine grid that a network decides for each image; at first the identity."""
+
+    def __init__(self, features: int, *localisation: nn.Module) -> None:
+        super().__init__()
+        self.localisation = nn.Sequential(*localisation)
+        self.pose = nn.Parameter(torch.zeros(6, features))
+        self.shift = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        matrices = functional.linear(self.localisation(x), self.pose, self.shift).float()  # (batch, 6)
+        across, down = (
+            (2 * torch.arange(side, device=x.device) + 1) / side - 1 for side in (x.shape[3], x.shape[2])
+        )  # centres of pixels, in half sides from the middle
+        a, b, c, d, e, f = matrices[:, :, None, None].unbind(1)  # (batch, 1, 1) each
+        columns = a * across + b * down[:, None] + c  # (batch, height, width)
+        rows = d * across + e * down[:, None] + f
+        grid = torch.stack([columns, rows], 3)
+        return functional.grid_sample(x.float(), grid, align_corners=False).to(x.dtype)
+
+
 class StandardizedConv(nn.Conv2d):
     """A convolution with weights standardized per output channel and multiplied by a learnt gain."""
 

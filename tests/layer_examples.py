@@ -56,6 +56,7 @@ OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
     Act: {"scale": (1.0, 1.7, -2)},
     Pool: {"kernel": (3, 1, 2, 4), "stride": (2, 1, 3), "padding": (0, 1)},
     SqueezeExcite: {"reduced": (2, 12)},
+    layers.SpatialTransformer: {"hidden": (6, 16), "width": (4, 0, 8), "kernel": (3, 1, 2)},
     Dropout: {"rate": (0.2, 0, 1)},
     Multiply: {"factor": (0.5, 3, -1.0)},
     Auxiliary: {"head": (Flatten(), Chain(GlobalPool(), Flatten(), Linear(3)))},

@@ -43,6 +43,7 @@ from searchspaces.layers import (
     Node,
     Norm,
     Pool,
+    SpatialTransformer,
     SqueezeExcite,
     Sum,
 )
@@ -395,6 +396,10 @@ def operations(node: Node, given, value: int, found: list) -> int:
                 inputs = [emit(inputs, math.prod(shape), in_place=step.join != "concat")]
             values.append(operations(step.node, shape, inputs[0], found))
         return values[-1]
+    if isinstance(node, SpatialTransformer):
+        hidden = operations(node.localisation, given, value, found)
+        grid = emit([hidden], 2 * math.prod(given[1:]))
+        return emit([value, grid], math.prod(given))
     extra = given[0] + node.reduced if isinstance(node, SqueezeExcite) else 0
     return emit([value], math.prod(node.shape(given)), extra, node.in_place or isinstance(node, SqueezeExcite))
 

@@ -36,6 +36,7 @@ from searchspaces.layers import (
     Conv,
     Dropout,
     Elementwise,
+    Flatten,
     Gate,
     Graph,
     GraphStep,
@@ -52,6 +53,7 @@ from searchspaces.layers import (
     ShapeError,
     Shuffle,
     Slice,
+    SpatialTransformer,
     SqueezeExcite,
     Sum,
     Zero,
@@ -228,6 +230,42 @@ def test_a_highway_layer_is_a_residual_behind_a_gate():
         assert node.cost(FLAT).params == 2 * (8 * 8 + 8)
     with pytest.raises(ShapeError, match="halve 7"):
         Gate().cost((7,))
+
+
+@pytest.mark.parametrize("node", EXAMPLES["SpatialTransformer"], ids=repr)
+def test_a_spatial_transformer_begins_as_the_identity_and_learns_in_every_parameter(node):
+    module, images, made = seeded(node)
+    torch.testing.assert_close(made, images, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        module.pose.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))  # zero at first, as is what is before
+    module(images).square().sum().backward()
+    assert all(each.grad.abs().sum() > 0 for each in module.parameters())
+
+
+def test_a_spatial_transformer_samples_where_its_matrix_points_with_zeros_outside():
+    """Jaderberg 2015, arXiv:1506.02025, eqs. 1 and 5: the input's place of each place of the output, bilinearly."""
+    module, images, _ = seeded(SpatialTransformer())
+    pixel = 2 / SIDE  # of two half sides
+    cases = {
+        (1, 0, pixel, 0, 1, 0): torch.nn.functional.pad(images[..., 1:], (0, 1)),
+        (1, 0, 0, 0, 1, -2 * pixel): torch.nn.functional.pad(images[..., :-2, :], (0, 0, 2, 0)),
+        (-1, 0, 0, 0, 1, 0): images.flip(3),
+        (0, 1, 0, 1, 0, 0): images.transpose(2, 3),
+        (1, 0, pixel / 2, 0, 1, 0): (images + torch.nn.functional.pad(images[..., 1:], (0, 1))) / 2,
+    }
+    for matrix, expected in cases.items():
+        with torch.no_grad():
+            module.shift.copy_(torch.tensor([float(each) for each in matrix]))
+            torch.testing.assert_close(module(images), expected, atol=1e-5, rtol=0)
+
+
+def test_a_spatial_transformer_is_exported_and_counted_by_hand():
+    network = Chain(SpatialTransformer(16, 4, 3), Conv(4, 3, 2), Act(), Flatten(), Linear(7))
+    for name in ("python", "torchscript", "torch-export", "onnx"):
+        assert differences(network, TASK, [name])  # raises where logits differ; poses are not those of the identity
+    # 5 x 5 and 3 x 3 maps of 4 channels, 16 features, 6 numbers
+    macs = 25 * 4 * 8 * 9 + 9 * 4 * 4 * 9 + 36 * 16 + 16 * 6
+    assert SpatialTransformer(16, 4, 3).cost(MAP).macs == macs
 
 
 def test_dropconnect_drops_weights_in_training_only_and_keeps_their_mean():
