@@ -181,13 +181,14 @@ def estimated(
             training = _Training(network, data, recipe, context.seed, where, ProcessGroup(), place, None, None)
             training.make()
             finished(on_device(training.run(CHECKPOINT_S, on_moment), where))
+            on_moment(Moment(training.steps, training.steps, tuple(training.curve)))  # if no step was left to do
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)
             raise
         finally:
             give_back(where)
-    loss, curve = training.curve[-1]["train_loss"], tuple(each["val_accuracy"] for each in training.curve)
-    return Estimate(curve[-1], training.seconds, curve, {"device": where.type, "train_loss": loss})
+    curve, losses = tuple(told), [each["train_loss"] for each in training.curve]
+    return Estimate(curve[-1], training.seconds, curve, {"device": where.type, "train_losses": losses})
 
 
 def _readable(place: str | None) -> str | None:

@@ -118,13 +118,14 @@ def test_a_trial_is_the_training_of_nas_train_by_the_decided_recipe_without_its_
     assert found.accuracy == found.curve[-1]
 
 
-def test_a_trial_that_is_killed_goes_on_from_its_checkpoint_to_the_same_end(tmp_path):
+@pytest.mark.parametrize("last", [2, 3])
+def test_a_trial_that_is_killed_goes_on_from_its_checkpoint_to_the_same_end(tmp_path, last):
     estimator = FullTraining(DIGITS, epochs=3, settings=FIXED, device="cpu")
     member, place = SPACE.sample(np.random.default_rng(1)), str(tmp_path / "kept.safetensors")
     whole = estimator.estimate(member, TrialContext(seed=1))
 
     def killed(step, accuracy):
-        if step == 2:
+        if step == last:
             raise RuntimeError("killed")
         return True
 
