@@ -781,12 +781,17 @@ FOURTH: Final = Lecture(
         *_resources(),
         Item(
             "Spatial transformer: a learnt affine transform of the input",
-            PENDING,
-            PENDING,
+            "SpatialTransformer(32)",
+            "a layer, its localisation network fully connected or of convolutions; the identity at first",
             "a module with a localisation network",
-            "as a layer (Jaderberg 2015, arXiv:1506.02025)",
         ),
-        Item("MNIST addition with spatial transformers", PENDING, PENDING, "an example", "on digits"),
+        Item(
+            "MNIST addition with spatial transformers",
+            "python examples/spatial_transformer.py",
+            "89.3 % right with it and 31.9 % without, at equal MACs (one seed)",
+            "an example",
+            "one digit anywhere on a canvas, in place of the sum of two",
+        ),
         Item(
             "Shorter paths, skip connections, several paths",
             "nas space mixed",
@@ -1170,10 +1175,10 @@ FIFTH: Final = Lecture(
         ),
         Item(
             "RandAugment: N and M by grid search on the validation set",
-            PENDING,
-            PENDING,
+            "nas tune-recipe resnet20 --data DATA --strategy grid "
+            "--settings randaugment_operations,randaugment_magnitude",
+            "a study of all 21 pairs; test images are not used",
             "grid search",
-            "`nas tune-recipe`",
         ),
         *(
             net(f"RandAugment on {what}", name, size=size, accuracy=f"{plain} to {better} / {top5} %", why=NO_IMAGENET)
@@ -1185,10 +1190,10 @@ FIFTH: Final = Lecture(
         ),
         Item(
             "AutoAugment",
-            PENDING,
-            PENDING,
+            "nas train resnet50 --data DATA --set auto_augment=imagenet",
+            "the published policies of CIFAR-10, ImageNet and SVHN",
             "77.6 % (ResNet-50), 83.3 % (B5), 84.4 % (B7)",
-            "learned policies as a setting",
+            f"no policy is learnt here; {NO_IMAGENET}",
         ),
         Item(
             "Fast AutoAugment",

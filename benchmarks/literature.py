@@ -200,8 +200,8 @@ INTRODUCTION: Final = """# The lectures, item by item
 
 What five lectures on convolutional networks say, beside what is here: {items} items, those of several lectures in each.
 Costs are counted from the layers when this page is made, on the images of the published numbers unless a size is given.
-What is printed is printed in the lecture or, with its source, in the paper of a network that a lecture only names, or by
-another collection; a figure is *as printed* if it rounds to it. MACs are what papers call FLOPs or mult-adds.
+What is printed is printed in the lecture or, with its source, in the paper of a network that a lecture only names or by
+another collection. A figure is *as printed* if it rounds to it. MACs are what papers call FLOPs or mult-adds.
 
 Nothing was trained on ImageNet here, so beside an accuracy of a lecture are those published with weights of the network
 by torchvision, timm or imgclsmob: the lowest and the highest on images of that size (`nas classics --json` has their
