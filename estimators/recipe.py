@@ -180,8 +180,12 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
 
 BATCHES: Final = ((4_000, 32), (16_000, 64))
 """Training images below which a batch is so large; 128 from there on."""
+FEW_STEPS: Final = 2_000
+"""Steps in all below which batches are halved, to 32 images at least: in so short a training, steps are worth more."""
 GENTLE_STEPS: Final = 300
 """Steps below which nothing is mixed, left out or distorted."""
+SHORT_EPOCHS: Final = 20
+"""Epochs up to which nothing is either: images that are seen so rarely are not learned by heart."""
 STRONG_STEPS: Final = 25_000
 """Steps from which everything is; in between, half of it."""
 AVERAGED: Final = 0.05
@@ -220,10 +224,13 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
 def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
     """The settings that suit a number of images and their size: batch size, averaging, strength of augmentation, crops.
 
-    - The batch is such that an epoch is a few dozen steps where there are few images.
+    - The batch is such that an epoch is a few dozen steps where there are few images, and smaller where there are few
+      epochs.
     - Weights are averaged over the last twentieth of the steps or so.
     - Mixing, RandAugment and stochastic depth slow learning down at first; they are off in trainings of a few hundred
-      steps, and at half of their strength up to some ten thousand.
+      steps or a few epochs, and at half of their strength up to some ten thousand steps.
+
+    `docs/recipes.md` has what was measured.
 
     Args:
         recipe: with the number of epochs, and the shares of the images that are used and validated on.
@@ -231,12 +238,15 @@ def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
         side: of the images, in pixels.
     """
     train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
-    batch = min(next((size for below, size in BATCHES if train < below), 128), train)
+    batch = next((size for below, size in BATCHES if train < below), 128)
+    while batch > BATCHES[0][1] and recipe.epochs * math.ceil(train / batch) < FEW_STEPS:
+        batch //= 2
+    batch = min(batch, train)
     steps = recipe.epochs * math.ceil(train / batch)
     found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
     if side >= LARGE:
         found |= {"crop": 0.0, "resized_crop": 0.35 if steps < STRONG_STEPS else 0.08}
-    if steps < GENTLE_STEPS:
+    if steps < GENTLE_STEPS or recipe.epochs <= SHORT_EPOCHS:
         found |= {"randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}
     elif steps < STRONG_STEPS:
         found |= {"randaugment_operations": 1, "randaugment_magnitude": 5.0, "mix": 0.25, "drop_path": 0.1}

@@ -266,6 +266,9 @@ def test_names_nobody_knows_are_refused():
         (5_000, 100, {"batch": 64, "randaugment_operations": 1, "mix": 0.25, "mixup": 0.2}),  # 7,100
         (50_000, 100, {"batch": 128, "randaugment_operations": 2, "mix": 0.5, "drop_path": 0.2}),  # 35,200
         (227, 20, {"batch": 32, "randaugment_operations": 0, "mixup": 0.0, "drop_path": 0.0}),  # 140
+        (5_000, 20, {"batch": 32, "randaugment_operations": 0, "mixup": 0.0, "drop_path": 0.0}),  # 1,420 of 64 are few
+        (5_000, 21, {"batch": 32, "randaugment_operations": 1, "mixup": 0.2}),
+        (50_000, 5, {"batch": 64, "mixup": 0.0}),
         (10**6, 100, {"batch": 128, "ema": 0.9999}),
     ],
 )
