@@ -2,6 +2,7 @@
 # make test     every test, as many at once as there are cores, four at most
 # make check    what a change must pass: style, types, the one way of imports, doctests
 # make docs     the documentation site, in site/, any warning an error; site/index.html opens without a server or a network
+# make gallery  runs the searches and trainings of docs/gallery.md, and makes its pages and pictures; needs Chromium
 # make bench    the measurements that the documentation quotes
 # make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
 #                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see benchmarks/peers.py); hours
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 BENCHMARKS := startup cost
 PACKAGES := nas studies strategies estimators searchspaces
 
-.PHONY: search test check docs bench bench-strategies clean
+.PHONY: search test check docs gallery bench bench-strategies clean
 .SECONDARY:
 
 search: $(VENV)/.has-core
@@ -33,6 +34,9 @@ check: $(VENV)/.has-dev
 docs: $(VENV)/.has-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
+gallery: $(VENV)/.has-dev
+	$(BIN)/python -m benchmarks.gallery
+
 bench: $(VENV)/.has-dev
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -43,7 +47,7 @@ bench-strategies: $(VENV)/.has-dev
 	done
 
 clean:
-	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site gallery-runs docs/gallery/*.html .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # `core` is what a user needs; the others are the extras of pyproject.toml.
 $(VENV)/.has-%: pyproject.toml constraints.txt | $(BIN)/python

@@ -1,7 +1,8 @@
 """Pages of the site that lie in the root of the repository, and files of it that pages link to.
 
 README.md is the site's home page. Links are written so that they work in the repository; here a link to a page of
-`docs/` becomes one to that page, and a link to any other file of the repository one to a copy of it in the site.
+`docs/` becomes one to that page, and a link to any other file of the repository one to a copy of it in the site. The
+name of a page of the gallery becomes a link to it where `make gallery` has made it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+GALLERY: Final = re.compile(r"`(gallery/\w+\.html)`")
 LINK: Final = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 
 
@@ -42,7 +44,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             target = name.removeprefix("docs/")  # one that is nowhere is left for mkdocs to refuse
         return posixpath.relpath(target, here) + (link[2] or "")
 
-    return LINK.sub(moved, markdown)
+    return LINK.sub(moved, GALLERY.sub(_opened, markdown))
+
+
+def _opened(name: re.Match[str]) -> str:
+    return f"[{name[0]}]({name[1]})" if (ROOT / "docs" / name[1]).is_file() else name[0]
 
 
 PAGES_OF: Final = {page: source for source, page in PAGES.items()}
