@@ -1,14 +1,17 @@
-"""`examples/spatial_transformer.py`: its networks, its images, and a run."""
+"""`examples/spatial_transformer.py` and `examples/degradation.py`: their networks, their images, and a run of each."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from searchspaces.layers import SpatialTransformer, leaves
+from searchspaces import Task
+from searchspaces.layers import Conv, Linear, SpatialTransformer, Sum, leaves
 
 
 def script(name):
@@ -19,7 +22,7 @@ def script(name):
     return found
 
 
-transformer = script("spatial_transformer")
+transformer, degradation = script("spatial_transformer"), script("degradation")
 
 
 def test_digits_lie_anywhere_and_those_that_are_judged_are_of_no_training():
@@ -48,3 +51,35 @@ def test_the_script_of_the_transformer_says_both_accuracies(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all(re.search(r": \d+\.\d % of 270 digits \(3\d\dK MACs", line) for line in lines)
+
+
+def sums(node):
+    return isinstance(node, Sum) + sum(map(sums, node.children()))
+
+
+def test_the_four_networks_have_20_and_56_layers_and_shortcuts_or_none():
+    task = Task(16, 3, 10)
+    found = degradation.networks(task)
+    for name, network in found.items():
+        depth = int(name.partition("-")[2])
+        three = [each for each, _ in leaves(network.network(task), task.shape) if isinstance(each, Conv | Linear)]
+        assert sum(isinstance(each, Linear) or each.kernel == 3 for each in three) == depth
+        assert sums(network.network(task)) == (0 if name.startswith("plain") else (depth - 2) // 2)
+
+
+def test_the_script_of_degradation_trains_four_networks_once_and_draws_them(tmp_path, capsys):
+    words = ["--images", "120", "--epochs", "1", "--out", str(tmp_path)]
+    degradation.main(words)
+    out = capsys.readouterr().out
+    page = tmp_path / "degradation.html"
+    assert out.splitlines()[-1] == str(page)
+    for name in ("plain-20", "ResNet-20", "plain-56", "ResNet-56"):
+        loss = json.loads((tmp_path / f"{name}-0.json").read_text())["loss"]
+        assert re.search(rf"^{name} +\S+ +{loss[-1]:.3f} ", out, re.MULTILINE)
+        assert name in page.read_text()
+    times = {each: each.stat().st_mtime_ns for each in tmp_path.glob("*.json")}
+    degradation.main(words)
+    assert times == {each: each.stat().st_mtime_ns for each in tmp_path.glob("*.json")}
+    with pytest.raises(SystemExit):
+        degradation.main([*words, "--epochs", "2"])
+    assert "of other images or settings" in capsys.readouterr().err
