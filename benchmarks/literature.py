@@ -19,8 +19,6 @@ from searchspaces.classics.accuracies import published_on
 
 UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 NAMES: Final = {"params": "parameters", "macs": "MACs"}
-PENDING: Final = "PENDING"
-"""Stands in the row of an item that is not here yet."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,6 @@ class Item:
         """Figures that are not as printed."""
         return [each for each in self.figures if not each.as_printed]
 
-    @property
-    def pending(self) -> bool:
-        """Whether it is not here yet."""
-        return PENDING in (self.command, self.here, self.why)
-
     def cells(self) -> tuple[str, str, str, str, str]:
         """The five cells of its row."""
         ours = [f"{each.text} {each.name}".strip() for each in self.figures]
@@ -95,7 +88,7 @@ class Item:
         verdict = "as printed" if self.figures and not self.off else "; ".join(each.difference for each in self.off)
         return (
             self.what,
-            self.command if self.command in ("", PENDING) else f"`{self.command}`",
+            f"`{self.command}`" if self.command else "",
             ", ".join(filter(None, [*ours, self.here])),
             ", ".join(filter(None, [*theirs, self.printed])) or "named",
             ": ".join(filter(None, [verdict, self.why])),
@@ -206,7 +199,7 @@ another collection. A figure is *as printed* if it rounds to it. MACs are what p
 Nothing was trained on ImageNet here, so beside an accuracy of a lecture are those published with weights of the network
 by torchvision, timm or imgclsmob: the lowest and the highest on images of that size (`nas classics --json` has their
 recipes). In commands `DATA` stands for images, `IMAGE` for a file and `TRAINED` for the folder of a trained network;
-expressions are of `searchspaces.layers`.{pending}
+expressions are of `searchspaces.layers`.
 
 Made by `python -m benchmarks.literature > docs/literature.md`.
 """
@@ -216,9 +209,7 @@ def page(lectures: Iterable[Lecture]) -> str:
     """The text of `docs/literature.md`."""
     several = list(lectures)
     items = [item for each in several for item in each.items]
-    pending = sum(item.pending for item in items)
-    note = f" {PENDING} marks the {pending} items that are not here yet." if pending else ""
-    return "\n".join([INTRODUCTION.format(items=len(items), pending=note), *_tables(several)])
+    return "\n".join([INTRODUCTION.format(items=len(items)), *_tables(several)])
 
 
 def _tables(lectures: Iterable[Lecture]) -> Iterator[str]:
