@@ -17,6 +17,7 @@ from searchspaces.layers import (
     Norm,
     Pool,
     Resize,
+    SpatialTransformer,
     SqueezeExcite,
     uses,
 )
@@ -75,14 +76,14 @@ def _type(leaf: Node, given: Shape) -> str:
             return f"conv {layer_words(leaf, given)[0]}"
         case Norm() | GroupNorm():
             return "norm"
-        case SqueezeExcite() | Linear():
+        case SqueezeExcite() | SpatialTransformer() | Linear():
             return layer_words(leaf, given)[0]
         case _:
             return type(leaf).__name__
 
 
 def _weights(leaf: Node, given: Shape) -> int:
-    """Parameters of a convolution or a linear layer that inputs are multiplied by; a gate of squeeze-excite has two."""
+    """Parameters of convolutions and linear layers that inputs are multiplied by, those inside of a layer too."""
     match leaf:
         case Conv():
             return leaf.width * (given[0] // leaf.groups) * leaf.kernel_hw[0] * leaf.kernel_hw[1]
@@ -90,6 +91,8 @@ def _weights(leaf: Node, given: Shape) -> int:
             return given[0] * leaf.width
         case SqueezeExcite():
             return 2 * given[0] * leaf.reduced
+        case SpatialTransformer():
+            return 6 * leaf.hidden + sum(_weights(part, shape) for part, shape in leaf.localisation.steps(given))
         case _:
             return 0
 
@@ -105,6 +108,8 @@ def layer_words(leaf: Node, given: Shape) -> list[str]:
             return [f"{grouped}{height}x{width}", *([f"/{stride}"] if stride > 1 else []), str(leaf.width)]
         case SqueezeExcite():
             return ["SE", str(leaf.reduced)]
+        case SpatialTransformer():
+            return ["spatial transformer", str(leaf.hidden)]
         case Linear():
             return ["linear", str(leaf.width)]
         case Pool():

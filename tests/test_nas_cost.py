@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from nas.layer_types import layer_types
+from searchspaces.layers import Chain, Conv, Flatten, Linear, Norm, SpatialTransformer, SqueezeExcite
+from searchspaces.modules import build
+
 # Parameters and MACs at 224 x 224, as published with timm's weights.
 CLASSICS = {
     "efficientnet_b0": (385_814_752, 5_288_548),
@@ -54,6 +58,20 @@ def test_mobilenet_has_its_published_resources_per_layer_type(nas_cli):
         assert text in said
     # stem: 3x3x3x32 weights on 112x112 pixels
     assert (types["conv 3x3"]["macs"], types["conv 3x3"]["weights"]) == (112 * 112 * 864, 864)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Conv(8, 3, groups=2), SqueezeExcite(2), SpatialTransformer(6), SpatialTransformer(6, width=2)],
+    ids=repr,
+)
+def test_weights_of_a_type_are_the_matrices_of_the_module(layer):
+    tree, given = Chain(layer, Norm(), Flatten(), Linear(5)), (4, 6, 6)
+    weights = {one["type"]: one["weights"] for one in layer_types(tree, given)}
+    matrices = sum(each.numel() for each in build(tree, given).parameters() if each.ndim > 1)
+    assert sum(weights.values()) == matrices
+    assert "SpatialTransformer" not in weights
+    assert min(weights[name] for name in weights if name != "norm") > 0
 
 
 def test_rows_that_a_table_of_costs_does_not_have_are_refused(nas_cli):
