@@ -279,7 +279,7 @@ def test_a_browser_without_network_draws_curves_bands_and_tables(found: Comparis
     assert len(re.findall(r'<path class="js-fill"[^>]* d="M', page)) >= 2
     assert len(re.findall(r'<path class="point[^"]*" transform="translate', page)) == 2 * 3 + 2  # seeds, and means
     written = " ".join(re.findall(r"<(?:t(?:ext|span|d|h)|h1)[^>]*>([^<]+)", page))
-    for text in ("small within macs=400K", "trials that ended", f"{found.contestants[0].mean:.2%}", "95% interval"):
+    for text in ("small within 400K MACs", "trials that ended", f"{found.contestants[0].mean:.2%}", "95% interval"):
         assert text in written
 
 
