@@ -89,9 +89,7 @@ def main() -> None:
     """Make the pages that are asked for, and print what each took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("gallery-runs"), help="where the runs are kept")
-    parser.add_argument(
-        "--pages", default=",".join(PAGES), help="which are made; family is of the run of report"
-    )
+    parser.add_argument("--pages", default=",".join(PAGES), help="which are made; family is of the run of report")
     given = parser.parse_args()
     given.runs.mkdir(exist_ok=True)
     GALLERY.mkdir(exist_ok=True)

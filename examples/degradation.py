@@ -7,9 +7,9 @@ enough: half of the widths, small images, some of the images, batches of 64, and
 Try it: `python examples/degradation.py --data cifar10-small.npz --image-size 16`, about ten minutes of a core. What is
 done is kept beside the page, and the same command goes on.
 
-The training losses were 1.697 for plain-20 and 2.219 for plain-56, which learned next to nothing: degradation. ResNet-56
-learned, with 1.664, and ResNet-20 had 1.339 (one seed; validation accuracies of 33.6, 17.6, 38.0 and 41.6 %). That the
-deeper residual network is the better one takes longer trainings.
+The training losses were 1.697 for plain-20 and 2.219 for plain-56, which learned next to nothing: degradation.
+ResNet-56 learned, with 1.664, and ResNet-20 had 1.339 (one seed; validation accuracies of 33.6, 17.6, 38.0 and 41.6 %).
+That the deeper residual network is the better one takes longer trainings.
 """
 
 from __future__ import annotations
