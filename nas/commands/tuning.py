@@ -15,7 +15,7 @@ from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, reading_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, option_text, table
-from nas.wording import human, within
+from nas.wording import human, number_of, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -157,7 +157,7 @@ def show_recipes(document: Document, console: Console) -> None:
     recipes = document["recipes"]
     names = list(document["options"])
     made = table("trial>", "accuracy>", *(f"{name}>" for name in names))
-    accuracy = f"validation accuracy after {document['epochs']} epochs on {document['data']}"
+    accuracy = f"validation accuracy after {number_of(document['epochs'], 'epoch')} on {document['data']}"
     made.title = with_notes(f"Recipes of {document['network']}, the best first", [accuracy])
     for one in recipes[:SHOWN]:
         cells = (option_text(one["settings"][name]) for name in names)
