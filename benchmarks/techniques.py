@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--fashion", default="fashion-mnist.npz")
     parser.add_argument("--cifar", default="cifar10-small.npz")
     parser.add_argument("--sets", default="fashion-2000,cifar")
+    parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
     parser.add_argument("--only", help="techniques, separated by commas; all by default")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=64)

@@ -365,12 +365,17 @@ def show_training(document: Document, console: Console, data: str) -> None:
     """What `nas train` shows at its end; `data` is where the images are."""
     made = table("epoch>", "training loss>", "validation accuracy>", "time>")
     curve = document["curve"]
-    before = 0.0
+    before, left_out = 0.0, False
     for index, one in enumerate(curve):
         if len(curve) <= 12 or index < 3 or index >= len(curve) - 6 or one["epoch"] == document["best_epoch"]:
+            if left_out:
+                made.add_row("…")
+            left_out = False
             style = GOOD if one["epoch"] == document["best_epoch"] else ""
             cells = [str(one["epoch"]), f"{one['train_loss']:.3f}", percent(one["val_accuracy"])]
             made.add_row(*cells, duration(max(one["seconds"] - before, 0.0)), style=style)
+        else:
+            left_out = True
         before = one["seconds"]
     console.print(made)
     values = [one["val_accuracy"] for one in curve]
