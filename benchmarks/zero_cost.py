@@ -3,7 +3,7 @@
 Every score of `estimators.zero_cost`, beside MACs and parameters, against recorded trainings:
 
 - `few-macs`: 36 random networks of `examples/few_macs.py` at 5M to 6M MACs, each trained in full twice
-  (`../shared/reference/few-macs-reference.jsonl`).
+  (`../shared/reference/few-macs-reference.jsonl`), and by the short trainings that the file has besides.
 - `macro`: 100 random networks of NAS-Bench-Macro (`examples/nas_bench_macro.py`) at 50M to 60M MACs, each trained three
   times (`../shared/data/nas-bench-macro.json`).
 
@@ -22,8 +22,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,12 @@ class Problem:
     Attributes:
         networks: the architectures.
         accuracies: (networks, replicas), in [0, 1].
+        shorter: accuracies in short trainings, by what they are; one for each network.
     """
 
     networks: tuple[Architecture, ...]
     accuracies: np.ndarray[Any, Any]
+    shorter: Mapping[str, list[float]] = field(default_factory=dict)
 
     @property
     def truth(self) -> np.ndarray[Any, Any]:
@@ -69,18 +73,19 @@ class Problem:
 
 
 def few_macs() -> Problem:
-    """The networks that were trained in full twice."""
+    """The networks that were trained in each of the ways, in full twice."""
     space = load_space(f"{ROOT / 'examples' / 'few_macs.py'}:space")
     choices: dict[int, Any] = {}
-    ends: dict[int, list[float]] = {}
+    ends: dict[str, dict[int, float]] = {}  # of each way of training and seed, by network
     for line in (SHARED / "reference" / "few-macs-reference.jsonl").read_text().splitlines():
         row = json.loads(line)
-        if row["training"].startswith("full"):
-            choices[row["network"]] = row["choices"]
-            ends.setdefault(row["network"], []).append(row["curve"][-1][1])
-    twice = [number for number, found in sorted(ends.items()) if len(found) == 2]
-    networks = tuple(space.architecture(choices[number]) for number in twice)
-    return Problem(networks, np.array([ends[number] for number in twice]))
+        choices[row["network"]] = row["choices"]
+        ends.setdefault(f"{row['training']}, seed {row['seed']}", {})[row["network"]] = row["curve"][-1][1]
+    numbers = sorted(set.intersection(*map(set, ends.values())))
+    found = {way: [its[number] for number in numbers] for way, its in ends.items()}
+    full = [found.pop(way) for way in sorted(found) if way.startswith("full")]
+    networks = tuple(space.architecture(choices[number]) for number in numbers)
+    return Problem(networks, np.array(full).T, found)
 
 
 def macro() -> Problem:
@@ -134,6 +139,8 @@ def table(name: str, problem: Problem, out: Path) -> None:
         each: [float(getattr(network.cost(TASK), each)) for network in problem.networks] for each in COUNTS
     }
     seconds: dict[str, list[float]] = {each: [0.0] for each in COUNTS}
+    values |= problem.shorter
+    seconds |= {each: [math.nan] for each in problem.shorter}  # not recorded
     for row in rows(out):
         if row["problem"] == name:
             values.setdefault(row["score"], []).append(row["value"])
@@ -144,7 +151,7 @@ def table(name: str, problem: Problem, out: Path) -> None:
     agree = problem.replicas_tau
     print(f"tau between two trainings {agree:.2f}; ceiling of tau against their mean {ceiling(agree, replicas):.2f}")
     print(
-        f"\n| score | τ | 90 % interval | ρ | regret, points | top {top} | s/network |\n|---|---|---|---|---|---|---|"
+        f"\n| proxy | τ | 90 % interval | ρ | regret, points | top {top} | s/network |\n|---|---|---|---|---|---|---|"
     )
     for each, found in values.items():
         pair = found[:counted], truth[:counted]

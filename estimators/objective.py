@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from estimators.recipe import Recipe
 from searchspaces import UserError
-from searchspaces.auxiliary_heads import heads, with_heads
-from searchspaces.layers import ShapeError
+from searchspaces.auxiliary_heads import with_heads
+from searchspaces.joins import leaves
+from searchspaces.layers import Auxiliary, ShapeError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,24 +78,35 @@ def auxiliary_heads(network: Buildable, task: Task) -> int:
 
 
 def _count(network: Buildable, task: Task) -> int:
-    return len(list(heads(with_heads(network.network(task), task.shape, task.classes))))
+    places = leaves(with_heads(network.network(task), task.shape, task.classes), task.shape)
+    return sum(each.head.shape(given) == (task.classes,) for each, given in places if isinstance(each, Auxiliary))
 
 
-def with_auxiliary_heads(network: Buildable, task: Task, drop_path: float) -> nn.Module:
-    """A fresh `WithAuxiliaries`, whose `network` is the module with its heads.
+def check_heads_fit(network: Buildable, task: Task) -> None:
+    """Refuse to train auxiliary heads that are not there, or that cannot take the network's maps.
 
     Raises:
         UserError: the network has no auxiliary heads, or they need larger images.
     """
     try:
         if _count(network, task):
-            return network.build(task, drop_path=drop_path, auxiliary=True)
+            return
     except ShapeError as error:
         raise UserError(
             f"auxiliary: the auxiliary heads cannot take maps of {task}: {error}; train with auxiliary=0, or on larger "
             "images"
         ) from error
     raise UserError(f"auxiliary: {network.words()} has no auxiliary heads; train it with auxiliary=0")
+
+
+def with_auxiliary_heads(network: Buildable, task: Task, drop_path: float) -> nn.Module:
+    """A fresh `WithAuxiliaries`, whose `network` is the module with its heads.
+
+    Raises:
+        UserError: as `check_heads_fit`.
+    """
+    check_heads_fit(network, task)
+    return network.build(task, drop_path=drop_path, auxiliary=True)
 
 
 def check_heads_learn(model: nn.Module) -> None:

@@ -242,11 +242,17 @@ def plan_document(
     weights: StartingWeights | None = None,
     teacher: Teacher | None = None,
 ) -> Document:
-    """What is about to be trained, and how."""
+    """What is about to be trained, and how.
+
+    Raises:
+        UserError: the recipe trains auxiliary heads that the network has not, or not on images of this size.
+    """
     from estimators.augmentation import batches_in
-    from estimators.objective import auxiliary_heads
+    from estimators.objective import auxiliary_heads, check_heads_fit
     from estimators.training import split
 
+    if recipe.auxiliary:
+        check_heads_fit(job.network, job.data.task)
     cost = job.network.cost(job.data.task)
     train = len(split(job.data, recipe)[0])
     return {

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from estimators import ImageData, load_data
 from estimators.freezing import ALL_BUT_HEAD
-from estimators.objective import Objective
+from estimators.objective import Objective, auxiliary_heads
 from estimators.recipe import make_recipe
 from estimators.starting_weights import StartingWeights
 from estimators.trained import Trained
@@ -175,3 +175,13 @@ def test_the_plan_says_whether_heads_are_trained(nas_cli, tmp_path):
     console, plan = Console(width=80, record=True), make_recipe(epochs=1)
     show_training_plan(plan_document(job, plan, tmp_path / "b", 0), console)
     assert "1 auxiliary, not trained; --set auxiliary=0.3 trains them" in console.export_text()
+
+
+def test_images_that_are_too_small_for_the_heads_are_refused_before_anything_begins(nas_cli, tmp_path):
+    options = ["--data", "digits", "--image-size", "32", "--set", "auxiliary=0.3", "--out", tmp_path / "a"]
+    said = nas_cli("train", "googlenet", *options)
+    assert (said.code, said.out) == (2, "")
+    assert "the auxiliary heads cannot take maps of 32x32x1:10" in said.err
+    assert not (tmp_path / "a").exists()
+    assert auxiliary_heads(space_named("inception").references["googlenet"], Task(32)) == 0
+    assert auxiliary_heads(space_named("inception").references["googlenet"], Task(224)) == 2

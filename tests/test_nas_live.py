@@ -10,7 +10,9 @@ from photographs import photographs
 from rich.console import Console
 from terminals import on_terminal, when
 
+from estimators.training import Moment
 from nas.commands.live import SearchDisplay, SearchProgress
+from nas.commands.training import TrainingDisplay
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import Snapshot
 
@@ -79,6 +81,17 @@ def test_an_accuracy_has_the_error_of_its_validation_images_and_a_score_has_none
     assert "90.0% ± 1.0%" in display.line(trial(0, 0.9))
     display.progress.unit = "score, not accuracy"
     assert "±" not in display.line(trial(0, 0.9))
+
+
+def test_time_left_of_a_training_is_that_of_its_steps_and_not_of_its_start():
+    clock = Clock()
+    display = TrainingDisplay(2, Console(file=io.StringIO()), clock=clock)
+    clock.now = 70.0  # workers start
+    display(Moment(1, 20, ()))
+    assert display.left_s is None
+    clock.now = 72.0
+    display(Moment(5, 20, ()))
+    assert display.left_s == 15 * 0.5
 
 
 def test_time_left_ends_with_the_time_limit():

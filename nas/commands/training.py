@@ -280,6 +280,7 @@ class TrainingDisplay:
         self._moment: Moment | None = None
         self._began = clock()
         self._first: int | None = None  # the first step of this process: those before are of an earlier one
+        self._since = self._began  # when that step was done: what workers and recorders take to start is no step's
         self._shown = 0
         self._meanwhile: str | None = None
         self._live: Live | None = None
@@ -301,7 +302,7 @@ class TrainingDisplay:
         """One more step is done."""
         if self._first is None:
             ended_one = moment.step % (moment.steps // self._epochs) == 0
-            self._first, self._shown = moment.step, len(moment.curve) - ended_one
+            self._first, self._shown, self._since = moment.step, len(moment.curve) - ended_one, self._clock()
             if moment.step > 1 and not self._quiet and self._live is None:
                 self._console.print(f"resumes after step {moment.step - 1} of {moment.steps}")
         self._moment = moment
@@ -318,11 +319,11 @@ class TrainingDisplay:
 
     @property
     def left_s(self) -> float | None:
-        """Estimated seconds left, from the steps so far; None before there are two."""
+        """Estimated seconds left, from the steps after the first one of this process; None before there are two."""
         if self._moment is None or self._first is None or self._moment.step == self._first:
             return None
         done = self._moment.step - self._first
-        return (self._clock() - self._began) / (done + 1) * (self._moment.steps - self._moment.step)
+        return (self._clock() - self._since) / done * (self._moment.steps - self._moment.step)
 
     def line(self, one: Any) -> str:
         """An epoch that has ended, in one line without colour."""
