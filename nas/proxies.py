@@ -141,6 +141,7 @@ class Comparison:
             {
                 **self.given,
                 "trials": self.networks,
+                "confirm": 0,
                 "strategy": strategy,
                 "start_from": start_from,
                 "estimator": how.estimator,

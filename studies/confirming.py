@@ -27,6 +27,10 @@ AUTO_LEADERS: Final = 10
 """Leaders among which `auto` divides its trainings."""
 AUTO_SHARE: Final = 8
 """`auto` takes one of so many trials."""
+NOISY: Final = ("short-training", "full-training")
+"""Estimators of ours whose estimates differ from seed to seed."""
+ENOUGH: Final = 50
+"""Trials from which on `auto` is the default: `docs/strategies.md` has what it costs and saves."""
 
 Confirm = int | Literal["auto"]
 
@@ -47,6 +51,20 @@ def confirm_from(given: int | str) -> Confirm:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise UserError(f"confirm must be a whole number of at least 0, or auto, got {given!r}")
     return given
+
+
+def usual(estimator: object, strategy: object, pruner: str, trials: int | None) -> Confirm:
+    """What a study does where nobody says: `auto` where estimates are noisy and enough trials are planned, else 0.
+
+    Not with the strategy `pareto`, which wants a front and not one network, nor with `grid`, which wants every network
+    once; nor with the pruner `curves`, which would stop only what has no chance to be among the `AUTO_LEADERS` best.
+
+    >>> usual("short-training", "guided", "none", 60), usual("short-training", "guided", "none", 20)
+    ('auto', 0)
+    """
+    trained = isinstance(estimator, str) and estimator in NOISY
+    one_is_wanted = strategy not in ("pareto", "grid") and pruner != "curves"
+    return AUTO if trained and one_is_wanted and (trials or 0) >= ENOUGH else 0
 
 
 def most_leaders(confirm: Confirm) -> int:

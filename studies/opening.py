@@ -35,6 +35,7 @@ from searchspaces.stage import PUBLISHED
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
+from studies.confirming import Confirm, usual
 from studies.folder import LATENCY, LEDGERS, MANIFEST
 from studies.inheritance import Inheritance, check_inherits
 from studies.ledger import Ledger, MemoryLedger, OptunaLedger, without_password
@@ -133,7 +134,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         pruner=settings.pruner,
         seed=settings.seed,
         replicas=settings.replicas,
-        confirm=settings.confirm,
+        confirm=_confirm(settings, there),
         inherit=settings.inherit,
         trials=settings.trials,
         ledger=without_password(ledger),
@@ -178,6 +179,15 @@ def _strategy(
             "allow it with --replicas (replicas=True)"
         )
     return {"name": name_of(strategy), "origin": origin, "given": given, "resolved": resolved}, make
+
+
+def _confirm(settings: Settings, there: Manifest | None) -> Confirm:
+    """What is trained again: as a person says, else as the study began, else the usual."""
+    if settings.confirm is not None:
+        return settings.confirm
+    if there is not None:
+        return there.confirm
+    return usual(settings.estimator, settings.strategy, settings.pruner, settings.trials)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Settings:
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times with fresh seeds, as the last of the
             `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none. `auto` takes an
-            eighth of the `trials` and divides them among leading networks, as the choice between them needs it.
+            eighth of the `trials` and divides them among leading networks, as the choice between them needs it. None
+            is as the study began, and for one that begins `confirming.usual`.
         inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
             epochs. For estimators that can.
         wave: proposals in a synchronous batch: the strategy is told of all results of a batch at once, in the order of
@@ -86,7 +87,7 @@ class Settings:
     start_from: tuple[str | Architecture, ...] = ()
     objectives: tuple[str, ...] | None = None
     replicas: bool = False
-    confirm: Confirm = 0
+    confirm: Confirm | None = None
     inherit: bool = False
     wave: int | None = None
     checkpoints: str | None = None
@@ -113,6 +114,8 @@ class Settings:
             object.__setattr__(self, "estimator_settings", self._at_image_size())
 
     def _check_confirm(self) -> None:
+        if self.confirm is None:
+            return
         confirm, trials = confirm_from(self.confirm), self.trials or 0
         object.__setattr__(self, "confirm", confirm)
         again = confirmations(confirm, trials)

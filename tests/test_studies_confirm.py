@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from studies_stand_ins import Known, Shuffled, begin, story
 
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
-from studies import Event, LocalEngine, TrialEnded
+from studies import Event, LocalEngine, Study, TrialEnded
 from studies.confirming import Confirm, Trained, contested, in_turn
 from studies.results import by_merit
+from studies.settings import Settings
 
 ENGINES = {"local": LocalEngine(), "three ahead": Shuffled(3)}
 
@@ -162,3 +165,32 @@ def test_what_is_neither_a_number_nor_auto_is_refused(confirm: object) -> None:
 def test_confirmations_that_take_more_than_half_of_the_trials_are_refused(trials: int | None) -> None:
     with pytest.raises(UserError, match="at most half"):
         begin(trials=trials, confirm=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "confirm"),
+    [
+        ({}, "auto"),
+        ({"trials": 49}, 0),
+        ({"trials": None}, 0),  # time is the only limit, so that no trial is known to be among the last
+        ({"estimator": "zero-cost", "estimator_settings": {"score": "naswot"}}, 0),  # the same each time
+        ({"estimator": Known()}, 0),  # how noisy an estimator of one's own is, nobody knows
+        ({"strategy": "pareto"}, 0),
+        ({"pruner": "curves"}, 0),
+        ({"confirm": 0}, 0),
+        ({"confirm": 2}, 2),
+    ],
+)
+def test_leaders_are_trained_again_unless_told_otherwise_where_estimates_are_noisy_and_trials_many(
+    changes: dict[str, Any], confirm: Confirm
+) -> None:
+    settings = {"space": "mbconv", "data": "digits", "trials": 50, **changes}
+    assert Study.create(None, Settings(**settings)).manifest.confirm == confirm
+
+
+def test_a_study_that_is_there_goes_on_as_it_began(tmp_path: Path) -> None:
+    begun = Settings(space="mbconv", data="digits", trials=50, confirm=0)
+    Study.create(tmp_path / "run", begun).close()
+    assert Study.create(tmp_path / "run", replace(begun, confirm=None)).manifest.confirm == 0
+    with pytest.raises(UserError, match="confirm"):
+        Study.create(tmp_path / "run", replace(begun, confirm="auto"))

@@ -38,7 +38,7 @@ def search(
     estimator: options.Estimator = "short-training",
     start_from: options.StartFrom = None,
     objectives: options.Objectives = None,
-    confirm: options.Confirm = "0",
+    confirm: options.Confirm = None,
     replicas: options.Replicas = False,
     inherit: options.Inherit = False,
     metric: options.Metric = None,

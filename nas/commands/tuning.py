@@ -45,7 +45,7 @@ def tune_recipe(
     trials: options.TunedTrials = None,
     time: options.Time = None,
     strategy: options.Strategy = "tpe",
-    confirm: options.Confirm = "0",
+    confirm: options.Confirm = None,
     pruner: options.Pruner = "none",
     seed: options.Seed = 0,
     device: options.Device = "auto",

@@ -169,12 +169,13 @@ Objectives = Annotated[
     ),
 ]
 Confirm = Annotated[
-    str,
+    str | None,
     Option(
         "--confirm",
         metavar="K|auto",
         help="Train the K best networks three more times each, as the last trials; the mean accuracy decides. auto: an "
-        "eighth of the trials, for whichever training changes the choice most.",
+        "eighth of the trials, for whichever training changes the choice most. By default auto from 50 trials on, "
+        "where candidates are trained and one is wanted; 0 trains none again.",
         rich_help_panel=HOW,
     ),
 ]
