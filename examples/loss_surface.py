@@ -106,7 +106,7 @@ def surface_figure(losses: NDArray[np.float64], low: float, high: float, reach: 
         )
     )  # fmt: skip
     figure.add_trace(
-        go.Scatter(x=[0], y=[0], mode="markers", marker={"symbol": "cross-thin", "size": 12,
+        go.Scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x-thin", "size": 12,
                    "line": {"width": 2, "color": RED}}, hoverinfo="skip")
     )  # fmt: skip
     figure.update_xaxes(title={"text": "a, of the first direction"})
