@@ -83,6 +83,18 @@ def test_an_accuracy_has_the_error_of_its_validation_images_and_a_score_has_none
     assert "±" not in display.line(trial(0, 0.9))
 
 
+def test_the_best_is_the_one_of_the_highest_mean_once_there_are_confirmations():
+    progress = SearchProgress(planned=4, images=900, chosen=lambda: (trial(0, 0.85), 0.02))
+    display = SearchDisplay(progress, Console(file=io.StringIO()))
+    for each in (trial(0, 0.9), trial(1, 0.8)):
+        progress.ended(each)
+    assert "best 90.0% ± 1.0%" in display.line(trial(1, 0.8))
+    again = trial(2, 0.8)
+    again.confirms = 0
+    progress.ended(again)
+    assert "best 85.0% ± 2.0%" in display.line(again)
+
+
 def test_time_left_of_a_training_is_that_of_its_steps_and_not_of_its_start():
     clock = Clock()
     display = TrainingDisplay(2, Console(file=io.StringIO()), clock=clock)

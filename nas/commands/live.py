@@ -38,7 +38,9 @@ class SearchProgress:
         planned: trials in all; None if only time limits them.
         limit_s: seconds after which no trial is started; None if only their number limits them.
         done: trials that have ended, those of earlier runs included.
-        best: the best complete trial so far.
+        best: the best complete trial so far; once there are confirmations, the one that `chosen` gives.
+        chosen: the best as the study has it, with its mean accuracy, and the standard error of that.
+        confirmed: whether there are confirmations.
         clock: a monotonic clock, in seconds.
         unit: of the estimates, if they are no accuracies.
         images: on which accuracies are estimated; None where nobody knows.
@@ -54,6 +56,8 @@ class SearchProgress:
     limit_s: float | None = None
     done: int = 0
     best: Trial | None = None
+    chosen: Callable[[], tuple[Trial | None, float | None]] = lambda: (None, None)
+    confirmed: bool = False
     clock: Callable[[], float] = time.monotonic
     unit: str | None = None
     images: int | None = None
@@ -65,6 +69,7 @@ class SearchProgress:
     ended_here: int = 0
 
     def __post_init__(self) -> None:
+        self._best_error: float | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -89,8 +94,12 @@ class SearchProgress:
         self._last_end = self.clock()
         if trial.state == "failed":
             self.failures[trial.reason or "no reason given"] += 1
-        if trial.confirms is not None:
-            return  # one more training of a known network: the mean will decide
+        if trial.confirms is not None:  # one more training of a known network: the mean decides
+            self.confirmed = True
+        if self.confirmed:
+            best, self._best_error = self.chosen()
+            self.best = best or self.best
+            return
         if trial.state == "complete" and (self.best is None or by_merit(trial) < by_merit(self.best)):
             self.best = trial
 
@@ -118,6 +127,13 @@ class SearchProgress:
         if accuracy is None or self.images is None or self.unit is not None:
             return None
         return binomial_error(accuracy, self.images)
+
+    @property
+    def best_error(self) -> float | None:
+        """The standard error of the best accuracy: over its trainings, where it was confirmed."""
+        if self._best_error is not None or self.best is None:
+            return self._best_error
+        return self.error(self.best.accuracy)
 
     @property
     def left_s(self) -> float | None:
@@ -228,7 +244,7 @@ class SearchDisplay:
         said.append(duration(trial.seconds or 0.0) + on)
         if progress.best is not None:
             best = progress.best.accuracy or 0.0
-            said.append(f"best {within(best, progress.error(best), progress.unit)}")
+            said.append(f"best {within(best, progress.best_error, progress.unit)}")
         if progress.left_s:
             said.append(f"about {duration(progress.left_s)} left")
         return "  ".join(said)
@@ -276,7 +292,7 @@ def _best(trial: Trial, progress: SearchProgress) -> Text:
     accuracy, unit = trial.accuracy or 0.0, progress.unit
     cost = f"  trial {trial.number}: {human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"
     note = f" ({unit})" if unit else ""
-    return Text.assemble((within(accuracy, progress.error(accuracy), unit), GOOD), note, (cost, FAINT))
+    return Text.assemble((within(accuracy, progress.best_error, unit), GOOD), note, (cost, FAINT))
 
 
 def _running(trial: Trial, progress: SearchProgress, place: str | None) -> Text:

@@ -12,7 +12,7 @@ from nas.commands.console import console, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from studies import Engine, Event, Study, StudyEnded
+    from studies import Engine, Event, Study, StudyEnded, Trial
     from studies.trackers import Trackers
 
 
@@ -98,13 +98,19 @@ class Running:
         from nas.commands.live import SearchDisplay, SearchProgress
         from studies.interrupts import answered
 
-        best = study.best if any(trial.state == "complete" for trial in study.trials) else None
+        def chosen() -> tuple[Trial | None, float | None]:
+            if not any(trial.state == "complete" for trial in study.trials):
+                return None, None
+            return study.best, study.standard_errors.get(study.best.number)
+
         told = study.manifest.estimator["resolved"]
         took = [trial.seconds for trial in study.trials if trial.state == "complete" and trial.seconds is not None]
         progress = SearchProgress(
             self.trials or study.manifest.trials,
             self.limit_s,
-            best=best,
+            best=chosen()[0],
+            chosen=chosen,
+            confirmed=any(trial.confirms is not None for trial in study.trials),
             unit=told.get("estimates"),
             images=told.get("val_images"),
             epochs=told.get("epochs"),
