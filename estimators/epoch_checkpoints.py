@@ -50,12 +50,14 @@ class EpochCheckpoints:
         place: path or URL of the file; None keeps no checkpoint.
         whose: identifies the training, as plain JSON values.
         save_after_s: minimum seconds of training between two checkpoints.
+        reads: whether one that is there may be continued; else it is of an earlier rung, and is written over.
         details: what happened to the checkpoint, for the estimate.
     """
 
     place: str | None
     whose: Mapping[str, Any]
     save_after_s: float
+    reads: bool = True
     details: dict[str, Any] = field(default_factory=dict)
     _since: float = field(default_factory=lambda: time.perf_counter())
     _took: float = 0.0
@@ -70,7 +72,7 @@ class EpochCheckpoints:
             epochs, batch: of the whole training; they bound the values of a valid checkpoint.
         """
         training = begin()
-        found = self._found()
+        found = self.found() if self.reads else None
         if found is None:
             return training, None
         tensors, state = found
@@ -84,7 +86,8 @@ class EpochCheckpoints:
         self.details["checkpoint"] = f"continued after epoch {after}" if after else "not used: of another training"
         return training, progress
 
-    def _found(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def found(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and state of the checkpoint; None where there is none that can be read."""
         if self.place is None:
             return None
         try:

@@ -47,7 +47,8 @@ class TrialContext:
     Attributes:
         seed: the only source of randomness of the estimate; at least 0.
         device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves the choice to the estimator.
-        report: takes a step (1 after the first epoch) and the accuracy in [0, 1]; returns False to stop the trial.
+        report: takes a step (1 after the first epoch) and the accuracy in [0, 1]; returns False to stop the trial. An
+            estimator whose attribute `climbs` is above 0 first reports that many rungs, the last of them at step 0.
         checkpoint: path or URL of a file for the state of the training. If the trial is interrupted, the file is there
             when it runs again, and the trial reports again from its first step. The study removes the file when the
             trial ends. None: no checkpoint is kept.
@@ -68,14 +69,16 @@ class Pruned(Exception):  # noqa: N818 - an outcome, not an error
     """The trial was stopped before its end.
 
     Attributes:
-        curve: accuracy in [0, 1] after each epoch up to the stop; never empty.
+        curve: accuracy in [0, 1] after each epoch up to the stop, or at each rung if it is at one; never empty.
         seconds: wall-clock time spent until then.
+        rung: the rung at which it was stopped; None after an epoch.
     """
 
-    def __init__(self, curve: tuple[float, ...], seconds: float) -> None:
-        super().__init__(curve, seconds)
+    def __init__(self, curve: tuple[float, ...], seconds: float, rung: str | None = None) -> None:
+        super().__init__(curve, seconds, rung)
         self.curve = curve
         self.seconds = seconds
+        self.rung = rung
 
     @property
     def accuracy(self) -> float:
@@ -83,7 +86,8 @@ class Pruned(Exception):  # noqa: N818 - an outcome, not an error
         return self.curve[-1]
 
     def __str__(self) -> str:
-        return f"stopped after epoch {len(self.curve)} at accuracy {self.accuracy:.4f}"
+        where = f"after epoch {len(self.curve)}" if self.rung is None else f"at rung {self.rung}"
+        return f"stopped {where} at accuracy {self.accuracy:.4f}"
 
 
 class Diverged(Exception):  # noqa: N818

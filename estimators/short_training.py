@@ -16,7 +16,7 @@ import math
 import time
 import traceback
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from estimators.data import ImageData, train_and_validation
 from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
 from estimators.parent import leave, parent_at
+from estimators.rungs import Rung, parse_rungs, passed, step_of
 from estimators.steps import (
     DEVICES,
     Range,
@@ -49,14 +50,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from estimators.epoch_checkpoints import Training
-    from estimators.parent import Parent
     from searchspaces import Architecture, SearchSpace, Task
 
 PRECISIONS: Final = ("fp32", "bf16")
 METRICS: Final = ("top-1", "balanced")
 INHERITED: Final = 0.5
 """Share of the epochs that a child leaves out by default; `docs/proxies.md` has what others save and lose."""
-_NEW: Final = {"precision": "fp32", "metric": "top-1", "inherited": INHERITED}
+_NEW: Final = {"precision": "fp32", "metric": "top-1", "inherited": INHERITED, "rungs": ""}
 """Settings that run folders do not have where they are as they were before there was a choice."""
 ENOUGH_IMAGES: Final = 4000
 """Maximum number of images by default, if `data_fraction` is None."""
@@ -108,6 +108,9 @@ class ShortTraining:
             accuracies are those of float32 everywhere.
         inherited: share of the epochs, in [0, 1), that a training from a parent's weights leaves out: it starts so far
             into the schedule, at the learning rate there, and its first report is of the epoch after.
+        rungs: trainings of smaller fidelity before this one, at each of which a pruner may stop the trial:
+            `images:0.25` (a quarter of the training images), `image_size:16`, `epochs:3`, several of these with `+`,
+            several rungs with commas. None by default; `docs/proxies.md` has what they save and lose.
         device: one of `DEVICES`, used if the trial's context says `auto`. It must be available where trials run. Not
             part of the description.
         save_after_s: minimum seconds of training between two checkpoints, which are written after epochs; at least 20
@@ -137,8 +140,10 @@ class ShortTraining:
     threads: int = 1
     precision: str = "fp32"
     inherited: float = INHERITED
+    rungs: str = ""
     device: str = "auto"
     save_after_s: float = 2.0
+    _smaller: tuple[tuple[str, Rung, ShortTraining], ...] = field(default=(), init=False, repr=False)
 
     inherits: ClassVar[bool] = True
 
@@ -152,10 +157,23 @@ class ShortTraining:
             object.__setattr__(self, "data_fraction", min(1.0, ENOUGH_IMAGES / len(self.data.labels)))
         if self.mirror is None:
             object.__setattr__(self, "mirror", self.data.mirror)
+        assert self.image_size is not None
+        rungs = parse_rungs(self.rungs, self.image_size, self.epochs)
+        smaller = ((name, each, self._at(each)) for name, each in rungs.items())
+        object.__setattr__(self, "_smaller", tuple(smaller))
+
+    def _at(self, rung: Rung) -> ShortTraining:
+        """The training at a rung, but for its share of the images."""
+        return replace(self, rungs="", image_size=rung.image_size, epochs=rung.epochs)
+
+    @property
+    def climbs(self) -> int:
+        """The number of rungs, which report at steps up to 0."""
+        return len(self._smaller)
 
     def describe(self) -> dict[str, Any]:
         """The settings with defaults resolved, and the data, as plain JSON values."""
-        apart = ("data", "device", "save_after_s")
+        apart = ("data", "device", "save_after_s", "_smaller")
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in apart}
         for name, usual in _NEW.items():
             if settings[name] == usual:
@@ -199,7 +217,9 @@ class ShortTraining:
         for architecture in drawn:
             seconds: dict[str, float] = {}
             for precision in ("fp32", "bf16"):
-                training = replace(self, width=scale.width, depth=scale.depth, device="cpu", precision=precision)
+                training = replace(
+                    self, width=scale.width, depth=scale.depth, device="cpu", precision=precision, rungs=""
+                )
                 with own_globals(device, self.threads), contextlib.suppress(ShapeError):
                     steps = training.advance(architecture, TrialContext(0))
                     next(steps)  # what is made on first use
@@ -218,7 +238,7 @@ class ShortTraining:
         return train_and_validation(self.data, self.data_fraction, self.val_fraction, self.split_seed)
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        """Train one architecture and validate it after each epoch.
+        """Train one architecture and validate it after each epoch; before that, at each rung.
 
         A step that runs out of memory is repeated in two halves whose gradients are added, and so are all later steps;
         batch norm then sees half batches. A report after the last epoch cannot stop the trial.
@@ -229,7 +249,7 @@ class ShortTraining:
         scratch.
 
         Raises:
-            Pruned: `context.report` returned False before the last epoch.
+            Pruned: `context.report` returned False at a rung or before the last epoch.
             Diverged: the loss or the logits are not finite.
             UserError: the device is unknown or not available.
         """
@@ -254,7 +274,7 @@ class ShortTraining:
         """
         device = self._device(context)
         try:
-            return (yield from on_device(self._train(architecture, context, device), device))
+            return (yield from on_device(self._climb(architecture, context, device), device))
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
             raise
@@ -262,16 +282,68 @@ class ShortTraining:
     def _device(self, context: TrialContext) -> torch.device:
         return find_device(self.device if context.device == "auto" else context.device)
 
-    def _train(
+    def _climb(
         self, architecture: Architecture, context: TrialContext, device: torch.device
     ) -> Generator[int, None, Estimate]:
+        """The trainings at the rungs, from scratch even where this one has a parent, and then this one."""
         start = time.perf_counter()
         train, val = self.split()
+        whose = self._whose(architecture, context.seed) if context.checkpoint or context.weights else {}
+        notes: dict[str, Any] = {}
+        known: tuple[float, ...] = ()
+        if self._smaller and context.checkpoint:
+            earlier = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
+            known = passed((earlier.found() or ({}, {}))[1], whose, self.climbs)
+        accuracies: tuple[float, ...] = ()
+        for index, (name, rung, smaller) in enumerate(self._smaller):
+            if index < len(known):
+                accuracies += known[index : index + 1]
+            else:
+                part = rung.part(train, self.data.labels, self.split_seed), val
+                own = TrialContext(context.seed, context.device, checkpoint=context.checkpoint)
+                its = {**whose, "rungs": list(accuracies)}
+                try:
+                    found = yield from smaller._train(architecture, own, device, part, its, start, index == len(known))
+                except Diverged as error:
+                    raise Diverged(f"rung {name}: {error}") from None
+                notes |= (
+                    {"checkpoint": f"rung {name}: {found.details['checkpoint']}"}
+                    if "checkpoint" in found.details
+                    else {}
+                )
+                accuracies += (found.accuracy,)
+            if not context.report(step_of(index, self.climbs), accuracies[-1]):
+                raise Pruned(accuracies, time.perf_counter() - start, name)
+        its = {**whose, "rungs": list(accuracies)} if self._smaller else whose
+        reads = len(known) == self.climbs
+        found = yield from self._train(architecture, context, device, (train, val), its, start, reads)
+        return replace(found, details={**notes, **found.details})
+
+    def _train(
+        self,
+        architecture: Architecture,
+        context: TrialContext,
+        device: torch.device,
+        positions: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+        whose: dict[str, Any],
+        start: float,
+        reads: bool,
+    ) -> Generator[int, None, Estimate]:
+        """One training.
+
+        Args:
+            positions: of the training and the validation images.
+            whose: identifies it, but for its parent, in its checkpoint and in the weights that it leaves.
+            start: when the trial began, by `time.perf_counter`.
+            reads: as of `EpochCheckpoints`.
+        """
+        train, val = positions
         batch = min(self.batch, len(train))
         parent, lineage = parent_at(context.parent, architecture)
         first = 0 if parent is None else min(int(self.inherited * self.epochs), self.epochs - 1)
-        whose = self._whose(architecture, context.seed, parent) if context.checkpoint or context.weights else {}
-        kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
+        if whose and parent is not None:
+            whose = {**whose, "parent": parent.fingerprint}
+        kept = EpochCheckpoints(context.checkpoint, whose, self.save_after_s, reads)
 
         def begin() -> Training:
             model, optimizer = self._begin(architecture, context.seed, device)
@@ -346,11 +418,9 @@ class ShortTraining:
         groups, fused = decayed(model, self.weight_decay), device.type != "mps"
         return model, sgd(groups, lr=self.lr, momentum=0.9, nesterov=True, fused=fused)
 
-    def _whose(self, architecture: Architecture, seed: int, parent: Parent | None) -> dict[str, Any]:
-        """Identifies the training in its checkpoint and in the weights that it leaves."""
-        inherited = {} if parent is None else {"parent": parent.fingerprint}
-        own = {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe(), "draws": "by epoch"}
-        return {**own, **inherited}
+    def _whose(self, architecture: Architecture, seed: int) -> dict[str, Any]:
+        """Identifies a trial's training, but for its parent."""
+        return {"architecture": architecture.to_json(), "seed": seed, "estimator": self.describe(), "draws": "by epoch"}
 
     def _validation(self, positions: np.ndarray[Any, Any], device: torch.device) -> tuple[Tensor, Tensor]:
         """Images uint8 (N, C, H, W) and labels int64 (N,) on the device."""

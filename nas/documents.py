@@ -320,6 +320,7 @@ def trial_document(
         **trial.cost.told(),
         "seconds": trial.seconds,
         "curve": list(trial.curve),
+        "rungs": list(trial.rungs),
         "extrapolated": None if extrapolated is None else dict(extrapolated),
         "reason": trial.reason,
         "confirms": trial.confirms,

@@ -1,18 +1,21 @@
 """The pruner `curves`: a trial stops when its extrapolated final accuracy has little chance of entering the front.
 
+At a rung before the first epoch, which is no point of the curve, a line from the accuracies of complete trials at that
+rung to their final ones takes the curve's place.
+
 As Domhan et al. 2015 (IJCAI), who stop a training that is improbable to beat the best one so far. Where a strategy
 weighs costs against accuracy, that is the best one at no more cost: a small network is judged by small ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from studies.curves import Finished, extrapolate
+from studies.curves import Extrapolation, Finished, extrapolate
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -44,11 +47,11 @@ class CurvesPruner(BasePruner):
         if len(trials) < FIRST or (bar := self._bar(trial, trials)) is None:
             return False
         trials.sort(key=lambda each: int(each.user_attrs["number"]))
-        finished = Finished.of([(each.intermediate_values, each.value or 0.0) for each in trials])
-        steps = tuple(sorted(trial.intermediate_values))
-        if len(finished.finals) < FIRST or len(steps) >= len(finished.steps) or not finished.begin(steps):
+        found = _extrapolated(
+            trial.intermediate_values, [(each.intermediate_values, each.value or 0.0) for each in trials]
+        )
+        if found is None:
             return False
-        found = extrapolate([trial.intermediate_values[step] for step in steps], finished.curves, finished.finals)
         chance = found.chance_above(bar)
         if chance >= self._stop_below:
             return False
@@ -66,3 +69,18 @@ class CurvesPruner(BasePruner):
             if all(each.user_attrs[cost] <= most for cost, most in zip(self._costs, mine, strict=True))
         ]
         return sorted(rivals)[-self._leaders] if len(rivals) >= self._leaders else None
+
+
+def _extrapolated(
+    reports: Mapping[int, float], complete: Sequence[tuple[Mapping[int, float], float]]
+) -> Extrapolation | None:
+    """What a trial will end at, by the complete ones; None where too few of them reported at its steps."""
+    latest = max(reports)
+    if latest <= 0:  # a rung: known alone, as a curve of one report
+        complete = [({1: of[latest], 2: final}, final) for of, final in complete if latest in of]
+        reports = {1: reports[latest]}
+    finished = Finished.of(complete)
+    steps = tuple(sorted(step for step in reports if step > 0))
+    if len(finished.finals) < FIRST or len(steps) >= len(finished.steps) or not finished.begin(steps):
+        return None
+    return extrapolate([reports[step] for step in steps], finished.curves, finished.finals)

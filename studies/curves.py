@@ -57,11 +57,12 @@ class Finished:
 
     @classmethod
     def of(cls, trainings: Sequence[tuple[Mapping[int, float], float]]) -> Finished:
-        """Those of the commonest steps, the latest `LATEST`.
+        """Those of the commonest steps, the latest `LATEST`; rungs, which are steps up to 0, are no part of a curve.
 
         Args:
             trainings: the accuracy at each step, and the final one; in the order of the study.
         """
+        trainings = [({step: each for step, each in curve.items() if step > 0}, final) for curve, final in trainings]
         steps = Counter(tuple(sorted(curve)) for curve, _ in trainings)
         common = max(steps, key=lambda each: (steps[each], each), default=())
         alike = [each for each in trainings if len(each[0]) == len(common) and all(step in each[0] for step in common)]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from searchspaces import Architecture
 
 Report = Callable[[int, int, float], bool]
-"""Takes a trial's number, the step (1 after the first epoch) and the accuracy in [0, 1]; False means stop."""
+"""Takes a trial's number, the step (1 after the first epoch; of a rung 0 or less) and the accuracy in [0, 1]; False
+means stop."""
 
 _TRACEBACK: Final = 4000  # characters kept, from the end
 
@@ -147,16 +148,23 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
         yield from ()
         return estimator.estimate(job.architecture, context)
 
-    return finished(_advanced(advancing, job, report, device))
+    return finished(_advanced(advancing, job, report, device, _first_step(estimator)))
 
 
 def advance_job(estimator: Advancing, job: Job, report: Report, device: str = "auto") -> Generator[int, None, Ending]:
     """`run_job` step by step, for an estimator that can be advanced; yields what it yields."""
-    return _advanced(lambda context: estimator.advance(job.architecture, context), job, report, device)
+    return _advanced(
+        lambda context: estimator.advance(job.architecture, context), job, report, device, _first_step(estimator)
+    )
+
+
+def _first_step(estimator: object) -> int:
+    """Of its reports: 1, or with rungs before the first epoch so many less."""
+    return 1 - int(getattr(estimator, "climbs", 0))
 
 
 def _advanced(
-    begin: Callable[[TrialContext], Generator[int, None, Estimate]], job: Job, report: Report, device: str
+    begin: Callable[[TrialContext], Generator[int, None, Estimate]], job: Job, report: Report, device: str, first: int
 ) -> Generator[int, None, Ending]:
     start = time.perf_counter()
     unheard: list[BaseException] = []
@@ -164,9 +172,9 @@ def _advanced(
 
     def checked_report(step: int, accuracy: float) -> bool:
         step, accuracy = int(step), float(accuracy)
-        if step < 1 or not 0.0 <= accuracy <= 1.0:  # NaN fails here too
+        if step < first or not 0.0 <= accuracy <= 1.0:  # NaN fails here too
             raise ValueError(
-                f"report(step, accuracy) needs a step from 1 and an accuracy in [0, 1], got {step}, {accuracy}"
+                f"report(step, accuracy) needs a step from {first} and an accuracy in [0, 1], got {step}, {accuracy}"
             )
         try:
             return report(job.number, step, accuracy)

@@ -85,7 +85,8 @@ class Trackers:
                 self._tell(lambda each: each.log_trial_start(shown))
             case TrialReported():
                 shown = self._shown[event.number]
-                result = {"accuracy": event.accuracy, "epoch": event.step, "training_iteration": event.step}
+                of = ("accuracy", "epoch") if event.step > 0 else ("rung_accuracy", "rung")
+                result = {of[0]: event.accuracy, of[1]: event.step, "training_iteration": event.step}
                 self._tell(lambda each: each.log_trial_result(event.step, shown, dict(result)))
             case TrialEnded() if event.trial.number in self._shown:  # else another driver tells
                 self._end(event.trial)
@@ -114,7 +115,7 @@ class Trackers:
 
     def _end(self, trial: Trial) -> None:
         """The last result has the costs, and the accuracy that counts."""
-        shown, epochs = self._shown.pop(trial.number), trial.reports[-1][0] if trial.reports else 0
+        shown, epochs = self._shown.pop(trial.number), max(trial.reports[-1][0], 0) if trial.reports else 0
         result: dict[str, Any] = {**trial.cost.told(), "seconds": trial.seconds or 0.0, "training_iteration": epochs}
         if trial.accuracy is not None:
             result |= {"accuracy": trial.accuracy, "epoch": epochs}

@@ -29,7 +29,7 @@ class Trial:
         state: `running` until it ends; one that was running when its process died stays so until it is run again.
         told: how many ends were known when it started; with `rank` this is the order in which a strategy learned.
         accuracy: in [0, 1] on the validation images. None while running or failed; of a pruned trial the last reported.
-        reports: step (1 after the first epoch) and accuracy in [0, 1], first to last.
+        reports: step (1 after the first epoch; of a rung 0 or less) and accuracy in [0, 1], first to last.
         seconds: wall-clock time of the estimate; None while running.
         reason: why it failed or was pruned; begins with a kind, as in `out of memory: ...`.
         details: what else the estimator said, plain JSON values.
@@ -59,8 +59,13 @@ class Trial:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """The accuracies of the reports, in [0, 1]."""
-        return tuple(accuracy for _, accuracy in self.reports)
+        """The accuracy after each epoch, in [0, 1]."""
+        return tuple(accuracy for step, accuracy in self.reports if step > 0)
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """The accuracy at each rung before the first epoch, in [0, 1]."""
+        return tuple(accuracy for step, accuracy in self.reports if step <= 0)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -104,7 +109,7 @@ class TrialReported:
     """A running trial told its accuracy.
 
     Attributes:
-        step: 1 after the first epoch.
+        step: 1 after the first epoch; of a rung 0 or less.
         accuracy: in [0, 1].
         stop: whether the pruner stops it here.
     """

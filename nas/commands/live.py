@@ -48,7 +48,8 @@ class SearchProgress:
         usual_s: seconds of a trial in earlier runs; None before there was one.
         failures: number of failed trials by reason.
         running: running trials, by number.
-        curves: accuracies reported by running trials, by number.
+        curves: accuracies reported by running trials after each epoch, by number.
+        rungs: the accuracy at the last rung of running trials before their first epoch, by number.
         ended_here: trials that ended since this run began.
     """
 
@@ -66,6 +67,7 @@ class SearchProgress:
     failures: Counter[str] = field(default_factory=Counter)
     running: dict[int, Trial] = field(default_factory=dict)
     curves: dict[int, list[float]] = field(default_factory=dict)
+    rungs: dict[int, float] = field(default_factory=dict)
     ended_here: int = 0
 
     def __post_init__(self) -> None:
@@ -81,14 +83,18 @@ class SearchProgress:
         self.running[trial.number] = trial
         self.curves[trial.number] = []
 
-    def reported(self, number: int, accuracy: float) -> None:
-        """A running trial reported its accuracy, in [0, 1], after one more epoch."""
-        self.curves.setdefault(number, []).append(accuracy)
+    def reported(self, number: int, accuracy: float, step: int = 1) -> None:
+        """A running trial reported its accuracy, in [0, 1], after one more epoch or, at steps up to 0, rung."""
+        if step > 0:
+            self.curves.setdefault(number, []).append(accuracy)
+        else:
+            self.rungs[number] = accuracy
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended: complete, pruned or failed."""
         self.running.pop(trial.number, None)
         self.curves.pop(trial.number, None)
+        self.rungs.pop(trial.number, None)
         self.done += 1
         self.ended_here += 1
         self._last_end = self.clock()
@@ -206,7 +212,7 @@ class SearchDisplay:
                     self._show_note()
                 progress.started(event.trial)
             case TrialReported():
-                progress.reported(event.number, event.accuracy)
+                progress.reported(event.number, event.accuracy, event.step)
             case TrialEnded():
                 progress.ended(event.trial)
                 if self._live is None and not self.quiet:
@@ -301,7 +307,8 @@ def _running(trial: Trial, progress: SearchProgress, place: str | None) -> Text:
     macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", confirms trial {trial.confirms}")
     on = f", on {place}" if place else ""
     if not curve:
-        return Text(f"{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
+        rung = f"{percent(progress.rungs[trial.number])} at its last rung, " if trial.number in progress.rungs else ""
+        return Text(f"{rung}{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
     of = f" of {progress.epochs}" if progress.epochs else ""
     return Text.assemble(
         (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}{of}, {macs}{on}", FAINT)

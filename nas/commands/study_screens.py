@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nas.documents import Document
 
 _USES: Final = {"train": "training", "val": "validation"}
-_SHOWN: Final = ("score", "batch", "epochs", "image_size", "width", "depth", "data_fraction")
+_SHOWN: Final = ("score", "batch", "epochs", "image_size", "width", "depth", "data_fraction", "rungs")
 """Settings of a proxy that make training cheaper; the manifest has all settings."""
 
 
@@ -133,6 +133,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     planned = f"{study['planned']} planned, " if study["planned"] else ""
     batches = f", in synchronous batches of {study['wave']}" if study["wave"] else ""
     rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}{batches}"))
+    if study["estimator"].get("rungs") and study["pruner"] == "none":
+        rows.append(("", Text("rungs only cost without a pruner that may stop trials there", style=WARNING)))
     if starts := strategy["settings"].get("start_from"):
         names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
         rows.append(("starts from", Text("\n".join(names))))
@@ -350,6 +352,8 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
         rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
         rows.append(("accuracy", Text(within(document["accuracy"], document["standard_error"]), style=GOOD)))
+    if document["rungs"]:
+        rows.append(("rungs", f"{', '.join(map(percent, document['rungs']))}, each of a training of its own"))
     if document["curve"]:
         epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
         ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {epochs}"

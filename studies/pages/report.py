@@ -224,19 +224,27 @@ def learning_figure(study: Study) -> go.Figure:
     for trial in sorted(study.trials, key=lambda trial: trial.number in front):
         if not trial.reports:
             continue
-        on_it, count = trial.number in front, len(trial.reports)
+        on_it = trial.number in front
+        reports: list[tuple[int, float | None]] = [*trial.reports]
+        if trial.rungs and trial.curve:  # a rung is no point of the curve: the line begins after it
+            reports.insert(len(trial.rungs), (1, None))
         figure.add_trace(
             go.Scatter(
-                x=[step for step, _ in trial.reports], y=list(trial.curve), mode="lines+markers",
+                x=[step for step, _ in reports], y=[each for _, each in reports], mode="lines+markers",
                 legendgroup="front" if on_it else "other", opacity=1 if on_it else 0.6, marker={"size": 4},
                 line={"color": RED if on_it else FAINT, "width": 2.2 if on_it else 1},
-                text=[f"{each:.2%} after step {step}<br>{hovered[trial.number]}" for step, each in trial.reports],
-                customdata=[trial.number] * count, hovertemplate="%{text}<extra></extra>",
+                text=[f"{each or 0:.2%} {_where(step)}<br>{hovered[trial.number]}" for step, each in reports],
+                customdata=[trial.number] * len(reports), hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    figure.update_xaxes(title={"text": "report (epoch)"})
+    climbed = any(trial.rungs for trial in study.trials)
+    figure.update_xaxes(title={"text": "report (epoch; up to 0: rung)" if climbed else "report (epoch)"})
     figure.update_yaxes(title={"text": _estimate(study)}, tickformat=_ticks(study))
     return figure
+
+
+def _where(step: int) -> str:
+    return f"after step {step}" if step > 0 else f"at rung {step}"
 
 
 def failures_section(study: Study) -> str:
