@@ -194,3 +194,13 @@ def strides_text(rule: str, left_out: list[str]) -> str:
     if not left_out:
         return "as published" if rule == "published" else f"all kept on images of this size ({rule})"
     return f"left out in {' and '.join(left_out)}, since images of this size are too small to be halved there ({rule})"
+
+
+def ended_as(state: str, reason: str | None, more: str = "") -> str:
+    """How a trial ended, in words: its state, what else there is to say of it, and the reason where there is one.
+
+    >>> ended_as("pruned", "pruned: stopped after epoch 2"), ended_as("failed", "out of memory", ", again")
+    ('pruned: stopped after epoch 2', 'failed, again: out of memory')
+    """
+    text = (reason or "").removeprefix(f"{state}: ")
+    return state + more + (f": {text}" if text else "")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
-from nas.wording import duration, estimate_name, human, number_of, percent, sparkline, within
+from nas.wording import duration, ended_as, estimate_name, human, number_of, percent, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
 from studies.results import binomial_error, by_merit
@@ -283,7 +283,7 @@ def _outcome(trial: Trial, progress: SearchProgress) -> str:
         accuracy, unit = trial.accuracy or 0.0, progress.unit
         found = within(accuracy, progress.error(accuracy), unit)
         return found if unit is None else f"{estimate_name(unit)} {found}"
-    return f"{trial.state}: {' '.join((trial.reason or 'no reason given').split())}"
+    return ended_as(trial.state, " ".join((trial.reason or "no reason given").split()))
 
 
 def _bar(progress: SearchProgress) -> RenderableType:

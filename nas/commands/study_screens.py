@@ -26,6 +26,7 @@ from nas.wording import (
     about,
     count,
     duration,
+    ended_as,
     estimate_name,
     estimate_text,
     human,
@@ -343,7 +344,7 @@ LETTERS: Final = {"d": "depth (blocks)", "w": "width", "k": "kernel", "e": "expa
 def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
     """`nas show RUN --trial N`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
-    rows.append(("state", document["state"] + (f": {document['reason']}" if document["reason"] else "")))
+    rows.append(("state", ended_as(document["state"], document["reason"])))
     if document["confirms"] is not None:
         rows.append(("confirms", f"the network of trial {document['confirms']}"))
     if document["parent"] is not None:
@@ -383,7 +384,7 @@ def show_trials(document: Document, console: Console) -> None:
             human(one["macs"]),
             human(one["params"]),
             "" if one["seconds"] is None else duration(one["seconds"]),
-            Text(one["state"] + again + (f": {one['reason']}" if one["reason"] else "")),
+            Text(ended_as(one["state"], one["reason"], again)),
             Text(sparkline(one["curve"]), style="cyan"),
             style=GOOD if one["number"] == document["best"] else "",
         )
