@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _STATE: Final = "state"  # the key of the metadata under which the JSON lies
 _MODEL, _OPTIMIZER = "model.", "optimizer."
+_HEADER_LIMIT: Final = 100_000_000  # bytes, as safetensors has it
 
 
 def save(place: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -79,6 +80,17 @@ def load(place: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         raise UserError(
             f"the checkpoint {place} is damaged or not a checkpoint; remove it to start again ({error})"
         ) from error
+
+
+def state_in(path: Path) -> dict[str, Any] | None:
+    """The state in a local file, whose tensors are not read; None where there is none, or no checkpoint."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _HEADER_LIMIT)))
+        state = json.loads(header["__metadata__"][_STATE])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def remove(place: str) -> None:

@@ -26,7 +26,7 @@ class FullTraining:
 
     Attributes:
         data: the images; only their search part is touched.
-        recipe: a name in `RECIPES`; `auto` is fitted to the images.
+        recipe: `auto`, `sgd`, `adamw`, `resnet` or `efficientnet`; `auto` is fitted to the images.
         epochs: passes over the training images.
         settings: of the recipe, by name; those that an architecture decides stand above them.
         image_size: side of the training images in pixels; None keeps the size of the data.

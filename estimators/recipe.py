@@ -58,12 +58,11 @@ class Recipe:
     """Settings of a full training.
 
     Attributes:
-        optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, `adagrad` or `adadelta` (`estimators.optimizers`).
+        optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, `adagrad` or `adadelta`.
         epochs: passes over the training images.
         batch: images per step, of all workers together; the last batch of an epoch is filled with images of its first.
         lr: learning rate at its peak.
-        schedule: how the learning rate falls: `cosine`, `step`, `exponential`, `plateau` or `constant`
-            (`estimators.schedules`).
+        schedule: how the learning rate falls: `cosine`, `step`, `exponential`, `plateau` or `constant`.
         patience: epochs without a better validation accuracy after which `plateau` lowers the rate, at least 1.
         stop_after: epochs without a better validation accuracy after which the training ends; 0 trains to the end.
         momentum: of SGD and RMSProp, in [0, 1).
@@ -72,21 +71,27 @@ class Recipe:
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         adaptive_clip: the largest norm of a unit's gradient relative to its weights (NFNet: 0.01); 0 is off.
         clip_norm: the largest norm of the whole gradient; 0 is off.
-        initialization: `xavier` or `he`; None is each layer's own.
-        dropout: rate of the network's dropout, or before its classifier if it has none, in [0, 1); None is its own.
+        initialization: `xavier` or `he`; by default each layer's own.
+        dropout: rate of the network's dropout, or before its classifier if it has none, in [0, 1); by default its own.
         drop_connect: rate at which weights of the classifier are dropped, in [0, 1).
         label_smoothing: probability mass spread over all classes, in [0, 1).
         auxiliary: weight of the loss of each auxiliary head, if the network has any; 0 trains without them.
         distillation: weight of a teacher's soft targets in the loss, in (0, 1]; labels have the rest. Without effect if
             there is no teacher.
         temperature: by which logits are divided for soft targets.
-        crop, resized_crop, cutout, randaugment_operations, randaugment_magnitude, mixup, cutmix, mix: `Augmentation`.
-        auto_augment: a policy of AutoAugment in place of RandAugment: `cifar10`, `svhn` or `imagenet`
-            (`estimators.autoaugment`); None is RandAugment.
-        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
+        crop: random crops after padding by this share of the side; 0 is off.
+        resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
+        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
+        randaugment_operations: RandAugment's operations on each image; 0 is off.
+        randaugment_magnitude: their strength; 10 is that of AutoAugment's strongest operations.
+        mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
+        mix: share of the batches that are mixed, by either method, in [0, 1].
+        auto_augment: a policy of AutoAugment in place of RandAugment: `cifar10`, `svhn` or `imagenet`; by default
+            RandAugment.
+        mirror: mirror half of the images left to right; by default if the names of the classes allow it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
-        progressive: stages in which image size and augmentation grow, 4 in EfficientNetV2 (`estimators.progressive`);
-            with 0 the whole size and strength from the first epoch on.
+        progressive: stages in which image size and augmentation grow, 4 in EfficientNetV2; with 0 the whole size and
+            strength from the first epoch on.
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
         data_fraction: share of the images used, stratified, before they are split, in (0, 1].
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].

@@ -64,11 +64,11 @@ class ZeroCost:
 
     Args:
         data: images; their training part is used.
-        score: a name in `estimators.zero_cost.SCORES`.
+        score: `naswot`, `swap`, `synflow`, `snip`, `grad-norm`, `zico` or `meco`.
         batch: images, at least 4; the same ones for all networks. Papers use 64 or 128.
         image_size: of the images in pixels; None keeps theirs.
         draw: seed of the choice of the images.
-        threads: cores of one estimate on a CPU, as in `ShortTraining`.
+        threads: cores of one estimate on a CPU.
         device: one of `DEVICES`, used if the trial's context says `auto`. Not part of the description.
 
     Raises:

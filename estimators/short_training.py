@@ -93,12 +93,14 @@ class ShortTraining:
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
         image_size: side of the training images in pixels; None keeps the size of the data.
-        width, depth: factors on the candidate's widths and depths. A study that sets neither uses `suited`.
-        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; None uses up to 4,000.
+        width, depth: factors on the candidate's widths and depths. A study that sets neither chooses those that suit
+            its space (`suited`).
+        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; by default up to 4,000.
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
         split_seed: seed of the choice of the used images and of the validation images.
-        crop, cutout: see `Augmentation`.
-        mirror: mirror half of the images left to right; None does so if `ImageData.mirror` allows it.
+        crop: random crops after padding by this share of the side; 0 is off.
+        cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
+        mirror: mirror half of the images left to right; by default if the names of the classes allow it.
         metric: what is estimated on the validation images: `top-1` accuracy, or `balanced`, the mean of the accuracies
             on each class, for classes of uneven size.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and

@@ -13,6 +13,7 @@ from estimators.views import probabilities
 from nas.metrics import metrics
 from nas.training import reading_of
 from searchspaces import UserError
+from searchspaces.plural import number_of
 from searchspaces.progress import doing
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def predict(
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
-    doing(f"decoding {len(wanted):,} images")
+    doing(f"decoding {number_of(len(wanted), 'image')}")
     pixels, files = read_images(
         wanted,
         trained.task.image_size,

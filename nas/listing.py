@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from searchspaces import UserError
 from studies.folder import LOCK
 from studies.lock import in_use
 from studies.manifest import Manifest
+from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -41,7 +43,11 @@ def runs_document(folder: Path) -> Document:
             if in_use(each):
                 row["state"] = "running"
             found.append({**row, "changed": _changed(each)})
-    return {"folder": str(folder), "runs": sorted(found, key=lambda row: (row["changed"], row["run"]), reverse=True)}
+    return {
+        "folder": str(folder),
+        "now": _utc(time.time()),
+        "runs": sorted(found, key=lambda row: (row["changed"], row["run"]), reverse=True),
+    }
 
 
 def _search(folder: Path) -> dict[str, Any]:
@@ -55,12 +61,15 @@ def _search(folder: Path) -> dict[str, Any]:
         done = manifest.trials is not None and ended >= manifest.trials
         best = study.best if any(trial.state == "complete" for trial in trials) else None
         return {
-            "what": f"{manifest.space['name']}, {manifest.budget or 'no budget'}",
+            "what": str(manifest.space["name"]),
+            "budget": manifest.budget,
             "data": _name(manifest.data),
             "state": "done" if done else "unfinished",
             "trials": ended,
             "planned": manifest.trials,
             "accuracy": None if best is None or "score" in best.details else best.accuracy,
+            "standard_error": None if best is None else study.standard_errors.get(best.number),
+            "images": "validation",
             "macs": None if best is None else best.cost.macs,
         }
     finally:
@@ -68,20 +77,26 @@ def _search(folder: Path) -> dict[str, Any]:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    """A training: of which network, and its test accuracy once it has finished."""
-    from estimators.trained import read_facts
+    """A training: of which network, how far it is, and its accuracy: on test images once it has finished."""
+    from estimators.checkpoint import state_in
+    from estimators.trained import CHECKPOINT, read_facts
 
     facts = read_facts(folder) or {}
     try:
-        found, epochs = facts.get("found") or {}, len(facts["curve"])
+        test = facts.get("test_accuracy")
+        curve = facts["curve"] or (state_in(folder / CHECKPOINT) or {}).get("curve") or []
+        found, val = facts.get("found") or {}, max((each["val_accuracy"] for each in curve), default=None)
+        accuracy, images = (val, facts.get("val_images")) if test is None else (test, facts["data"]["test_images"])
         trial = f", trial {found['trial']}" if "trial" in found else ""
         return {
             "what": f"training of {found['run']}{trial}" if "run" in found else "training",
             "data": _name(facts["data"].get("source", facts["data"]["name"])),
             "state": "done" if facts["finished"] else "unfinished",
-            "epochs": epochs,
+            "epochs": len(curve),
             "planned": facts["recipe"]["epochs"],
-            "accuracy": facts.get("test_accuracy"),
+            "accuracy": accuracy,
+            "standard_error": None if accuracy is None or not images else binomial_error(accuracy, images),
+            "images": None if accuracy is None else "validation" if test is None else "test",
             "macs": facts["cost"]["macs"],
         }
     except (KeyError, TypeError, AttributeError) as error:
@@ -95,4 +110,8 @@ def _name(data: Any) -> str:
 def _changed(folder: Path) -> str:
     """When a file in the folder was last written, in UTC; the lock, which looking may touch, aside."""
     times = [file.stat().st_mtime for file in folder.iterdir() if file.name != LOCK and file.is_file()]
-    return datetime.fromtimestamp(max(times, default=0.0), UTC).isoformat(timespec="seconds")
+    return _utc(max(times, default=0.0))
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.documents import axis, proxy_command
-from nas.wording import count, duration, percent
+from nas.wording import count, duration, percent, within
 from searchspaces import SearchSpace, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
@@ -106,11 +106,11 @@ def _page(studies: Sequence[Study]) -> str:
 
 def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     """The search in plain words."""
-    from studies.pages.pareto import bounds, time_text, told
+    from studies.pages.pareto import time_text, told
 
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     data = resolved.get("data")
-    within = f" with at most {bounds(study.budget)}" if study.budget else ""
+    within = f" with at most {study.budget.words()}" if study.budget else ""
     yield (
         f"This search looked for an image classifier{within} among {count(study.space.size)} networks of the space "
         f"{manifest.space['name']}. Costs are counted on {manifest.task}; one MAC is one multiply and one add."
@@ -287,13 +287,18 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
     rows = [
         [
             each.folder.name, str(each.facts["found"]["trial"]), percent(each.facts["found"]["proxy_accuracy"]),
-            percent(each.facts["val_accuracy"]), percent(each.facts["test_accuracy"]),
+            _within(each.facts["val_accuracy"], each.facts["val_images"]),
+            _within(each.facts["test_accuracy"], each.facts["data"]["test_images"]),
         ] for each in trained if "proxy_accuracy" in each.facts["found"]
     ]  # fmt: skip
     if rows:
         columns = ("training", "trial", "proxy", "validation", "test")
         parts.append(table("The proxy's accuracy beside that of full training", columns, rows))
     return section("How far to believe the proxy", words(*said), *parts)
+
+
+def _within(accuracy: float, images: int) -> str:
+    return within(accuracy, binomial_error(accuracy, images))
 
 
 def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], list[str]]:

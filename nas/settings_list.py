@@ -52,7 +52,16 @@ def _settings(maker: Callable[..., Any]) -> Iterator[Document]:
     described = _described(inspect.getdoc(maker) or "")
     for name, parameter in inspect.signature(maker).parameters.items():
         if name not in _NOT_SET and parameter.default is not inspect.Parameter.empty:
-            yield {"name": name, "default": parameter.default, "doc": described.get(name, "")}
+            yield {"name": name, "default": parameter.default, "doc": _plain(described.get(name, ""))}
+
+
+def _plain(doc: str) -> str:
+    """A description without the marks of code, and without names that mean something in the code alone.
+
+    >>> _plain("`fp32` or `bf16`; by default as suits the space (`suited`).")
+    'fp32 or bf16; by default as suits the space.'
+    """
+    return re.sub(r" \(`\w+`\)", "", doc).replace("`", "")
 
 
 def _described(docstring: str) -> dict[str, str]:

@@ -254,7 +254,7 @@ def plan_document(
     if recipe.auxiliary:
         check_heads_fit(job.network, job.data.task)
     cost = job.network.cost(job.data.task)
-    train = len(split(job.data, recipe)[0])
+    train, val = map(len, split(job.data, recipe))
     return {
         "network": job.title,
         "words": job.network.words(),
@@ -268,6 +268,7 @@ def plan_document(
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,
+        "val_images": val,
         "epoch_steps": batches_in(train, recipe.batch, fill=True),
         "seed": seed,
         "weights": None if weights is None else weights.told(),
@@ -317,6 +318,8 @@ def training_document(trained: Trained) -> Document:
         "curve": held["curve"],
         "best_epoch": held["best_epoch"],
         "val_accuracy": held["val_accuracy"],
+        "val_standard_error": binomial_error(held["val_accuracy"], held["val_images"]),
+        "val_images": held["val_images"],
         "test_accuracy": held["test_accuracy"],
         "test_standard_error": binomial_error(held["test_accuracy"], held["data"]["test_images"]),
         "seconds": held["seconds"],

@@ -11,7 +11,7 @@ MACS_NOTE: Final = (
     "1 MAC = 1 multiply + 1 add. 400M MACs is what papers call 400M FLOPs or mult-adds; "
     "torch's own counter would print 800M."
 )
-"""On every screen that explains a budget, since four tools print four numbers for one network."""
+"""Where a search begins and where costs are counted, since four tools print four numbers for one network."""
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -49,13 +49,9 @@ def human(number: float) -> str:
     >>> human(385_814_752), human(10_000_000), human(3_504_872), human(28)
     ('386M', '10.0M', '3.50M', '28')
     """
-    from searchspaces.cost import human as written  # loads NumPy, which the help of a command does not need
+    from searchspaces.cost import three_digits  # loads NumPy, which the help of a command does not need
 
-    text = written(number)
-    digits, unit = text[:-1], text[-1]
-    if unit not in "KMGT" or len(digits.replace(".", "")) > 2:
-        return text
-    return f"{float(digits):.{3 - len(digits.partition('.')[0])}f}{unit}"
+    return three_digits(number)
 
 
 def number_of(number: int, noun: str) -> str:
@@ -185,6 +181,40 @@ def _brief(number: float, digits: int = 2) -> str:
     return f"{number:,.0f}" if number < 1e5 else f"{number:.{digits}g}".replace("e+0", "e").replace("e+", "e")
 
 
+def budget_text(budget: str | None) -> str:
+    """A budget, as documents have it, for a person.
+
+    >>> budget_text("macs=630091376..696416784"), budget_text(None)
+    ('630M to 696M MACs', 'no budget')
+    """
+    from searchspaces.cost import Budget  # as `human`
+
+    return Budget.parse(budget).words() if budget else "no budget"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, in one unit.
+
+    >>> ago(0.3), ago(75), ago(7300), ago(200000)
+    ('0s ago', '1m ago', '2h ago', '2d ago')
+    """
+    whole = max(int(seconds), 0)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if whole >= size:
+            return f"{whole // size}{unit} ago"
+    return f"{whole}s ago"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence.
+
+    >>> listed(["stem"]), listed(["stem", "stage1", "stage2"])
+    ('stem', 'stem, stage1 and stage2')
+    """
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def strides_text(rule: str, left_out: list[str]) -> str:
     """Which strides a network has on images of a size, and by which rule.
 
@@ -193,7 +223,7 @@ def strides_text(rule: str, left_out: list[str]) -> str:
     """
     if not left_out:
         return "as published" if rule == "published" else f"all kept on images of this size ({rule})"
-    return f"left out in {' and '.join(left_out)}, since images of this size are too small to be halved there ({rule})"
+    return f"left out in {listed(left_out)}, since images of this size are too small to be halved there ({rule})"
 
 
 def ended_as(state: str, reason: str | None, more: str = "") -> str:

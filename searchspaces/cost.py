@@ -21,6 +21,13 @@ ADDITIVE_COSTS: Final = ("macs", "params", "activations", "latency_ms")
 """Costs of a chain that are the sums of its parts' costs; the peak is their largest."""
 WHOLES: Final = {"latency_ms": 1000}
 """Costs that are counted in a finer unit than they are told in, and how many of it make one: whole microseconds."""
+COSTS_IN_WORDS: Final = {
+    "macs": "MACs",
+    "params": "parameters",
+    "peak_activation_bytes": "bytes of activations",
+    "latency_ms": "ms",
+}
+"""Costs for a person, after a number."""
 
 UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 """Units of numbers, and what they stand for."""
@@ -96,6 +103,19 @@ def human(number: float) -> str:
     return f"{number:.3g}"
 
 
+def three_digits(number: float) -> str:
+    """A number as `human`, but in exactly three digits, for columns and lines of several; whole below a thousand.
+
+    >>> three_digits(385_814_752), three_digits(10_000_000), three_digits(3_504_872), three_digits(28)
+    ('386M', '10.0M', '3.50M', '28')
+    """
+    text = human(number)
+    digits, unit = text[:-1], text[-1]
+    if unit not in "KMGT" or len(digits.replace(".", "")) > 2:
+        return text
+    return f"{float(digits):.{3 - len(digits.partition('.')[0])}f}{unit}"
+
+
 def said(name: str, whole: int) -> str:
     """A cost for a person, in the unit of its name.
 
@@ -130,6 +150,14 @@ class Bound:
     def least(self) -> int:
         """The least that it may be."""
         return int((self.lower * WHOLES.get(self.cost, 1)).to_integral_value(ROUND_CEILING))
+
+    def words(self) -> str:
+        """The bound for a person: `360M to 400M MACs`."""
+        name = COSTS_IN_WORDS.get(self.cost, self.cost)
+        ends = [float(each) for each in (self.lower, self.upper) if each]
+        if self.percent:
+            return f"{' to '.join(f'{each:g}%' for each in ends)} of the largest {name}"
+        return f"{' to '.join(map(human, ends))} {name}"
 
     def __str__(self) -> str:
         plain = _plain if self.cost not in WHOLES else lambda end: f"{end.normalize():f}"
@@ -213,6 +241,14 @@ class Budget:
         """Whether every bounded cost lies within its bounds; both ends belong to the budget."""
         assert not self.in_percent, "a budget in percent must be resolved against a space first"
         return all(bound.least <= cost.whole(bound.cost) <= bound.most for bound in self.bounds)
+
+    def words(self) -> str:
+        """The budget for a person.
+
+        >>> Budget.parse("360M..400M,params=5.3M").words(), Budget.parse("8ms").words(), Budget.parse("60%").words()
+        ('360M to 400M MACs and 5.3M parameters', '8 ms', '60% of the largest MACs')
+        """
+        return " and ".join(bound.words() for bound in self.bounds)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.bounds))

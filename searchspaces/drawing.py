@@ -108,7 +108,7 @@ def svg(network: Node, task: Task, title: str = "") -> str:
     cost = network.cost(task.shape)
     lines = [
         title or "network",
-        f"{task}   {human(cost.macs)} MACs   {human(cost.params)} parameters   {human(cost.activations)} activations",
+        f"{task} · {human(cost.macs)} MACs, {human(cost.params)} parameters, {human(cost.activations)} activations",
     ]
     rows: list[list[_Box]] = [[]]
     for column in columns:
@@ -148,7 +148,7 @@ def _stage(piece: Piece, times: int) -> _Box:
     out, cost = node.shape(given), node.cost(given)
     heading = [
         piece.label + (f" x {times}" if times > 1 else ""),
-        " x ".join(map(str, out)),
+        " x ".join(map(str, (*out[1:], out[0]))),  # height x width x channels, as tasks are written
         f"{human(cost.macs)} MACs, {human(cost.params)} par." + (" each" if times > 1 else ""),
     ]
     if piece.takes:

@@ -57,6 +57,10 @@ class NothingFitsError(UserError):
         self.most_macs = most_macs
 
 
+FEW: Final = 12
+"""Known names in a message, where there are more than twice as many."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown name.
 
@@ -69,4 +73,5 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}"
+    more = f" and {len(known) - FEW} more" if len(known) > 2 * FEW else ""
+    return f"; known: {', '.join(known[:FEW] if more else known)}{more}"

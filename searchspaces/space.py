@@ -12,10 +12,11 @@ open: `choice(...)` decides once for the stage, `per_block(...)` for each block 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -548,7 +549,26 @@ def _names(part: Part) -> Iterator[str]:
 
 
 def _brief(name: str, value: Value) -> str:
-    """`stage2.kernel`, 3 becomes k3; `stage2.block1.se`, 0.25 becomes b1.se0.25."""
+    """`stage2.kernel`, 3 becomes k3; `stage2.block1.se`, 0.25 becomes b1.se0.25; an act of relu, act=relu."""
     *blocks, key = name.split(".")[1:]
-    short = {"kernel": "k", "expansion": "e", "width": "w", "depth": "d", "cell": ""}.get(key, key)
+    short = {"kernel": "k", "expansion": "e", "width": "w", "depth": "d", "se": "se", "cell": ""}.get(key, f"{key}=")
     return "".join(f"{block.replace('block', 'b')}." for block in blocks) + f"{short}{value}"
+
+
+_LETTERS: Final = {
+    "b": "block",
+    "d": "depth (blocks)",
+    "w": "width",
+    "k": "kernel",
+    "e": "expansion ratio",
+    "se": "SE ratio",
+}
+
+
+def letters(words: str) -> list[str]:
+    """What the letters in an architecture's words mean.
+
+    >>> letters("act=relu6 | stage1 w16 k5 se0.25")
+    ['w width', 'k kernel', 'se SE ratio']
+    """
+    return [f"{short} {long}" for short, long in _LETTERS.items() if re.search(rf"\b{short}\d", words)]

@@ -94,7 +94,7 @@ class RLController:
         baseline: decay of the moving average of rewards (0.95 in Zoph et al. 2018).
         hidden: units of the LSTM (100 in Zoph et al. 2018).
         seed: of the initial weights; the same for all studies, since a study's own seed draws the proposals.
-        reward: `accuracy`, or `mnasnet`: see `mnasnet_reward`.
+        reward: `accuracy`, or `mnasnet`, which weighs it against a cost (`mnasnet_reward`).
         target: of `mnasnet`: MACs, as a number or as in `400M`, or milliseconds, as in `8ms`, with a latency table. By
             default the upper bound of the space's budget, of its latency if it has one, else of its MACs.
         alpha: exponent of `mnasnet` up to the target.

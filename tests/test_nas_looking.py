@@ -13,7 +13,9 @@ from PIL import Image
 from test_nas_bad_input import INSTANT
 
 from estimators import load_data
+from estimators.checkpoint import state_in
 from estimators.recipe import make_recipe
+from estimators.trained import CHECKPOINT
 from estimators.training import train
 from nas.networks import named
 from searchspaces import SPACES, Budget, Task, space_named
@@ -53,7 +55,29 @@ def test_runs_are_listed_with_their_best_and_their_state(nas_cli, made):
     with locked(made / "runs" / "demo"):
         running = nas_cli("runs", made / "runs", "--json").json()["runs"]
     assert [one["state"] for one in running if one["run"].endswith("demo")] == ["running"]
-    assert "macs=400M" in nas_cli("runs", made / "runs").out
+    assert "400M MACs" in nas_cli("runs", made / "runs").out
+
+
+def test_a_training_under_way_is_listed_with_its_epochs(nas_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cut = tmp_path / "cut"
+
+    def stop(moment):
+        if len(moment.curve) == 2:
+            raise KeyboardInterrupt
+
+    recipe = make_recipe("sgd", epochs=5, batch=64, data_fraction=0.2)
+    with pytest.raises(KeyboardInterrupt):
+        train(named("resnet20"), load_data("digits"), recipe, cut, 0, "cpu", on_moment=stop)
+    with locked(cut):
+        (row,) = nas_cli("runs", tmp_path, "--json").json()["runs"]
+        shown = nas_cli("runs", ".").out
+    assert (row["state"], row["epochs"], row["planned"], row["images"]) == ("running", 2, 5, "validation")
+    assert row["accuracy"] == max(one["val_accuracy"] for one in state_in(cut / CHECKPOINT)["curve"])
+    assert "2 of 5 epochs, running" in shown
+    assert "s ago" in shown
+    (cut / CHECKPOINT).write_bytes(b"{" * 100)  # damaged: only the epochs are unknown
+    assert nas_cli("runs", tmp_path, "--json").json()["runs"][0]["epochs"] == 0
 
 
 def test_a_run_that_cannot_be_opened_is_listed_with_the_reason(nas_cli, tmp_path):

@@ -78,7 +78,7 @@ def test_failures_have_their_reasons(tmp_path):
     count = sum(trial.state == "failed" for trial in study.trials)
     page = nas.report(study.folder, space=SPACE).read_text()
     assert count > 0
-    assert re.search(rf"<td>[^<]*an odd network[^<]*</td><td>{count}</td>", page)
+    assert re.search(rf"<td[^>]*>[^<]*an odd network[^<]*</td><td>{count}</td>", page)
 
 
 def test_several_runs_are_compared_and_what_cannot_be_is_said(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ from nas.commands import options
 from nas.commands.console import console, print_json, say, waiting
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
-from nas.commands.tables import FAINT, GOOD, table
-from nas.wording import human, percent
+from nas.commands.tables import FAINT, GOOD, Listed, table
+from nas.wording import ago, budget_text, human, number_of, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -215,7 +216,7 @@ def show_network(document: Document, console: Console) -> None:
             made.add_row(
                 Text(one["name"] if index == 0 else "", style="bold"),
                 str(block["times"]),
-                ", ".join(block["operators"]),
+                Listed(block["operators"]),
                 shape_text(block["output"]),
                 field_text(block["receptive_field"]),
                 *costs_and_shares(block),
@@ -241,24 +242,47 @@ def field_text(sides: list[int] | None) -> str:
     return "x".join(map(str, dict.fromkeys(sides or [])))
 
 
+def _what(run: Document) -> list[str]:
+    """What a run looks for or trains, and on which data; of one that cannot be opened, why."""
+    if "reason" in run:
+        return [str(run["reason"])]
+    bound = [budget_text(run["budget"])] if run.get("budget") else []
+    return [run["what"], *bound, run["data"]]
+
+
+def _best(run: Document) -> list[str]:
+    """The best accuracy so far and its network's MACs; those of a training are on test images once it has finished."""
+    if run.get("accuracy") is None:
+        return []
+    on = f" {run['images']}" if run["kind"] == "training" else ""
+    return [f"{within(run['accuracy'], run['standard_error'])}{on}", f"{human(run['macs'])} MACs"]
+
+
+def _state(run: Document) -> list[str]:
+    """How far a run is, and whether it runs."""
+    unit = "trial" if run["kind"] == "search" else "epoch"
+    done = run.get(f"{unit}s")
+    if done is None:
+        return [run["state"]]
+    far = f"{done} of {number_of(run['planned'], unit)}" if run["planned"] else number_of(done, unit)
+    return [far, run["state"]]
+
+
 def show_runs(document: Document, console: Console) -> None:
     """`nas runs`."""
     if not document["runs"]:
         console.print(Text(f"no search and no training in {document['folder']}", style=FAINT))
         return
-    made = table("run", "what", "data", "done>", "accuracy>", "MACs>", "state", "changed (UTC)")
+    made = table("run", "what", "best", "state", "changed")
+    made.columns[0].no_wrap = True
+    now = datetime.fromisoformat(document["now"])
     for one in document["runs"]:
-        done, planned = one.get("trials", one.get("epochs", "")), one.get("planned")
-        accuracy = "" if one.get("accuracy") is None else percent(one["accuracy"])
         made.add_row(
             Text(one["run"], style="bold"),
-            Text(one.get("what", one.get("reason", ""))),
-            Text(one.get("data", "")),
-            f"{done} of {planned}" if planned else str(done),
-            f"{accuracy} test" if accuracy and one["kind"] == "training" else accuracy,
-            human(one["macs"]) if one.get("macs") else "",
-            Text(one["state"], style=GOOD if one["state"] == "running" else ""),
-            one["changed"][:16].replace("T", " "),
+            Listed(_what(one)),
+            Listed(_best(one)),
+            Listed(_state(one), GOOD if one["state"] == "running" else ""),
+            ago((now - datetime.fromisoformat(one["changed"])).total_seconds()),
         )
     console.print(made)
     console.print(Text("More about one: nas show RUN, or nas evaluate TRAINED", style=FAINT))

@@ -10,7 +10,7 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import Bar, console, interrupted, print_json, waiting
 from nas.commands.tables import FAINT, facts, milliseconds, table
-from nas.wording import human
+from nas.wording import budget_text, human
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -120,7 +120,7 @@ def show_table(document: Document, console: Console) -> None:
         ranks = ("-" if scores[each] is None else f"{scores[each]:.3f}" for each in ("spearman", "kendall"))
         made.add_row(words, *ranks, f"{scores['error_percent']:.1f}%")
     console.print(made)
-    within = f" within {check['budget']}" if check["budget"] else ""
+    within = f" within {budget_text(check['budget'])}" if check["budget"] else ""
     formula = f"{line['slope']:.3g} x the sum of the parts + {line['intercept_us'] / 1e3:.3g}ms"
     rows: list[tuple[str, RenderableType]] = [
         ("table", Text(document["latency"])),

@@ -16,7 +16,7 @@ from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, say, waited, waiting
 from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
-from nas.wording import duration, percent
+from nas.wording import budget_text, duration, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +125,7 @@ def show_proxies(document: Document, console: Console) -> None:
     """What `nas proxy` found."""
     reference = document["reference"]
     made = table("proxy", "τ>", f"{document['level']:.0%} interval>", "ρ>", "regret>", "best quarter>", "s/network>")
-    within = f" within {document['budget']}" if document["budget"] else ""
+    within = f" within {budget_text(document['budget'])}" if document["budget"] else ""
     made.title = f"How well proxies rank {document['networks']} networks of {document['space']}{within}"
     for one in document["proxies"]:
         chosen = one["proxy"] == document["recommended"]

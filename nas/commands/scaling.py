@@ -15,7 +15,7 @@ from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, facts, table
-from nas.wording import human, percent
+from nas.wording import budget_text, human, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -171,7 +171,7 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
 
     base, grid, published, scaled = document["base"], document["options"], document["published"], plan.space.base
     ends = ", ".join(f"{_NAMES[name]} {several[0]:g} to {several[-1]:g}" for name, several in grid.items())
-    band = f"{100 * document['band']:g} %"
+    band = f"{100 * document['band']:g}%"
     also = ", and other costs within their bounds" if document["growth"] else ""
     place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
     rows: list[tuple[str, RenderableType]] = [
@@ -195,9 +195,8 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
         ),
     ]
     if document["growth"]:
-        rows.insert(
-            4, ("other costs", f"at most {document['growth']} times the base's: as budget {document['budget']}")
-        )
+        budget = budget_text(document["budget"])
+        rows.insert(4, ("other costs", f"at most {document['growth']} times the base's: as a budget {budget}"))
     if strides := strides_note(**strides_document(scaled, scaled.task), task=scaled.task):
         rows.insert(1, ("", strides))
     if plan.size_from is not None:
@@ -271,12 +270,11 @@ def _dropout_text(members: list[Document]) -> str:
 
 
 def _ranking(trained: list[Document], notes: Sequence[str]) -> Table:
-    made = table("trial>", "accuracy>", "std. error>", "depth>", "width>", "image>", "true>", "parameters>")
+    made = table("trial>", "accuracy>", "depth>", "width>", "image>", "true>", "parameters>")
     made.title = with_notes(f"The best of {len(trained)} candidates, by proxy accuracy", notes)
     for index, one in enumerate(trained[:8]):
-        error = one["standard_error"]
         made.add_row(
-            str(one["trial"]), percent(one["accuracy"]), f"± {percent(error)}" if error is not None else "-",
+            str(one["trial"]), within(one["accuracy"], one["standard_error"]),
             *_factors(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else GOOD,
         )  # fmt: skip
     return made
@@ -286,14 +284,14 @@ def _members(members: list[Document], title: str) -> Table:
     """A family; of the factor on the image only the pixels are shown, so that it fits into 80 columns."""
     known = any("accuracy" in one for one in members)
     made = table("φ>", "depth>", "width>", "px>", "MACs>", "growth>", "formula>", "parameters>",
-                 *(["acc.>"] if known else []), title=title)  # fmt: skip
+                 *(["accuracy>"] if known else []), title=title)  # fmt: skip
     before = None
     for one in members:
         formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
         made.add_row(
             f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
-            f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, f"{one['params']:,}",
-            *([percent(one["accuracy"]) if "accuracy" in one else ""] if known else []),
+            human(one["macs"]), "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, human(one["params"]),
+            *([within(one.get("accuracy"), one.get("standard_error"))] if known else []),
         )  # fmt: skip
         before = one
     return made

@@ -11,8 +11,18 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, print_json
 from nas.commands.study_screens import fitting
-from nas.commands.tables import COST_NAMES, FAINT, cost_text, exact_cost, facts, option_text, table
-from nas.wording import MACS_NOTE, count, human, number_of, percent, strides_text
+from nas.commands.tables import (
+    COST_NAMES,
+    FAINT,
+    Listed,
+    cost_text,
+    exact_cost,
+    facts,
+    option_text,
+    shortened,
+    table,
+)
+from nas.wording import MACS_NOTE, budget_text, count, human, number_of, percent, strides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,10 +160,8 @@ def show_spaces(document: Document, console: Console) -> None:
     made = table("space", "networks>", "MACs at 224 px>", "description")
     room = console.width - 51  # a line for each, on narrow terminals too
     for one in document["spaces"]:
-        doc = Text(one["doc"], style=FAINT)
-        doc.truncate(max(room, 10), overflow="ellipsis")
         costs = " to ".join(map(human, one["macs"]))
-        made.add_row(Text(one["name"], style="bold"), count(one["size"]), costs, doc)
+        made.add_row(Text(one["name"], style="bold"), count(one["size"]), costs, shortened(one["doc"], room))
     console.print(made)
     console.print(Text("More about one, with its classic networks: nas space NAME --budget 400M", style=FAINT))
 
@@ -187,7 +195,7 @@ def _space_facts(document: Document) -> list[tuple[str, RenderableType]]:
     if document["strides"] is not None:
         pairs.append(("strides", strides_text(document["strides"], document["strides_left_out"])))
     if document["fits"] is not None:
-        pairs.append(("budget", document["budget"]))
+        pairs.append(("budget", budget_text(document["budget"])))
         pairs.append(("fits", fitting(document["fits"])))
     return pairs
 
@@ -233,7 +241,7 @@ def show_settings(document: Document, console: Console) -> None:
         made.title = "recipe of nas train" if target == "recipe" else f"{target} {of}"
         for one in document["settings"]:
             if one["of"] == of:
-                default = "auto" if one["default"] is None else option_text(one["default"])
+                default = "-" if one["default"] is None else option_text(one["default"])
                 made.add_row(Text(prefix + one["name"], style="bold"), default, Text(one["doc"], style=FAINT))
         console.print(made)
     console.print(Text("As in nas search --set estimator.epochs=8, or nas train --set lr=0.05", style=FAINT))
@@ -250,8 +258,7 @@ def show_classics(document: Document, console: Console) -> None:
             made.add_row(Text(one["family"], style=FAINT))
             family = one["family"]
         cells = human(one["macs"]), human(one["params"]), one["task"].partition("x")[0], _range(one["top1"])
-        source = Text(_source(one["paper"]), style=FAINT)
-        source.truncate(max(console.width - longest - 42, 10), overflow="ellipsis")
+        source = shortened(_source(one["paper"]), console.width - longest - 42)
         made.add_row(Text(one["name"], style="bold"), *cells, source)
     console.print(made)
     console.print(
@@ -289,10 +296,11 @@ def show_cost(document: Document, console: Console) -> None:
     if document["stages"]:
         made = table("stage", "blocks>", "layers", "output>", "MACs>", "%>", "params>", "%>")
         for one in document["stages"]:
-            layers = str(one["blocks"]), ", ".join(one["layers"])
+            layers = str(one["blocks"]), Listed(one["layers"])
             made.add_row(Text(one["name"], style="bold"), *layers, shape_text(one["output"]), *costs_and_shares(one))
         console.print(made)
     show_totals(document, console)
+    console.print(Text(f"\n{MACS_NOTE}", style=FAINT))
 
 
 def show_types(document: Document, console: Console) -> None:
@@ -307,6 +315,7 @@ def show_types(document: Document, console: Console) -> None:
         console.print(Text("weights: parameters of convolutions and linear layers, without biases", style=FAINT))
         console.print()
     show_totals(document, console)
+    console.print(Text(f"\n{MACS_NOTE}", style=FAINT))
 
 
 def shape_text(output: list[int]) -> str:
@@ -341,8 +350,6 @@ def show_totals(document: Document, console: Console, *more: tuple[str, Renderab
             *more,
         )
     )
-    console.print()
-    console.print(Text(MACS_NOTE, style=FAINT))
 
 
 def _published(document: Document) -> Iterator[tuple[str, Text]]:

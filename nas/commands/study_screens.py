@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
@@ -14,6 +14,7 @@ from nas.commands.tables import (
     FAINT,
     GOOD,
     WARNING,
+    Listed,
     cost_text,
     exact_cost,
     facts,
@@ -24,6 +25,7 @@ from nas.commands.tables import (
 from nas.wording import (
     MACS_NOTE,
     about,
+    budget_text,
     count,
     duration,
     ended_as,
@@ -66,12 +68,14 @@ def show_preflight(study: Document, space: Document, console: Console, size_from
     if space["strides_left_out"] or space["strides"] == "published":
         rows.append(("strides", strides_text(space["strides"], space["strides_left_out"])))
     if space["fits"] is not None:
-        rows.append(("budget", f"{study['budget']}, counted on {study['task']}"))
+        rows.append(("budget", f"{budget_text(study['budget'])}, counted on {study['task']}"))
         rows.append(("fits", fitting(space["fits"])))
-    show_plan(f"nas search: {study['run']}", [*rows, *study_facts(study)], study, console)
+    show_plan(f"nas search: {study['run']}", [*rows, *study_facts(study)], study, console, MACS_NOTE)
 
 
-def show_plan(title: str, rows: list[tuple[str, RenderableType]], study: Document, console: Console) -> None:
+def show_plan(
+    title: str, rows: list[tuple[str, RenderableType]], study: Document, console: Console, note: str = ""
+) -> None:
     """A panel with what is about to run.
 
     Args:
@@ -79,13 +83,15 @@ def show_plan(title: str, rows: list[tuple[str, RenderableType]], study: Documen
         rows: the facts in it.
         study: what is run, perhaps after an interruption.
         console: where it is shown.
+        note: below the panel of a study that begins.
     """
     ended = sum(study["trials"][state] for state in ("complete", "pruned", "failed"))
     if ended:
         rows = [*rows, ("resumes", f"after {number_of(ended, 'trial')}")]
     heading = Text(title, style="bold")
     console.print(Panel(facts(*rows), title=heading, title_align="left", border_style=FAINT))
-    console.print(Text(MACS_NOTE, style=FAINT))
+    if note and not ended:
+        console.print(Text(note, style=FAINT))
     console.print()
 
 
@@ -122,7 +128,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
             rows.append(("mirroring", Text(text)))
     name = str(estimator.pop("name", ""))
     shown = {key: estimator[key] for key in _SHOWN if key in estimator} or estimator
-    rows.append(("proxy", Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
+    label = "training" if name == "full-training" else "proxy"
+    rows.append((label, Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
     rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
     if unit := study["estimator"].get("estimates"):
         rows.append(("", Text(f"nothing is trained: estimates are a {unit}, and only rank", style=WARNING)))
@@ -179,7 +186,7 @@ def _settings(settings: Document) -> str:
 def show_study(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
     """`nas show RUN`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
-    rows.append(("space", f"{document['space']}, {document['budget'] or 'no budget'}, counted on {document['task']}"))
+    rows.append(("space", f"{document['space']}, {budget_text(document['budget'])}, counted on {document['task']}"))
     console.print(facts(*rows, *study_facts(document)))
     console.print()
     show_result(document, console, notes)
@@ -330,15 +337,13 @@ def parent_text(trial: Document) -> str:
     return f"trial {trial['parent']}: {share} of the parameters, trained for {epochs} before{kept}"
 
 
-def choices(trial: Document) -> Text:
+def choices(trial: Document) -> Group:
     """An architecture, a line for each stage, and what its letters mean."""
+    from searchspaces.space import letters
+
     lines = [part.strip() for part in trial["words"].split("|")]
-    meant = [f"{short} {long}" for short, long in LETTERS.items() if re.search(rf"\b{short}\d", trial["words"])]
-    return Text.assemble("\n".join(lines), *((("\n" + ", ".join(meant), FAINT),) if meant else ()))
-
-
-LETTERS: Final = {"d": "depth (blocks)", "w": "width", "k": "kernel", "e": "expansion ratio", "se": "SE ratio"}
-"""What an architecture in words says with few letters."""
+    meant = letters(trial["words"])
+    return Group(Text("\n".join(lines)), *([Listed(meant, FAINT)] if meant else []))
 
 
 def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) -> None:

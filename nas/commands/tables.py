@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
+from rich.cells import cell_len
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from nas.wording import human
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 BLUE: Final = "bold cyan"
 FAINT: Final = "dim"
@@ -49,6 +54,43 @@ def facts(*pairs: tuple[str, RenderableType]) -> Table:
     return made
 
 
+class Listed:
+    """Names in a cell, with commas; a line ends between two of them, never within one.
+
+    Args:
+        names: in order.
+        style: of the text.
+    """
+
+    def __init__(self, names: Sequence[str], style: str = "") -> None:
+        self._names = [*(f"{name}," for name in names[:-1]), *names[-1:]]
+        self._style = style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(cell_len, self._names), default=0), cell_len(" ".join(self._names)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        line = ""
+        for name in self._names:
+            if line and cell_len(f"{line} {name}") > options.max_width:
+                yield Text(line, style=self._style)
+                line = ""
+            line = f"{line} {name}".lstrip()
+        yield Text(line, style=self._style, overflow="fold")
+
+
+def shortened(text: str, room: int) -> Text:
+    """A text in one faint line, cut between two words where there is no room for it.
+
+    >>> shortened("blocks around ResNet", 16).plain
+    'blocks around…'
+    """
+    if cell_len(text) > room:
+        whole, _, _ = text[: max(room, 1)].rpartition(" ")
+        text = f"{whole.rstrip(',;:') or text[: max(room - 1, 0)]}…"
+    return Text(text, style=FAINT)
+
+
 def mirroring_text(data: Mapping[str, Any], mirror: bool | None, option: str) -> str:
     """Whether images are mirrored, why, and how to change it.
 
@@ -81,12 +123,15 @@ def exact_cost(name: str, value: float | None) -> str:
 
     >>> exact_cost("macs", 385_814_752)
     '385,814,752  (386M)'
+    >>> exact_cost("peak_activation_bytes", 9_633_792)
+    '9,633,792 bytes  (9.63MB)'
     """
     if value is None:
         return "unknown: it cannot be traced"
     if name == "latency_ms":
         return f"{value:g} ms  (predicted from the latency table)"
-    return f"{value:,}" + (f"  ({cost_text(name, value)})" if value >= 1000 else "")
+    unit = " bytes" * name.endswith("_bytes")
+    return f"{value:,}{unit}" + (f"  ({cost_text(name, value)})" if value >= 1000 else "")
 
 
 def milliseconds(value: float) -> str:
@@ -101,9 +146,11 @@ def milliseconds(value: float) -> str:
 def option_text(value: Any) -> str:
     """The value of a decision or a setting.
 
-    >>> option_text(0.25), option_text([1, 2])
-    ('0.25', '1 and 2')
+    >>> option_text(0.25), option_text([1, 2]), option_text(True)
+    ('0.25', '1 and 2', 'true')
     """
     if isinstance(value, list):
         return " and ".join(map(option_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON and --set have it
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,9 +15,10 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, say_at_once, stopping, waiting
 from nas.commands.running import reading_given
-from nas.commands.study_screens import image_size_text
+from nas.commands.study_screens import choices, image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
-from nas.wording import duration, human, number_of, path_here, percent, sparkline
+from nas.wording import duration, human, number_of, path_here, percent, sparkline, within
+from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -111,7 +112,7 @@ def train(
     try:
         with (
             locked(folder),
-            TrainingDisplay(plan.epochs, screen, quiet) as display,
+            TrainingDisplay(plan.epochs, screen, quiet, images=document["val_images"]) as display,
             answered(display.stopping),
             interruptible(display) as after_step,
         ):
@@ -145,13 +146,14 @@ FEW_STEPS: Final = 5
 def show_training_plan(document: Document, console: Console) -> None:
     """What `nas train` shows before it trains."""
     recipe, data = document["recipe"], document["data"]
-    images = f"{data['images']:,} training and validation images, {data['test_images']:,} test images"
+    images = f"{document['train_images']:,} training, {document['val_images']:,} validation"
     console.print(
         facts(
-            ("network", Text.assemble((document["network"], "bold"), (f"  {document['words']}", FAINT))),
+            ("network", Text(document["network"], style="bold")),
+            *([] if document["words"] == document["network"] else [("", choices(document))]),
             ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
             *_image_size_facts(document),
-            ("data", Text(f"{data['name']}: {images}")),
+            ("data", Text(f"{data['name']}; images: {images}, {data['test_images']:,} test (held out)")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             *_weights_facts(document),
             ("recipe", _recipe_text(recipe, document["dropout"])),
@@ -271,12 +273,18 @@ class TrainingDisplay:
         console: where it is shown.
         quiet: show nothing.
         clock: a monotonic clock, in seconds.
+        images: on which accuracies are estimated; None where nobody knows.
     """
 
     def __init__(
-        self, epochs: int, console: Console, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        epochs: int,
+        console: Console,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        images: int | None = None,
     ) -> None:
-        self._epochs, self._console, self._quiet, self._clock = epochs, console, quiet, clock
+        self._epochs, self._console, self._quiet, self._clock, self._images = epochs, console, quiet, clock, images
         self._moment: Moment | None = None
         self._began = clock()
         self._first: int | None = None  # the first step of this process: those before are of an earlier one
@@ -329,10 +337,14 @@ class TrainingDisplay:
         """An epoch that has ended, in one line without colour."""
         best = max(each["val_accuracy"] for each in self._moment.curve) if self._moment else one["val_accuracy"]
         words = [f"epoch {one['epoch']}/{self._epochs}", f"loss {one['train_loss']:.3f}"]
-        words += [f"validation {percent(one['val_accuracy'])}", f"best {percent(best)}", duration(one["seconds"])]
+        words += [f"validation {self._within(one['val_accuracy'])}", f"best {self._within(best)}"]
+        words.append(duration(one["seconds"]))
         if self.left_s:
             words.append(f"about {duration(self.left_s)} left")
         return "  ".join(words)
+
+    def _within(self, accuracy: float) -> str:
+        return within(accuracy, binomial_error(accuracy, self._images) if self._images else None)
 
     def screen(self) -> RenderableType:
         """The live screen."""
@@ -352,8 +364,8 @@ class TrainingDisplay:
         if moment.curve:
             values = [one["val_accuracy"] for one in moment.curve]
             top = max(moment.curve, key=lambda one: float(one["val_accuracy"]))
-            rows.append(("accuracy", Text.assemble((sparkline(values), "cyan"), f"  {percent(values[-1])}")))
-            best = (percent(top["val_accuracy"]), GOOD)
+            rows.append(("accuracy", Text.assemble((sparkline(values), "cyan"), f"  {self._within(values[-1])}")))
+            best = (self._within(top["val_accuracy"]), GOOD)
             rows.append(("best", Text.assemble(best, (f"  epoch {top['epoch']}, on validation images", FAINT))))
             rows.append(("loss", f"{moment.curve[-1]['train_loss']:.3f}"))
         words = [duration(self._clock() - self._began)]
@@ -373,7 +385,11 @@ def show_training(document: Document, console: Console, data: str) -> None:
                 made.add_row("…")
             left_out = False
             style = GOOD if one["epoch"] == document["best_epoch"] else ""
-            cells = [str(one["epoch"]), f"{one['train_loss']:.3f}", percent(one["val_accuracy"])]
+            cells = [
+                str(one["epoch"]),
+                f"{one['train_loss']:.3f}",
+                within(one["val_accuracy"], binomial_error(one["val_accuracy"], document["val_images"])),
+            ]
             made.add_row(*cells, duration(max(one["seconds"] - before, 0.0)), style=style)
         else:
             left_out = True
@@ -382,7 +398,7 @@ def show_training(document: Document, console: Console, data: str) -> None:
     values = [one["val_accuracy"] for one in curve]
     error = f" ± {100 * document['test_standard_error']:.1f}%"
     images = f"  top-1 accuracy on {document['data']['test_images']:,} test images, used only here"
-    best = f"{percent(document['val_accuracy'])} in epoch {document['best_epoch']}"
+    best = f"{within(document['val_accuracy'], document['val_standard_error'])} in epoch {document['best_epoch']}"
     rows: list[tuple[str, RenderableType]] = [
         ("test", Text.assemble((percent(document["test_accuracy"]), GOOD), error, (images, FAINT))),
         ("validation", f"{sparkline(values)}  {best}"),

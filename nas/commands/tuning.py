@@ -13,8 +13,8 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, reading_given
-from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
-from nas.commands.tables import FAINT, GOOD, WARNING, facts, option_text, table
+from nas.commands.study_screens import choices, image_size_text, show_plan, study_facts, with_notes
+from nas.commands.tables import GOOD, WARNING, facts, option_text, table
 from nas.wording import human, number_of, within
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def show_preflight(plan: TuningPlan, study: Study, console: Console, begin: Call
     words = job.network.words()
     fixed = "".join(f", {name} {option_text(value)}" for name, value in plan.fixed.items())
     rows: list[tuple[str, RenderableType]] = [
-        ("network", Text.assemble((job.title, "bold"), (f"  {words}" * (words != job.title), FAINT))),
+        ("network", Text(job.title, style="bold")),
+        *([] if words == job.title else [("", choices({"words": words}))]),
         ("cost", f"{human(cost.macs)} MACs, {human(cost.params)} parameters on {job.data.task}"),
     ]
     if job.size_from is not None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from searchspaces import Budget
-from studies.pages.page import DASHES, PAPER, Key, layout, page, pale, plot, strategy_colour, table
-from studies.pages.pareto import bounds
+from studies.pages.page import DASHES, PAPER, PERCENT, Key, layout, page, pale, plot, strategy_colour, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -31,7 +30,7 @@ def curves_html(comparison: Comparison) -> str:
 def _title(comparison: Comparison) -> str:
     conditions = comparison.conditions
     budget = conditions["budget"]
-    return str(conditions["space"]) + (f" within {bounds(Budget.parse(budget))}" if budget else "")
+    return str(conditions["space"]) + (f" within {Budget.parse(budget).words()}" if budget else "")
 
 
 def _about(comparison: Comparison) -> list[str]:
@@ -188,8 +187,8 @@ def _dress(figure: go.Figure, comparison: Comparison) -> None:
     """The vertical axis, the same beside one another."""
     regret = comparison.measure == "regret"
     said = "regret (percentage points)" if regret else "best validation accuracy"
-    ticks = "" if regret else ".1~%"
-    figure.update_yaxes(title={"text": said}, range=_range(comparison), tickformat=ticks)
+    ticks = {} if regret else PERCENT
+    figure.update_yaxes(title={"text": said}, range=_range(comparison), **ticks)
 
 
 def _range(comparison: Comparison) -> list[float]:

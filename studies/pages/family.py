@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import human
+from searchspaces.cost import three_digits
 from studies.pages.page import (
     AMBER,
     BLUE,
@@ -26,6 +26,7 @@ from studies.pages.page import (
     SHADES,
     Key,
     layout,
+    log_ticks,
     page,
     plot,
     scale,
@@ -79,7 +80,12 @@ def candidates_figure(trained: list[dict[str, Any]]) -> go.Figure:
     """Each candidate by the shares of its growth, for a notebook; the chosen one is the first."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=layout(margin={"l": 80, "r": 80, "t": 40, "b": 40}, meta=None))
+    figure = go.Figure(
+        layout=layout(
+            margin={"l": 80, "r": 80, "t": 40, "b": 40},
+            narrow={"margin": {"l": 30, "r": 44, "t": 30, "b": 30}},
+        )
+    )
     trained = trained[::-1]  # the best are drawn last, over others in the same place
     shares = [[math.log(one["depth"]), 2 * math.log(one["width"]), 2 * math.log(one["resolution"])] for one in trained]
     depth, width, resolution = ([share[index] / sum(share) for share in shares] for index in range(3))
@@ -131,7 +137,7 @@ def sizes_figure(document: Mapping[str, Any]) -> go.Figure:
 
     figure = go.Figure(layout=layout())
     for colour, (dimension, several) in zip(_ALONE, document["alone"].items(), strict=False):
-        text = [f"φ = {one['phi']:g}: {_SINGLE[dimension]}, x {one['factor']:.3g}<br>{_costs(one)}" for one in several]
+        text = [f"φ = {one['phi']:g}: {_SINGLE[dimension]}, ×{one['factor']:.3g}<br>{_costs(one)}" for one in several]
         figure.add_trace(
             go.Scatter(
                 x=[one["macs"] for one in several], y=[one["params"] for one in several], mode="lines+markers",
@@ -149,39 +155,44 @@ def sizes_figure(document: Mapping[str, Any]) -> go.Figure:
             line={"color": _TRUE, "width": 2.5}, marker={"size": 9}, legendgroup="family",
         )
     )  # fmt: skip
-    log = {"type": "log", "tickformat": "~s", "nticks": 6}
-    figure.update_xaxes(**log, title={"text": "MACs (multiply-adds)"})
-    figure.update_yaxes(**log, title={"text": "parameters"})
+    drawn = [*members, *itertools.chain.from_iterable(document["alone"].values())]
+    macs, params = ([float(one[name]) for one in drawn] for name in ("macs", "params"))
+    figure.update_xaxes(type="log", tickangle=0, **log_ticks(macs), title={"text": "MACs (multiply-adds)"})
+    figure.update_yaxes(type="log", **log_ticks(params), title={"text": "parameters"})
     return figure
 
 
 def _costs(one: Mapping[str, Any]) -> str:
-    return f"{human(one['macs'])} MACs, {human(one['params'])} parameters"
+    return f"{three_digits(one['macs'])} MACs, {three_digits(one['params'])} parameters"
 
 
 def _hover(one: Mapping[str, Any]) -> str:
-    lines = [f"depth x {one['depth']:.4g}, width x {one['width']:.4g}, image x {one['resolution']:.4g}"]
+    lines = [f"depth ×{one['depth']:.4g}, width ×{one['width']:.4g}, image ×{one['resolution']:.4g}"]
     lines.append(f"{_costs(one)}, {one['image_size']} pixels")
     if one.get("accuracy") is not None:
-        error = one.get("standard_error")
-        lines.append(f"<b>{one['accuracy']:.2%}</b>" + (f" ± {error:.2%}" if error is not None else ""))
+        lines.append(f"<b>{_within(one)}</b>")
     return "<br>".join(lines)
+
+
+def _within(one: Mapping[str, Any]) -> str:
+    error = one.get("standard_error")
+    return f"{one['accuracy']:.1%}" + ("" if error is None else f" ± {error:.1%}")
 
 
 def _tables(document: Mapping[str, Any]) -> str:
     """The family, and the best candidates."""
     rows = [
         [f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", f"{one['resolution']:.4g}",
-         str(one["image_size"]), f"{one['macs']:,}", "" if one["ratio"] is None else f"{one['ratio']:.2f}",
-         f"{one['params']:,}"] for one in document["members"]
+         str(one["image_size"]), three_digits(one["macs"]), "" if one["ratio"] is None else f"{one['ratio']:.2f}",
+         three_digits(one["params"])] for one in document["members"]
     ]  # fmt: skip
-    columns = ("φ", "depth x", "width x", "image x", "pixels", "MACs", "to the one before", "parameters")
+    columns = ("φ", "depth ×", "width ×", "image ×", "px", "MACs", "growth", "parameters")
     found = table("The family", columns, rows)
     if "trained" in document:
         best = [
-            [f"{one['depth']:g}, {one['width']:g}, {one['resolution']:g}", f"{one['accuracy']:.2%}",
-             "" if one["standard_error"] is None else f"± {one['standard_error']:.2%}", f"{one['ratio']:.3f}",
+            [f"{one['depth']:g}, {one['width']:g}, {one['resolution']:g}", _within(one),
+             f"{one['ratio']:.3f}",
              f"{one['formula']:.2f}"] for one in document["trained"][:8]
         ]  # fmt: skip
-        found += table("The best candidates", ("factors", "accuracy", "std. error", "true MACs", "formula"), best)
+        found += table("The best candidates", ("factors", "accuracy", "true growth", "by the formula"), best)
     return found

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from searchspaces import human
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -204,16 +208,63 @@ def words(*sentences: str) -> str:
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """An HTML table of plain texts that scrolls where it is too wide; the first column is on the left."""
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
+    """An HTML table of plain texts that scrolls where it is too wide; columns of numbers are on the right."""
+    names, cells = list(columns), [list(row) for row in rows]
+    beside = ["" if all(map(_NUMBERS.fullmatch, column)) else ' class="text"' for column in zip(*cells, strict=True)]
+    beside = beside or [""] * len(names)
+    head = "".join(f"<th{how}>{html.escape(each)}</th>" for how, each in zip(beside, names, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{how}>{html.escape(each)}</td>" for how, each in zip(beside, row, strict=True)) + "</tr>"
+        for row in cells
+    )
     titled = f"<caption><span>{html.escape(caption)}</span></caption>" if caption else ""
     rows_html = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="scroll" tabindex="0"><table>{titled}{rows_html}</table></div>'
 
 
-def layout(**more: Any) -> dict[str, Any]:
-    """Of every figure: fonts, margins, hovers and axes; `more` replaces any of it."""
+_NUMBERS: Final = re.compile(r"(?:(?:± |[+−-])?[\d.,]+ ?(?:%|ms|[KMGTsmhd])?(?: to | )?)*|–|-")
+"""What a cell of a column of numbers has: a number with its unit, an interval, a duration, or nothing."""
+
+
+PERCENT: Final[dict[str, Any]] = {
+    "tickformatstops": [
+        {"dtickrange": [None, 0.0009], "value": ".2%"},
+        {"dtickrange": [0.0009, 0.009], "value": ".1%"},
+        {"dtickrange": [0.009, None], "value": ".0%"},
+    ]
+}
+"""Of an axis of shares: all of its ticks have as many digits."""
+
+
+def whole_ticks(count: int) -> dict[str, Any]:
+    """Of an axis that counts from 1: no ticks between two numbers of few."""
+    return {"tick0": 1, "dtick": 1} if count <= _WHOLE else {}
+
+
+_WHOLE: Final = 10
+
+
+def log_ticks(values: Iterable[float]) -> dict[str, Any]:
+    """Of a logarithmic axis of costs: a few round numbers among the values, written as everywhere.
+
+    >>> log_ticks([115_113, 331_000])["ticktext"]
+    ['150K', '200K', '300K']
+    """
+    several = [value for value in values if value > 0]
+    low, high = min(several) * 0.98, max(several) * 1.02
+    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        found = [step * 10**decade for decade in decades for step in steps if low <= step * 10**decade <= high]
+        if len(found) <= _TICKS:
+            break
+    return {"tickvals": found, "ticktext": [human(each) for each in found]}
+
+
+_TICKS: Final = 5
+
+
+def layout(narrow: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Of every figure: fonts, margins, hovers and axes; `narrow` is added in a narrow window, `more` replaces any."""
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "automargin": True, "title": {"standoff": 8}}
     return {
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
@@ -222,6 +273,6 @@ def layout(**more: Any) -> dict[str, Any]:
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": INK},
         "hoverlabel": {"bgcolor": PAPER, "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK},
                        "align": "left"},
-        "meta": {"narrow": {"font": {"size": 12}, "margin": {"l": 44, "r": 4, "t": 10, "b": 40}}},
+        "meta": {"narrow": {"font": {"size": 12}, "margin": {"l": 44, "r": 4, "t": 10, "b": 40}, **(narrow or {})}},
         **more,
     }  # fmt: skip

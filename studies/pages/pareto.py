@@ -17,17 +17,33 @@ from typing import TYPE_CHECKING, Any, Final
 from estimators.scoring import score_text
 from searchspaces import UserError, human, nearest
 from searchspaces.classics.accuracies import published_on
+from searchspaces.cost import COSTS_IN_WORDS
 from searchspaces.files import write_whole
 from studies import results
 from studies.fidelity import read_as
 from studies.pages.image import check_ending, picture
-from studies.pages.page import AMBER, FAINT, GREEN, INK, PAPER, RED, SHADES, Key, layout, page, pale, plot, scale
+from studies.pages.page import (
+    AMBER,
+    FAINT,
+    GREEN,
+    INK,
+    PAPER,
+    PERCENT,
+    RED,
+    SHADES,
+    Key,
+    layout,
+    page,
+    pale,
+    plot,
+    scale,
+)
 from studies.proxy_agreement import agreement
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from searchspaces import Bound, Budget, Task
+    from searchspaces import Bound, Task
     from studies.study import Study
     from studies.trial import Trial
 
@@ -40,12 +56,6 @@ AXES: Final = {
 }
 """Titles of the horizontal axis, by cost."""
 _UNITS: Final = {"latency_ms": " ms"}
-_NAMES: Final = {
-    "macs": "MACs",
-    "params": "parameters",
-    "peak_activation_bytes": "bytes of activations",
-    "latency_ms": "ms",
-}
 MACS_NOTE: Final = (
     "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
 )
@@ -97,7 +107,7 @@ def marked(study: Study, number: int) -> Trial:
 
 def pareto_title(study: Study) -> str:
     """Space and budget: `mbconv within 400M MACs`."""
-    return f"{study.manifest.space['name']}" + (f" within {bounds(study.budget)}" if study.budget else "")
+    return f"{study.manifest.space['name']}" + (f" within {study.budget.words()}" if study.budget else "")
 
 
 def pareto_about(study: Study, trial: int | None = None) -> list[str]:
@@ -124,7 +134,7 @@ def pareto_parts(study: Study, x: str = "macs", trial: int | None = None) -> lis
         )
     ]  # fmt: skip
     if study.manifest.strategy["resolved"].get("objectives"):
-        about = " and ".join(_NAMES.get(name, name.replace("_", " ")) for name in study.objectives)
+        about = " and ".join(COSTS_IN_WORDS.get(name, name.replace("_", " ")) for name in study.objectives)
         parts.append(plot(hypervolume_figure(study), "hypervolume", caption=f"Hypervolume of {about}", height="low"))
     return parts
 
@@ -445,8 +455,8 @@ def _dress(
     figure.update_xaxes(range=list(view), tickformat="~s", nticks=7)
     unit = study.manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
-    ticks = ".3f" if unit else ".1~%"
-    figure.update_yaxes(title={"text": name}, tickformat=ticks, row=1, col=1)
+    ticks = {"tickformat": ".3f"} if unit else PERCENT
+    figure.update_yaxes(title={"text": name}, **ticks, row=1, col=1)
     if not complete:
         figure.add_annotation(
             text="no trial is complete yet", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
@@ -469,15 +479,6 @@ def _dress(
             xref="x domain", yref="y domain", xanchor="left", yanchor="bottom", showarrow=False,
             font={"size": 12, "color": FAINT}, row=1, col=1,
         )  # fmt: skip
-
-
-def bounds(budget: Budget) -> str:
-    """As a person says it: `360M to 400M MACs and 5.3M parameters`."""
-    said = []
-    for bound in budget.bounds:
-        ends = [human(float(each)) for each in (bound.lower, bound.upper) if each]
-        said.append(f"{' to '.join(ends)} {_NAMES.get(bound.cost, bound.cost)}")
-    return " and ".join(said)
 
 
 def written(trial: Trial, digits: int = 1) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from searchspaces import Budget
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from studies.pages.page import COLOURS, FAINT, Key, layout, page, plot, table
@@ -83,9 +84,9 @@ def proxies_figure(found: Mapping[str, Any]) -> go.Figure:
 
 
 def _about(found: Mapping[str, Any]) -> list[str]:
-    reference = found["reference"]
+    reference, budget = found["reference"], found["budget"]
     return [
-        f"{found['networks']} networks" + (f" within {found['budget']}" if found["budget"] else ""),
+        f"{found['networks']} networks" + (f" within {Budget.parse(budget).words()}" if budget else ""),
         f"reference: {reference['estimator']}, {number_of(reference['trainings'], 'training')} of each network",
         f"costs at {found['task']}",
     ]

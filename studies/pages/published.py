@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import UserError, human
 from searchspaces.files import write_whole
 from studies.pages.image import check_ending, picture
-from studies.pages.page import FAINT, RED, SLATE, Key, layout, page, plot
+from studies.pages.page import FAINT, PERCENT, RED, SLATE, Key, layout, page, plot
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -60,7 +60,7 @@ def published_figure(several: Sequence[Mapping[str, Any]]) -> go.Figure:
     """The figure, for a notebook."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=layout())
+    figure = go.Figure(layout=layout(narrow={"annotations": [], "xaxis": {"dtick": 1}}))  # no room for names
     figure.add_trace(
         go.Scatter(
             x=[at for one in several for at in (one["macs"], one["macs"], None)],
@@ -102,7 +102,7 @@ def published_figure(several: Sequence[Mapping[str, Any]]) -> go.Figure:
     )  # fmt: skip
     room = max(top - bottom, 0.01)
     figure.update_yaxes(
-        range=[bottom - 0.05 * room, top + 0.25 * room], tickformat=".1~%",
+        range=[bottom - 0.05 * room, top + 0.25 * room], **PERCENT,
         title={"text": "top-1 accuracy on ImageNet, as published"},
     )  # fmt: skip
     return figure

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import human
+from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
+from searchspaces.space import letters
 from studies import results
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
     BLUE,
     FAINT,
+    PERCENT,
     RED,
     Key,
     layout,
@@ -28,6 +30,7 @@ from studies.pages.page import (
     section,
     strategy_colour,
     table,
+    whole_ticks,
     words,
 )
 from studies.pages.pareto import hovers, pareto_parts, show_command, time_text, told, written
@@ -49,15 +52,14 @@ def front_section(study: Study, x: str) -> str:
     rows = [
         [
             str(trial.number),
-            written(trial),
-            f"± {errors[trial.number]:.1%}" if trial.number in errors else "",
-            human(trial.cost.macs),
-            human(trial.cost.params),
+            f"{written(trial)} ± {errors[trial.number]:.1%}" if trial.number in errors else written(trial),
+            three_digits(trial.cost.macs),
+            three_digits(trial.cost.params),
             trial.architecture.words(),
         ]
         for trial in study.pareto(x)
     ]
-    columns = ("trial", "accuracy", "std. error", "MACs", "parameters", "choices")
+    columns = ("trial", "accuracy", "MACs", "parameters", "choices")
     return section("Pareto front", *pareto_parts(study, x), table("Networks on the front", columns, rows))
 
 
@@ -106,7 +108,7 @@ def progress_figure(study: Study) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_xaxes(title={"text": "trials that ended"}, range=[0.5, max(len(ended), 1) + 0.5])
-    figure.update_yaxes(title={"text": _estimate(study)}, tickformat=_ticks(study))
+    figure.update_yaxes(title={"text": _estimate(study)}, **_ticks(study))
     return figure
 
 
@@ -144,6 +146,7 @@ def winner_section(study: Study, drawing: str) -> str:
         "The best network",
         words(f"{told(best, study)}: {cost}"),
         f"<pre>{html.escape(choices)}</pre>",
+        *([words(", ".join(meant) + ".")] if (meant := letters(choices)) else []),
         f'<div class="drawing" tabindex="0">{drawing}</div>',
     )
 
@@ -238,8 +241,10 @@ def learning_figure(study: Study) -> go.Figure:
             )
         )  # fmt: skip
     climbed = any(trial.rungs for trial in study.trials)
-    figure.update_xaxes(title={"text": "report (epoch; up to 0: rung)" if climbed else "report (epoch)"})
-    figure.update_yaxes(title={"text": _estimate(study)}, tickformat=_ticks(study))
+    title = "report (epoch; up to 0: rung)" if climbed else "report (epoch)"
+    most = max((len(each.reports) for each in study.trials), default=1)
+    figure.update_xaxes(title={"text": title}, **whole_ticks(most))
+    figure.update_yaxes(title={"text": _estimate(study)}, **_ticks(study))
     return figure
 
 
@@ -318,5 +323,5 @@ def _estimate(study: Study) -> str:
     return str(study.manifest.estimator["resolved"].get("estimates") or "validation accuracy")
 
 
-def _ticks(study: Study) -> str:
-    return ".3f" if "estimates" in study.manifest.estimator["resolved"] else ".1~%"
+def _ticks(study: Study) -> dict[str, Any]:
+    return {"tickformat": ".3f"} if "estimates" in study.manifest.estimator["resolved"] else PERCENT

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studies.pages.confusion import confusion_part
-from studies.pages.page import BLUE, RED, Key, layout, plot, section, side_by_side, table, words
+from studies.pages.page import BLUE, PERCENT, RED, Key, layout, plot, section, side_by_side, table, whole_ticks, words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -50,13 +50,13 @@ def training_section(
 
 def loss_figure(curve: Sequence[Mapping[str, Any]]) -> go.Figure:
     """The loss of each epoch."""
-    return _curve([one["epoch"] for one in curve], [one["train_loss"] for one in curve], "training loss", "", ".3f")
+    return _curve([one["epoch"] for one in curve], [one["train_loss"] for one in curve], "training loss", {}, ".3f")
 
 
 def accuracy_figure(curve: Sequence[Mapping[str, Any]], best: int) -> go.Figure:
     """The validation accuracy of each epoch, and the epoch whose weights are kept."""
     figure = _curve(
-        [one["epoch"] for one in curve], [one["val_accuracy"] for one in curve], "validation accuracy", ".1~%", ".2%"
+        [one["epoch"] for one in curve], [one["val_accuracy"] for one in curve], "validation accuracy", PERCENT, ".1%"
     )
     kept = [one for one in curve if one["epoch"] == best]
     figure.add_scatter(
@@ -66,15 +66,15 @@ def accuracy_figure(curve: Sequence[Mapping[str, Any]], best: int) -> go.Figure:
     return figure
 
 
-def _curve(xs: list[int], ys: list[float], name: str, ticks: str, digits: str) -> go.Figure:
+def _curve(xs: list[int], ys: list[float], name: str, ticks: dict[str, Any], digits: str) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure(
         go.Scatter(x=xs, y=ys, mode="lines+markers", line={"color": BLUE, "width": 2}, marker={"size": 5},
                    hovertemplate=f"epoch %{{x}}: %{{y:{digits}}}<extra></extra>"), layout(),
     )  # fmt: skip
-    figure.update_xaxes(title={"text": "epoch"})
-    figure.update_yaxes(title={"text": name}, tickformat=ticks)
+    figure.update_xaxes(title={"text": "epoch"}, **whole_ticks(len(xs)))
+    figure.update_yaxes(title={"text": name}, **ticks)
     return figure
 
 
