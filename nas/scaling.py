@@ -541,7 +541,7 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
     """The candidates that were trained: first the chosen one, then those that were confirmed, by accuracy."""
     confirmed = {each.trial.number: each for each in study.confirmed}
     complete = [each for each in study.trials if each.state == "complete" and each.confirms is None]
-    rows = []
+    rows, errors = [], study.standard_errors
     for trial in complete:
         again = confirmed.get(trial.number)
         rows.append(
@@ -549,7 +549,7 @@ def _trained(space: ScalingSpace, study: Study) -> list[Document]:
                 "trial": trial.number,
                 **_candidate(space, trial.architecture, space.base.cost().macs),
                 "accuracy": again.mean if again else trial.accuracy,
-                "standard_error": again.standard_error if again and len(again.accuracies) > 1 else None,
+                "standard_error": errors.get(trial.number),
                 "trainings": len(again.accuracies) if again else 1,
             }
         )

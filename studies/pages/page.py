@@ -252,15 +252,19 @@ def log_ticks(values: Iterable[float]) -> dict[str, Any]:
     """
     several = [value for value in values if value > 0]
     low, high = min(several) * 0.98, max(several) * 1.02
-    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)):
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [step * 10**decade for decade in decades for step in steps if low <= step * 10**decade <= high]
-        if len(found) <= _TICKS:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        finer = [step * 10**decade for decade in decades for step in steps if low <= step * 10**decade <= high]
+        if len(found) > 1 and len(finer) > _TICKS:
+            break
+        found = finer
+        if len(found) > 2:
             break
     return {"tickvals": found, "ticktext": [human(each) for each in found]}
 
 
-_TICKS: Final = 5
+_TICKS: Final = 6
 
 
 def layout(narrow: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
