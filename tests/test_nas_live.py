@@ -93,6 +93,8 @@ def test_the_best_is_the_one_of_the_highest_mean_once_there_are_confirmations():
     again.confirms = 0
     progress.ended(again)
     assert "best 85.0% ± 2.0%" in display.line(again)
+    resumed = SearchProgress(planned=4, images=900, chosen=lambda: (trial(0, 0.85), 0.02), confirmed=True)
+    assert (resumed.best.accuracy, resumed.best_error) == (0.85, 0.02)
 
 
 def test_time_left_of_a_training_is_that_of_its_steps_and_not_of_its_start():

@@ -72,6 +72,8 @@ class SearchProgress:
 
     def __post_init__(self) -> None:
         self._best_error: float | None = None
+        if self.confirmed:
+            self._choose()
         self.restart()
 
     def restart(self) -> None:
@@ -103,11 +105,14 @@ class SearchProgress:
         if trial.confirms is not None:  # one more training of a known network: the mean decides
             self.confirmed = True
         if self.confirmed:
-            best, self._best_error = self.chosen()
-            self.best = best or self.best
+            self._choose()
             return
         if trial.state == "complete" and (self.best is None or by_merit(trial) < by_merit(self.best)):
             self.best = trial
+
+    def _choose(self) -> None:
+        best, self._best_error = self.chosen()
+        self.best = best or self.best
 
     @property
     def elapsed_s(self) -> float:
