@@ -66,14 +66,14 @@ def parse_rungs(text: object, image_size: int, epochs: int) -> dict[str, Rung]:
     """The rungs that a person typed, the first to the last, by what was typed of each.
 
     Args:
-        text: such as `images:0.25,images:0.5` or `image_size:16+images:0.5`; empty for none.
+        text: such as `images:0.25,images:0.5` or `image_size:16+images:0.5,images:0.25`; empty for none.
         image_size: of the trial's own training.
         epochs: of the trial's own training.
 
     Raises:
         UserError: the text is no such list, or a rung is not smaller than the training or than the rung after it.
 
-    >>> parse_rungs("images:0.25,image_size:16+images:0.5", 32, 6)["images:0.25"]
+    >>> parse_rungs("image_size:16+images:0.5,images:0.25", 32, 6)["images:0.25"]
     Rung(images=0.25, image_size=32, epochs=6)
     """
     if not isinstance(text, str):

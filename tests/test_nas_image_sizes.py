@@ -66,7 +66,7 @@ def test_costs_are_counted_on_the_images_as_they_are_and_smaller_trainings_say_s
     assert trained_at(manifest) == 32
     reason = "64 px: the shorter side of 40 image files has a median of 83 px (--image-size or --task changes it)"
     assert f"image size {reason}" in out
-    assert "macs=400M, counted on 64x64x3:4" in out
+    assert "400M MACs, counted on 64x64x3:4" in out
     factors = {1.0: "", 0.5: " 1/2", 0.25: " 1/4"}
     width, depth = (manifest["estimator"]["resolved"][name] for name in ("width", "depth"))
     shrunken = "".join(f", {name}{factors[one]}" for name, one in (("width", width), ("depth", depth)) if one != 1)

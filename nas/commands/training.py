@@ -18,7 +18,6 @@ from nas.commands.running import reading_given
 from nas.commands.study_screens import choices, image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
 from nas.wording import duration, human, number_of, path_here, percent, sparkline, within
-from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -344,6 +343,8 @@ class TrainingDisplay:
         return "  ".join(words)
 
     def _within(self, accuracy: float) -> str:
+        from studies.results import binomial_error
+
         return within(accuracy, binomial_error(accuracy, self._images) if self._images else None)
 
     def screen(self) -> RenderableType:
@@ -376,6 +377,8 @@ class TrainingDisplay:
 
 def show_training(document: Document, console: Console, data: str) -> None:
     """What `nas train` shows at its end; `data` is where the images are."""
+    from studies.results import binomial_error
+
     made = table("epoch>", "training loss>", "validation accuracy>", "time>")
     curve = document["curve"]
     before, left_out = 0.0, False
