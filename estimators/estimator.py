@@ -96,7 +96,11 @@ class Diverged(Exception):  # noqa: N818
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Estimates the accuracy of an architecture, and describes how."""
+    """Estimates the accuracy of an architecture, and describes how.
+
+    One whose estimates of a network differ from seed to seed may say so by `noisy = True`: studies of at least 50
+    trials then train leading networks again unless told otherwise.
+    """
 
     def describe(self) -> dict[str, Any]:
         """Name, settings and data as plain JSON values; only estimates with equal descriptions are comparable."""

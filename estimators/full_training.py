@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from estimators.data import ImageData
 from estimators.estimator import Estimate, TrialContext
@@ -44,6 +44,8 @@ class FullTraining:
     image_size: int | None = None
     threads: int = 1
     device: str = "auto"
+
+    noisy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

@@ -148,6 +148,7 @@ class ShortTraining:
     _smaller: tuple[tuple[str, Rung, ShortTraining], ...] = field(default=(), init=False, repr=False)
 
     inherits: ClassVar[bool] = True
+    noisy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self)
@@ -308,11 +309,8 @@ class ShortTraining:
                     found = yield from smaller._train(architecture, own, device, part, its, start, index == len(known))
                 except Diverged as error:
                     raise Diverged(f"rung {name}: {error}") from None
-                notes |= (
-                    {"checkpoint": f"rung {name}: {found.details['checkpoint']}"}
-                    if "checkpoint" in found.details
-                    else {}
-                )
+                if "checkpoint" in found.details:
+                    notes["checkpoint"] = f"rung {name}: {found.details['checkpoint']}"
                 accuracies += (found.accuracy,)
             if not context.report(step_of(index, self.climbs), accuracies[-1]):
                 raise Pruned(accuracies, time.perf_counter() - start, name)

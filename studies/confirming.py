@@ -27,8 +27,6 @@ AUTO_LEADERS: Final = 10
 """Leaders among which `auto` divides its trainings."""
 AUTO_SHARE: Final = 8
 """`auto` takes one of so many trials."""
-NOISY: Final = ("short-training", "full-training")
-"""Estimators of ours whose estimates differ from seed to seed."""
 ENOUGH: Final = 50
 """Trials from which on `auto` is the default: `docs/strategies.md` has what it costs and saves."""
 
@@ -53,18 +51,20 @@ def confirm_from(given: int | str) -> Confirm:
     return given
 
 
-def usual(estimator: object, strategy: object, pruner: str, trials: int | None) -> Confirm:
+def usual(noisy: bool, strategy: object, pruner: str, trials: int | None) -> Confirm:
     """What a study does where nobody says: `auto` where estimates are noisy and enough trials are planned, else 0.
 
     Not with the strategy `pareto`, which wants a front and not one network, nor with `grid`, which wants every network
     once; nor with the pruner `curves`, which would stop only what has no chance to be among the `AUTO_LEADERS` best.
 
-    >>> usual("short-training", "guided", "none", 60), usual("short-training", "guided", "none", 20)
+    Args:
+        noisy: whether the estimates of a network differ from seed to seed, as the estimator says (`noisy`).
+
+    >>> usual(True, "guided", "none", 60), usual(True, "guided", "none", 20)
     ('auto', 0)
     """
-    trained = isinstance(estimator, str) and estimator in NOISY
     one_is_wanted = strategy not in ("pareto", "grid") and pruner != "curves"
-    return AUTO if trained and one_is_wanted and (trials or 0) >= ENOUGH else 0
+    return AUTO if noisy and one_is_wanted and (trials or 0) >= ENOUGH else 0
 
 
 def most_leaders(confirm: Confirm) -> int:

@@ -134,7 +134,7 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
         pruner=settings.pruner,
         seed=settings.seed,
         replicas=settings.replicas,
-        confirm=_confirm(settings, there),
+        confirm=_confirm(settings, there, getattr(estimator, "noisy", False)),
         inherit=settings.inherit,
         trials=settings.trials,
         ledger=without_password(ledger),
@@ -181,13 +181,13 @@ def _strategy(
     return {"name": name_of(strategy), "origin": origin, "given": given, "resolved": resolved}, make
 
 
-def _confirm(settings: Settings, there: Manifest | None) -> Confirm:
+def _confirm(settings: Settings, there: Manifest | None, noisy: bool) -> Confirm:
     """What is trained again: as a person says, else as the study began, else the usual."""
     if settings.confirm is not None:
         return settings.confirm
     if there is not None:
         return there.confirm
-    return usual(settings.estimator, settings.strategy, settings.pruner, settings.trials)
+    return usual(noisy, settings.strategy, settings.pruner, settings.trials)
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,10 @@ def test_confirmations_that_take_more_than_half_of_the_trials_are_refused(trials
         begin(trials=trials, confirm=2)
 
 
+class Noisy(Known):
+    noisy = True
+
+
 @pytest.mark.parametrize(
     ("changes", "confirm"),
     [
@@ -175,6 +179,7 @@ def test_confirmations_that_take_more_than_half_of_the_trials_are_refused(trials
         ({"trials": None}, 0),  # time is the only limit, so that no trial is known to be among the last
         ({"estimator": "zero-cost", "estimator_settings": {"score": "naswot"}}, 0),  # the same each time
         ({"estimator": Known()}, 0),  # how noisy an estimator of one's own is, nobody knows
+        ({"estimator": Noisy()}, "auto"),
         ({"strategy": "pareto"}, 0),
         ({"pruner": "curves"}, 0),
         ({"confirm": 0}, 0),
