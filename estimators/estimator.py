@@ -48,13 +48,15 @@ class TrialContext:
         seed: the only source of randomness of the estimate; at least 0.
         device: `auto`, `cpu`, `cuda` or `mps`; `auto` leaves the choice to the estimator.
         report: takes a step (1 after the first epoch) and the accuracy in [0, 1]; returns False to stop the trial. An
-            estimator whose attribute `climbs` is above 0 first reports that many rungs, the last of them at step 0.
+            estimator whose attribute `climbs` is above 0 first reports that many rungs, the last of them at step 0,
+            of a trial that is `stoppable`.
         checkpoint: path or URL of a file for the state of the training. If the trial is interrupted, the file is there
             when it runs again, and the trial reports again from its first step. The study removes the file when the
             trial ends. None: no checkpoint is kept.
         parent: path or URL of the weights that an earlier trial left, to start from (`estimators.parent`). None: the
             training starts from scratch. Only for an estimator with `inherits = True`, as is the next one.
         weights: path or URL at which to leave the trained weights. None: they are not kept.
+        stoppable: False where every report is answered with True, as in a confirmation: rungs would be for nothing.
     """
 
     seed: int
@@ -63,6 +65,7 @@ class TrialContext:
     checkpoint: str | None = None
     parent: str | None = None
     weights: str | None = None
+    stoppable: bool = True
 
 
 class Pruned(Exception):  # noqa: N818 - an outcome, not an error

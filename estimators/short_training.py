@@ -291,14 +291,15 @@ class ShortTraining:
         """The trainings at the rungs, from scratch even where this one has a parent, and then this one."""
         start = time.perf_counter()
         train, val = self.split()
+        rungs = self._smaller if context.stoppable else ()
         whose = self._whose(architecture, context.seed) if context.checkpoint or context.weights else {}
         notes: dict[str, Any] = {}
         known: tuple[float, ...] = ()
-        if self._smaller and context.checkpoint:
+        if rungs and context.checkpoint:
             earlier = EpochCheckpoints(context.checkpoint, whose, self.save_after_s)
-            known = passed((earlier.found() or ({}, {}))[1], whose, self.climbs)
+            known = passed((earlier.found() or ({}, {}))[1], whose, len(rungs))
         accuracies: tuple[float, ...] = ()
-        for index, (name, rung, smaller) in enumerate(self._smaller):
+        for index, (name, rung, smaller) in enumerate(rungs):
             if index < len(known):
                 accuracies += known[index : index + 1]
             else:
@@ -312,10 +313,10 @@ class ShortTraining:
                 if "checkpoint" in found.details:
                     notes["checkpoint"] = f"rung {name}: {found.details['checkpoint']}"
                 accuracies += (found.accuracy,)
-            if not context.report(step_of(index, self.climbs), accuracies[-1]):
+            if not context.report(step_of(index, len(rungs)), accuracies[-1]):
                 raise Pruned(accuracies, time.perf_counter() - start, name)
-        its = {**whose, "rungs": list(accuracies)} if self._smaller else whose
-        reads = len(known) == self.climbs
+        its = {**whose, "rungs": list(accuracies)} if rungs else whose
+        reads = len(known) == len(rungs)
         found = yield from self._train(architecture, context, device, (train, val), its, start, reads)
         return replace(found, details={**notes, **found.details})
 

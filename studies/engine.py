@@ -36,6 +36,7 @@ class Job:
         checkpoint: where its training may be kept while it lasts; None is nowhere.
         parent: where the weights are that it starts from; None starts from scratch.
         weights: where it leaves its own; None does not keep them.
+        stoppable: whether a pruner may stop it.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Job:
     checkpoint: str | None = None
     parent: str | None = None
     weights: str | None = None
+    stoppable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def _advanced(
             raise
 
     try:
-        estimate = yield from begin(TrialContext(job.seed, device, checked_report, **places))
+        estimate = yield from begin(TrialContext(job.seed, device, checked_report, **places, stoppable=job.stoppable))
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))

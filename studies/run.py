@@ -127,6 +127,7 @@ class Run:
             trial.architecture,
             self._record.seed_of(trial.number),
             self._study.checkpoints.place(trial.number),
+            stoppable=trial.confirms is None,
         )
         inheritance = self._study.inheritance
         if inheritance is None or trial.confirms is not None:

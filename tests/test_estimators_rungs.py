@@ -261,12 +261,17 @@ def test_curves_are_the_epochs_alone() -> None:
 
 
 def searched(
-    folder: Path, trials: tuple[int, ...] = (10,), strategy: str = "guided", engine: Engine | None = None
+    folder: Path,
+    trials: tuple[int, ...] = (10,),
+    strategy: str = "guided",
+    engine: Engine | None = None,
+    confirm: int = 0,
 ) -> Study:
     """A study of trainings with a rung, run as far as each of `trials`, opened anew in between."""
     estimator = ShortTraining(DIGITS, **{**QUICK, "epochs": 2}, rungs="images:0.25")
     study = Study.create(folder, Settings(
         space=MANY, task=Task(8, 1, 10), strategy=strategy, estimator=estimator, seed=3, trials=10, pruner="asha",
+        confirm=confirm,
     ))  # fmt: skip
     for count in trials:
         study.run(count, engine=engine)
@@ -288,6 +293,19 @@ def test_a_study_with_rungs_is_the_same_cut_and_resumed_and_on_ray(tmp_path: Pat
         each.reason == f"pruned: stopped at rung images:0.25 at accuracy {each.accuracy:.4f}" for each in stopped
     )
     assert all(not each.curve and each.rungs == (each.accuracy,) for each in stopped)
+
+
+@pytest.mark.parametrize("engine", [None, RayEngine(workers=1)])
+def test_a_confirmation_which_nothing_stops_climbs_no_rungs(tmp_path: Path, engine: Engine | None) -> None:
+    study = searched(tmp_path / "confirmed", strategy="random", engine=engine, confirm=1)
+    again = [each for each in study.trials if each.confirms is not None]
+    assert again
+    for trial in again:
+        found = ShortTraining(DIGITS, **{**QUICK, "epochs": 2}).estimate(
+            trial.architecture, TrialContext(study.seed_of(trial.number), "cpu")
+        )
+        assert (trial.state, trial.rungs, trial.curve) == ("complete", (), found.curve)
+    assert all(len(each.rungs) == 1 for each in study.trials if each.confirms is None)
 
 
 def test_several_trials_at_once_report_what_each_alone_does(tmp_path: Path) -> None:

@@ -341,6 +341,7 @@ def _tune(desk: _Desk, worker: type[Any], needs: tuple[float, float], show: Call
                     "checkpoint": job.checkpoint,
                     "parent": job.parent,
                     "weights": job.weights,
+                    "stoppable": job.stoppable,
                 },
             }
 

@@ -101,10 +101,10 @@ class _Bench:
         self.goes_on = True
         threading.Thread(target=self._work, daemon=True).start()
 
-    def begin(self, number: int, architecture: str, seed: int, **places: str | None) -> None:
+    def begin(self, number: int, architecture: str, seed: int, **others: Any) -> None:
         """Start to estimate."""
         self.goes_on, self._waits = True, False
-        self._jobs.put(Job(number, architecture_from_json(architecture, self._space), seed, **places))
+        self._jobs.put(Job(number, architecture_from_json(architecture, self._space), seed, **others))
 
     def next(self) -> dict[str, Any]:
         """What happens next in the trial, in the form of Tune's results; the answer to a report is given first."""
