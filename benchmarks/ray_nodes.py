@@ -65,7 +65,8 @@ class Nodes:
 
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         """A node that is up; a busy machine may need a second try."""
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *options]
+        start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        command = [*start, "--dashboard-agent-listen-port=0", *options]  # 52365, the usual one, is another Ray's here
         for _ in range(3):
             before = self._ready()
             node = subprocess.Popen(

@@ -267,7 +267,7 @@ def test_quiet_and_json_show_no_line_on_a_terminal_either(tmp_path):
 def test_ctrl_c_while_images_are_loaded_ends_at_once_and_says_so(tmp_path):
     photographs(tmp_path / "set", each=9)
     code, text = on_terminal(["search", "--data", "set", "--budget", "5M"], tmp_path, when("loading"))
-    assert code == 130
+    assert code == 130, text
     assert text.rstrip().endswith("nas: interrupted")
     assert not (tmp_path / "runs").exists()
 
@@ -310,7 +310,7 @@ def test_ctrl_c_is_answered_at_once_on_the_live_screen(tmp_path, workers, waits)
     (tmp_path / "slow.py").write_text(SLOW)
     words = f"search --budget 400M --estimator slow.py:estimator --trials 500 --workers {workers} --name cut".split()
     code, text = on_terminal(words, tmp_path, when("2 of 500"))
-    assert code == 130
+    assert code == 130, text
     before, answer, after = text.partition(f"stopping… {waits}; Ctrl-C again ends at once")
     assert answer
     assert "2 of 500" in before
@@ -340,6 +340,6 @@ def test_a_second_ctrl_c_ends_a_training_within_its_step(tmp_path):
     words = ["train", "resnet20", "--data", "digits", "--image-size", "16", "--epochs", "2", "--out", "cut"]
     presses = when("step 1 of", "stopping…")
     code, text = on_terminal(words, tmp_path, presses, program=["stuck.py"])
-    assert code == 130
+    assert code == 130, text
     assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
     assert "nas: interrupted; resume with: nas train resnet20" in text
