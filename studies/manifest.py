@@ -19,6 +19,7 @@ from searchspaces.files import read_json, write_whole
 from searchspaces.versions import versions
 from studies.confirming import AUTO, Confirm
 from studies.folder import MANIFEST
+from studies.ledger import check_spec
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
@@ -133,6 +134,10 @@ class Manifest:
                 kind = dict if key in ("given", "resolved") else str
                 if not isinstance(read[name][key], kind):
                     raise UserError(f"{path} is not a manifest: {key!r} of {name!r} cannot be {read[name][key]!r}")
+        try:
+            check_spec(read["ledger"])
+        except UserError as error:
+            raise UserError(f"{path} is not a manifest: {error}") from error
         return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
     def write(self, folder: Path) -> None:

@@ -23,6 +23,8 @@ RAY = (
     "test_studies_ray_cluster",
     "test_examples_cluster",
     "test_studies_every_core",
+    "test_estimators_rungs",
+    "test_nas_live",
 )
 """Files whose tests start Ray: never two at once, as each wants cores for workers of its own."""
 

@@ -218,6 +218,29 @@ def test_a_bad_ledger_is_refused(run: Path, what: str) -> None:
     assert "ledger" in one_line(caught) or "space" in one_line(caught)
 
 
+def test_looking_makes_nothing_where_a_manifest_points(run: Path, tmp_path: Path) -> None:
+    missing, others = tmp_path / "missing.db", tmp_path / "others.db"
+    with sqlite3.connect(others) as connection:
+        connection.execute("create table mine (x)")
+    connection.close()
+    before = others.read_bytes()
+    for file, message in ((missing, "cannot read the ledger"), (others, "no such table")):
+        edit(run, ledger=f"sqlite:///{file}")
+        with pytest.raises(UserError, match=message) as caught:
+            Study.open(run, space=SPACE)
+        assert file.name in one_line(caught)
+    assert not missing.exists()
+    assert others.read_bytes() == before
+
+
+@pytest.mark.parametrize("ledger", ["", "random", "x://y", "postgres://host", "sqlite:///\ud800"])
+def test_a_ledger_that_is_none_is_the_manifests_mistake(run: Path, ledger: str) -> None:
+    edit(run, ledger=ledger)
+    with pytest.raises(UserError, match=r"study\.json") as caught:
+        Study.open(run, space=SPACE)
+    one_line(caught)
+
+
 def test_nothing_in_a_run_folder_runs_code(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(

@@ -106,10 +106,9 @@ class OptunaLedger:
         where = _where(spec, folder)
         if spec == "memory":
             raise UserError(f"{folder}: the ledger was kept in memory, so the study ended with its process")
-        if spec in LEDGERS:
-            _check_file(spec, folder / LEDGERS[spec])
+        _check_there(spec, folder)
         with _explained(where), quiet():
-            storage = _storage(spec, folder)
+            storage = _storage(spec, folder, there=True)
             try:
                 study_id = storage.get_study_id_from_name(name)
             except KeyError as error:
@@ -278,10 +277,9 @@ def storage_of(spec: str, folder: Path) -> BaseStorage:
     """
     if spec not in LEDGERS and "://" not in spec:
         raise UserError(f"{folder}: the ledger was kept in memory, so there is none to read")
-    if spec in LEDGERS:
-        _check_file(spec, folder / LEDGERS[spec])
+    _check_there(spec, folder)
     with _explained(_where(spec, folder)), quiet():
-        return _storage(spec, folder)
+        return _storage(spec, folder, there=True)
 
 
 def mend_journal(folder: Path) -> None:
@@ -296,7 +294,8 @@ def _where(spec: str, folder: Path) -> str:
     return str(folder / LEDGERS[spec]) if spec in LEDGERS else without_password(spec)
 
 
-def _storage(spec: str, folder: Path) -> BaseStorage:
+def _storage(spec: str, folder: Path, there: bool = False) -> BaseStorage:
+    """Optuna's storage; of a ledger that is `there` already, no tables are made, wherever a manifest points."""
     from optuna import storages
 
     if spec == "journal":
@@ -312,11 +311,25 @@ def _storage(spec: str, folder: Path) -> BaseStorage:
     elif spec.startswith("postgresql://"):
         spec = spec.replace("postgresql", "postgresql+psycopg", 1)  # SQLAlchemy's own choice from 2.1 on
     patient = {"connect_args": {"timeout": _PATIENCE_S}} if spec.startswith("sqlite") else {"pool_pre_ping": True}
-    return storages.RDBStorage(spec, engine_kwargs=patient)
+    return storages.RDBStorage(spec, engine_kwargs=patient, skip_table_creation=there)
+
+
+def _check_there(spec: str, folder: Path) -> None:
+    """Refuse a file that is no ledger: SQLite would make one that is missing, wherever a manifest points.
+
+    Raises:
+        UserError: as said.
+    """
+    if spec in LEDGERS:
+        _check_file(spec, folder / LEDGERS[spec])
+    elif spec.startswith("sqlite"):
+        import sqlalchemy
+
+        _check_file("sqlite", Path(sqlalchemy.make_url(spec).database or ""))
 
 
 def _check_file(spec: str, path: Path) -> None:
-    """A ledger's first bytes, looked at before Optuna would make tables in whatever is there."""
+    """Look at a ledger's first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(16)

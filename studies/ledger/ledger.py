@@ -79,7 +79,7 @@ def check_spec(spec: str) -> None:
         try:
             shown = repr(without_password(spec))
             sqlalchemy.make_url(spec).get_dialect()
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:  # such as a port that is no number
             hint = "; did you mean postgresql://...?" if spec.startswith("postgres:") else ""
             raise UserError(f"ledger {shown} is not the URL of a supported database{hint}") from error
     elif spec not in (*LEDGERS, "memory"):
