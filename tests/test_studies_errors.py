@@ -199,8 +199,38 @@ BAD_LEDGERS: dict[str, tuple[Any, str]] = {
         "has changed: trial 0 had 1 MACs",
     ),
     "bad choice": (lambda run: damage(run, "update trial_params set param_value = 99"), "ledger.db"),
+    "no accuracy": (lambda run: damage(run, "delete from trial_values"), "trial 0 was not written by this study"),
+    "text as accuracy": (lambda run: damage(run, "update trial_values set value = 'x'"), "accuracies cannot be"),
+    "accuracy 7": (lambda run: damage(run, "update trial_values set value = 7"), "accuracies cannot be"),
+    "curve of text": (
+        lambda run: damage(run, "update trial_intermediate_values set intermediate_value = 'x'"), "accuracies cannot be"
+    ),
+    "endless": (lambda run: outcome(run, "seconds", 1e999), "seconds cannot be"),
+    "reason": (lambda run: outcome(run, "reason", []), "reason cannot be"),
+    "details": (lambda run: outcome(run, "details", []), "details cannot be"),
+    "confirms itself": (lambda run: attribute(run, "confirms", 0), "the confirmed trial cannot be"),
+    "a parent to come": (lambda run: attribute(run, "parent", 5), "the parent cannot be"),
     "a trial gone": (lambda run: damage(run, "delete from trials where number = 1"), "trials are missing"),
 }  # fmt: skip
+
+
+def attribute(run: Path, name: str, value: Any) -> None:
+    """Give trial 0 an attribute."""
+    with sqlite3.connect(run / "ledger.db") as connection:
+        connection.execute(
+            "insert into trial_user_attributes (trial_id, key, value_json) values (1, ?, ?)", (name, json.dumps(value))
+        )
+    connection.close()
+
+
+def outcome(run: Path, name: str, value: Any) -> None:
+    """Change a part of what is known of the end of each trial."""
+    with sqlite3.connect(run / "ledger.db") as connection:
+        rows = connection.execute("select rowid, value_json from trial_user_attributes where key = 'outcome'")
+        for row, text in rows.fetchall():
+            changed = json.dumps({**json.loads(text), name: value})
+            connection.execute("update trial_user_attributes set value_json = ? where rowid = ?", (changed, row))
+    connection.close()
 
 
 def overwrite(path: Path, start: int) -> None:

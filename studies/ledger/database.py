@@ -16,15 +16,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import COSTS, Cost, UserError
-from searchspaces.cost import WHOLES
+from searchspaces import UserError
 from studies.folder import LEDGERS
 from studies.ledger.drivers import Drivers
 from studies.ledger.ledger import without_password
+from studies.ledger.reading import read_trial, states
 from studies.ledger.rows import DIALECTS, Rows
 from studies.trial import Trial
 
@@ -33,10 +32,9 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
     from searchspaces import SearchSpace
-    from strategies.strategy import TrialState as State
 
 _PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
 
@@ -124,6 +122,9 @@ class OptunaLedger:
         read = self._all_of(lambda: self._storage.get_all_trials(self._study_id, deepcopy=False), space)
         if [trial.number for trial, _ in read] != list(range(len(read))):
             raise UserError(f"{self._where}: trials are missing")
+        for trial, _ in read:
+            if trial.confirms is not None and read[trial.confirms][0].state != "complete":
+                raise UserError(f"{self._where}: trial {trial.number} confirms one that is not complete")
         return read
 
     def _all_of(self, get: Callable[[], list[FrozenTrial]], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
@@ -134,7 +135,7 @@ class OptunaLedger:
                 for frozen in sorted(get(), key=lambda each: each.number):
                     number = frozen.number
                     notes = frozen.user_attrs["outcome"]["pruner"] if frozen.state.is_finished() else {}
-                    read.append((_read(frozen, space), dict(notes)))
+                    read.append((read_trial(frozen, space), dict(notes)))
                     self._ids[number] = frozen._trial_id
                     self._last = max(self._last, frozen._trial_id)
             except (LookupError, TypeError, AttributeError, UserError) as error:  # ours, or Optuna's own reading
@@ -233,7 +234,7 @@ class OptunaLedger:
             "pruner": dict(notes),
             "ended": trial.ended.isoformat() if trial.ended else None,
         }
-        state, reports = _states()[trial.state], trial.reports[written:]
+        state, reports = states()[trial.state], trial.reports[written:]
         with _explained(self._where):
             if self._rows is not None:
                 self._rows.ended(trial_id, state, trial.accuracy, reports, {"outcome": outcome})
@@ -389,50 +390,3 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     from optuna.distributions import CategoricalDistribution
 
     return {decision.name: CategoricalDistribution(decision.options) for decision in space.decisions}
-
-
-def _states() -> dict[State, TrialState]:
-    from optuna.trial import TrialState
-
-    return {
-        "running": TrialState.RUNNING,
-        "complete": TrialState.COMPLETE,
-        "pruned": TrialState.PRUNED,
-        "failed": TrialState.FAIL,
-    }
-
-
-def _read(frozen: FrozenTrial, space: SearchSpace) -> Trial:
-    """A trial as it was written."""
-    attributes = frozen.user_attrs
-    state = next(ours for ours, theirs in _states().items() if theirs == frozen.state)
-    architecture = space.architecture(frozen.params)
-    known = {name: attributes[name] for name in COSTS if name in attributes or name != "latency_ms"}
-    cost = Cost.of({name: round(value * WHOLES.get(name, 1)) for name, value in known.items()})
-    confirms = None if "confirms" not in attributes else int(attributes["confirms"])
-    parent = None if "parent" not in attributes else int(attributes["parent"])
-    told, driver = int(attributes["told"]), attributes.get("driver")
-    trial = Trial(
-        frozen.number,
-        architecture,
-        cost,
-        state,
-        told,
-        started=frozen.datetime_start,
-        confirms=confirms,
-        parent=parent,
-        driver=None if driver is None else str(driver),
-    )
-    if state == "running":
-        return trial
-    outcome = attributes["outcome"]
-    return replace(
-        trial,
-        accuracy=frozen.value,
-        reports=tuple((int(step), frozen.intermediate_values[step]) for step in outcome["steps"]),
-        seconds=float(outcome["seconds"]),
-        reason=outcome["reason"],
-        details=outcome["details"],
-        rank=int(outcome["rank"]),
-        ended=datetime.fromisoformat(outcome["ended"]),
-    )
