@@ -117,7 +117,8 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable[..., Any]] = COMMANDS) -> NoReturn:
     """Run the command line and exit: 0 when done, 2 on a person's mistake, 130 on Ctrl-C."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    given = typed
     if "--ray" in given:
         from nas.placement import with_address
 
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable
             code = _refuse(f"unknown command {given[0]!r}{_nearest(given[0], commands)}")
         else:
             app = make_app(commands)
-            code = app(args=given or ["--help"], prog_name="nas", standalone_mode=False, obj=given) or 0
+            code = app(args=given or ["--help"], prog_name="nas", standalone_mode=False, obj=typed) or 0
     except KeyboardInterrupt:
         say("interrupted")
         code = INTERRUPTED

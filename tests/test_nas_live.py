@@ -318,6 +318,16 @@ def test_ctrl_c_is_answered_at_once_on_the_live_screen(tmp_path, workers, waits)
     assert "Traceback" not in text
 
 
+def test_ctrl_c_on_ray_keeps_the_checkpoint_of_a_training_and_says_how_to_go_on(tmp_path):
+    words = "train resnet20 --data digits --image-size 8 --epochs 40 --ray --workers 2 --out cut"
+    code, text = on_terminal(words.split(), tmp_path, when("epoch 2 of 40"))
+    assert code == 130, text
+    assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
+    assert f"resume with: nas {words}" in " ".join(text.split())
+    assert "Traceback" not in text
+    assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
+
+
 STUCK = """
 import time
 from estimators.core import Core
