@@ -1,7 +1,11 @@
-"""Does a zero-cost score help the predictor of `guided`? Regret with and without, on two recorded tables.
+"""Does a zero-cost score help a search? Regret with and without, on two recorded tables.
 
     python -m benchmarks.guided_scores [--seeds 30] [--trials 25 50 100] [--only fashion] [--scores naswot]
+                                       [--strategies guided evolution random] [--prescreen 4 8]
                                        [--out guided-scores.jsonl]
+
+A score is a feature of the predictor of `guided` (`--strategies guided`, the default), and with `--prescreen` it also
+chooses among so many proposals of each strategy, as `nas search --prescreen naswot:8` does.
 
 `macro` is NAS-Bench-Macro under 45M MACs, `fashion` the table of `benchmarks/fashion_space.py`. Every network that fits
 is scored once, from one seed of initial weights, and kept in the file; a second run goes on from there. Each search is
@@ -17,11 +21,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy
 
 import argparse
+import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +38,8 @@ from benchmarks.problems import ROOT, TABLES
 from estimators import ZeroCost, load_data
 from estimators.agreement import kendall
 from searchspaces import Architecture, Budget, SearchSpace, Task, load_object
-from strategies import Outcome, make_strategy
+from strategies import Outcome, Strategy, make_strategy
+from strategies.prescreen import Prescreened
 
 DATA = ROOT.parent / "shared" / "data"
 SEED = 0
@@ -97,11 +104,10 @@ def rows(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
 
-def searched(problem: Problem, trials: int, seed: int, scores: Mapping[Architecture, float], settings: Any) -> float:
+def searched(
+    problem: Problem, strategy: Strategy, trials: int, seed: int, scores: Mapping[Architecture, float]
+) -> float:
     """The regret, in [0, 1], of the network of the best observation."""
-    strategy = make_strategy("guided", problem.space, trials, **settings)
-    if "score" in settings:
-        strategy.score_by(scores.__getitem__)  # type: ignore[attr-defined]
     noise, best = np.random.default_rng([seed, 1 << 20]), (-1.0, 0.0)
     for number in range(trials):
         member = strategy.ask(np.random.default_rng([seed, number]))
@@ -113,10 +119,38 @@ def searched(problem: Problem, trials: int, seed: int, scores: Mapping[Architect
     return max(map(problem.mean, scores)) - best[1]
 
 
+def ways(
+    name: str, problem: Problem, trials: int, tables: Mapping[str, Mapping[Architecture, float]], screens: Sequence[int]
+) -> dict[str, Callable[[], Strategy]]:
+    """What makes a strategy without a score, and with each of them in each way; without one first."""
+
+    def plain() -> Strategy:
+        return make_strategy(name, problem.space, trials)
+
+    def feature(score: str) -> Strategy:
+        made = make_strategy(name, problem.space, trials, score=score)
+        made.score_by(tables[score].__getitem__)  # type: ignore[attr-defined]
+        return made
+
+    found: dict[str, Callable[[], Strategy]] = {"no score": plain}
+    for score, table in tables.items():
+        if name == "guided":
+            found[f"{score} as a feature"] = partial(feature, score)
+        for draws in screens:
+            found[f"the best of {draws} by {score}"] = partial(_screened, plain, table, draws)
+    return found
+
+
+def _screened(plain: Callable[[], Strategy], table: Mapping[Architecture, float], draws: int) -> Strategy:
+    return Prescreened(plain(), table.__getitem__, draws)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PROBLEMS, help="one of the problems")
     parser.add_argument("--scores", nargs="+", default=["naswot"])
+    parser.add_argument("--strategies", nargs="+", default=["guided"])
+    parser.add_argument("--prescreen", nargs="*", type=int, default=[], help="proposals for each trial")
     parser.add_argument("--trials", nargs="+", type=int, default=[25, 50, 100])
     parser.add_argument("--seeds", type=int, default=30, help="from 3000 on")
     parser.add_argument("--out", type=Path, default=Path("guided-scores.jsonl"), help="scores, one JSON object a line")
@@ -127,22 +161,27 @@ def main() -> None:
         truth = np.array(list(map(problem.mean, problem.space.enumerate())))
         for each, table in tables.items():
             print(f"{name}: {each} of {len(table)} networks, tau {kendall(list(table.values()), truth):.2f}")
-        for trials in args.trials:
-            compare(problem, trials, args.seeds, tables)
+        for trials, strategy in itertools.product(args.trials, args.strategies):
+            compare(
+                f"N = {trials}, {strategy}",
+                problem,
+                ways(strategy, problem, trials, tables, args.prescreen),
+                trials,
+                args.seeds,
+            )
 
 
-def compare(problem: Problem, trials: int, seeds: int, tables: Mapping[str, Mapping[Architecture, float]]) -> None:
-    """Print regrets after so many trials, without a score first: `guided` as it is by default."""
-    nothing = dict.fromkeys(problem.space.enumerate(), 0.0)
-    regrets: dict[str, npt.NDArray[np.float64]] = {}
-    for way, table in {"no score": nothing, **tables}.items():
-        given = {} if table is nothing else {"score": way}
-        regrets[way] = np.array([100 * searched(problem, trials, 3000 + seed, table, given) for seed in range(seeds)])
-        told = [
-            f"{each.mean():+.3f} ± {each.std(ddof=1) / math.sqrt(seeds):.3f}"
-            for each in (regrets[way], regrets[way] - regrets["no score"])
-        ]
-        print(f"N = {trials}, {way}: {told[0]}, less that without {told[1]}", flush=True)
+def compare(title: str, problem: Problem, made: Mapping[str, Callable[[], Strategy]], trials: int, seeds: int) -> None:
+    """Print the regret of each way after so many trials, and its difference from the first way, paired by seed."""
+    scores = dict.fromkeys(problem.space.enumerate(), 0.0)
+    first: npt.NDArray[np.float64] | None = None
+    for way, make in made.items():
+        regrets = np.array([100 * searched(problem, make(), trials, 3000 + seed, scores) for seed in range(seeds)])
+        first = regrets if first is None else first
+        regret, difference = (
+            f"{each.mean():+.3f} ± {each.std(ddof=1) / math.sqrt(seeds):.3f}" for each in (regrets, regrets - first)
+        )
+        print(f"{title}, {way}: {regret}, less that without {difference}", flush=True)
 
 
 if __name__ == "__main__":
