@@ -5,7 +5,8 @@
                                        [--out guided-scores.jsonl]
 
 A score is a feature of the predictor of `guided` (`--strategies guided`, the default), and with `--prescreen` it also
-chooses among so many proposals of each strategy, as `nas search --prescreen naswot:8` does.
+chooses among so many proposals of each strategy, as `nas search --prescreen naswot:8` does. `--scores macs` is the
+score that only counts, as which any other should be better.
 
 `macro` is NAS-Bench-Macro under 45M MACs, `fashion` the table of `benchmarks/fashion_space.py`. Every network that fits
 is scored once, from one seed of initial weights, and kept in the file; a second run goes on from there. Each search is
@@ -83,7 +84,9 @@ PROBLEMS = {"macro": macro, "fashion": fashion}
 
 
 def scored(name: str, problem: Problem, score: str, out: Path) -> dict[Architecture, float]:
-    """The score of every network; those that the file has not are computed, and appended to it."""
+    """The score of every network; those that the file has not are computed, and appended to it. `macs` only counts."""
+    if score == "macs":
+        return {each: float(each.cost(problem.space.task or Task()).macs) for each in problem.space.enumerate()}
     done = {row["key"]: row["value"] for row in rows(out) if (row["problem"], row["score"]) == (name, score)}
     members = list(problem.space.enumerate())
     missing = [each for each in members if problem.key(each) not in done]

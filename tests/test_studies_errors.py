@@ -201,6 +201,8 @@ BAD_LEDGERS: dict[str, tuple[Any, str]] = {
     "bad choice": (lambda run: damage(run, "update trial_params set param_value = 99"), "ledger.db"),
     "no accuracy": (lambda run: damage(run, "delete from trial_values"), "trial 0 was not written by this study"),
     "text as accuracy": (lambda run: damage(run, "update trial_values set value = 'x'"), "accuracies cannot be"),
+    "null as accuracy": (lambda run: damage(run, "update trial_values set value = null"), "was not written by"),
+    "endless choice": (lambda run: damage(run, "update trial_params set param_value = 9e999"), "was not written by"),
     "accuracy 7": (lambda run: damage(run, "update trial_values set value = 7"), "accuracies cannot be"),
     "curve of text": (
         lambda run: damage(run, "update trial_intermediate_values set intermediate_value = 'x'"), "accuracies cannot be"

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from searchspaces import SearchSpace
 
+_NOT_OURS: Final = (LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, UserError)
+"""What our own reading of a trial raises, and Optuna's, where no study wrote it."""
+
 _PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
 
 
@@ -138,7 +141,7 @@ class OptunaLedger:
                     read.append((read_trial(frozen, space), dict(notes)))
                     self._ids[number] = frozen._trial_id
                     self._last = max(self._last, frozen._trial_id)
-            except (LookupError, TypeError, AttributeError, UserError) as error:  # ours, or Optuna's own reading
+            except _NOT_OURS as error:
                 what = f"{type(error).__name__}: {error}"
                 raise UserError(f"{self._where}: trial {number} was not written by this study ({what})") from error
         return read
@@ -214,7 +217,10 @@ class OptunaLedger:
     def reported(self, number: int, step: int, accuracy: float) -> None:
         """Write one point of a running trial's learning curve."""
         with _explained(self._where):
-            self._storage.set_trial_intermediate_value(self._ids[number], step, accuracy)
+            if self._rows is not None:
+                self._rows.reported(self._ids[number], step, accuracy)
+            else:
+                self._storage.set_trial_intermediate_value(self._ids[number], step, accuracy)
 
     def ended(self, trial: Trial, written: int, notes: Mapping[str, Any]) -> None:
         """Write how a trial ended; it is over with the last line of this.

@@ -1,4 +1,5 @@
-"""Trials written into Optuna's tables in few statements: one transaction as a trial starts, one as it ends.
+"""Trials written into Optuna's tables in few statements: one transaction as a trial starts, one as it ends, and
+one statement for each point of its curve.
 
 Optuna's own storage writes the same rows, with some three queries for each decision of a trial: 50 ms a trial and more,
 in which a driver could start no other. Its tables are taken from its own models, so that they are those of the version
@@ -32,43 +33,79 @@ class Rows:
     def __init__(self, engine: sqlalchemy.Engine, study_id: int) -> None:
         self._engine, self._study_id = engine, study_id
         self._distributions: dict[str, tuple[Any, str]] = {}
+        self._report: sqlalchemy.Insert | None = None  # made once: that takes longer than to run it
 
     def started(self, trial: FrozenTrial) -> tuple[int, int]:
         """Write a running trial; gives its id and its number."""
         from optuna.distributions import distribution_to_json
         from optuna.storages._rdb import models
-        from sqlalchemy import insert, orm
+        from sqlalchemy import func, insert, select, update
 
-        with orm.Session(self._engine) as session, session.begin():
+        for name, distribution in trial.distributions.items():
+            if self._distributions.get(name, (None, ""))[0] is not distribution:
+                self._distributions[name] = distribution, distribution_to_json(distribution)
+        params = [
+            {
+                "param_name": name,
+                "param_value": trial.distributions[name].to_internal_repr(value),
+                "distribution_json": self._distributions[name][1],
+            }
+            for name, value in trial.params.items()
+        ]
+        attributes = [{"key": key, "value_json": json.dumps(value)} for key, value in trial.user_attrs.items()]
+        trials, studies = models.TrialModel.__table__, models.StudyModel.__table__
+        with self._engine.begin() as connection:
             if self._engine.dialect.name == "postgresql":  # as Optuna does; SQLite's first write locks it all
-                models.StudyModel.find_or_raise_by_id(self._study_id, session, for_update=True)
-            row = models.TrialModel(
-                study_id=self._study_id, number=None, state=trial.state, datetime_start=trial.datetime_start
-            )
-            session.add(row)
-            session.flush()
-            trial_id = int(row.trial_id)
-            row.number = number = int(row.count_past_trials(session))
-            for name, distribution in trial.distributions.items():
-                if self._distributions.get(name, (None, ""))[0] is not distribution:
-                    self._distributions[name] = distribution, distribution_to_json(distribution)
-            params = [
-                {
-                    "trial_id": trial_id,
-                    "param_name": name,
-                    "param_value": trial.distributions[name].to_internal_repr(value),
-                    "distribution_json": self._distributions[name][1],
-                }
-                for name, value in trial.params.items()
-            ]
-            attributes = [
-                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-                for key, value in trial.user_attrs.items()
-            ]
+                connection.execute(select(studies).where(studies.c.study_id == self._study_id).with_for_update())
+            begun = {"study_id": self._study_id, "state": trial.state, "datetime_start": trial.datetime_start}
+            made: Any = connection.execute(insert(trials), begun)
+            trial_id = int(made.inserted_primary_key[0])
+            before = trials.c.study_id == self._study_id, trials.c.trial_id < trial_id
+            number = connection.scalar(select(func.count()).select_from(trials).where(*before)) or 0
+            connection.execute(update(trials).where(trials.c.trial_id == trial_id).values(number=number))
             if params:
-                session.execute(insert(models.TrialParamModel), params)
-            session.execute(insert(models.TrialUserAttributeModel), attributes)
+                rows = [{"trial_id": trial_id, **each} for each in params]
+                connection.execute(insert(models.TrialParamModel.__table__), rows)
+            rows = [{"trial_id": trial_id, **each} for each in attributes]
+            connection.execute(insert(models.TrialUserAttributeModel.__table__), rows)
         return trial_id, number
+
+    def reported(self, trial_id: int, step: int, accuracy: float) -> None:
+        """Write a point of a running trial's learning curve, in one statement.
+
+        Raises:
+            UpdateFinishedTrialError: it is not running.
+        """
+        with self._engine.begin() as connection:
+            self._write(connection, trial_id, step, accuracy)
+
+    def _write(self, connection: sqlalchemy.Connection, trial_id: int, step: int, accuracy: float) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.storages._rdb import models
+
+        if self._report is None:
+            self._report = self._statement_of_a_report()
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(accuracy)
+        told = {"trial": trial_id, "at": step, "stored": stored, "kind": kind}
+        if not connection.execute(self._report, told).rowcount:
+            raise UpdateFinishedTrialError(f"Trial {trial_id} has already finished and can not be updated.")
+
+    def _statement_of_a_report(self) -> sqlalchemy.Insert:
+        """A point of the curve of a trial that is running, in the place of one of an attempt that died."""
+        from optuna.storages._rdb import models
+        from optuna.trial import TrialState
+        from sqlalchemy import bindparam, select
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        points, trials = models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__
+        columns = points.c.trial_id, points.c.step, points.c.intermediate_value, points.c.intermediate_value_type
+        names = zip(("at", "stored", "kind"), columns[1:], strict=True)
+        values = [bindparam(name, type_=column.type) for name, column in names]
+        running = trials.c.trial_id == bindparam("trial"), trials.c.state == TrialState.RUNNING
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        made = insert(points).from_select(columns, select(trials.c.trial_id, *values).where(*running))
+        again = {column: made.excluded[column.name] for column in columns[2:]}
+        return made.on_conflict_do_update(index_elements=columns[:2], set_=again)
 
     def ended(
         self,
@@ -91,30 +128,22 @@ class Rows:
         """
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.storages._rdb import models
-        from sqlalchemy import delete, insert, orm
+        from optuna.trial import TrialState
+        from sqlalchemy import delete, insert, update
 
-        curve, attribute, values = (
-            models.TrialIntermediateValueModel,
-            models.TrialUserAttributeModel,
-            models.TrialValueModel,
-        )
-        with orm.Session(self._engine) as session, session.begin():
-            for key, what in attributes.items():  # there may be one of an attempt that died
-                session.execute(delete(attribute).where(attribute.trial_id == trial_id, attribute.key == key))
-                session.execute(insert(attribute).values(trial_id=trial_id, key=key, value_json=json.dumps(what)))
-            points = []
+        told, kind = models.TrialUserAttributeModel.__table__, models.TrialValueModel
+        trials = models.TrialModel.__table__
+        with self._engine.begin() as connection:
             for step, accuracy in reports:
-                stored, kind = curve.intermediate_value_to_stored_repr(accuracy)
-                points.append({"step": step, "intermediate_value": stored, "intermediate_value_type": kind})
-            if points:
-                steps = [each["step"] for each in points]
-                session.execute(delete(curve).where(curve.trial_id == trial_id, curve.step.in_(steps)))
-                session.execute(insert(curve), [{"trial_id": trial_id, **each} for each in points])
-            row = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-            if row.state.is_finished():
-                raise UpdateFinishedTrialError(f"Trial#{row.number} has already finished and can not be updated.")
+                self._write(connection, trial_id, step, accuracy)
+            over = {"state": state, "datetime_complete": datetime.now()}
+            running = trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING
+            if not connection.execute(update(trials).where(*running), over).rowcount:
+                raise UpdateFinishedTrialError(f"Trial {trial_id} has already finished and can not be updated.")
+            for key, what in attributes.items():  # there may be one of an attempt that died
+                connection.execute(delete(told).where(told.c.trial_id == trial_id, told.c.key == key))
+                connection.execute(insert(told), {"trial_id": trial_id, "key": key, "value_json": json.dumps(what)})
             if value is not None:
-                number, sort = values.value_to_stored_repr(value)
-                told = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": sort}
-                session.execute(insert(values), [told])
-            row.state, row.datetime_complete = state, datetime.now()
+                number, sort = kind.value_to_stored_repr(value)
+                row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": sort}
+                connection.execute(insert(kind.__table__), row)
