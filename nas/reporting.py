@@ -152,14 +152,15 @@ def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
     from nas.comparing import compare_runs
     from studies.pages.comparison import comparison_notes, comparison_parts
     from studies.pages.page import section, table, words
-    from studies.pages.pareto import written
+    from studies.pages.pareto import with_error
 
     if len(studies) == 1:
         return studies[0], []
     rows = [
         [
             str(each.folder), each.manifest.strategy["name"], str(each.manifest.seed), str(len(each.trials)),
-            written(each.best), human(each.best.cost.macs), duration(sum(one.seconds or 0.0 for one in each.trials)),
+            with_error(each.best, each), human(each.best.cost.macs),
+            duration(sum(one.seconds or 0.0 for one in each.trials)),
         ] for each in studies
     ]  # fmt: skip
     runs = table("Runs", ("run", "strategy", "seed", "trials", "best", "MACs", "time of trials"), rows)
@@ -336,7 +337,11 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         f"Versions: {versions}. Trials that run at the same time may end in another order, which changes proposals."
     ]
     own = [name for name in ("space", "strategy", "estimator") if getattr(manifest, name)["origin"] != "named"]
-    notes += [f"Of a person's own code, to be given again: {', '.join(own)}."] if own else []
+    notes += (
+        [f"Not in the run folder, so to be given again: your own code ({', '.join(f'--{name}' for name in own)})."]
+        if own
+        else []
+    )
     return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder)])], notes
 
 

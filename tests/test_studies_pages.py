@@ -30,8 +30,8 @@ from studies.pages import page as template
 from studies.pages.comparison import curves_html
 from studies.pages.confusion import write_confusion
 from studies.pages.family import family_html
-from studies.pages.page import page
-from studies.pages.proxies import write_proxies
+from studies.pages.page import linear_ticks, page
+from studies.pages.proxies import proxies_figure, write_proxies
 from studies.pages.training import training_section
 
 EVIL = "<img src=x onerror=\"document.title='run'\">"
@@ -106,6 +106,7 @@ def the_proxies(path: Path) -> str:
     one = {"tau": 0.5, "interval": [0.3, 0.6], "spearman": 0.6, "regret": 0.01, "top": 0.5, "seconds": 2.0}
     reference = {"estimator": EVIL, "trainings": 2, "ceiling": 0.8}
     found = {"space": EVIL, "budget": None, "task": "8x8x1:3", "networks": 9, "level": 0.9, "reference": reference}
+    found["counting"] = "macs"
     write_proxies({**found, "proxies": [{**one, "proxy": EVIL}, {**one, "proxy": "macs", "seconds": 0.0}]}, path)
     return path.read_text()
 
@@ -203,6 +204,36 @@ def test_a_browser_draws_every_plot_in_the_dark_and_runs_nothing_of_a_name(
     drawn = re.findall(r'class="canvas \w+ js-plotly-plot"', ran.stdout)
     assert len(drawn) == pages[name].read_text().count('<script type="application/json" data-plot=')
     assert ran.stdout.count(f"background: {DARK_PAPER}") >= len(drawn)
+
+
+def test_ticks_of_costs_are_few_round_and_written_alike() -> None:
+    rng = np.random.default_rng(0)
+    for most in (4, 7):
+        for _ in range(300):
+            low = 10 ** rng.uniform(2, 11)
+            high = low * (1 + 10 ** rng.uniform(-1.5, 1))
+            ticks = linear_ticks(low, high, most)
+            assert 1 <= len(ticks["tickvals"]) <= most
+            assert all(low <= each <= high for each in ticks["tickvals"])
+            digits: dict[str, set[int]] = {}
+            for text, value in zip(ticks["ticktext"], ticks["tickvals"], strict=True):
+                number, unit = re.fullmatch(r"([\d.]+)([KMGT]?)", text).groups()
+                assert float(number) * 1000 ** " KMGT".index(unit or " ") == pytest.approx(value, rel=6e-3)
+                digits.setdefault(unit, set()).add(len(number.partition(".")[2]))
+            assert all(len(each) == 1 for each in digits.values()), ticks
+
+
+def test_each_proxy_has_a_row_of_its_own_and_the_colour_of_what_was_found_of_it() -> None:
+    one = {"tau": 0.3, "interval": [0.2, 0.4], "seconds": 0.2}  # all in the same place
+    beyond = {"macs": None, "naswot": [0.1, 0.3], "snip": [-0.1, 0.1], "params": None}
+    found = {
+        "proxies": [{**one, "proxy": name, "beyond_counting": ends} for name, ends in beyond.items()],
+        "reference": {"ceiling": 0.8},
+    }
+    figure = proxies_figure(found)
+    assert sorted(figure.layout.yaxis.ticktext) == sorted(beyond)
+    groups = {trace.name: {figure.layout.yaxis.ticktext[place] for place in trace.y} for trace in figure.data}
+    assert groups == {"better": {"naswot"}, "other": {"snip"}, "counting": {"macs", "params"}}
 
 
 def test_a_strategy_has_one_colour_and_no_two_of_ours_share_it() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from searchspaces import Budget
-from studies.pages.page import DASHES, PAPER, PERCENT, Key, layout, page, pale, plot, strategy_colour, table
+from studies.pages.page import DASHES, DECIMALS, PAPER, PERCENT, Key, layout, page, pale, plot, strategy_colour, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -187,7 +187,7 @@ def _dress(figure: go.Figure, comparison: Comparison) -> None:
     """The vertical axis, the same beside one another."""
     regret = comparison.measure == "regret"
     said = "regret (percentage points)" if regret else "best validation accuracy"
-    ticks = {} if regret else PERCENT
+    ticks = DECIMALS if regret else PERCENT
     figure.update_yaxes(title={"text": said}, range=_range(comparison), **ticks)
 
 

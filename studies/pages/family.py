@@ -16,6 +16,7 @@ from searchspaces.cost import three_digits
 from studies.pages.page import (
     AMBER,
     BLUE,
+    DECIMALS,
     FAINT,
     GREEN,
     GRID,
@@ -127,7 +128,7 @@ def ratios_figure(document: Mapping[str, Any]) -> go.Figure:
                    hovertemplate="φ = %{x}: %{y:.2f} by the formula<extra></extra>")
     )  # fmt: skip
     figure.update_xaxes(title={"text": "φ"}, type="category")
-    figure.update_yaxes(title={"text": "ratio of MACs"}, rangemode="tozero")
+    figure.update_yaxes(title={"text": "ratio of MACs"}, rangemode="tozero", **DECIMALS)
     return figure
 
 

@@ -3,7 +3,7 @@
 (() => {
   const DARK = /*DARK*/ {};
   const dark = matchMedia("screen and (prefers-color-scheme: dark)");
-  const narrow = matchMedia("(max-width: 600px)");
+  const narrow = matchMedia("(max-width: 600px), (max-height: 450px)"); /* a phone, upright or on its side */
   const touch = matchMedia("(hover: none)");
   const PAGE_WIDTH = 680; /* pixels between the margins of a printed page */
   const hidden = new Set();
@@ -59,6 +59,19 @@
     });
   };
 
+  /* Round numbers of a first view are few in another: plotly's then, with the K of all other pages. */
+  const KILO = Object.fromEntries(Array.from({ length: 9999 }, (_, place) => [`${(place + 1) / 10}k`, `${(place + 1) / 10}K`]));
+  const retick = (source) => {
+    const plot = document.getElementById(source.dataset.plot);
+    plot.on("plotly_relayout", (change) => {
+      const moved = new Set(Object.keys(change).map((name) => name.match(/^([xy]axis)\d*\.(?:auto)?range/)?.[1]));
+      const axes = Object.keys(plot.layout).filter((name) => moved.has(name.replace(/\d/g, "")) && plot.layout[name].tickmode === "array");
+      const ticks = { tickmode: "auto", tickformat: "~s", labelalias: KILO };
+      const changed = axes.flatMap((axis) => Object.entries(ticks).map(([name, value]) => [`${axis}.${name}`, value]));
+      if (changed.length) Plotly.relayout(plot, Object.fromEntries(changed));
+    });
+  };
+
   for (const button of document.querySelectorAll("button[data-group]")) {
     button.addEventListener("click", () => {
       const group = button.dataset.group, shown = hidden.delete(group);
@@ -71,6 +84,7 @@
   }
   drawAll();
   sources.forEach(offer);
+  sources.forEach(retick);
   for (const query of [dark, narrow, touch]) query.addEventListener("change", drawAll);
   addEventListener("beforeprint", () => {
     printing = true;

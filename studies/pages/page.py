@@ -2,8 +2,8 @@
 
 Title, legend, scales and tables are HTML, and plotly draws what is between them. A figure is drawn in the colours of a
 light page; `DARK` says what each becomes where `prefers-color-scheme` is dark, and the page's script draws it again
-when that changes, when a window becomes narrow, and before it is printed. What is to be otherwise in a narrow window
-stands in the `meta` of a trace or a layout: `{"narrow": {...}}`.
+when that changes, when a window becomes narrow or low, and before it is printed. What is to be otherwise in such a
+window, a phone's, stands in the `meta` of a trace or a layout: `{"narrow": {...}}`.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
     return f'<div class="scroll" tabindex="0"><table>{titled}{rows_html}</table></div>'
 
 
-_NUMBERS: Final = re.compile(r"(?:(?:± |[+−-])?[\d.,]+ ?(?:%|ms|[KMGTsmhd])?(?: to | )?)*|–|-")
+_NUMBERS: Final = re.compile(r"(?:(?:± |[+−<>-])?[\d.,]+ ?(?:%|ms|[KMGTsmhd])?(?: to | )?)*|–|-")
 """What a cell of a column of numbers has: a number with its unit, an interval, a duration, or nothing."""
 
 
@@ -234,6 +234,16 @@ PERCENT: Final[dict[str, Any]] = {
     ]
 }
 """Of an axis of shares: all of its ticks have as many digits."""
+
+DECIMALS: Final[dict[str, Any]] = {
+    "tickformatstops": [
+        {"dtickrange": [None, 0.009], "value": ".3f"},
+        {"dtickrange": [0.009, 0.09], "value": ".2f"},
+        {"dtickrange": [0.09, 0.9], "value": ".1f"},
+        {"dtickrange": [0.9, None], "value": ".0f"},
+    ]
+}
+"""Of an axis of plain numbers, in the same way."""
 
 
 def whole_ticks(count: int) -> dict[str, Any]:
@@ -261,15 +271,37 @@ def log_ticks(values: Iterable[float]) -> dict[str, Any]:
         found = finer
         if len(found) > 2:
             break
-    return {"tickvals": found, "ticktext": [human(each) for each in found]}
+    return {"tickmode": "array", "tickvals": found, "ticktext": _alike(found)}
 
 
+def linear_ticks(low: float, high: float, most: int) -> dict[str, Any]:
+    """Of a linear axis of costs from `low` to `high`: at most so many round numbers, written as everywhere.
+
+    >>> linear_ticks(760e6, 1.45e9, most=7)["ticktext"], linear_ticks(0, 172_000, most=4)["ticktext"]
+    (['800M', '900M', '1.0G', '1.1G', '1.2G', '1.3G', '1.4G'], ['0', '50K', '100K', '150K'])
+    """
+    exponent = math.floor(math.log10((high - low) / most))
+    steps = (factor * 10.0**power for power in (exponent, exponent + 1) for factor in (1, 2, 5))
+    step = next(each for each in steps if math.floor(high / each) - math.ceil(low / each) < most)
+    found = [step * place for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return {"tickmode": "array", "tickvals": found, "ticktext": _alike(found)}
+
+
+def _alike(values: Iterable[float]) -> list[str]:
+    """Numbers as people write them, those of one unit with as many digits after the point."""
+    parts = [(number, unit) for value in values for number, unit in _UNIT.findall(human(value))]
+    digits = {unit: max(len(number.partition(".")[2]) for number, of in parts if of == unit) for _, unit in parts}
+    return [f"{float(number):.{digits[unit]}f}{unit}" for number, unit in parts]
+
+
+_UNIT: Final = re.compile(r"^([\d.]+)(.*)$")
 _TICKS: Final = 6
 
 
 def layout(narrow: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """Of every figure: fonts, margins, hovers and axes; `narrow` is added in a narrow window, `more` replaces any."""
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "automargin": True, "title": {"standoff": 8}}
+    """Of every figure: fonts, margins, hovers and axes; `narrow` is added on a phone, `more` replaces any."""
+    title = {"standoff": 8, "font": {"size": 14}}
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID, "automargin": True, "title": title}
     return {
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
         "font": {"family": FONT, "size": 14, "color": INK}, "showlegend": False, "hovermode": "closest",

@@ -24,6 +24,7 @@ from studies.fidelity import read_as
 from studies.pages.image import check_ending, picture
 from studies.pages.page import (
     AMBER,
+    DECIMALS,
     FAINT,
     GREEN,
     INK,
@@ -33,6 +34,7 @@ from studies.pages.page import (
     SHADES,
     Key,
     layout,
+    linear_ticks,
     page,
     pale,
     plot,
@@ -208,7 +210,7 @@ def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go
     hovered = hovers(study)
     figure = make_subplots(
         rows=len(heights), shared_xaxes=True, row_heights=heights, vertical_spacing=0.02,
-        figure=go.Figure(layout=layout()),
+        figure=go.Figure(layout=layout(narrow=dict.fromkeys(("xaxis", "xaxis2"), _ticks(x, (left, right), 4)))),
     )  # fmt: skip
     if complete:
         _draw_trials(figure, study, hovered, x, right if bound is None else float(bound.upper))
@@ -219,10 +221,9 @@ def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go
     ringed = None if trial is None else marked(study, trial)
     if ringed is not None:
         _ring(figure, ringed, x, [state for state, _ in others])
-    _dress(figure, study, complete, (left, right), ringed)
+    _dress(figure, study, complete, ringed)
+    figure.update_xaxes(range=[left, right], **_ticks(x, (left, right), 7))
     figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
-    if x in _UNITS:
-        figure.update_xaxes(tickformat="~g")  # a prefix before the unit would be a second one
     if rows:
         names = [state for state, _ in others] + ["classics"] * bool(references)
         figure.update_yaxes(
@@ -245,7 +246,7 @@ def hypervolume_figure(study: Study) -> go.Figure:
         ), layout(),
     )  # fmt: skip
     figure.update_xaxes(title={"text": "trial"})
-    figure.update_yaxes(title={"text": "hypervolume"})
+    figure.update_yaxes(title={"text": "hypervolume"}, **DECIMALS)
     return figure
 
 
@@ -448,11 +449,13 @@ def _published(name: str, task: Task) -> str:
     return f"<br>published top-1 on ImageNet: {ends}" if ends else ""
 
 
-def _dress(
-    figure: go.Figure, study: Study, complete: Sequence[Trial], view: tuple[float, float], ringed: Trial | None
-) -> None:
-    """Axes, and what is in view of them; a trial that is ringed always is."""
-    figure.update_xaxes(range=list(view), tickformat="~s", nticks=7)
+def _ticks(x: str, view: tuple[float, float], most: int) -> dict[str, Any]:
+    """Of the horizontal axis; a prefix before a unit would be a second one."""
+    return {"nticks": most, **DECIMALS} if x in _UNITS else linear_ticks(*view, most)
+
+
+def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: Trial | None) -> None:
+    """The vertical axis, and what is in view of it; a trial that is ringed always is."""
     unit = study.manifest.estimator["resolved"].get("estimates")
     name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
     ticks = {"tickformat": ".3f"} if unit else PERCENT
@@ -491,9 +494,13 @@ def told(trial: Trial, study: Study) -> str:
     """A trial in a line: `97.4% ± 0.9% at 389M MACs (trial 7)`; its state, if it is not complete."""
     if trial.state != "complete":
         return f"{trial.state} at {human(trial.cost.macs)} MACs (trial {trial.number})"
+    return f"{with_error(trial, study)} at {human(trial.cost.macs)} MACs (trial {trial.number})"
+
+
+def with_error(trial: Trial, study: Study) -> str:
+    """The accuracy of a complete trial with its standard error, where that is known: `97.4% ± 0.9%`."""
     error = study.standard_errors.get(trial.number)
-    within = "" if error is None else f" ± {error:.1%}"
-    return f"{written(trial)}{within} at {human(trial.cost.macs)} MACs (trial {trial.number})"
+    return written(trial) + ("" if error is None else f" ± {error:.1%}")
 
 
 def time_text(seconds: float) -> str:

@@ -1,23 +1,19 @@
-"""What proxies are worth as a page: how well each ranks networks, against what it costs, and the table."""
+"""What proxies are worth as a page: how well each ranks networks, a proxy a row, and the table with what it costs."""
 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from searchspaces import Budget
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
-from studies.pages.page import COLOURS, FAINT, Key, layout, page, plot, table
+from studies.pages.page import BLUE, DECIMALS, FAINT, RED, Key, layout, page, plot, table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-FREE_S: Final = 1e-3
-"""Where what costs nothing is drawn, on a logarithmic axis."""
 
 
 def write_proxies(found: Mapping[str, Any], path: Path) -> None:
@@ -26,7 +22,8 @@ def write_proxies(found: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    write_whole(path, page(f"Proxies in {found['space']}", _about(found), proxies_parts(found), proxies_notes(found)))
+    title = f"How well proxies rank networks of {found['space']}"
+    write_whole(path, page(title, _about(found), proxies_parts(found), proxies_notes(found)))
 
 
 def proxies_parts(found: Mapping[str, Any], name: str = "proxies") -> list[str]:
@@ -35,52 +32,70 @@ def proxies_parts(found: Mapping[str, Any], name: str = "proxies") -> list[str]:
 
 
 def proxies_notes(found: Mapping[str, Any]) -> list[str]:
-    """What whiskers and the ceiling are."""
-    return [
-        f"Whiskers: bootstrap intervals of {found['level']:.0%} over networks. What costs nothing is drawn at "
-        f"{FREE_S:g} s.",
-        "Ceiling: the τ that the reference's own noise leaves to an exact proxy.",
+    """What whiskers, colours and the ceiling are."""
+    notes = [
+        f"Whiskers: bootstrap intervals of {found['level']:.0%} over networks. Better than counting: the interval of "
+        f"the difference from the τ of {found['counting']}, the better count, is above 0."
     ]
+    if found["reference"]["ceiling"] is not None:
+        notes.append("Ceiling: the τ that the reference's own noise leaves to an exact proxy.")
+    return notes
 
 
 def _keys(found: Mapping[str, Any]) -> list[Key]:
-    keys = [
-        Key(one["proxy"], COLOURS[place % len(COLOURS)], "disc", one["proxy"])
-        for place, one in enumerate(found["proxies"])
-    ]
     ceiling = found["reference"]["ceiling"]
-    return keys if ceiling is None else [*keys, Key(f"ceiling {ceiling:.2f}", FAINT, "dash")]
+    return [
+        Key("better than counting", RED, "disc", "better"),
+        Key("not told apart from counting, or worse", BLUE, "disc", "other"),
+        Key("counting", FAINT, "disc", "counting"),
+        *([] if ceiling is None else [Key(f"ceiling {ceiling:.2f}", FAINT, "dash")]),
+    ]
 
 
 def proxies_figure(found: Mapping[str, Any]) -> go.Figure:
-    """Agreement with the reference against cost, for a notebook."""
+    """Agreement with the reference, the best proxy at the top, for a notebook."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=layout())
-    for place, one in enumerate(found["proxies"]):
-        low, high = one["interval"]
-        name, colour = html.escape(one["proxy"]), COLOURS[place % len(COLOURS)]
+    ranked = _ranked(found)[::-1]  # from the bottom up
+    names = [html.escape(one["proxy"]) for one in ranked]
+    places = list(range(len(ranked)))
+    broken = {"tickvals": places, "ticktext": [name.replace("+", "<br>+") for name in names]}
+    figure = go.Figure(layout=layout(narrow={"yaxis": broken}))
+    for group, colour in (("better", RED), ("other", BLUE), ("counting", FAINT)):
+        rows = [(place, one) for place, one in zip(places, ranked, strict=True) if _group(one) == group]
         figure.add_trace(
             go.Scatter(
-                x=[max(one["seconds"], FREE_S)], y=[one["tau"]], name=name, mode="markers+text", text=[f"  {name}"],
-                textposition="middle right", cliponaxis=False, legendgroup=one["proxy"],
-                meta={"narrow": {"mode": "markers"}}, marker={"size": 11, "color": colour},
-                error_y={"array": [high - one["tau"]], "arrayminus": [one["tau"] - low], "thickness": 1.5,
-                         "color": colour},
-                hovertemplate=f"<b>{name}</b><br>τ %{{y:.2f}} ({low:.2f} to {high:.2f})<br>{one['seconds']:.3g} s a "
-                f"network<extra></extra>",
+                x=[one["tau"] for _, one in rows], y=[place for place, _ in rows], mode="markers", name=group,
+                legendgroup=group, marker={"size": 11, "color": colour},
+                error_x={"array": [one["interval"][1] - one["tau"] for _, one in rows],
+                         "arrayminus": [one["tau"] - one["interval"][0] for _, one in rows],
+                         "thickness": 1.5, "color": colour},
+                text=[_hover(one) for _, one in rows], hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
     ceiling = found["reference"]["ceiling"]
     if ceiling is not None:
-        figure.add_hline(y=ceiling, line={"dash": "dash", "color": FAINT})
-    most = max(one["seconds"] for one in found["proxies"])
+        figure.add_vline(x=ceiling, line={"dash": "dash", "color": FAINT})
     figure.update_xaxes(
-        title={"text": "seconds for each network"}, type="log", dtick=1,
-        range=[math.log10(FREE_S) - 0.3, math.log10(max(most, FREE_S)) + 1],
-    )  # fmt: skip
-    figure.update_yaxes(title={"text": "Kendall's τ"}, zeroline=True, zerolinecolor=FAINT)
+        title={"text": "Kendall's τ with the reference"}, zeroline=True, zerolinecolor=FAINT, **DECIMALS
+    )
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.6, len(ranked) - 0.4], fixedrange=True)
     return figure
+
+
+def _ranked(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The proxies, the one with the highest τ first."""
+    return sorted(found["proxies"], key=lambda one: -one["tau"])
+
+
+def _group(one: Mapping[str, Any]) -> str:
+    beyond = one.get("beyond_counting")
+    return "counting" if beyond is None else "better" if beyond[0] > 0 else "other"
+
+
+def _hover(one: Mapping[str, Any]) -> str:
+    within = "{:.2f} to {:.2f}".format(*one["interval"])
+    return f"<b>{html.escape(one['proxy'])}</b><br>τ {one['tau']:.2f} ({within})<br>{one['seconds']:.3g} s a network"
 
 
 def _about(found: Mapping[str, Any]) -> list[str]:
@@ -93,12 +108,16 @@ def _about(found: Mapping[str, Any]) -> list[str]:
 
 
 def _table(found: Mapping[str, Any]) -> str:
-    columns = ("proxy", "τ", "interval", "ρ", "regret, points", "best quarter", "seconds")
+    columns = ("proxy", "τ", "interval", "beyond counting", "ρ", "regret, points", "best quarter", "s/network")
     rows = [
         (
-            one["proxy"], f"{one['tau']:.2f}", "{:.2f} to {:.2f}".format(*one["interval"]), f"{one['spearman']:.2f}",
-            f"{100 * one['regret']:.2f}", f"{one['top']:.0%}", f"{one['seconds']:.3g}",
+            one["proxy"], f"{one['tau']:.2f}", _ends(one["interval"]), _ends(one.get("beyond_counting")),
+            f"{one['spearman']:.2f}", f"{100 * one['regret']:.2f}", f"{one['top']:.0%}", f"{one['seconds']:.3g}",
         )
-        for one in found["proxies"]
+        for one in _ranked(found)
     ]  # fmt: skip
     return table("Agreement with the reference", columns, rows)
+
+
+def _ends(interval: Any) -> str:
+    return "–" if interval is None else "{:.2f} to {:.2f}".format(*interval)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import UserError, human
 from searchspaces.files import write_whole
 from studies.pages.image import check_ending, picture
-from studies.pages.page import FAINT, PERCENT, RED, SLATE, Key, layout, page, plot
+from studies.pages.page import FAINT, PERCENT, RED, SLATE, Key, layout, log_ticks, page, plot
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -26,7 +26,7 @@ _NOTES: Final = (
     "Top-1 accuracy on the 50,000 validation images of ImageNet, single crop, as torchvision (BSD-3-Clause), timm "
     "(Apache-2.0) and imgclsmob (MIT) publish it with their weights, all trained on ImageNet-1k alone. None was "
     "trained here, and none of these accuracies compares with one on other images.",
-    "Recipes differ by some hundred to 3,600 epochs: compare networks of one recipe, which nas classics --json tells.",
+    "Recipes differ, from some hundred to 3,600 epochs: compare networks of one recipe (nas classics --json has them).",
     "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it.",
 )
 
@@ -60,7 +60,7 @@ def published_figure(several: Sequence[Mapping[str, Any]]) -> go.Figure:
     """The figure, for a notebook."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout=layout(narrow={"annotations": [], "xaxis": {"dtick": 1}}))  # no room for names
+    figure = go.Figure(layout=layout(narrow={"annotations": []}))  # no room for names
     figure.add_trace(
         go.Scatter(
             x=[at for one in several for at in (one["macs"], one["macs"], None)],
@@ -96,14 +96,14 @@ def published_figure(several: Sequence[Mapping[str, Any]]) -> go.Figure:
             )  # fmt: skip
     top = max(one["top1"][1] for one in several)
     bottom = min(one["top1"][0] for one in several)
+    view = [low - 0.04 * (high - low) - 0.02, high + 0.14 * (high - low) + 0.02]
     figure.update_xaxes(
-        type="log", tickformat="~s", nticks=8, title={"text": "MACs (multiply-adds)"},
-        range=[low - 0.04 * (high - low) - 0.02, high + 0.1 * (high - low) + 0.02],
-    )  # fmt: skip
+        type="log", range=view, **log_ticks([10**end for end in view]), title={"text": "MACs (multiply-adds)"}
+    )
     room = max(top - bottom, 0.01)
     figure.update_yaxes(
         range=[bottom - 0.05 * room, top + 0.25 * room], **PERCENT,
-        title={"text": "top-1 accuracy on ImageNet, as published"},
+        title={"text": "published top-1 accuracy"},
     )  # fmt: skip
     return figure
 

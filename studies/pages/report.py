@@ -33,7 +33,7 @@ from studies.pages.page import (
     whole_ticks,
     words,
 )
-from studies.pages.pareto import hovers, pareto_parts, show_command, time_text, told, written
+from studies.pages.pareto import hovers, pareto_parts, show_command, time_text, told, with_error
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,11 +48,10 @@ LOW: Final = 6
 
 def front_section(study: Study, x: str) -> str:
     """The front with the classic networks, and a table of the networks on it."""
-    errors = study.standard_errors
     rows = [
         [
             str(trial.number),
-            f"{written(trial)} ± {errors[trial.number]:.1%}" if trial.number in errors else written(trial),
+            with_error(trial, study),
             three_digits(trial.cost.macs),
             three_digits(trial.cost.params),
             trial.architecture.words(),
@@ -168,7 +167,7 @@ def decisions_section(study: Study, x: str) -> str:
         count = len(results.complete(study.trials))
         parts = [
             words(
-                f"What each decision matters is estimated from {FEWEST} complete networks on; there "
+                f"The importance of decisions is estimated from {FEWEST} complete networks or more; there "
                 f"{'is 1' if count == 1 else f'are {count}'}."
             )
         ]
@@ -185,7 +184,7 @@ def importances_figure(found: dict[str, float]) -> go.Figure:
         go.Bar(x=[share for _, share in shown], y=names, orientation="h", marker={"color": BLUE},
                hovertemplate="%{y}: %{x:.1%}<extra></extra>"), layout(),
     )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title={"text": "importance"})
+    figure.update_xaxes(rangemode="tozero", title={"text": "importance"}, **PERCENT)
     figure.update_yaxes(type="category", showgrid=False, dtick=1, tickfont={"size": 12})  # else some have no name
     return figure
 
@@ -277,17 +276,17 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
         if trial.seconds is not None:
             device = str(trial.details.get("device") or "not recorded")
             seconds.setdefault(device, []).append(trial.seconds)
-    rows = [[number_of(len(each), "trial"), device, _hours(sum(each))] for device, each in sorted(seconds.items())]
-    rows += [[name, device, _hours(took)] for name, device, took in more]
+    rows = [[number_of(len(each), "trial"), device, time_text(sum(each))] for device, each in sorted(seconds.items())]
+    rows += [[name, device, time_text(took)] for name, device, took in more]
     starts = [trial.started for trial in study.trials if trial.started]
     ends = [trial.ended for trial in study.trials if trial.ended]
     whole = ""
     if starts and ends:
         took = time_text((max(ends) - min(starts)).total_seconds())
-        whole = f"From the first start to the last end, the search took {took}; interruptions count."
+        whole = f"From the first start to the last end, the search took {took}, interruptions included."
     return section(
         "What it cost",
-        table("Hours of training", ("", "device", "hours"), rows),
+        table("Time of training, summed over devices of a kind", ("", "device", "time"), rows),
         words(whole, "Energy was not recorded."),
     )
 
@@ -307,10 +306,6 @@ def commands_section(commands: Sequence[str], notes: Sequence[str]) -> str:
         f'<pre class="commands">{html.escape(chr(10).join(commands))}</pre>',
         *(words(note) for note in notes),
     )
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.{2 if seconds < 360000 else 0}f}"
 
 
 def _images(study: Study) -> int | None:

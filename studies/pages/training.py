@@ -8,7 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from studies.pages.confusion import confusion_part
-from studies.pages.page import BLUE, PERCENT, RED, Key, layout, plot, section, side_by_side, table, whole_ticks, words
+from studies.pages.page import (
+    BLUE,
+    DECIMALS,
+    PERCENT,
+    RED,
+    Key,
+    layout,
+    plot,
+    section,
+    side_by_side,
+    table,
+    whole_ticks,
+    words,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -50,7 +63,9 @@ def training_section(
 
 def loss_figure(curve: Sequence[Mapping[str, Any]]) -> go.Figure:
     """The loss of each epoch."""
-    return _curve([one["epoch"] for one in curve], [one["train_loss"] for one in curve], "training loss", {}, ".3f")
+    return _curve(
+        [one["epoch"] for one in curve], [one["train_loss"] for one in curve], "training loss", DECIMALS, ".3f"
+    )
 
 
 def accuracy_figure(curve: Sequence[Mapping[str, Any]], best: int) -> go.Figure:
