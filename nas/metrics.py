@@ -54,6 +54,24 @@ def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.in
     return float(np.abs(gap[in_bin > 0]).sum() / len(labels))
 
 
+def balanced_error(right: NDArray[np.int64], of: NDArray[np.int64]) -> float:
+    """The standard error of the balanced accuracy, the mean of the recalls r of K classes: sqrt(sum r (1 - r) / n) / K.
+
+    The recall of a class on n images has the variance r (1 - r) / n of a binomial proportion. Classes have different
+    images, so the recalls are independent, and the variance of their mean is the sum of their variances over K^2. This
+    is a stratified estimate with equal weights (Cochran 1977, Sampling Techniques, sec. 5.9).
+
+    Args:
+        right, of: (classes,), images classified correctly and images in all; at least one of each class.
+
+    >>> import numpy as np
+    >>> round(balanced_error(np.array([90, 5]), np.array([100, 10])), 4)  # sqrt(0.09 / 100 + 0.25 / 10) / 2
+    0.0805
+    """
+    recall = right / of
+    return math.sqrt(float((recall * (1 - recall) / of).sum())) / len(of)
+
+
 def metrics(probabilities: NDArray[np.floating], labels: NDArray[np.int64], names: Sequence[str]) -> Document:
     """What is reported of a classifier, as plain JSON values.
 
@@ -76,13 +94,17 @@ def metrics(probabilities: NDArray[np.floating], labels: NDArray[np.int64], name
     accuracy = float(right.sum() / images)
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]
     there = of > 0
+    among = int((ranked == labels[:, None]).any(1).sum())
     return {
         "images": images,
         "accuracy": accuracy,
         "standard_error": binomial_error(accuracy, images),
         "interval": list(interval(int(right.sum()), images)),
-        "top5_accuracy": float((ranked == labels[:, None]).any(1).mean()) if classes > TOP else None,
+        "top5_accuracy": among / images if classes > TOP else None,
+        "top5_standard_error": binomial_error(among / images, images) if classes > TOP else None,
+        "top5_interval": list(interval(among, images)) if classes > TOP else None,
         "balanced_accuracy": float((right[there] / of[there]).mean()),
+        "balanced_standard_error": balanced_error(right[there], of[there]),
         "calibration_error": calibration_error(probabilities, labels),
         "classes": [
             {

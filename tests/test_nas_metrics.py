@@ -9,8 +9,9 @@ from estimators import ImageData, load_data
 from estimators.recipe import make_recipe
 from estimators.training import train
 from estimators.views import VIEWS, probabilities
-from nas.metrics import calibration_error, interval, metrics
+from nas.metrics import balanced_error, calibration_error, interval, metrics
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
+from studies.results import binomial_error
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])
@@ -33,6 +34,9 @@ def test_ten_images_by_hand():
     assert found["accuracy"] == pytest.approx(0.6)
     assert found["top5_accuracy"] is None  # there are no more than five classes
     assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 3 + 0) / 3)
+    by_hand = (5 / 6 * 1 / 6 / 6 + 1 / 3 * 2 / 3 / 3) ** 0.5 / 3
+    assert found["balanced_standard_error"] == pytest.approx(by_hand)
+    assert found["top5_standard_error"] is None
     assert found["calibration_error"] == pytest.approx(0.2)  # sure of 0.8, right in 0.6
     assert [each["precision"] for each in found["classes"]] == [5 / 8, 1 / 2, None]
     assert [each["accuracy"] for each in found["classes"]] == [5 / 6, 1 / 3, 0.0]
@@ -53,7 +57,21 @@ def test_a_class_without_images_and_one_never_predicted_have_no_figure():
 
 def test_top_five_counts_what_is_among_the_five_most_probable():
     rows = np.array([np.arange(7) / 21, np.arange(7)[::-1] / 21, np.arange(7) / 21])
-    assert metrics(rows, np.array([2, 2, 1]), list("abcdefg"))["top5_accuracy"] == pytest.approx(2 / 3)
+    found = metrics(rows, np.array([2, 2, 1]), list("abcdefg"))
+    assert found["top5_accuracy"] == pytest.approx(2 / 3)
+    assert found["top5_standard_error"] == pytest.approx((2 / 3 * 1 / 3 / 3) ** 0.5)
+
+
+@pytest.mark.parametrize(("classes", "images", "right"), [(2, 10, 7), (5, 40, 39), (100, 50, 25)])
+def test_the_error_of_the_balanced_accuracy_is_binomial_where_classes_are_alike(classes, images, right):
+    found = balanced_error(np.full(classes, right), np.full(classes, images))
+    assert found == pytest.approx(binomial_error(right / images, classes * images))
+
+
+def test_the_error_of_the_balanced_accuracy_is_how_far_it_varies():
+    rng, recall, of = np.random.default_rng(0), np.array([0.9, 0.5, 0.7]), np.array([400, 30, 100])
+    balanced = (rng.binomial(of, recall, (20_000, 3)) / of).mean(1)
+    assert balanced_error(recall * of, of) == pytest.approx(balanced.std(), rel=0.03)
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 5), (5, 5), (400, 1000)])

@@ -11,7 +11,7 @@ from nas.commands import options
 from nas.commands.console import console, print_json, waiting
 from nas.commands.running import reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
-from nas.wording import percent
+from nas.wording import percent, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -108,13 +108,14 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
     console.print(made)
     if len(several) > 20:
         console.print(Text(f"and {len(several) - 20} more classes with higher recall", style=FAINT))
-    low, high = (f"{100 * bound:.1f}" for bound in document["interval"])
-    within = f" ± {100 * document['standard_error']:.1f}% (95% interval: {low} to {high}%)"
+    top1 = (percent(document["accuracy"]), GOOD), _error(document, "")
+    top5 = "" if document["top5_accuracy"] is None else percent(document["top5_accuracy"]) + _error(document, "top5_")
+    balanced = within(document["balanced_accuracy"], document["balanced_standard_error"])
     part = "the test part of" if document["part"] == "test" else "all of"
     rows: list[tuple[str, RenderableType]] = [
-        ("top-1 accuracy", Text.assemble((percent(document["accuracy"]), GOOD), within)),
-        *([("top-5 accuracy", percent(document["top5_accuracy"]))] if document["top5_accuracy"] is not None else []),
-        ("balanced accuracy", f"{percent(document['balanced_accuracy'])}, the mean recall of the classes"),
+        ("top-1 accuracy", Text.assemble(*top1)),
+        *([("top-5 accuracy", top5)] if top5 else []),
+        ("balanced accuracy", f"{balanced}, the mean recall of the classes"),
         ("calibration error", f"{percent(document['calibration_error'])}, the mean gap of confidence and accuracy"),
         ("images", Text(f"{document['images']:,}: {part} {document['data']}")),
     ]
@@ -130,6 +131,12 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
     if confusion is not None:
         rows.append(("confusion matrix", Text(str(confusion))))
     console.print(facts(*rows))
+
+
+def _error(document: Document, name: str) -> str:
+    """The standard error and the interval of one of the accuracies of an evaluation."""
+    low, high = (f"{100 * bound:.1f}" for bound in document[f"{name}interval"])
+    return f" ± {percent(document[f'{name}standard_error'])} (95% interval: {low} to {high}%)"
 
 
 def show_prediction(document: Document, console: Console) -> None:
