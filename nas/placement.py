@@ -14,7 +14,7 @@ from searchspaces import UserError
 if TYPE_CHECKING:
     from studies import Engine
 
-ADDRESS: Final = re.compile(r"auto|[^\s/:]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
+ADDRESS: Final = re.compile(r"auto|local|(?:ray://)?(?:[^\s/:]+|\[[0-9a-fA-F:]+\]):\d+")
 """What may follow `--ray`; anything else is the next argument."""
 
 
@@ -23,7 +23,7 @@ class Placement:
     """The options that say where trials run.
 
     Attributes:
-        ray: the address of a cluster; empty for Ray on this machine; None for this process.
+        ray: the address of a cluster; empty or `local` for Ray on this machine; None for this process.
         workers: number of parallel trials, each in a process of its own.
         at_once: number of trials that take turns in this process.
         cpus_per_trial, gpus_per_trial: resources of one trial.
@@ -75,7 +75,9 @@ class Placement:
         from studies.ray.engine import RayEngine
 
         timeout_s = None if self.trial_timeout is None else parse_duration(self.trial_timeout, "--trial-timeout")
-        return RayEngine(self.ray or None, self.workers, self.cpus_per_trial, self.gpus_per_trial, timeout_s)
+        return RayEngine(
+            checked_address(self.ray) or None, self.workers, self.cpus_per_trial, self.gpus_per_trial, timeout_s
+        )
 
     def wave(self, deterministic: bool) -> int | None:
         """The number of proposals in a synchronous batch; None if proposals may depend on the order of results.
@@ -89,7 +91,7 @@ class Placement:
             return None
         if self.at_once or self.workers:
             return self.at_once or self.workers
-        if self.ray:
+        if self.ray and self.ray != "local":
             raise UserError("--deterministic proposes in synchronous batches of --workers: add --workers N")
         from studies.every_core import cores
 
@@ -115,11 +117,25 @@ _OPTIONS: Final = ("workers", "at_once", "cpus_per_trial", "gpus_per_trial", "tr
 """By name; the last three need `--ray`."""
 
 
+def checked_address(given: str | None) -> str | None:
+    """What `--ray` was given, if it is an address or empty; None without the option.
+
+    Raises:
+        UserError: it is no address.
+    """
+    if given and not ADDRESS.fullmatch(given):
+        raise UserError(
+            f"--ray: {given!r} is not an address; write --ray or --ray local for this machine, else --ray auto or "
+            "--ray host:6379"
+        )
+    return given
+
+
 def with_address(arguments: Iterable[str]) -> list[str]:
     """Give `--ray` without an address an empty one, since parsers of options know no options with optional values.
 
-    >>> with_address(["resume", "--ray", "runs/first"]), with_address(["--ray", "auto"])
-    (['resume', '--ray=', 'runs/first'], ['--ray=auto'])
+    >>> with_address(["resume", "--ray", "runs/first"]), with_address(["--ray", "local"])
+    (['resume', '--ray=', 'runs/first'], ['--ray=local'])
     """
     found: list[str] = []
     for argument in arguments:

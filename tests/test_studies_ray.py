@@ -589,6 +589,8 @@ def test_the_command_line_searches_and_resumes_on_ray(cluster: Any, nas_cli: Any
         (["--workers", "0"], "workers must be a whole number from 1, got 0"),
         (["--ray", "--workers", "0"], "workers must be a whole number from 1, got 0"),
         (["--ray", "--trial-timeout", "soon"], "soon"),
+        (["--ray=foo"], "--ray: 'foo' is not an address; write --ray or --ray local for this machine"),
+        (["--ray", "foo"], "(foo); write --ray or --ray local for this machine, else --ray auto or --ray host:6379"),
     ],
 )
 def test_a_mistake_about_ray_is_one_line_before_anything_is_made(

@@ -100,9 +100,10 @@ def train(
         taught = None if teacher is None else Teacher.read(teacher.split(","), job.data, own_space)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:
+            from nas.placement import checked_address
             from studies.ray.training import train_on_ray
 
-            train_it = partial(train_on_ray, address=ray or None, gpus=gpus or 0, workers=workers)
+            train_it = partial(train_on_ray, address=checked_address(ray) or None, gpus=gpus or 0, workers=workers)
         document = plan_document(job, plan, folder, seed, start, taught)
     screen = console(json)
     if not quiet:

@@ -75,7 +75,7 @@ def connected(address: str | None) -> Iterator[bool]:
         log.setLevel(logging.CRITICAL)
         yield False
         return
-    own = address is None and "RAY_ADDRESS" not in os.environ
+    own = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
     session = None
     try:
         with warnings.catch_warnings():

@@ -262,7 +262,8 @@ Ray = Annotated[
     Option(
         "--ray",
         metavar="[ADDRESS]",
-        help="Run trials on Ray: on this machine, or on the cluster at an address: auto or host:6379.",
+        help="Run trials on Ray: on this machine (no address, or local), or on the cluster at an address: auto or "
+        "host:6379.",
         rich_help_panel=PARALLEL,
     ),
 ]

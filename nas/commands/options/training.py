@@ -137,7 +137,8 @@ TrainOnRay = Annotated[
     Option(
         "--ray",
         metavar="[ADDRESS]",
-        help="Train with several workers on Ray: on this machine, or on the cluster at an address.",
+        help="Train with several workers on Ray: on this machine (no address, or local), or on the cluster at an "
+        "address: auto or host:6379.",
         rich_help_panel=DATA_PARALLEL,
     ),
 ]
