@@ -136,7 +136,8 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[
                 plain.setdefault(str(index), {})[key] = value
     left_out = ("params", "lr")  # the rate of a step follows from its number
     groups = [{key: value for key, value in group.items() if key not in left_out} for group in held["param_groups"]]
-    return tensors, {"optimizer": {"groups": groups, "state": plain}}
+    holds = {str(index): sorted(entries) for index, entries in held["state"].items()}
+    return tensors, {"optimizer": {"groups": groups, "state": plain, "holds": holds}}
 
 
 def restore(
@@ -163,6 +164,9 @@ def restore(
         for name, tensor in under(tensors, _OPTIMIZER).items():
             index, _, key = name.partition(".")
             kept.setdefault(int(index), {})[key] = tensor
+        holds = state["optimizer"].get("holds")  # not in checkpoints of before
+        if holds is not None and holds != {str(index): sorted(entries) for index, entries in kept.items()}:
+            raise ValueError("its optimizer's state is not whole")
         groups = [
             {key: group[key] if key in ("params", "lr") else _like(group[key], old.get(key)) for key in group}
             for group, old in zip(fresh["param_groups"], state["optimizer"]["groups"], strict=True)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from estimators.sources import Reading
 from searchspaces import Scale, Task, UserError, nearest, network_from_file
 from searchspaces.files import read_json
 from searchspaces.layers import ShapeError
@@ -76,8 +77,15 @@ class Trained:
             raise UserError(f"{str(folder)!r} is not a trained network: it has no {FACTS}; make one with: nas train")
         if not facts["finished"]:
             raise UserError(f"the training in {str(folder)!r} is not finished; the same nas train command resumes it")
-        network, task = network_from_file(folder / NETWORK, space), Task.parse(facts["task"])
-        mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
+        network = network_from_file(folder / NETWORK, space)
+        try:
+            task = Task.parse(facts["task"])
+            mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
+            Reading(**{each.name: facts["data"][each.name] for each in fields(Reading) if each.name in facts["data"]})
+        except (UserError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{folder / FACTS} is damaged: {error}") from error
+        if not isinstance(facts["data"].get("fingerprint"), str):
+            raise UserError(f"{folder / FACTS} is damaged: its data have no fingerprint")
         names = tuple(map(str, facts["class_names"]))
         if len(names) != task.classes or len(mean) != task.channels or len(std) != task.channels:
             raise UserError(f"{folder / FACTS} is damaged: names, mean and std are not those of the task {task}")

@@ -460,12 +460,14 @@ class _Training:
         if held is None:
             return _Held(0, None, self.batch)
         tensors, state = held
-        checkpoint.restore(self.model, self.optimizer, tensors, state)
         try:
+            checkpoint.restore(self.model, self.optimizer, tensors, state)
             self.average.module.load_state_dict(checkpoint.under(tensors, "average."))
             self.best = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "best.").items()}
             self.curve, self.seconds = list(state["curve"]), float(state["seconds"])
             return _Held(int(state["step"]), tensors["loss"], int(state["micro"]))
+        except UserError as error:
+            raise UserError(f"{self.place}: {error}") from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the checkpoint {self.place} belongs to another training: {error}") from error
 

@@ -45,6 +45,10 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 _HOW: Final = ("runtime", "device", "threads", "batch")
 
 
+ENDLESS_US: Final = 1e15
+"""Thirty years, in microseconds: no part of a network takes so long, and sums and products of less are finite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """From the sum of a network's parts to what it takes as a whole.
@@ -205,12 +209,12 @@ def _checked(read: Any) -> LatencyTable:
         if name not in read["how"]:
             raise UserError(f"'how' has no {name!r}")
     for name, value in [*read["parts"].items(), ("overhead_us", read["overhead_us"] or 0.0)]:
-        if not _is_number(value) or value < 0:
+        if not _is_number(value) or not 0 <= value < ENDLESS_US:
             raise UserError(f"{name!r} cannot take {value!r} microseconds")
     line = None
     if read["line"] is not None:
         ends = [read["line"].get(name) for name in ("intercept_us", "slope")]
-        if not all(map(_is_number, ends)) or ends[0] < 0 or ends[1] <= 0:
+        if not all(map(_is_number, ends)) or not 0 <= ends[0] < ENDLESS_US or not 0 < ends[1] < ENDLESS_US:
             raise UserError(f"'line' cannot be {read['line']!r}")
         line = Line(*map(float, ends))
     return LatencyTable(

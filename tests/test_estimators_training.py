@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -186,6 +187,22 @@ def test_a_folder_of_another_training_is_refused(unbroken, change, message):
     given = {"network": SMALL, "data": FEW, "recipe": make_recipe("sgd", **QUICK), "seed": 4} | change
     with pytest.raises(UserError, match=message):
         train(folder=unbroken["sgd"].folder, **given)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mean": ["x"]}, {"std": [None]}, {"std": [[1.0]]}, {"task": "x"}, {"class_names": ["one"]}, {"data": {}},
+        {"data": {"centre": 1e308}}, {"data": {"centre": None}}, {"data": {"skip_bad": "x", "fingerprint": "y"}},
+        {"data": {"fingerprint": 7}},
+    ],
+)  # fmt: skip
+def test_facts_that_no_training_wrote_are_refused_by_their_file(tmp_path, unbroken, change):
+    facts = json.loads((unbroken["sgd"].folder / "training.json").read_text())
+    shutil.copytree(unbroken["sgd"].folder, tmp_path / "changed")
+    (tmp_path / "changed" / "training.json").write_text(json.dumps(facts | change))
+    with pytest.raises(UserError, match=r"training\.json is damaged"):
+        Trained.open(tmp_path / "changed")
 
 
 def test_a_folder_that_is_none_is_said(tmp_path, unbroken):

@@ -181,6 +181,7 @@ DAMAGED = {
     "no parts": (lambda document: {**document, "parts": None}, "'parts' cannot be 'None'"),
     "parts cut off": (lambda document: {k: v for k, v in document.items() if k != "parts"}, "it has no 'parts'"),
     "a text for a time": (lambda document: {**document, "parts": {"x": "fast"}}, "'x' cannot take 'fast'"),
+    "an endless time": (lambda document: {**document, "parts": {"x": 1e300}}, "'x' cannot take 1e\\+300"),
     "a negative time": (lambda document: {**document, "parts": {"x": -1}}, "'x' cannot take -1"),
     "a line that falls": (lambda document: {**document, "line": {"intercept_us": 1, "slope": 0}}, "'line' cannot be"),
     "no runtime": (lambda document: {**document, "how": {}}, "'how' has no 'runtime'"),

@@ -250,6 +250,27 @@ def test_a_bad_ledger_is_refused(run: Path, what: str) -> None:
     assert "ledger" in one_line(caught) or "space" in one_line(caught)
 
 
+def test_a_journal_of_which_anything_is_gone_or_another_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    study = begin(tmp_path / "run", ledger="journal", trials=2)
+    study.run()
+    study.close()
+    log = tmp_path / "run" / "ledger.log"
+    lines = log.read_text().splitlines()
+    refusals = []
+    for at, line in enumerate(lines):
+        held = json.loads(line)
+        others = [{key: value for key, value in held.items() if key != gone} for gone in held]
+        others += [{**held, key: value} for key in held for value in ([], "x", None)]
+        for other in others:
+            log.write_text("\n".join([*lines[:at], json.dumps(other), *lines[at + 1 :], ""]))
+            try:
+                Study.open(tmp_path / "run", space=SPACE).close()
+            except UserError as error:
+                refusals.append(str(error))
+    assert len(refusals) > len(lines)
+    assert not any("\n" in each for each in refusals)
+
+
 def test_looking_makes_nothing_where_a_manifest_points(run: Path, tmp_path: Path) -> None:
     missing, others = tmp_path / "missing.db", tmp_path / "others.db"
     with sqlite3.connect(others) as connection:

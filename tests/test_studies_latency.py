@@ -58,7 +58,7 @@ def test_the_front_and_the_plot_are_drawn_against_latency(whole, tmp_path):
     front = whole.pareto("latency_ms")
     assert [trial.cost.latency_us for trial in front] == sorted(trial.cost.latency_us for trial in front)
     page = whole.plot(tmp_path / "p.html", "latency_ms").read_text()
-    for text in ("latency (ms, as a latency table predicts it)", "over the budget of 0.45 ms", '"tickformat":"~g"'):
+    for text in ("latency (ms, as a latency table predicts it)", "over the budget of 0.45 ms", '"tickformatstops":'):
         assert text in page
 
 

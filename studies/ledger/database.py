@@ -108,7 +108,7 @@ class OptunaLedger:
         if spec == "memory":
             raise UserError(f"{folder}: the ledger was kept in memory, so the study ended with its process")
         _check_there(spec, folder)
-        with _explained(where), quiet():
+        with _explained(where), _readable(where), quiet():
             storage = _storage(spec, folder, there=True)
             try:
                 study_id = storage.get_study_id_from_name(name)
@@ -285,7 +285,7 @@ def storage_of(spec: str, folder: Path) -> BaseStorage:
     if spec not in LEDGERS and "://" not in spec:
         raise UserError(f"{folder}: the ledger was kept in memory, so there is none to read")
     _check_there(spec, folder)
-    with _explained(_where(spec, folder)), quiet():
+    with _explained(_where(spec, folder)), _readable(_where(spec, folder)), quiet():
         return _storage(spec, folder, there=True)
 
 
@@ -344,6 +344,17 @@ def _check_file(spec: str, path: Path) -> None:
         raise UserError(f"cannot read the ledger {path}: {error.strerror}") from error
     if (spec == "sqlite" and head != b"SQLite format 3\0") or (spec == "journal" and not head.startswith(b"{")):
         raise UserError(f"{path} is not a ledger: it was not written by {spec}")
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turn what Optuna raises as it replays a damaged journal into one line: it looks at nothing before it uses it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (*_NOT_OURS, ValueError, RecursionError) as error:
+        raise UserError(f"{where} is not a ledger, or it is damaged: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

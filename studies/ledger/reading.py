@@ -61,9 +61,10 @@ def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     if state == "running":
         return trial
     outcome = attributes["outcome"]
+    (accuracy,) = frozen.values or (None,)
     ended = replace(
         trial,
-        accuracy=frozen.value,
+        accuracy=accuracy,
         reports=tuple((int(step), frozen.intermediate_values[step]) for step in outcome["steps"]),
         seconds=float(outcome["seconds"]),
         reason=outcome["reason"],
