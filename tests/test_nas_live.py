@@ -237,7 +237,7 @@ def test_a_terminal_shows_what_is_loaded_from_the_first_moment_and_one_line_of_i
     assert seen[0] == "loading"
     shown = {each.split()[0] for each in seen[:-1]}  # what a terminal that is refreshed now and then has time to show
     assert shown <= {"loading", "reading", "decoding", "counting"}
-    assert seen[-1].startswith("nas: budget macs=1: no architecture of mbconv fits")
+    assert seen[-1].startswith("nas: budget 1 MACs: no architecture of mbconv fits")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from searchspaces.architecture import Architecture, SearchSpace
 from searchspaces.budgeted.contents import Contents, Count
 from searchspaces.budgeted.drawn import Drawn
 from searchspaces.budgeted.listed import LISTED, Listed
-from searchspaces.cost import WHOLES, Bound, Budget, Cost, human, said
+from searchspaces.cost import COSTS_IN_WORDS, WHOLES, Bound, Budget, Cost, human, said
 from searchspaces.errors import NothingFitsError, UserError
 from searchspaces.grammar import Decision, Value
 from searchspaces.latency import known_costs, refuse_unknown
@@ -67,24 +67,25 @@ class Feasible:
         for bound in self.budget.bounds:
             low, high = extremes[bound.cost]
             if bound.most < low or bound.least > high:
-                words = f"budget {budget}: no architecture of {space.name} fits on {task}; {self._ranges(bound)}"
+                none = f"budget {budget.words()}: no architecture of {space.name} fits on {task}"
+                words = f"{none}; {self._ranges(bound)}"
                 raise NothingFitsError(words, bound.most if bound.cost == "macs" and bound.most < low else None)
         fits = self.contents.fits()
         if fits is None:
             self.sample(np.random.default_rng(0))
         elif not fits:
             raise UserError(
-                f"budget {self.budget}: none of the {space.size:,} architectures of {space.name} fits on {task}: widen "
-                f"it ({self._ranges()})"
+                f"budget {self.budget.words()}: none of the {space.size:,} architectures of {space.name} fits on "
+                f"{task}: widen it ({self._ranges()})"
             )
 
     def _ranges(self, *bounds: Bound) -> str:
         """The range of each bounded cost in the whole space."""
-        told = []
+        told, named = [], {**COSTS_IN_WORDS, "latency_ms": "milliseconds"}
         for bound in bounds or self.budget.bounds:
             name, ends = bound.cost, [cost.whole(bound.cost) for cost in (self.smallest, self.largest)]
             low, high = (said(name, end) if name in WHOLES else f"{human(end)} ({end:,})" for end in ends)
-            told.append(f"its {name} go from {low} to {high}")
+            told.append(f"its {named.get(name, name)} go from {low} to {high}")
         return "; ".join(told) + ("" if self.exact else f" in {self.draws} draws")
 
     @property
