@@ -181,7 +181,7 @@ def _usage_line(mistake: typer.TyperException) -> str:
         known = [name for parameter in context.command.params for name in parameter.opts] if context else []
         return f"{command}unknown option {option!r}{_nearest(option, [name for name in known if name[:2] == '--'])}"
     text = mistake.format_message().rstrip(".")
-    if "nexpected extra argument" in text and context is not None and "--ray=" in (context.obj or ()):
+    if "nexpected extra argument" in text and context is not None and "--ray" in (context.obj or ()):
         text += "; write --ray or --ray local for this machine, else --ray auto or --ray host:6379"
     return f"{command}{text[:1].lower()}{text[1:]}"
 

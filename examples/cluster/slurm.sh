@@ -59,14 +59,16 @@ done
 
 # In the background, so that the signal before the end reaches this script, which passes it on as Ctrl-C; bash lets what
 # runs in the background have that only under `set -m`.
-trap 'kill -INT $!' USR1 TERM
+signalled=
+trap 'signalled=yes; kill -INT $!' USR1 TERM
 set -m
 nas search --ray auto "$@" &
 search=$!
 set +m
 code=0
 wait "$search" || code=$?
-if kill -0 "$search" 2> /dev/null; then # the signal came: wait for the orderly end
+if [ -n "$signalled" ]; then # what ended then was the wait: the search's own end is to come, or has come meanwhile
+    code=0
     wait "$search" || code=$?
 fi
 exit "$code" # SLURM ends the Ray nodes with the job
