@@ -12,6 +12,7 @@ from estimators.full_training import FullTraining
 from estimators.image_sizes import stay_in_files
 from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
+from estimators.sources import READING
 from estimators.steps import DEVICES
 from estimators.table import TableEstimator
 from searchspaces import UserError, nearest
@@ -23,9 +24,6 @@ ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
     "zero-cost": ZeroCost,
 }
 """Each takes the data or its file first, then its settings by name."""
-
-READING: Final = ("skip_bad", "max_pixels", "cache", "centre")
-"""How image files are read: given among an estimator's settings, so that a run folder keeps them."""
 
 
 def make_estimator(name: str, data: str | ImageData = "digits", device: str = "auto", **settings: Any) -> Estimator:

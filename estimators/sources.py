@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +66,15 @@ class Reading:
         """The settings that are not the defaults and that the images depend on, as plain JSON values."""
         told = {"skip_bad": self.skip_bad, "max_pixels": self.max_pixels, "centre": self.centre}
         return {name: value for name, value in told.items() if value != getattr(Reading(), name)}
+
+
+READING: Final = tuple(each.name for each in fields(Reading))
+"""How image files are read: given among an estimator's settings, so that a run folder keeps them."""
+
+
+def reading_of(held: Mapping[str, Any]) -> dict[str, Any]:
+    """How image files are read, of all that is said of them, as `load_data` takes it."""
+    return {name: held[name] for name in READING if name in held}
 
 
 @dataclass

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from estimators.sources import Reading
+from estimators.sources import Reading, reading_of
 from searchspaces import Scale, Task, UserError, nearest, network_from_file
 from searchspaces.files import read_json
 from searchspaces.layers import ShapeError
@@ -81,7 +81,7 @@ class Trained:
         try:
             task = Task.parse(facts["task"])
             mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
-            Reading(**{each.name: facts["data"][each.name] for each in fields(Reading) if each.name in facts["data"]})
+            Reading(**reading_of(facts["data"]))
         except (UserError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{folder / FACTS} is damaged: {error}") from error
         if not isinstance(facts["data"].get("fingerprint"), str):

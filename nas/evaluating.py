@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.views import probabilities
 from nas.metrics import metrics
-from nas.training import reading_of
 from searchspaces import UserError
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
@@ -79,7 +78,7 @@ def evaluated_part(
     """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""
     from estimators.data import ImageData
     from estimators.image_sizes import stay_in_files
-    from estimators.sources import Reading, read_source
+    from estimators.sources import Reading, read_source, reading_of
 
     held, size = trained.facts["data"], trained.task.image_size
     source = data or str(held.get("source", held["name"]))
@@ -177,7 +176,7 @@ def predict(
 
     from estimators.image_files import read_images
     from estimators.image_folders import images_below, readable
-    from estimators.sources import Reading
+    from estimators.sources import Reading, reading_of
 
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")

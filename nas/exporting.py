@@ -213,7 +213,7 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
         return None
     from estimators.data import load_data
     from estimators.image_sizes import stay_in_files
-    from nas.training import reading_of
+    from estimators.sources import reading_of
 
     spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
     if data is None and spec != "digits" and not spec.startswith("hub:") and not Path(spec).exists():

@@ -59,7 +59,7 @@ def balanced_error(right: NDArray[np.int64], of: NDArray[np.int64]) -> float:
 
     The recall of a class on n images has the variance r (1 - r) / n of a binomial proportion. Classes have different
     images, so the recalls are independent, and the variance of their mean is the sum of their variances over K^2. This
-    is a stratified estimate with equal weights (Cochran 1977, Sampling Techniques, sec. 5.9).
+    is a stratified estimate with equal weights (Cochran 1977, Sampling Techniques, ch. 5).
 
     Args:
         right, of: (classes,), images classified correctly and images in all; at least one of each class.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from nas.api import checked_name, go_on
 from nas.networks import in_run, named, title
 from nas.parsing import parse_duration
-from nas.training import reading_of
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -202,6 +201,8 @@ def with_own_images(what: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
         what: as of `scale`.
         given: settings of a search, by name.
     """
+    from estimators.sources import reading_of
+
     there = in_run(what) if isinstance(what, str) else None
     if given.get("data") is not None or there is None:
         return given

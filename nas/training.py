@@ -129,6 +129,7 @@ def _of_run(
     folder: Path, number: int | None, space: SearchSpace | None
 ) -> tuple[Buildable, Document, str | None, Document]:
     """A network of a run, how it was found, the data of the run, and how their files are read."""
+    from estimators.sources import reading_of
     from nas.api import open_study
 
     study = open_study(folder, space=space)
@@ -337,10 +338,3 @@ FILES: Final = {
     "last weights": "last.safetensors",
 }
 """The files in the folder of a trained network, by purpose."""
-
-
-def reading_of(held: Mapping[str, Any]) -> Document:
-    """How image files are read, of all that is said of them, as `load_data` takes it."""
-    from estimators.catalog import READING
-
-    return {name: held[name] for name in READING if name in held}

@@ -1,9 +1,9 @@
-"""Trials written into Optuna's tables in few statements: one transaction as a trial starts, one as it ends, and
-one statement for each point of its curve.
+"""Trials written into Optuna's tables in few statements.
 
-Optuna's own storage writes the same rows, with some three queries for each decision of a trial: 50 ms a trial and more,
-in which a driver could start no other. Its tables are taken from its own models, so that they are those of the version
-that is installed; what it reads back is tested to be the same.
+One transaction as a trial starts, one as it ends, and one statement for each point of its curve. Optuna's own storage
+writes the same rows, with some three queries for each decision of a trial: 50 ms a trial and more, in which a driver
+could start no other. Its tables are taken from its own models, so that they are those of the version that is installed;
+what it reads back is tested to be the same.
 
 Left out: databases other than SQLite and PostgreSQL, journals and Optuna's own memory, which its storages write.
 """
