@@ -13,7 +13,6 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 
@@ -23,7 +22,7 @@ def required(name: str, found: dict[str, metadata.Distribution]) -> dict[str, me
         found[name] = metadata.distribution(name)
         for text in found[name].requires or ():
             each = Requirement(text)
-            if each.marker is None or each.marker.evaluate({**default_environment(), "extra": ""}):
+            if each.marker is None or each.marker.evaluate({"extra": ""}):
                 required(each.name, found)
     return found
 

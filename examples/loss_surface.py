@@ -41,7 +41,7 @@ def training_images(trained: Trained, count: int) -> tuple[NDArray[np.uint8], ND
         UserError: the data cannot be read any more, or are others.
     """
     from estimators.data import load_data, train_and_validation
-    from nas.training import reading_of
+    from estimators.sources import reading_of
 
     held, recipe = trained.facts["data"], trained.facts["recipe"]
     data = load_data(str(held.get("source", held["name"])), trained.task.image_size, **reading_of(held))
@@ -95,7 +95,7 @@ def surface_figure(losses: NDArray[np.float64], low: float, high: float, reach: 
 
     at = np.linspace(-reach, reach, len(losses))
     floor, top = np.log10(low), np.log10(high)
-    darkest_low = [[1 - place, colour] for place, colour in reversed(SHADES)]
+    darkest_low = [(1 - place, colour) for place, colour in reversed(SHADES)]
     figure = go.Figure(layout=layout())
     figure.add_trace(
         go.Contour(

@@ -58,7 +58,7 @@ def digits_in_places(times: int, seed: int = 0) -> ImageData:
     images, labels = (found.images * 255 / 16).astype(np.uint8), found.target.astype(np.int64)
     order = rng.permutation(len(labels))
     judged, learned = np.split(order, [round(JUDGED * len(order))])
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for part, rows in (("train", np.tile(learned, times)), ("val", judged[::2]), ("test", judged[1::2])):
         arrays |= {f"{part}_images": placed(images[rows], rng), f"{part}_labels": labels[rows]}
     return ImageData.from_source(source_of("digits in places", arrays, None), None)
@@ -86,7 +86,14 @@ def accuracies(network: Classic, data: ImageData, epochs: int, seeds: int) -> It
     from estimators.recipe import make_recipe
     from estimators.training import estimated
 
-    plain = {"randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "crop": 0.0, "mirror": False, "ema": 0.99}
+    plain: dict[str, Any] = {
+        "randaugment_operations": 0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+        "crop": 0.0,
+        "mirror": False,
+        "ema": 0.99,
+    }
     # a rate at which the grid does not leave the canvas before it has found the digit, as it does by SGD at 0.05
     recipe = make_recipe("adamw", epochs=epochs, batch=32, lr=0.001, **plain)
     for seed in range(seeds):

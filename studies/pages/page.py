@@ -30,7 +30,7 @@ COLOURS: Final = (BLUE, RED, GREEN, AMBER, PURPLE, CYAN, PINK, SLATE)
 """Of things without an order, told apart by people who see colours differently too, beside their names."""
 
 LOW, MIDDLE, HIGH = "#c3dafe", "#5a8dee", "#1b3f8d"
-SHADES: Final = [[0.0, LOW], [0.5, MIDDLE], [1.0, HIGH]]
+SHADES: Final = [(0.0, LOW), (0.5, MIDDLE), (1.0, HIGH)]
 """Of things with an order: from the background to what stands out against it."""
 
 DARK: Final = {
