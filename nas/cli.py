@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from nas.commands import (
     caching,
@@ -74,7 +75,7 @@ def _version(wanted: bool) -> None:
 
 def nas(
     version: Annotated[
-        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Find convolutional networks that are as accurate as possible within a compute budget, on your own images.
@@ -86,10 +87,29 @@ def nas(
     """
 
 
+def _with_plain_flags(params: list[Any]) -> list[Any]:
+    """The parameters of a command, with nothing where typer would write `<bool>` beside a flag, `--help` included."""
+    for each in params:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return params
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _with_plain_flags(super().get_params(ctx))
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _with_plain_flags(super().get_params(ctx))
+
+
 def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
     """The command line with these commands, by name."""
     made = typer.Typer(
         name="nas",
+        cls=_Group,
         add_completion=True,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -98,7 +118,7 @@ def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
     )
     made.callback()(nas)
     for name, command in commands.items():
-        made.command(name)(_interruptible(command))
+        made.command(name, cls=_Command)(_interruptible(command))
     return made
 
 

@@ -112,6 +112,11 @@ def test_every_command_and_every_option_has_a_help_that_is_a_sentence(command):
             assert said.help[0].isupper() or name in ("strategy", "estimator"), name  # these begin with a name
 
 
+@pytest.mark.parametrize("command", [None, *cli.COMMANDS])
+def test_nothing_stands_beside_a_flag_in_the_help(nas_cli, command):
+    assert "<bool>" not in nas_cli(*([command] if command else []), "--help").out
+
+
 def hello(space: options.SpaceName, json: options.Json = False) -> None:
     """Say how many architectures a space holds.
 

@@ -25,8 +25,8 @@ from nas.commands.options.words import (
 
 # Every command
 
-Json = Annotated[bool, Option("--json", metavar="", help="Print one JSON object instead.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", metavar="", help="Print nothing but the result.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object instead.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print nothing but the result.")]
 
 # Runs and networks
 
@@ -116,7 +116,7 @@ LedgerUrl = Annotated[
 TrialNumber = Annotated[
     int | None, Option("--trial", metavar="N", help="Show one trial of the run, with all that is known of it.")
 ]
-AllTrials = Annotated[bool, Option("--all", metavar="", help="List every trial of the run.")]
+AllTrials = Annotated[bool, Option("--all", help="List every trial of the run.")]
 SortedBy = Annotated[
     str | None,
     Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(TRIAL_ORDERS)}; needs --all."),

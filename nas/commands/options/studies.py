@@ -78,7 +78,6 @@ SkipBad = Annotated[
     bool,
     Option(
         "--skip-bad",
-        metavar="",
         help="Leave out files that cannot be read as images; by default the first of them is an error.",
         rich_help_panel=IMAGES,
     ),
@@ -117,7 +116,7 @@ CacheFolder = Annotated[
     str | None,
     Option("--cache", metavar="DIR", help="Folder of the cache; by default NAS_CACHE, or nas in the user's."),
 ]
-Empty = Annotated[bool, Option("--empty", metavar="", help="Remove everything in the cache.")]
+Empty = Annotated[bool, Option("--empty", help="Remove everything in the cache.")]
 
 # How long
 
@@ -181,13 +180,12 @@ Confirm = Annotated[
 ]
 Replicas = Annotated[
     bool,
-    Option("--replicas", metavar="", help="Allow a network to be trained more than once.", rich_help_panel=HOW),
+    Option("--replicas", help="Allow a network to be trained more than once.", rich_help_panel=HOW),
 ]
 Inherit = Annotated[
     bool,
     Option(
         "--inherit",
-        metavar="",
         help="Start each candidate from the trained weights of the nearest earlier one, and train it for half of the "
         "epochs (estimator.inherited). Accuracies then favour late trials; --confirm trains from scratch.",
         rich_help_panel=HOW,
@@ -318,7 +316,6 @@ Deterministic = Annotated[
     bool,
     Option(
         "--deterministic",
-        metavar="",
         help="Propose in synchronous batches of --workers (or --at-once) trials: the trials then do not depend on the "
         "order in which they end. Workers are idle at the end of a batch.",
         rich_help_panel=PARALLEL,
@@ -338,9 +335,7 @@ Checkpoints = Annotated[
 
 Tensorboard = Annotated[
     bool,
-    Option(
-        "--tensorboard", metavar="", help="Write TensorBoard event files into the run folder.", rich_help_panel=TRACKERS
-    ),
+    Option("--tensorboard", help="Write TensorBoard event files into the run folder.", rich_help_panel=TRACKERS),
 ]
 Mlflow = Annotated[
     str | None,

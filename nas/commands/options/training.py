@@ -200,7 +200,7 @@ ExportFolder = Annotated[
 ]
 Int8 = Annotated[
     bool,
-    Option("--int8", metavar="", help="Write ONNX quantized to 8 bits too, calibrated on training images."),
+    Option("--int8", help="Write ONNX quantized to 8 bits too, calibrated on training images."),
 ]
 CalibrationData = Annotated[
     str | None,
