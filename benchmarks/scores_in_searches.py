@@ -1,8 +1,8 @@
 """Does a zero-cost score help a search? Regret with and without, on two recorded tables.
 
-    python -m benchmarks.guided_scores [--seeds 30] [--trials 25 50 100] [--only fashion] [--scores naswot]
-                                       [--strategies guided evolution random] [--prescreen 4 8]
-                                       [--out guided-scores.jsonl]
+    python -m benchmarks.scores_in_searches [--seeds 30] [--trials 25 50 100] [--only fashion] [--scores naswot]
+                                            [--strategies guided evolution random] [--prescreen 4 8]
+                                            [--out scores.jsonl]
 
 A score is a feature of the predictor of `guided` (`--strategies guided`, the default), and with `--prescreen` it also
 chooses among so many proposals of each strategy, as `nas search --prescreen naswot:8` does. `--scores macs` is the
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--prescreen", nargs="*", type=int, default=[], help="proposals for each trial")
     parser.add_argument("--trials", nargs="+", type=int, default=[25, 50, 100])
     parser.add_argument("--seeds", type=int, default=30, help="from 3000 on")
-    parser.add_argument("--out", type=Path, default=Path("guided-scores.jsonl"), help="scores, one JSON object a line")
+    parser.add_argument("--out", type=Path, default=Path("scores.jsonl"), help="scores, one JSON object a line")
     args = parser.parse_args()
     for name in [args.only] if args.only else PROBLEMS:
         problem = PROBLEMS[name]()
