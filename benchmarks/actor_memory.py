@@ -51,6 +51,7 @@ class InTurn:
 
     def __init__(self, networks: list[Architecture]) -> None:
         self._networks, self._told = networks, 0
+        self.settings: dict[str, Any] = {}
 
     def ask(self, rng: np.random.Generator) -> Architecture:
         """As in `Strategy`."""

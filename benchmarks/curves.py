@@ -26,6 +26,7 @@ import argparse
 import itertools
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,18 @@ def extrapolations(name: str, trainings: list[Training]) -> None:
             learned = order[:count]
             gain = (finals[learned] - curves[learned, known - 1]).mean()
             for index in order[count:]:
-                found = extrapolate(curves[index, :known], curves[learned], finals[learned])
+                found = extrapolate(curves[index, :known].tolist(), curves[learned], finals[learned])
                 low, high = found.interval
                 present = curves[index, known - 1]
                 errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
                 inside.append(low <= finals[index] <= high)
         points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
         print(f"| {name} | {known} of {last} | {points} | {100 * np.mean(inside):.0f} % |")
+
+
+def stops_below(chance: float, aim: Aim) -> CurvesPruner:
+    """The pruner `curves` with another threshold."""
+    return CurvesPruner(aim.costs, aim.leaders, chance)
 
 
 def searched(pruner: str, trainings: list[Training], limit: float = np.inf) -> tuple[int, int, float]:
@@ -145,7 +151,7 @@ def main() -> None:
     print("\n| search | pruner | epochs saved | points lost | tried in half the time | points behind |")
     print("|---|---|---|---|---|---|")
     for below in args.below:
-        PRUNERS[f"curves, {below:g}"] = lambda aim, below=below: CurvesPruner(aim.costs, aim.leaders, below)
+        PRUNERS[f"curves, {below:g}"] = partial(stops_below, below)
     for name, trainings in recorded(args.half).items():
         if len(trainings) >= FEWEST:
             searches(name, trainings, args.searches)

@@ -28,7 +28,7 @@ import torch
 import nas
 from benchmarks.proxy_speed import networks
 from estimators import Diverged, ImageData, Pruned, ShortTraining, TrialContext, core, load_data, short_training
-from estimators.core import Core, recorder_of
+from estimators.core import Core, Recorder, recorder_of
 from estimators.recipe import make_recipe
 from estimators.steps import own_globals
 from estimators.trained import Trained
@@ -121,15 +121,16 @@ def correctness(report: Report, device: str, quick: bool) -> None:
     few = networks()["few-macs, 5.2M MACs"]
     with report.part("a capture leaves no trace"):
         changed: list[str] = []
-        record = Core._record
+        record = Core._recording_of
 
-        def watched(self: Core, recorder: Any) -> None:
+        def watched(self: Core, recorder: Recorder) -> Recorder | None:
             before = {key: each.clone() for key, each in self._state().items()}
-            record(self, recorder)
+            made = record(self, recorder)
             after = self._state()
             changed.extend(str(key) for key, each in before.items() if not torch.equal(each, after[key]))
+            return made
 
-        with patch.object(Core, "_record", watched):
+        with patch.object(Core, "_recording_of", watched):
             loss_of(settings(noise(320), device, epochs=1), few, recorder_of(where))
         report.check("weights, statistics, momentum and counters are as they were", not changed, ", ".join(changed[:3]))
     with report.part("what goes wrong means what it meant"):
@@ -307,7 +308,7 @@ def searches(report: Report, device: str, data: str | None, quick: bool) -> None
     space = load_space(str(Path(__file__).parents[1] / "examples" / "few_macs.py") + ":space")
     for name, engine in ways.items():
         with report.part(f"a search of few-macs at 5M to 6M MACs: {name}"), tempfile.TemporaryDirectory() as out:
-            given = {} if on_gpu else {"epochs": 1}
+            given: dict[str, Any] = {} if on_gpu else {"epochs": 1}
             began = time.perf_counter()
             with utilisation() if on_gpu else contextlib.nullcontext(lambda: 0.0) as used:
                 study = nas.search(

@@ -69,7 +69,8 @@ def main() -> None:
 
         trial_s = whole_s / given.trials  # and a share of the start-up
 
-        moments, rows, before = random.Random(given.seed), [], []
+        moments, rows = random.Random(given.seed), list[dict[str, Any]]()
+        before: list[dict[str, Any]] = []
         for kill in range(given.kills):
             process = subprocess.Popen(command(broken, given), stdout=subprocess.PIPE, text=True)
             began = time.monotonic()

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import torch
 
-import estimators.training
 import nas.cli
 import nas.training  # all that is imported here need not be imported by each process
+from estimators import checkpoint
 from searchspaces import Scale, Scaled, Task, classic
 
 RECIPE = ("--set", "batch=32", "--set", "randaugment_operations=1", "--checkpoint-every", "0.1s", "--json", "--quiet")
@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int | str | None:
 
 def where(folder: Path) -> str:
     """How far a training that was killed had come when it last wrote that down."""
-    held = estimators.training.checkpoint.load(str(folder / "checkpoint.safetensors"))
+    held = checkpoint.load(str(folder / "checkpoint.safetensors"))
     return "before its first checkpoint" if held is None else f"its checkpoint is of step {held[1]['step']}"
 
 

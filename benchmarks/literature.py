@@ -142,7 +142,8 @@ def net(
 
 def _golden(name: str, task: Task) -> tuple[tuple[Figure, ...], list[str], list[str]]:
     """The figures of a network's paper, else of other collections, with their sources and why they differ."""
-    cost, found = classic(name).cost(task), {}
+    cost = classic(name).cost(task)
+    found: dict[str, tuple[Figure, str]] = {}
     for row in sorted(golden(), key=lambda row: "arXiv" not in row.source):
         if (row.name, row.task) == (name, task):
             for key, number in row.numbers:

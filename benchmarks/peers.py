@@ -47,8 +47,9 @@ def nni(make: Callable[..., Any], observe: Observe, digits: list[int], trials: i
     from nni.nas.execution import SequentialExecutionEngine
     from nni.nas.space import ExecutableModelSpace, ModelStatus
 
-    class Digits(ExecutableModelSpace):
-        evaluator = sample = None
+    class Digits(ExecutableModelSpace):  # type: ignore[misc]  # NNI is not installed here
+        evaluator = None
+        sample: dict[str, int]
 
         def __init__(self, mutables: Any) -> None:
             super().__init__()

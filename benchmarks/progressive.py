@@ -24,7 +24,7 @@ from benchmarks.recipes import few
 from estimators import load_data
 from estimators.recipe import make_recipe
 from estimators.training import train
-from searchspaces import classic
+from searchspaces import Buildable, classic
 
 STAGES = 4
 
@@ -49,7 +49,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = few(load_data(given.data), given.images)
-    network = classic(given.network).architecture
+    published = classic(given.network)
+    network: Buildable = published.architecture or published
     plans = [(0, given.epochs), *((STAGES, round(given.epochs * share)) for share in given.longer)]
     found: dict[tuple[int, int], list[tuple[float, float]]] = {plan: [] for plan in plans}
     print(f"{data.name}, {given.network}, recipe {given.recipe}, batch {given.batch}, {given.seeds} seeds")

@@ -135,8 +135,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{'network':28} {'images/s whole':>15} {'limit / whole':>14} {'plain / whole':>14}")
     for name, network in networks().items():
-        images, whole = data(IMAGES.get(name, 800)), {"width": 1.0, "depth": 1.0, "data_fraction": 1.0}
-        settings = ShortTraining(images, epochs=3, batch=arguments.batch, **whole)
+        images = data(IMAGES.get(name, 800))
+        settings = ShortTraining(images, epochs=3, batch=arguments.batch, width=1.0, depth=1.0, data_fraction=1.0)
         rounds = [compared(network, settings) for _ in range(arguments.rounds)]
         limit = statistics.median(limit / whole for whole, limit, _ in rounds)
         plain = statistics.median(plain / whole for whole, _, plain in rounds)

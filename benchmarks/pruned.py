@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from benchmarks.regret import PROBLEMS, TABLE, TABLES, Problem
+from benchmarks.problems import PROBLEMS, TABLE, TABLES, Problem
 from estimators import Estimate, Pruned, TrialContext
 from searchspaces import Architecture
 from strategies import Outcome, Strategy, make_strategy

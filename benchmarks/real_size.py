@@ -169,8 +169,9 @@ def main() -> None:
     given = parser.parse_args()
     photographs, cache = given.folder / "photographs", given.folder / "cache"
     if given.part:
-        more = (given.network, given.steps) if given.part == "rates" else ()
-        print(json.dumps({"starting": starting, "rates": rates}[given.part](photographs, cache, *more)))
+        starts = given.part == "starting"
+        measured = starting(photographs, cache) if starts else rates(photographs, cache, given.network, given.steps)
+        print(json.dumps(measured))
         return
     make(photographs, given.images)
     size = sum(file.stat().st_size for file in photographs.rglob("*.jpg")) / given.images

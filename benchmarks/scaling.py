@@ -57,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
 
     data, task = load_data(args.data), "28x28x1:10"
-    ends = time.monotonic() + 60 * args.minutes
+    ends: float = time.monotonic() + 60 * args.minutes
 
     def left_s() -> float:
         if time.monotonic() >= ends:

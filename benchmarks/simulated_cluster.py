@@ -45,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from postgresql_server import programs, server
 
 from benchmarks.thinking import FEASIBLE, MadeUp, history, settings, write
-from estimators import Estimator
+from estimators import Estimator, TrialContext
 from strategies import make_strategy
 from studies import Ending, Job, Study
 from studies.engine import Report
@@ -96,7 +96,7 @@ class Measured:
             begin(0.0, next_job())
         while running:
             now, number, job = heapq.heappop(running)
-            accuracy = MadeUp().estimate(job.architecture, _Context(int(noise.integers(2**31)))).accuracy
+            accuracy = MadeUp().estimate(job.architecture, TrialContext(int(noise.integers(2**31)))).accuracy
             began = self._clock()
             for step in range(1, REPORTS + 1):
                 report(number, step, accuracy * step / REPORTS)
@@ -105,11 +105,6 @@ class Measured:
             if len(self.costs) < self._trials:
                 self.costs.append(self._clock() - began)
             begin(now, more)
-
-
-class _Context:
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
 
 
 def simulate(gpus: int, costs: list[float], length_s: float) -> tuple[float, float]:

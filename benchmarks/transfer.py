@@ -95,9 +95,9 @@ def main() -> None:
     seconds = time.process_time() - began
     print(f"\n{NETWORK.words()}, {data.task.image_size} pixels, {given.seeds} seeds, {seconds:.0f} seconds of one core")
     print("| images a class | way | test accuracy, % | points over training from scratch |\n|---:|---|---:|---:|")
-    for (count, way), found in done.items():
-        gains = [one - other for one, other in zip(found, done[count, SCRATCH], strict=True)]
-        print(f"| {count} | {way} | {_mean(found)} | {'' if way == SCRATCH else _mean(gains, '+')} |")
+    for (count, way), accuracy_of in done.items():
+        gains = [one - other for one, other in zip(accuracy_of, done[count, SCRATCH], strict=True)]
+        print(f"| {count} | {way} | {_mean(accuracy_of)} | {'' if way == SCRATCH else _mean(gains, '+')} |")
 
 
 def _mean(values: list[float], sign: str = "") -> str:

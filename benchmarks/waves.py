@@ -90,7 +90,7 @@ def idle(width: int, spread: float, trials: int, waves: bool) -> float:
     study.run(engine=engine)
     until = max(engine.starts.values())
     busy = sum(min(lengths[number], until - start) for number, start in engine.starts.items())
-    return 1 - busy / (width * until)
+    return 1 - float(busy) / (width * until)
 
 
 def main() -> None:

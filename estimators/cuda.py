@@ -80,7 +80,7 @@ def on_own_stream(advancing: Generator[int, None, T], device: torch.device) -> G
     """
     import torch
 
-    stream = _IDLE.pop() if _IDLE else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = _IDLE.pop() if _IDLE else torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # on which the training was prepared
     marks: collections.deque[torch.cuda.Event] = collections.deque()
     steps = 0
@@ -96,7 +96,7 @@ def on_own_stream(advancing: Generator[int, None, T], device: torch.device) -> G
             steps += 1
             if steps % AHEAD == 0:
                 marks.append(stream.record_event())
-            while len(marks) > 2 and not marks[0].query():  # type: ignore[no-untyped-call]
+            while len(marks) > 2 and not marks[0].query():
                 yield 0
             if len(marks) > 2:
                 marks.popleft()

@@ -258,7 +258,7 @@ def _cuda_runner(module: nn.Module, example: Any) -> TimedRunner:
         with torch.inference_mode():
             for _ in range(runs):
                 before = _taken_away()
-                began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+                began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
                 began.record()
                 module(example)
                 ended.record()

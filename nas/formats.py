@@ -213,13 +213,13 @@ def _torchscript(found: Exportable) -> Made:
     example = torch.from_numpy(random_pixels(found.task, 2))
     buffer = io.BytesIO()
     with quietly(), torch.no_grad():
-        traced = torch.jit.trace(found.from_pixels(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(found.from_pixels(), example, check_trace=False)
         torch.jit.save(traced, buffer, _extra_files={"nas.json": json.dumps(found.described())})
     content = buffer.getvalue()
 
     def load() -> Predictor:
         with quietly():
-            return torch_predictor(torch.jit.load(io.BytesIO(content)))  # type: ignore[no-untyped-call]
+            return torch_predictor(torch.jit.load(io.BytesIO(content)))
 
     return Made({"model.torchscript.pt": content}, load)
 

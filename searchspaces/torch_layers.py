@@ -179,7 +179,7 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        grouped: Tensor = x.unflatten(1, (-1, self.pieces))  # type: ignore[no-untyped-call]
+        grouped: Tensor = x.unflatten(1, (-1, self.pieces))
         return grouped.amax(2)  # (batch, groups, pieces, ...) to (batch, groups, ...)
 
 

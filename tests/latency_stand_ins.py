@@ -2,12 +2,15 @@
 
 import hashlib
 
+from searchspaces import SearchSpace, Task
 from searchspaces.latency import LatencyTable, Line, space_parts
 
 HOW = {"runtime": "torch", "device": "cpu", "threads": 1, "batch": 1}
 
 
-def made_up(space, task, slope=1.3, intercept_us=40.4, overhead_us=5.0):
+def made_up(
+    space: SearchSpace, task: Task, slope: float = 1.3, intercept_us: float = 40.4, overhead_us: float = 5.0
+) -> LatencyTable:
     """A table of all parts of a space, 10 to 110 microseconds each."""
     parts = {
         name: 10 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % 100_000 / 1000

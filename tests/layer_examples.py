@@ -37,6 +37,7 @@ from searchspaces.layers import (
     Zero,
 )
 from searchspaces.node import Node, OneOf
+from searchspaces.task import Shape
 
 CHANNELS, SIDE = 8, 9
 MAP, FLAT = (CHANNELS, SIDE, SIDE), (CHANNELS,)
@@ -174,11 +175,11 @@ def takes_flat(node: Node) -> bool:
 
 def everything() -> Node:
     """One network that has every layer with each value of its fields, and each join; small, as exports take long."""
-    tried = [(node, given) for node in JOINS for given in (MAP,)]
+    tried: list[tuple[Node, Shape]] = [(node, MAP) for node in JOINS]
     for kind in CALLS:
         examples = _one_at_a_time(kind)
         if kind is SqueezeExcite:  # its activations are those of Act
-            examples = list({node.gate: node for node in examples}.values())
+            examples = list({node.gate: node for node in examples if isinstance(node, SqueezeExcite)}.values())
         tried += [(node, MAP) for node in examples if kind is not Linear]
         tried += [(node, FLAT) for node in examples if kind is Linear or (takes_flat(node) and node == examples[0])]
     parts: dict[tuple[int, ...], list[Node]] = {}  # by input, and by height and width of the output

@@ -74,6 +74,7 @@ def of_every_mode(at: Path, count: int, side: int = 40) -> list[Path]:
         exif[0x0112] = orientation
         image = in_mode(mode, pixels(number, number, side)[: side - 3 * (number % 7)])  # oblong: a turn shows
         file = at / f"{number:04d}-{mode.replace(';', '-')}-{orientation}.{MODES[mode]}"
-        image.save(file, **({"exif": exif} if orientation and MODES[mode] != "gif" else {}))
+        options: dict[str, Any] = {"exif": exif} if orientation and MODES[mode] != "gif" else {}
+        image.save(file, **options)
         files.append(file)
     return files
