@@ -255,7 +255,7 @@ def resume_command(study: Study, trials: int | None = None) -> str:
     words = ["nas", "resume", str(study.folder)]
     if trials is not None and trials != study.manifest.trials:
         words += ["--trials", str(trials)]
-    return shlex.join([*words, *_own_code(study, "space", "strategy", "estimator"), *_ledger(study)])
+    return shlex.join([*words, *own_code(study, "space", "strategy", "estimator"), *_ledger(study)])
 
 
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
@@ -265,7 +265,7 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
         study: one with a folder and a complete trial.
         files: of its folder, as in `study_document`.
     """
-    space = _own_code(study, "space")
+    space = own_code(study, "space")
     words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
     if isinstance(study.manifest.data, str) and "data" in study.manifest.estimator["resolved"]:
         words.insert(0, ["nas", "train", str(study.folder), *space])
@@ -291,7 +291,7 @@ def proxy_command(study: Study) -> str | None:
     return shlex.join([*words, "--proxies", "+".join([*first, *settings]) or "short"])
 
 
-def _own_code(study: Study, *parts: str) -> list[str]:
+def own_code(study: Study, *parts: str) -> list[str]:
     """Options that name a person's own code, which is never loaded from a run folder alone."""
     origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
     return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]

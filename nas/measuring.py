@@ -33,7 +33,7 @@ def measure_networks(
         how: runtime, device, threads and batch size.
         task: the images; by default each network's own.
         space: of architectures, if it is a person's own.
-        on_step: called after each step.
+        on_step: called after each step; never where a text is not a network.
         image_size: height and width of the images in pixels; by default those of the task.
 
     Raises:
@@ -41,16 +41,16 @@ def measure_networks(
     """
     from estimators.latency import NETWORKS, measured, threads_of
     from estimators.latency_table import MeasureStep
+    from nas.networks import named, title
 
-    total, made = len(networks), []
+    total, found = len(networks), [named(text, space) for text in networks]  # a wrong name is refused at once
+    on_step(MeasureStep("networks", 0, total))
     with threads_of(how):
-        for index, text in enumerate(networks):
-            on_step(MeasureStep("networks", index, 2 * total))
-            made.append(_ready(text, how, task, space, image_size))
+        made = [_ready(one, title(text), how, task, image_size) for text, one in zip(networks, found, strict=True)]
         took = measured(
             [each for each, _ in made],
             NETWORKS,
-            lambda share: on_step(MeasureStep("networks", total + int(share * total), 2 * total)),
+            lambda share: on_step(MeasureStep("networks", int(share * total), total)),
         )
     rows = [
         {
@@ -67,16 +67,13 @@ def measure_networks(
     return {"how": how.described(), "networks": rows}
 
 
-def _ready(
-    text: str, how: How, task: Task | None, space: SearchSpace | None, image_size: int | None
-) -> tuple[TimedRunner, Document]:
+def _ready(found: Any, name: str, how: How, task: Task | None, image_size: int | None) -> tuple[TimedRunner, Document]:
     """A network ready to be timed, and its name, task and costs."""
     from estimators.latency import network_runner, runner
-    from nas.networks import named, own_task, title
+    from nas.networks import own_task
 
-    found = named(text, space)
     images = replace((task or own_task(found)).at(image_size), latency=None)
-    told: Document = {"name": title(text), "task": str(images)}
+    told: Document = {"name": name, "task": str(images)}
     try:
         if isinstance(found, Buildable):
             cost = found.cost(images)
@@ -87,9 +84,9 @@ def _ready(
             cost = counted(found, images).cost
             made = runner(found, images.shape, how)
     except ShapeError as error:
-        raise UserError(f"{title(text)} cannot take images of {images}: {error}") from error
+        raise UserError(f"{name} cannot take images of {images}: {error}") from error
     except UserError as error:
-        raise UserError(f"{title(text)}: {error}") from error
+        raise UserError(f"{name}: {error}") from error
     return made, {**told, "macs": cost.macs, "params": cost.params}
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nas.documents import axis, proxy_command
+from nas.documents import axis, own_code, proxy_command
 from nas.wording import count, duration, percent, within
 from searchspaces import SearchSpace, UserError, human
 from searchspaces.files import write_whole
@@ -328,21 +328,20 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
         for name, value in one["given"].items():
             search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    space = own_code(study, "space")
     trainings = [
         ["nas", "train", str(folder), "--seed", str(each.facts["seed"]), "--epochs",
-         str(each.facts["recipe"]["epochs"]), "--out", str(folder.parent / each.folder.name)] for each in trained
+         str(each.facts["recipe"]["epochs"]), "--out", str(folder.parent / each.folder.name), *space]
+        for each in trained
     ]  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     notes = [
         f"Versions: {versions}. Trials that run at the same time may end in another order, which changes proposals."
     ]
     own = [name for name in ("space", "strategy", "estimator") if getattr(manifest, name)["origin"] != "named"]
-    notes += (
-        [f"Not in the run folder, so to be given again: your own code ({', '.join(f'--{name}' for name in own)})."]
-        if own
-        else []
-    )
-    return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder)])], notes
+    if own:
+        notes.append(f"The run folder does not hold your own code ({', '.join(f'--{name}' for name in own)}).")
+    return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder), *space])], notes
 
 
 def _named(one: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from estimators import latency, latency_table
-from estimators.latency import StoppingRule
+from estimators.latency import How, StoppingRule
+from nas.measuring import measure_networks
+from searchspaces import UserError
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -80,6 +82,13 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
     assert again["trials"]["complete"] == 3
     assert nas_cli("cost", str(run), "--space", tiny, "--json").json()["latency_ms"] == again["best"]["latency_ms"]
     assert "ms" in nas_cli("show", str(run), "--space", tiny).out
+
+
+def test_an_unknown_network_is_refused_before_another_is_made():
+    steps = []
+    with pytest.raises(UserError, match="did you mean 'resnet18'"):
+        measure_networks(["resnet18", "resnet19"], How("torch"), on_step=steps.append)
+    assert steps == []
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,19 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
     assert len(page.encode()) < 6_000_000
 
 
+def test_its_commands_name_a_space_of_ones_own(tmp_path):
+    space = "examples/few_macs.py:space"
+    given = {"task": "32x32x3:10", "strategy": "random", "trials": 2, "out": str(tmp_path), "name": "demo"}
+    study = nas.search(space, "6M", estimator=Known(), **given)
+    data, network = load_data("digits"), Scaled(study.best.architecture, Scale(0.25, 0.3), Task(8, 1, 10))
+    recipe = make_recipe("auto", 10, 8, epochs=1, batch=64, data_fraction=0.3)
+    found = {"run": "demo", "trial": study.best.number, "proxy_accuracy": 0.5, "created": study.manifest.created}
+    train(network, data, recipe, tmp_path / "trained", 0, found=found)
+    said = text_of(nas.report(study.folder, space=space).read_text())
+    for command in ("nas search", "nas train", "nas report"):
+        assert re.search(rf"{command} [^$]*?--space {re.escape(space)}", said.partition("Reproduce")[2]), command
+
+
 def test_mistakes_are_one_line(nas_cli, run, tmp_path):
     begun = begin(tmp_path / "begun")
     with pytest.raises(UserError, match="no trial is complete yet"):

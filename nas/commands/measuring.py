@@ -91,7 +91,7 @@ def show_networks(document: Document, console: Console) -> None:
             Text(one["name"], style="bold"),
             one["task"].partition(":")[0],
             f"{milliseconds(one['latency_ms'])}ms" + ("" if one["stable"] else " ?"),
-            f"{milliseconds(one['p10_ms'])}..{milliseconds(one['p90_ms'])}",
+            f"{milliseconds(one['p10_ms'])}..{milliseconds(one['p90_ms'])}ms",
             human(one["macs"]),
             human(one["params"]),
             human(one["macs"] * document["how"]["batch"] / (one["latency_ms"] / 1e3)),
