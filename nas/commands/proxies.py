@@ -172,4 +172,4 @@ def verdicts(document: Document) -> list[tuple[str, str]]:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.2f}"
+    return f"{100 * value:.1f}"
