@@ -107,6 +107,7 @@ def main() -> None:
             "idle_without": idle(width, spread, given.trials, waves=False),
         }
         for width in WIDTHS
+        if width < given.trials  # else all start at once
         for spread in SPREADS
     ]
     if given.json:
