@@ -276,19 +276,45 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
 
 def proxy_command(study: Study) -> str | None:
     """The command that measures how well a study's proxy ranks networks; None where it has none that can be typed."""
+    found = _question(study)
+    if found is None:
+        return None
+    words, given = found
+    estimator = study.manifest.estimator
+    score = given.pop("score", None) or estimator["resolved"].get("score")
+    first = [str(score)] if estimator["name"] == "zero-cost" else []
+    return shlex.join(["nas", "proxy", *words, "--proxies", "+".join([*first, *_typed(given)]) or "short"])
+
+
+def search_command(study: Study) -> str | None:
+    """The command that searches with the proxy of a study of `nas proxy`; None where it cannot be typed."""
+    found = _question(study)
+    if found is None:
+        return None
+    words, given = found
+    zero_cost = ["--estimator", "zero-cost"] if study.manifest.estimator["name"] == "zero-cost" else []
+    settings = [word for each in _typed(given) for word in ("--set", f"estimator.{each}")]
+    return shlex.join(["nas", "search", *words, *zero_cost, *settings])
+
+
+def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
+    """Space, budget, data and task as options, and the other settings of the estimator; None where they are no text."""
     manifest, name = study.manifest, study.manifest.estimator["name"]
     space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
     typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
     if name not in ("short-training", "zero-cost") or not typed:
         return None
     given = dict(manifest.estimator["given"])
-    words = ["nas", "proxy", "--space", space, "--budget", manifest.budget or "100%"]
+    words = ["--space", space, "--budget", manifest.budget or "100%"]
     words += ["--data", path_here(str(manifest.data)), "--task", manifest.task]
     if given.get("image_size") == study.task.image_size:
         words += ["--image-size", str(given.pop("image_size"))]
-    first = [given.pop("score", str(manifest.estimator["resolved"].get("score")))] if name == "zero-cost" else []
-    settings = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items()]
-    return shlex.join([*words, "--proxies", "+".join([*first, *settings]) or "short"])
+    return words, given
+
+
+def _typed(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as they are typed."""
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
 
 
 def own_code(study: Study, *parts: str) -> list[str]:

@@ -171,6 +171,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         UserError: fewer than four networks have all estimates.
     """
     from estimators import agreement
+    from nas.documents import search_command
 
     found = {name: _accuracies(study) for name, study in studies.items()}
     references = [values for name, values in found.items() if name.startswith("reference ")]
@@ -202,6 +203,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "found": found_within(values, truth, seconds, dearest * max(2, len(networks) // 4)),
             "estimator": None if name in COUNTED else studies[name].manifest.estimator["resolved"],
         })  # fmt: skip
+    recommended = _recommended(rows)
     return {
         "space": some.manifest.space["name"],
         "budget": some.manifest.budget,
@@ -224,7 +226,8 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         "counting": counting,
         "within_seconds": dearest * max(2, len(networks) // 4),
         "proxies": rows,
-        "recommended": _recommended(rows),
+        "recommended": recommended,
+        "next": None if recommended is None else search_command(studies[recommended]),
         "folder": str(comparison.folder),
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from nas.api import open_study
 from nas.proxies import found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 
@@ -58,8 +59,6 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     truth, proxy, key = recorded
     done = nas_cli(*COMMAND, "--trainings", "3", "--json")
     found = done.json()
-    from nas.api import open_study
-
     studies = [open_study(folder, space="small.py:space") for folder in sorted(Path("runs/here").glob("*-*"))]
     drawn = [{trial.architecture for trial in study.trials} for study in studies]
     assert len(studies) == 4
@@ -120,6 +119,22 @@ def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, re
     assert found["reference"]["tau"] is None
     assert found["proxies"][2]["seconds"] > 0
     assert found["folder"] == "runs/proxy-small-space-100-digits"
+
+
+@pytest.mark.parametrize("proxy", ["epochs=1", "naswot"])
+def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli, recorded, monkeypatch, proxy):
+    monkeypatch.setattr("nas.proxies._recommended", lambda rows: proxy)  # four networks tell none apart
+    command = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference", "epochs=1",
+               "--trainings", "1", "--proxies", proxy, "--workers", "1", "--quiet", "--task", "16x16x1:10")  # fmt: skip
+    found = nas_cli(*command, "--json").json()
+    assert found["next"] in " ".join(nas_cli(*command).out.split())
+    made = nas_cli(*shlex.split(found["next"])[1:], "--trials", "1", "--workers", "1", "--quiet", "--json").json()
+    run, compared = (
+        open_study(folder, space="small.py:space").manifest
+        for folder in (Path(made["run"]), next(Path(found["folder"]).glob("proxy-*")))
+    )
+    assert run.estimator == compared.estimator
+    assert (run.space, run.budget, run.task) == (compared.space, compared.budget, compared.task)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def proxy(
 def show_proxies(document: Document, console: Console) -> None:
     """What `nas proxy` found."""
     reference = document["reference"]
-    made = table("proxy", "τ>", f"{document['level']:.0%} interval>", "ρ>", "regret>", "best quarter>", "s/network>")
+    made = table("proxy", "τ>", f"{document['level']:.0%} interval>", "ρ>", "regret>", "best quarter>", "time>")
     within = f" within {budget_text(document['budget'])}" if document["budget"] else ""
     made.title = f"How well proxies rank {document['networks']} networks of {document['space']}{within}"
     for one in document["proxies"]:
@@ -134,9 +134,9 @@ def show_proxies(document: Document, console: Console) -> None:
             f"{one['tau']:.2f}",
             "{:.2f} to {:.2f}".format(*one["interval"]),
             f"{one['spearman']:.2f}",
-            f"{100 * one['regret']:.2f}",
+            _points(one["regret"]),
             f"{one['top']:.0%}",
-            f"{one['seconds']:.3g}",
+            duration(one["seconds"]) if one["seconds"] else "none",
         )
     console.print(made)
     console.print(Text(_LEGEND, style=FAINT))
@@ -148,12 +148,14 @@ def show_proxies(document: Document, console: Console) -> None:
     if document["left_out"]:
         rows.append(("left out", f"{document['left_out']} networks that failed in one of the ways"))
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
-    console.print(facts(*((name, Text(path)) for name, path in document["files"].items())))
+    files = [(name, Text(path)) for name, path in document["files"].items()]
+    following = [("next", Text(document["next"]))] if document["next"] else []
+    console.print(facts(*files, *following))
 
 
 _LEGEND = (
     "τ: Kendall's rank correlation with the reference; ρ: Spearman's; regret: points between the best network and the "
-    "one that the proxy ranks first; best quarter: share of it that the proxy's best quarter holds"
+    "one that the proxy ranks first; best quarter: share of it that the proxy's best quarter holds; time: of a network"
 )
 
 
