@@ -57,6 +57,11 @@ class Estimated:
     estimator: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it reads a table, and trains nothing."""
+        return self.estimator.startswith("table:")
+
 
 def parse_estimated(text: str) -> Estimated:
     """`short`; settings of short training, such as `epochs=2+width=1`; a zero-cost score; or `table:FILE+key=...`.
@@ -114,6 +119,8 @@ class Comparison:
     def studies(self) -> Iterator[tuple[str, Study]]:
         """The studies one after the other, each begun or opened when the one before it has ended.
 
+        Those of recorded tables come first: they take no time, and what is wrong with them is known before a training.
+
         Gives what each estimates with: a proxy's name, or `reference` and a number.
 
         Raises:
@@ -121,9 +128,17 @@ class Comparison:
         """
         from studies import Study
 
-        for proxy in self.proxies:
+        if self.reference.is_recorded:
+            yield from self._references()
+        for proxy in sorted(self.proxies, key=lambda each: not each.is_recorded):
             doing(f"beginning with {proxy.name}")
             yield proxy.name, Study.create(self.folder / _folder_name(proxy.name), self._settings(proxy, self.seed))
+        if not self.reference.is_recorded:
+            yield from self._references()
+
+    def _references(self) -> Iterator[tuple[str, Study]]:
+        from studies import Study
+
         doing("beginning with the reference")
         first = Study.create(self.folder / "reference-1", self._settings(self.reference, self.seed))
         yield "reference 1", first
@@ -182,7 +197,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         )
     replicas = np.array([[values[each][0] for each in networks] for values in references])  # (trainings, networks)
     truth = replicas.mean(0)
-    some = next(iter(studies.values()))
+    some = studies[comparison.proxies[0].name]
     costs = [each.cost(some.task) for each in networks]
     estimated = {name: (np.array([float(getattr(cost, name)) for cost in costs]), 0.0) for name in COUNTED}
     for proxy in comparison.proxies:

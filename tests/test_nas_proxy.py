@@ -146,6 +146,15 @@ def test_a_proxy_that_is_none_is_refused(text, said):
         parse_estimated(text)
 
 
+def test_a_reference_that_cannot_be_read_is_refused_before_anything_is_trained(nas_cli, recorded):
+    Path("percent.json").write_text(json.dumps({key: [100 * each for each in of] for key, of in recorded[0].items()}))
+    refused = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--name", "x",
+                      "--task", "16x16x1:10", "--reference", "table:percent.json+key=small.py:key",
+                      "--proxies", "epochs=1")  # fmt: skip
+    assert (refused.code, "is it 'percent'?" in refused.err) == (2, True)
+    assert not Path("runs/x").exists()
+
+
 def test_a_proxy_that_fails_everywhere_is_named(nas_cli, recorded):
     refused = nas_cli(*COMMAND[:-7], "--proxies", "table:half.json", "--name", "bad", "--workers", "1", "--quiet")
     assert refused.code == 2
