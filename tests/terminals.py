@@ -60,12 +60,15 @@ def on_terminal(
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown(raw)
 
 
-def when(*texts: str) -> Callable[[str], bool]:
-    """Press Ctrl-C once when the first text is on the screen, once more when the second is, and so on."""
-    to_come = list(texts)
+def when(*patterns: str) -> Callable[[str], bool]:
+    """Press Ctrl-C once when what is on the screen matches the first pattern, once more by the second, and so on.
+
+    A number that counts up is a range in a pattern: a screen that is drawn some times a second leaves numbers out.
+    """
+    to_come = list(patterns)
 
     def interrupt(so_far: str) -> bool:
-        if not to_come or to_come[0] not in so_far:
+        if not to_come or not re.search(to_come[0], so_far):
             return False
         to_come.pop(0)
         return True

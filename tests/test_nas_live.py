@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -309,18 +310,18 @@ def estimator():
 def test_ctrl_c_is_answered_at_once_on_the_live_screen(tmp_path, workers, waits):
     (tmp_path / "slow.py").write_text(SLOW)
     words = f"search --budget 400M --estimator slow.py:estimator --trials 500 --workers {workers} --name cut".split()
-    code, text = on_terminal(words, tmp_path, when("2 of 500"))
+    code, text = on_terminal(words, tmp_path, when("[2-9] of 500"))
     assert code == 130, text
     before, answer, after = text.partition(f"stopping… {waits}; Ctrl-C again ends at once")
     assert answer
-    assert "2 of 500" in before
+    assert re.search("[2-9] of 500", before)
     assert "nas: interrupted; resume with: nas resume" in after
     assert "Traceback" not in text
 
 
 def test_ctrl_c_on_ray_keeps_the_checkpoint_of_a_training_and_says_how_to_go_on(tmp_path):
     words = "train resnet20 --data digits --image-size 8 --epochs 40 --ray --workers 2 --out cut"
-    code, text = on_terminal(words.split(), tmp_path, when("epoch 2 of 40"))
+    code, text = on_terminal(words.split(), tmp_path, when("epoch [2-9] of 40"))
     assert code == 130, text
     assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
     assert f"resume with: nas {words}" in " ".join(text.split())
