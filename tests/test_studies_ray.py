@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -699,3 +700,37 @@ def test_trials_that_inherit_are_the_same_on_one_worker_as_in_one_process(cluste
     there.run(engine=one_at_a_time())
     assert whole_story(there) == whole_story(here)
     assert sum(trial.parent is not None for trial in there.trials) >= 8
+
+
+GARBAGE = """
+import gc, os, sys, threading, time
+import ray
+from studies.ray.cluster import connected
+
+sys.setswitchinterval(1e-5)
+shutdown = ray.shutdown
+
+def collecting():
+    if gc.isenabled():  # as any thread that makes objects does now and then
+        gc.collect()
+
+def shutdown_beside_a_collection():
+    threading.Thread(target=collecting, daemon=True).start()
+    time.sleep(0.001)
+    shutdown()
+
+ray.shutdown = shutdown_beside_a_collection
+with connected("local"):
+    gc.set_threshold(10**9)  # not before
+    for _ in range(40_000):
+        cycle = [ray.ObjectRef(os.urandom(28))]
+        cycle.append(cycle)
+    del cycle
+assert gc.isenabled()
+print("survived")
+"""
+
+
+def test_garbage_that_holds_references_does_not_end_the_process_as_ray_shuts_down():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", GARBAGE], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "survived"), done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -99,9 +100,27 @@ def connected(address: str | None) -> Iterator[bool]:
         with marked(Path(session)) if session is not None else contextlib.nullcontext():
             yield own
     finally:
-        ray.shutdown()
+        with _nothing_collected():
+            ray.shutdown()
         if session is not None:
             shutil.rmtree(session, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Collect garbage now, and none until the end, in no thread.
+
+    Ray's C++ part ends the process with exit code 1 where a reference to one of its objects is dropped while it shuts
+    down. Tune leaves cycles that hold some, and a live screen's thread may happen to collect them just then.
+    """
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager
