@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1024)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    widths = [width for width in WIDTHS if width < given.trials]  # else all start at once
     found = [
         {
             "workers": width,
@@ -106,8 +107,7 @@ def main() -> None:
             "idle": idle(width, spread, given.trials, waves=True),
             "idle_without": idle(width, spread, given.trials, waves=False),
         }
-        for width in WIDTHS
-        if width < given.trials  # else all start at once
+        for width in widths
         for spread in SPREADS
     ]
     if given.json:
@@ -115,7 +115,7 @@ def main() -> None:
         return
     print(f"share of the slots' time that is idle in waves, {given.trials} trials; lengths vary by (sd / mean)")
     print("workers  " + "".join(f"{spread:>8.0%}" for spread in SPREADS))
-    for width in WIDTHS:
+    for width in widths:
         print(f"{width:7}  " + "".join(f"{one['idle']:8.1%}" for one in found if one["workers"] == width))
     print(f"without waves: at most {max(one['idle_without'] for one in found):.1%}")
 

@@ -63,7 +63,10 @@ class Automaton(Protocol):
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the garbage collector: moves are millions of tuples without a cycle, and it would walk them all again."""
+    """Without the garbage collector, in any thread.
+
+    Moves are millions of tuples without a cycle, and it would walk them all again.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from searchspaces import UserError
+from searchspaces.budgeted.automaton import uncollected
 from studies.leftovers import marked, remove_left
 
 CONNECT_S: Final = 10.0
@@ -100,27 +101,13 @@ def connected(address: str | None) -> Iterator[bool]:
         with marked(Path(session)) if session is not None else contextlib.nullcontext():
             yield own
     finally:
-        with _nothing_collected():
+        # Ray's C++ part ends the process with exit code 1 where a reference to one of its objects is dropped while it
+        # shuts down. Tune leaves cycles that hold some, and a live screen's thread may happen to collect them just then.
+        gc.collect()
+        with uncollected():
             ray.shutdown()
         if session is not None:
             shutil.rmtree(session, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Collect garbage now, and none until the end, in no thread.
-
-    Ray's C++ part ends the process with exit code 1 where a reference to one of its objects is dropped while it shuts
-    down. Tune leaves cycles that hold some, and a live screen's thread may happen to collect them just then.
-    """
-    gc.collect()
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager
