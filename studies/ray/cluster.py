@@ -102,7 +102,7 @@ def connected(address: str | None) -> Iterator[bool]:
             yield own
     finally:
         # Ray's C++ part ends the process with exit code 1 where a reference to one of its objects is dropped while it
-        # shuts down. Tune leaves cycles that hold some, and a live screen's thread may happen to collect them just then.
+        # shuts down. Tune leaves cycles that hold some, and a live screen's thread may collect them just then.
         gc.collect()
         with uncollected():
             ray.shutdown()
