@@ -85,11 +85,14 @@ def measure(
 
 def show_networks(document: Document, console: Console) -> None:
     """`nas measure NETWORK...`."""
-    made = table("network", "image", "median>", "10%..90%>", "MACs>", "params>", "MACs/s>", "runs>")
-    for one in document["networks"]:
+    images = [one["task"].partition(":")[0] for one in document["networks"]]
+    one_size = len(set(images)) == 1  # said once below the table then, so that the row is narrower
+    columns = ("median>", "10%..90%>", "MACs>", "params>", "MACs/s>", "runs>")
+    made = table("network", *(() if one_size else ("image",)), *columns)
+    for one, image in zip(document["networks"], images, strict=True):
         made.add_row(
             Text(one["name"], style="bold"),
-            one["task"].partition(":")[0],
+            *(() if one_size else (image,)),
             f"{milliseconds(one['latency_ms'])}ms" + ("" if one["stable"] else " ?"),
             f"{milliseconds(one['p10_ms'])}..{milliseconds(one['p90_ms'])}ms",
             human(one["macs"]),
@@ -98,7 +101,8 @@ def show_networks(document: Document, console: Console) -> None:
             str(one["runs"]),
         )
     console.print(made)
-    rows: list[tuple[str, RenderableType]] = [("on", _how(document["how"]))]
+    rows: list[tuple[str, RenderableType]] = [("images", images[0])] if one_size else []
+    rows.append(("on", _how(document["how"])))
     disturbed = sum(one["disturbed"] for one in document["networks"])
     if disturbed:
         share = disturbed / (disturbed + sum(one["runs"] for one in document["networks"]))
