@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EQUAL: Final = 0.25
 """Share of a curve that must be equal to another's for both to be drawn so that neither hides the other."""
+BANDS: Final = 0.26
+"""Opacity of all bands together, which lie over one another where the contestants begin alike."""
 
 
 def curves_html(comparison: Comparison) -> str:
@@ -137,11 +139,12 @@ def _draw_curve(
     curve = contestant.curve
     group: dict[str, Any] = {"legendgroup": f"of {contestant.name}", "name": name}
     if len(contestant.seeds) > 1:
+        faint = pale(colour, BANDS / max(2, len(comparison.contestants)))
         for bound, fill in ((curve.high, None), (curve.low, "tonexty")):
             figure.add_trace(
                 go.Scatter(
                     x=curve.trials, y=(scale * bound).tolist(), mode="lines", hoverinfo="skip",
-                    line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=pale(colour), **group,
+                    line={"shape": "hv", "width": 0, "color": colour}, fill=fill, fillcolor=faint, **group,
                 )
             )  # fmt: skip
     figure.add_trace(
