@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--cifar", default="cifar10-small.npz")
     parser.add_argument("--sets", default="digits,photographs,fashion-500,fashion-5000,cifar")
     parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
+    parser.add_argument("--strengths", default=",".join(STRENGTHS), help="of augmentation, separated by commas")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
@@ -89,8 +90,8 @@ def main() -> None:
         fitted = make_recipe("auto", len(data.labels), epochs=given.epochs)
         around: dict[str, Any] = {"auto": fitted, "sgd": make_recipe("sgd", epochs=given.epochs)}
         for batch in dict.fromkeys((fitted.batch, max(8, fitted.batch // 2), 2 * fitted.batch)):
-            for strength, settings in STRENGTHS.items():
-                wanted = {**settings, "batch": batch, "ema": fitted.ema, "epochs": given.epochs}
+            for strength in given.strengths.split(","):
+                wanted = {**STRENGTHS[strength], "batch": batch, "ema": fitted.ema, "epochs": given.epochs}
                 around[f"batch {batch}, {strength}"] = make_recipe("sgd", **wanted)
         print(
             f"\n{name}: {len(data.labels):,} images, {data.task}; auto: batch {fitted.batch}, averages {fitted.ema:g}"

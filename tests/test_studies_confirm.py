@@ -13,8 +13,9 @@ import pytest
 from studies_stand_ins import Known, Shuffled, begin, story
 
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
-from studies import Event, LocalEngine, Study, TrialEnded
+from studies import Event, LocalEngine, Study, TrialEnded, results
 from studies.confirming import Confirm, Trained, contested, in_turn
+from studies.pages.pareto import pareto_notes
 from studies.results import by_merit
 from studies.settings import Settings
 
@@ -41,6 +42,17 @@ def test_the_leaders_are_trained_again_with_fresh_seeds_and_the_best_is_chosen_o
     assert (study.best.number, study.best.accuracy) == (best.trial.number, best.mean)
     assert best.standard_error == pytest.approx(np.std(best.accuracies, ddof=1) / 2)  # of four trainings
     assert not {trial.number for trial in study.pareto()} & {trial.number for trial in again}
+
+
+def test_a_page_says_why_networks_are_drawn_above_the_best_where_some_are() -> None:
+    seen = set()
+    for seed in range(8):
+        study = begin(strategy="random", trials=16, confirm=2, seed=seed)
+        study.run()
+        above = any(trial.accuracy > study.best.accuracy for trial in results.complete(study.trials))
+        assert any("trained once" in note for note in pareto_notes(study)) == above
+        seen.add(above)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
             "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
             "validation images alone."
         )
+    if study.confirmed and any(
+        results.by_merit(each) < results.by_merit(study.best) for each in results.complete(study.trials)
+    ):
+        notes.append(
+            "The best is chosen by its mean among the networks that were trained several times. Those above it were "
+            "trained once, and among many some are high by luck."
+        )
     if study.space.references:
         notes.append("Classic networks are marked by their cost alone, since none was trained here.")
         low, high = _view(study, x)
