@@ -1,4 +1,5 @@
-"""Learning rates over a training, relative to their peak, and when one that no longer helps ends it.
+"""Learning rates over a training, relative to their peak, and what follows from its learning curve: when one that no
+longer helps ends it, and the epoch whose weights are kept.
 
     cosine       Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5, without restarts
     step         divided by 10 at half and at three quarters of the steps: He et al. 2016, arXiv:1512.03385, sec. 4.2
@@ -14,6 +15,7 @@ learning curve alone, so a training that was interrupted goes on as if it had no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,3 +81,25 @@ def ends_early(curve: Sequence[Mapping[str, Any]], epochs: int) -> bool:
         return False
     before = max(each["val_accuracy"] for each in curve[:-epochs])
     return all(each["val_accuracy"] <= before for each in curve[-epochs:])
+
+
+def kept(curve: Sequence[Mapping[str, Any]], images: int) -> int:
+    """The place in a curve of the epoch whose weights are kept: the last that validated within one standard error of
+    the best (Breiman et al. 1984, *Classification and Regression Trees*, sec. 3.4.3).
+
+    The best of many epochs on few images is best by luck, and often early, where the learning rate is still high. With
+    thousands of images the error is small, and the epoch kept is the best or as good. The error is that of Agresti &
+    Coull 1998, which is above zero where every image is right.
+
+    Args:
+        curve: with the `val_accuracy` of each epoch, in [0, 1].
+        images: that it was validated on.
+
+    >>> curve = [{"val_accuracy": each} for each in (0.5, 0.96, 0.88, 0.92, 0.87)]
+    >>> kept(curve, 24), kept(curve, 2000)
+    (3, 1)
+    """
+    best = max(each["val_accuracy"] for each in curve)
+    share = (best * images + 2) / (images + 4)
+    enough = best - math.sqrt(share * (1 - share) / (images + 4))
+    return max(place for place, each in enumerate(curve) if each["val_accuracy"] >= enough)

@@ -3,7 +3,7 @@
     network.json           its text form, and the task that it was trained on
     training.json          the recipe with every setting, the data, class names, the mean and standard deviation of
                            pixels, the learning curve, accuracies, versions, and how the network was found
-    best.safetensors       the averaged weights of the epoch that validated best
+    best.safetensors       the averaged weights of the last epoch that validated within a standard error of the best
     last.safetensors       the weights after the last step, not averaged
     checkpoint.safetensors while it is not finished: all that the next step depends on
 
@@ -95,7 +95,7 @@ class Trained:
         """The torch module with its weights, in evaluation mode, on the CPU.
 
         Args:
-            which: `best` (averaged, of the epoch that validated best) or `last`.
+            which: `best` (averaged, of the epoch that is kept) or `last`.
 
         Raises:
             UserError: the weights are missing, damaged or of another network.

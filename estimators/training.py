@@ -9,8 +9,8 @@ and batch norm statistics are averaged after each step, so that all hold the sam
 DistributedDataParallel: gradients are exchanged after the backward pass, not during it; in return, a process that runs
 out of memory can halve its share of the batch on its own.
 
-The test images are used once, at the end, with the averaged weights of the epoch with the best validation accuracy;
-by a trial of a study (`estimated`) they are not used at all.
+The test images are used once, at the end, with the averaged weights of the epoch that is kept (`schedules.kept`); by a
+trial of a study (`estimated`) they are not used at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from estimators.process_group import ProcessGroup
 from estimators.progressive import share, side_of, strength_of
 from estimators.recipe import Recipe
 from estimators.regularization import clipper, drop_before_classifier, initialize
-from estimators.schedules import DROP, drops, ends_early, rates
+from estimators.schedules import DROP, drops, ends_early, kept, rates
 from estimators.starting_weights import StartingWeights
 from estimators.steps import find_device, give_back, own_globals, seed_of
 from estimators.teacher import Teacher
@@ -257,6 +257,7 @@ class _Training:
             self.model, recipe.optimizer, recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay
         )
         self.best: dict[str, Tensor] = {}
+        self.kept = 0  # the place in the curve of the epoch that they are of
         held = self._go_back()
         how = Augmentation.of(recipe, data.mirror if recipe.mirror is None else recipe.mirror)
         batches = Batches(
@@ -391,11 +392,11 @@ class _Training:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss was {loss} in epoch {epoch} of {self.recipe.epochs}; try a smaller lr")
         accuracy = self._accuracy(self.data.images, self.data.labels, self.val)
-        best = max((each["val_accuracy"] for each in self.curve), default=-1.0)
         self.curve.append({"epoch": epoch, "train_loss": loss, "val_accuracy": accuracy, "seconds": round(seconds, 1)})
         if self.recipe.schedule == "plateau":
             self.core.set_rates(self._rates())
-        if accuracy > best:
+        if kept(self.curve, len(self.val)) == len(self.curve) - 1:
+            self.kept = len(self.curve) - 1
             self.best = {name: value.detach().clone() for name, value in self.average.module.state_dict().items()}
 
     def _accuracy(self, images: Any, labels: Any, positions: np.ndarray[Any, Any]) -> float:
@@ -426,7 +427,7 @@ class _Training:
         """Write the weights and the record, and remove the checkpoint."""
         _save_weights(folder / WEIGHTS["best"], without_heads(self.model, self.best))
         _save_weights(folder / WEIGHTS["last"], without_heads(self.model, self.model.state_dict()))
-        top = max(self.curve, key=lambda each: each["val_accuracy"])
+        top = self.curve[self.kept]
         facts |= {
             "finished": True,
             "curve": self.curve,
@@ -439,7 +440,7 @@ class _Training:
         checkpoint.remove(str(folder / CHECKPOINT))
 
     def _test(self) -> float:
-        """Top-1 accuracy of the best weights on the test images, in [0, 1]; they are used nowhere else."""
+        """Top-1 accuracy of the kept weights on the test images, in [0, 1]; they are used nowhere else."""
         self.average.module.load_state_dict(self.best)
         return self._accuracy(self.data.test_images, self.data.test_labels, np.arange(len(self.data.test_labels)))
 
@@ -450,7 +451,7 @@ class _Training:
         tensors, state = checkpoint.training_state(self.model, self.optimizer)
         tensors |= {f"average.{name}": value for name, value in self.average.module.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"loss": self.core.loss}
-        state |= {"step": self.core.done, "curve": self.curve, "seconds": self.seconds}
+        state |= {"step": self.core.done, "curve": self.curve, "kept": self.kept, "seconds": self.seconds}
         state |= {"micro": self.core.memory.micro}
         checkpoint.save(self.place, tensors, state)
 
@@ -465,6 +466,8 @@ class _Training:
             self.average.module.load_state_dict(checkpoint.under(tensors, "average."))
             self.best = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "best.").items()}
             self.curve, self.seconds = list(state["curve"]), float(state["seconds"])
+            reached = [each["val_accuracy"] for each in self.curve]
+            self.kept = int(state.get("kept", reached.index(max(reached)) if reached else 0))  # once it was the highest
             return _Held(int(state["step"]), tensors["loss"], int(state["micro"]))
         except UserError as error:
             raise UserError(f"{self.place}: {error}") from error

@@ -155,7 +155,7 @@ def _training(found: Exportable) -> str:
         **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),
         **({"Frozen": _frozen(facts["weights"]["frozen"])} if (facts.get("weights") or {}).get("frozen") else {}),
         **({"Taught by": _taught(facts["teacher"], recipe)} if facts.get("teacher") else {}),
-        "Epochs": f"{recipe.get('epochs', '?')}, the best of them {facts.get('best_epoch', '?')}",
+        "Epochs": f"{recipe.get('epochs', '?')}; the weights are of epoch {facts.get('best_epoch', '?')}",
         "Seed": facts.get("seed", "unknown"),
         "Seconds of training": facts.get("seconds", "unknown"),
         "Device": facts.get("device", "unknown"),

@@ -11,10 +11,11 @@ import torch
 from processes import run_two
 from safetensors.torch import load_file
 
-from estimators import ImageData, load_data, training
+from estimators import ImageData, checkpoint, load_data, training
 from estimators.averaging import WeightAverage
 from estimators.estimator import Diverged
 from estimators.recipe import RECIPES, Recipe, make_recipe
+from estimators.schedules import kept
 from estimators.trained import Trained
 from estimators.training import train
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
@@ -85,6 +86,39 @@ def test_a_training_that_no_longer_improves_ends_and_a_rate_falls_where_its_sche
     assert 3 <= len(curve) < 9
     assert max(each["val_accuracy"] for each in curve[:-2]) >= max(each["val_accuracy"] for each in curve[-2:])
     assert len(unbroken["plateau"].facts["curve"]) == 4
+
+
+def test_what_is_kept_is_of_the_last_epoch_within_a_standard_error_of_the_best(unbroken):
+    for name, trained in unbroken.items():
+        curve = trained.facts["curve"]
+        _, val = training.split(FEW, WAYS[name])
+        place = kept(curve, len(val))
+        assert (trained.facts["best_epoch"], trained.facts["val_accuracy"]) == (place + 1, curve[place]["val_accuracy"])
+        found = trained.logits(FEW.images[val]).argmax(1)
+        assert (found == FEW.labels[val]).mean() == pytest.approx(trained.facts["val_accuracy"])
+    curves = np.random.default_rng(0).uniform(0.3, 1.0, (50, 9))
+    for images in (10, 100, 10**9):
+        for values in curves:
+            place = kept([{"val_accuracy": each} for each in values], images)
+            assert place >= values.argmax()
+            assert values[place] >= values.max() - 0.5 / images**0.5 - 1e-9  # no error of a share is larger
+            assert place == values.argmax() or images < 10**9
+
+
+def test_a_checkpoint_from_before_goes_on_with_the_weights_that_it_holds(tmp_path):
+    """It has those of the epoch that validated best, and does not say so."""
+    recipe = make_recipe("sgd", **{**QUICK, "epochs": 4}, ema=0.0)
+    with pytest.raises(Cut):
+        train(SMALL, FEW, recipe, tmp_path, seed=4, checkpoint_s=0, on_moment=cut_after(4 * 2))
+    tensors, state = checkpoint.load(str(tmp_path / "checkpoint.safetensors"))
+    assert len(state["curve"]) == 2
+    state.pop("kept")
+    state["curve"][0]["val_accuracy"] = 1.0  # so that nothing later is within an error of it
+    checkpoint.save(str(tmp_path / "checkpoint.safetensors"), tensors, state)
+    trained = train(SMALL, FEW, recipe, tmp_path, seed=4)
+    assert trained.facts["best_epoch"] == 1
+    best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+    assert all(torch.equal(value, best[name]) for name, value in weights(tmp_path)["best"].items())
 
 
 TOGETHER = """

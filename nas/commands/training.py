@@ -403,6 +403,8 @@ def show_training(document: Document, console: Console, data: str) -> None:
     error = f" ± {100 * document['test_standard_error']:.1f}%"
     images = f"  top-1 accuracy on {document['data']['test_images']:,} test images, used only here"
     best = f"{within(document['val_accuracy'], document['val_standard_error'])} in epoch {document['best_epoch']}"
+    if max(values) > document["val_accuracy"]:
+        best += f", the last within a standard error of the best, {percent(max(values))}"
     rows: list[tuple[str, RenderableType]] = [
         ("test", Text.assemble((percent(document["test_accuracy"]), GOOD), error, (images, FAINT))),
         ("validation", f"{sparkline(values)}  {best}"),

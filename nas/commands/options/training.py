@@ -161,8 +161,8 @@ Weights = Annotated[
     Option(
         "--weights",
         metavar="NAME",
-        help=f"Weights: {one_of(WEIGHTS)}, where best are the averaged weights of the epoch with the highest "
-        "validation accuracy.",
+        help=f"Weights: {one_of(WEIGHTS)}, where best are the averaged weights of the last epoch that validated "
+        "within one standard error of the best.",
     ),
 ]
 Views = Annotated[
