@@ -305,7 +305,8 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     if name not in ("short-training", "zero-cost") or not typed:
         return None
     given = dict(manifest.estimator["given"])
-    words = ["--space", space, "--budget", manifest.budget or "100%"]
+    budget = manifest.budget or "100%"
+    words = ["--space", space, "--budget", budget if "," in budget else budget.removeprefix("macs=")]
     words += ["--data", path_here(str(manifest.data)), "--task", manifest.task]
     if given.get("image_size") == study.task.image_size:
         words += ["--image-size", str(given.pop("image_size"))]
