@@ -466,8 +466,8 @@ class _Training:
             self.average.module.load_state_dict(checkpoint.under(tensors, "average."))
             self.best = {name: value.to(self.device) for name, value in checkpoint.under(tensors, "best.").items()}
             self.curve, self.seconds = list(state["curve"]), float(state["seconds"])
-            reached = [each["val_accuracy"] for each in self.curve]
-            self.kept = int(state.get("kept", reached.index(max(reached)) if reached else 0))  # once it was the highest
+            reached = [each["val_accuracy"] for each in self.curve] or [0.0]
+            self.kept = int(state.get("kept", reached.index(max(reached))))  # not said where it was the best always
             return _Held(int(state["step"]), tensors["loss"], int(state["micro"]))
         except UserError as error:
             raise UserError(f"{self.place}: {error}") from error

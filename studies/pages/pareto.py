@@ -153,9 +153,8 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
             "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
             "validation images alone."
         )
-    if study.confirmed and any(
-        results.by_merit(each) < results.by_merit(study.best) for each in results.complete(study.trials)
-    ):
+    best = results.accuracy_of(study.best) if study.confirmed else 1.0
+    if any(results.accuracy_of(each) > best for each in results.complete(study.trials)):
         notes.append(
             "The best is chosen by its mean among the networks that were trained several times. Those above it were "
             "trained once, and among many some are high by luck."
