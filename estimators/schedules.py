@@ -15,12 +15,12 @@ learning curve alone, so a training that was interrupted goes on as if it had no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from estimators.estimator import binomial_error
 from estimators.steps import learning_rates
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def kept(curve: Sequence[Mapping[str, Any]], images: int) -> int:
     the best (Breiman et al. 1984, *Classification and Regression Trees*, sec. 3.4.3).
 
     The best of many epochs on few images is best by luck, and often early, where the learning rate is still high. With
-    thousands of images the error is small, and the epoch kept is the best or as good. The error is that of Agresti &
-    Coull 1998, which is above zero where every image is right.
+    thousands of images the error is small, and the epoch kept is the best or as good.
 
     Args:
         curve: with the `val_accuracy` of each epoch, in [0, 1].
@@ -100,6 +99,5 @@ def kept(curve: Sequence[Mapping[str, Any]], images: int) -> int:
     (3, 1)
     """
     best = max(each["val_accuracy"] for each in curve)
-    share = (best * images + 2) / (images + 4)
-    enough = best - math.sqrt(share * (1 - share) / (images + 4))
+    enough = best - binomial_error(best, images)
     return max(place for place, each in enumerate(curve) if each["val_accuracy"] >= enough)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from estimators.estimator import binomial_error
 from searchspaces import UserError
 from studies.folder import LOCK
 from studies.lock import in_use
 from studies.manifest import Manifest
-from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from nas.documents import Document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from studies.results import binomial_error
+from estimators.estimator import binomial_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,16 +59,18 @@ def balanced_error(right: NDArray[np.int64], of: NDArray[np.int64]) -> float:
 
     The recall of a class on n images has the variance r (1 - r) / n of a binomial proportion. Classes have different
     images, so the recalls are independent, and the variance of their mean is the sum of their variances over K^2. This
-    is a stratified estimate with equal weights (Cochran 1977, Sampling Techniques, ch. 5).
+    is a stratified estimate with equal weights (Cochran 1977, Sampling Techniques, ch. 5). The two successes and two
+    failures of `binomial_error` are shared out to the classes by their images.
 
     Args:
         right, of: (classes,), images classified correctly and images in all; at least one of each class.
 
     >>> import numpy as np
-    >>> round(balanced_error(np.array([90, 5]), np.array([100, 10])), 4)  # sqrt(0.09 / 100 + 0.25 / 10) / 2
-    0.0805
+    >>> round(balanced_error(np.array([90, 5]), np.array([100, 10])), 4)  # about sqrt(0.09 / 100 + 0.25 / 10) / 2
+    0.0806
     """
-    recall = right / of
+    added = 2 * of / of.sum()
+    recall = (right + added) / (of + 2 * added)
     return math.sqrt(float((recall * (1 - recall) / of).sum())) / len(of)
 
 

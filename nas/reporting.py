@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.estimator import binomial_error
 from nas.documents import axis, own_code, proxy_command
 from nas.wording import count, duration, percent, within
 from searchspaces import SearchSpace, UserError, human
@@ -23,7 +24,6 @@ from searchspaces.progress import doing
 from studies import Study
 from studies.folder import REPORT
 from studies.proxy_agreement import agreement, comparisons
-from studies.results import binomial_error
 
 if TYPE_CHECKING:
     import numpy as np

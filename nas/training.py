@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.estimator import binomial_error
 from nas.networks import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
-from studies.results import binomial_error
 
 if TYPE_CHECKING:
     from estimators import ImageData

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estimators.estimator import binomial_error
 from searchspaces import COSTS
 from studies.pareto import hypervolumes
 
@@ -39,15 +40,6 @@ def accuracy_of(trial: Trial) -> float:
     """The accuracy of a complete trial, in [0, 1]."""
     assert trial.accuracy is not None
     return trial.accuracy
-
-
-def binomial_error(accuracy: float, images: int) -> float:
-    """The standard error of an accuracy in [0, 1], as of a binomial proportion.
-
-    >>> binomial_error(0.9, 900)
-    0.01
-    """
-    return round(math.sqrt(accuracy * (1 - accuracy) / images), 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from estimators import ImageData, load_data
+from estimators.estimator import binomial_error
 from estimators.recipe import make_recipe
 from estimators.training import train
 from estimators.views import VIEWS, probabilities
 from nas.metrics import balanced_error, calibration_error, interval, metrics
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
-from studies.results import binomial_error
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])
@@ -34,7 +34,8 @@ def test_ten_images_by_hand():
     assert found["accuracy"] == pytest.approx(0.6)
     assert found["top5_accuracy"] is None  # there are no more than five classes
     assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 3 + 0) / 3)
-    by_hand = (5 / 6 * 1 / 6 / 6 + 1 / 3 * 2 / 3 / 3) ** 0.5 / 3
+    shares = [(5 + 1.2) / (6 + 2.4), (1 + 0.6) / (3 + 1.2), (0 + 0.2) / (1 + 0.4)]  # two more right, two more wrong
+    by_hand = sum(share * (1 - share) / of for share, of in zip(shares, [6, 3, 1], strict=True)) ** 0.5 / 3
     assert found["balanced_standard_error"] == pytest.approx(by_hand)
     assert found["top5_standard_error"] is None
     assert found["calibration_error"] == pytest.approx(0.2)  # sure of 0.8, right in 0.6
@@ -59,7 +60,18 @@ def test_top_five_counts_what_is_among_the_five_most_probable():
     rows = np.array([np.arange(7) / 21, np.arange(7)[::-1] / 21, np.arange(7) / 21])
     found = metrics(rows, np.array([2, 2, 1]), list("abcdefg"))
     assert found["top5_accuracy"] == pytest.approx(2 / 3)
-    assert found["top5_standard_error"] == pytest.approx((2 / 3 * 1 / 3 / 3) ** 0.5)
+    assert found["top5_standard_error"] == pytest.approx((4 / 7 * 3 / 7 / 3) ** 0.5)  # with two more right and wrong
+
+
+@pytest.mark.parametrize("images", [1, 24, 1000])
+def test_an_error_is_never_zero_nor_below_that_of_the_share_itself(images):
+    for right in range(images + 1):
+        share = right / images
+        assert binomial_error(share, images) > max(0, (share * (1 - share) / images) ** 0.5 - 1e-12)
+
+
+def test_of_many_images_an_error_is_that_of_the_share_itself():
+    assert binomial_error(0.7, 50_000) == pytest.approx((0.7 * 0.3 / 50_000) ** 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize(("classes", "images", "right"), [(2, 10, 7), (5, 40, 39), (100, 50, 25)])

@@ -13,12 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from estimators.estimator import binomial_error
 from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
 from nas.wording import duration, ended_as, estimate_name, human, number_of, percent, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
-from studies.results import binomial_error, by_merit
+from studies.results import by_merit
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

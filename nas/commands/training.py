@@ -344,7 +344,7 @@ class TrainingDisplay:
         return "  ".join(words)
 
     def _within(self, accuracy: float) -> str:
-        from studies.results import binomial_error
+        from estimators.estimator import binomial_error
 
         return within(accuracy, binomial_error(accuracy, self._images) if self._images else None)
 
@@ -378,7 +378,7 @@ class TrainingDisplay:
 
 def show_training(document: Document, console: Console, data: str) -> None:
     """What `nas train` shows at its end; `data` is where the images are."""
-    from studies.results import binomial_error
+    from estimators.estimator import binomial_error
 
     made = table("epoch>", "training loss>", "validation accuracy>", "time>")
     curve = document["curve"]

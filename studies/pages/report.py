@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.estimator import binomial_error
 from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
@@ -83,7 +84,7 @@ def progress_figure(study: Study) -> go.Figure:
     colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), _images(study), hovers(study)
     figure = go.Figure(layout=layout())
     if images:
-        errors = [results.binomial_error(each, images) for each in reached]
+        errors = [binomial_error(each, images) for each in reached]
         for sign, fill in ((1, None), (-1, "tonexty")):
             figure.add_trace(
                 go.Scatter(
