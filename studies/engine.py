@@ -7,13 +7,14 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from estimators import Diverged, Estimate, Pruned, TrialContext
 from estimators.core import finished
 from estimators.steps import DEVICES, find_device
 from studies.checkpoints import reachable
+from studies.energy import ENERGY, counters, reading
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -168,7 +169,7 @@ def _first_step(estimator: object) -> int:
 def _advanced(
     begin: Callable[[TrialContext], Generator[int, None, Estimate]], job: Job, report: Report, device: str, first: int
 ) -> Generator[int, None, Ending]:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), counters()
     unheard: list[BaseException] = []
     places = {name: reachable(getattr(job, name)) for name in ("checkpoint", "parent", "weights")}
 
@@ -202,7 +203,8 @@ def _advanced(
         ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
     if unheard:
         raise unheard[0]
-    return ending
+    energy = reading(before)
+    return ending if energy is None else replace(ending, details={**ending.details, ENERGY: energy})
 
 
 def failure_kind(reason: str | None) -> str:

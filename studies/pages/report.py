@@ -18,6 +18,7 @@ from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
 from studies import results
+from studies.energy import joules
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
     BLUE,
@@ -288,8 +289,19 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
     return section(
         "What it cost",
         table("Time of training, summed over devices of a kind", ("", "device", "time"), rows),
-        words(whole, "Energy was not recorded."),
+        words(whole, energy_text(study)),
     )
+
+
+def energy_text(study: Study) -> str:
+    """What the GPUs used during the trials, in a sentence."""
+    used, trials = joules(trial.details for trial in study.trials)
+    if not trials:
+        return "Energy was not recorded: that takes an NVIDIA GPU and the extra energy."
+    hours = used / 3600
+    told = f"{hours:.3g} Wh" if hours < 999.5 else f"{hours / 1000:,.1f} kWh"
+    of = "the trials" if trials == len(study.trials) else f"{trials} of {number_of(len(study.trials), 'trial')}"
+    return f"While {of} ran, their GPUs used {told}, by the driver's counter; other work on them meanwhile is in it."
 
 
 def manifest_section(study: Study) -> str:
