@@ -37,32 +37,43 @@ from nas.commands.console import INTERRUPTED, interrupted, say
 
 MISTAKE: Final = 2
 
-COMMANDS: Final[dict[str, Callable[..., Any]]] = {
-    "search": search.search,
-    "resume": search.resume,
-    "show": looking.show,
-    "runs": looking.runs,
-    "plot": looking.plot,
-    "report": looking.report,
-    "dashboard": looking.dashboard,
-    "scale": scaling.scale,
-    "compare": comparing.compare,
-    "bench-strategies": comparing.bench_strategies,
-    "proxy": proxies.proxy,
-    "spaces": spaces.spaces,
-    "classics": spaces.classics,
-    "space": spaces.space,
-    "settings": spaces.settings,
-    "cost": spaces.cost,
-    "measure": measuring.measure,
-    "export": exporting.export,
-    "train": training.train,
-    "tune-recipe": tuning.tune_recipe,
-    "evaluate": evaluating.evaluate,
-    "predict": evaluating.predict,
-    "cache": caching.cache,
+PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
+    "From images to a network": {
+        "search": search.search,
+        "resume": search.resume,
+        "train": training.train,
+        "tune-recipe": tuning.tune_recipe,
+        "scale": scaling.scale,
+        "evaluate": evaluating.evaluate,
+        "predict": evaluating.predict,
+        "export": exporting.export,
+    },
+    "What was found": {
+        "show": looking.show,
+        "runs": looking.runs,
+        "plot": looking.plot,
+        "report": looking.report,
+        "compare": comparing.compare,
+        "dashboard": looking.dashboard,
+    },
+    "Spaces and networks": {
+        "spaces": spaces.spaces,
+        "space": spaces.space,
+        "classics": spaces.classics,
+        "cost": spaces.cost,
+        "measure": measuring.measure,
+    },
+    "How far to trust it": {
+        "proxy": proxies.proxy,
+        "bench-strategies": comparing.bench_strategies,
+    },
+    "Settings and cache": {
+        "settings": spaces.settings,
+        "cache": caching.cache,
+    },
 }
-"""By the names that people type, in the order of the help."""
+"""The commands by the names that people type, in the panels and the order of the help."""
+COMMANDS: Final = {name: command for panel in PANELS.values() for name, command in panel.items()}
 
 
 def _version(wanted: bool) -> None:
@@ -117,8 +128,9 @@ def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     made.callback()(nas)
+    panels = {name: panel for panel, inside in PANELS.items() for name in inside}
     for name, command in commands.items():
-        made.command(name, cls=_Command)(_interruptible(command))
+        made.command(name, cls=_Command, rich_help_panel=panels.get(name))(_interruptible(command))
     return made
 
 
