@@ -225,16 +225,21 @@ def _words(node: Node) -> str:
         return f"{kind} {high}x{wide}{stride} {values['width']}{more}"
     if name == "Pool":
         return f"{values['kind']} pool {values['kernel']}x{values['kernel']} /{values['stride']}"
+    if name == "GlobalPool":
+        return f"global {values['kind']} pool"
     if name == "Act":
-        return str(values["kind"])
+        return str(values["kind"]).replace("_", " ")
     if name == "SqueezeExcite":
         return f"squeeze-excite {values['reduced']}"
     if name == "Norm":
-        return f"{values['kind']} norm"
+        return f"{values['kind']} norm".replace("_", " ")
+    if name == "Linear":
+        rate = values["drop_connect"]
+        return f"linear {values['width']}" + (f", DropConnect {rate:g}" if rate else "")
     if name == "Zero":
         return "zero" if values["stride"] == 1 else f"zero /{values['stride']}"
     said = " ".join(str(value) for value in values.values() if not isinstance(value, (bool, type(None))))
-    words = re.sub("(?<=[a-z])([A-Z])", r" \1", name).lower()
+    words = re.sub("(?<=[a-z])([A-Z][a-z])", r" \1", name).lower()
     return f"{words} {said}".strip()
 
 

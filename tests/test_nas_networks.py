@@ -134,7 +134,7 @@ def test_an_architecture_of_a_space_of_ones_own_is_shown_where_the_space_is_give
 
 
 DRAWN = {
-    "efficientnet_b0": ["stage7", "squeeze-excite 48", "dwconv 5x5 /2 672", "x 3"],
+    "efficientnet_b0": ["stage7", "squeeze-excite 48", "dwconv 5x5 /2 672", "x 3", "global avg pool", "linear 1000"],
     "googlenet": ["3a", "5b", "concat", "conv 5x5 128"],
     "nasnetamobile": ["stem2", "normal1 x 2", "reduction2", "of stem1 and stem", "input 2", "dwconv 7x7 /2 88"],
 }
