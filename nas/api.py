@@ -170,8 +170,8 @@ def open_study(folder: str | Path, **given: Any) -> Study:
 
     Args:
         folder: such as `runs/demo`.
-        given: `space`, `strategy` or `estimator`, where the study was made with an object of one's own (a
-            run folder never says what code to load), `data` where it has moved, and `ledger`, the URL, where
+        given: `space`, `strategy`, `estimator` or a table's `key`, where the study was made with an object of one's own
+            (a run folder never says what code to load), `data` where it has moved, and `ledger`, the URL, where
             it has a password.
 
     Raises:

@@ -321,6 +321,8 @@ def _typed(settings: Mapping[str, Any]) -> list[str]:
 def own_code(study: Study, *parts: str) -> list[str]:
     """Options that name a person's own code, which is never loaded from a run folder alone."""
     origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
+    if "estimator" in parts:
+        origins["key"] = str(study.manifest.estimator["given"].get("key"))
     return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
 
 

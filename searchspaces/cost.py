@@ -31,6 +31,8 @@ COSTS_IN_WORDS: Final = {
 
 UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 """Units of numbers, and what they stand for."""
+MOST: Final = 10**15
+"""No bound is so large: costs are counted in 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,8 @@ def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
         raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number such as 400M, 5.3M, 1.2G or 60%")
     percent = match[2] == "%"
     value = Decimal(match[1]) * (1 if percent else UNITS[match[2].upper()])
+    if value >= MOST:
+        raise UserError(f"budget: {text.strip()[:40]!r} is too large, it must be below 1,000T")
     if value <= 0 or (percent and value > 100):
         raise UserError(f"budget: {text.strip()!r} must be above 0" + (" and at most 100%" if percent else ""))
     return value, percent

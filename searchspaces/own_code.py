@@ -9,9 +9,11 @@ and machines, which need not have the files.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.abc import ExecutionLoader, MetaPathFinder
@@ -23,6 +25,7 @@ from typing import Any, Final
 from searchspaces.errors import UserError, nearest
 
 _PREFIX: Final = "nas_user_"
+_TYPED: ContextVar[tuple[str, ...] | None] = ContextVar("typed", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,30 @@ class Source:
     text: str
 
 
+@contextlib.contextmanager
+def nothing_but(*given: object) -> Iterator[None]:
+    """Within, `load_object` refuses all that is not among these: text out of a run folder runs no code.
+
+    Args:
+        given: by a person; only texts count.
+    """
+    before = _TYPED.set(tuple(each for each in given if isinstance(each, str)))
+    try:
+        yield
+    finally:
+        _TYPED.reset(before)
+
+
 def load_object(given: str) -> Any:
     """The object that a person named as `file.py:object`. Runs the file: never for text out of a run folder.
 
     Raises:
-        UserError: the file or the object does not exist, the file fails, or two files need different modules that have
-            one name.
+        UserError: the file or the object does not exist, the file fails, two files need different modules that have
+            one name, or a person did not name it (`nothing_but`).
     """
+    typed = _TYPED.get()
+    if typed is not None and not any(each == given or each.startswith(f"{given}@") for each in typed):
+        raise UserError(f"{given!r} is code of one's own, which a run folder never runs: a person must name it again")
     file, _, name = given.rpartition(":")
     path = Path(file).resolve()
     if not path.is_file():

@@ -46,10 +46,14 @@ class Checkpoints:
             inside: name of the folder in the run folder; that of the weights is of the same name elsewhere too.
 
         Raises:
-            UserError: the location is empty, or a URL of an unknown storage.
+            UserError: the location is empty, a URL of an unknown storage, or in the manifest a path that is not whole.
         """
         check_place(given)
         given = manifest.checkpoints if given is None else whole_place(given)
+        if given not in (None, NOWHERE) and "://" not in given and not Path(given).is_absolute():
+            raise UserError(
+                f"{folder}: its checkpoints {given!r} are neither a whole path nor a URL; see --checkpoints"
+            )
         if given == NOWHERE or (given is None and folder is None):
             return cls(None)
         if given is None:

@@ -31,6 +31,7 @@ from searchspaces import (
 )
 from searchspaces.files import read_text, write_whole
 from searchspaces.latency import LatencyTable
+from searchspaces.own_code import nothing_but
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
@@ -60,7 +61,7 @@ from studies.pruning import check_pruner
 
 if TYPE_CHECKING:
     from estimators import Estimator
-    from searchspaces import SearchSpace
+    from searchspaces import Architecture, SearchSpace
     from strategies import Strategy
     from studies.settings import Settings
 
@@ -216,7 +217,8 @@ def _made(settings: Settings, there: Manifest | None) -> _Made:
         estimator = whole_path(estimator)
         if there is not None and there.estimator["origin"] == NAMED and there.estimator["name"] == estimator:
             own = {**_given_again(there.estimator), **own}
-    origin, found = estimator_from(estimator, data, settings.device, own)
+    with nothing_but(estimator, *settings.estimator_settings.values()):
+        origin, found = estimator_from(estimator, data, settings.device, own)
     return _Made(estimator, origin, own, data, found)
 
 
@@ -318,6 +320,7 @@ def find(
     ledger: str | None = None,
     device: str = "auto",
     checkpoints: str | None = None,
+    key: str | Callable[[Architecture], str] | None = None,
 ) -> Opened:
     """The study of a run folder; arguments as of `Study.open`.
 
@@ -325,6 +328,7 @@ def find(
         UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
     """
     place = Path(folder).expanduser()
+    typed = space, strategy, estimator, key
     manifest = Manifest.read(place)
     if space is None:
         if manifest.space["origin"] != NAMED:
@@ -349,7 +353,7 @@ def find(
             raise again(kept["origin"], "strategy", place)
         given = kept["name"] if strategy is None else strategy
         settings = kept["resolved" if kept["origin"] == NAMED else "given"]
-        with _kept_in(place, strategy is None):
+        with _kept_in(place, strategy is None), nothing_but(*typed):
             _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
             made = make()
         now = {**kept, "name": name_of(given), "resolved": settings_of(made)}
@@ -363,7 +367,11 @@ def find(
             raise again(kept["origin"], "estimator", place)
         given = kept["name"] if estimator is None else estimator
         settings = _given_again(kept) if makes(given) else {}
-        with _kept_in(place, estimator is None and data is None):
+        if key is not None:
+            settings["key"] = key
+        elif estimator is None and ".py:" in str(settings.get("key")):
+            raise again(str(settings["key"]), "key", place)
+        with _kept_in(place, estimator is None and data is None), nothing_but(*typed):
             _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
         described = _data_as_recorded(found, kept["resolved"])
         now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}

@@ -98,6 +98,7 @@ class Study:
         ledger: str | None = None,
         device: str = "auto",
         checkpoints: str | None = None,
+        key: str | Callable[[Architecture], str] | None = None,
     ) -> Study:
         """The study of a run folder, to look at or to run on.
 
@@ -108,6 +109,7 @@ class Study:
             ledger: the URL of the database, where it has a password that is not in `PGPASSWORD`.
             device: for estimators with a name.
             checkpoints: as in `Settings`; by default as when the study began.
+            key: of a table, needed again where it was a function of one's own.
 
         Raises:
             UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
@@ -116,7 +118,7 @@ class Study:
         return cls(
             opening.find(
                 folder, space=space, strategy=strategy, estimator=estimator, data=data, ledger=ledger, device=device,
-                checkpoints=checkpoints,
+                checkpoints=checkpoints, key=key,
             )
         )  # fmt: skip
 

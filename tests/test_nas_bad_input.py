@@ -123,6 +123,7 @@ MISTAKES = {
     "impossible budget": (lambda at: search(at, budget="1M"), "93.7M"),
     "impossible budget of a space": (lambda at: ["space", "mbconv", "--budget", "1M"], "93.7M"),
     "unreadable budget": (lambda at: search(at, budget="400Q"), "'400Q'"),
+    "endless budget": (lambda at: ["space", "mbconv", "--budget", "9" * 400], "too large"),
     "negative budget": (lambda at: search(at, budget="-5M"), "'-5M'"),
     "unreadable task": (lambda at: search(at, task="224x224"), "does not look like '224x224x3:1000'"),
     "unreadable time": (lambda at: search(at, time="soon"), "is not a duration such as 90s, 30m or 1h30m"),

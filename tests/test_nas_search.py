@@ -158,9 +158,12 @@ def test_a_table_takes_the_key_of_a_file(nas_cli, tmp_path):
     words += ["--set", f"estimator.key={tmp_path / 'own.py'}:key", "--out", str(tmp_path / "runs"), "--name", "run"]
     document = nas_cli("search", "--space", "mbconv", *words).json()
     assert document["trials"]["complete"] == 2
-    assert (
-        nas_cli("resume", str(tmp_path / "runs" / "run"), "--trials", "3", "--json").json()["trials"]["complete"] == 3
-    )
+    more = "resume", str(tmp_path / "runs" / "run"), "--trials", "3", "--json"
+    (tmp_path / "own.py").write_text("open('ran', 'w').close()\n")
+    assert f"came from {tmp_path / 'own.py'}:key, and a run folder never runs code" in nas_cli(*more).err
+    assert not Path("ran").exists()
+    (tmp_path / "own.py").write_text("def key(architecture):\n    return 'any'\n")
+    assert nas_cli(*more, "--key", f"{tmp_path / 'own.py'}:key").json()["trials"]["complete"] == 3
 
 
 def test_a_trial_is_shown_with_all_that_is_known_of_it(nas_cli, words, tmp_path):

@@ -317,6 +317,34 @@ def test_nothing_in_a_run_folder_runs_code(tmp_path: Path) -> None:
     assert Study.open(tmp_path / "run", **again).run(3).kind == "trials"
 
 
+def test_a_manifest_cannot_name_a_place_for_checkpoints_by_where_one_stands(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    edit(run, checkpoints="evil.py:boom")
+    with pytest.raises(UserError, match="neither a whole path nor a URL") as caught:
+        Study.open(run, space=SPACE)
+    one_line(caught)
+    assert not (tmp_path / "evil.py:boom").exists()
+
+
+@pytest.mark.parametrize("what", ["space", "strategy", "estimator", "key"])
+def test_a_file_that_a_manifest_calls_one_of_our_names_is_not_run(tmp_path: Path, what: str) -> None:
+    (tmp_path / "table.json").write_text('{"any": 0.5}')
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nboom = 1\n")
+    table = f"table:{tmp_path / 'table.json'}"
+    begin(tmp_path / "run", space="mbconv", budget=Budget.parse("60M"), strategy="random", estimator=table).close()
+    part = "estimator" if what == "key" else what
+    kept = json.loads((tmp_path / "run" / "study.json").read_text())[part]
+    changed = {"given": {"key": f"{mine}:boom"}} if what == "key" else {"name": f"{mine}:boom"}
+    edit(tmp_path / "run", **{part: {**kept, **changed}})
+    with pytest.raises(UserError) as caught:
+        Study.open(tmp_path / "run").run(1)
+    one_line(caught)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_password_is_not_written_down(tmp_path: Path) -> None:
     url = f"sqlite://me:secret@/{tmp_path / 'shared.db'}"
     with pytest.raises(UserError) as caught:  # SQLite has no users; what matters is that no word of it stays

@@ -46,6 +46,7 @@ _PICTURES: Final = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) != "\n"},
     **dict.fromkeys(range(0x7F, 0xA0), 0x2421),
     **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),  # they turn the order of letters
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),  # halves of letters, which UTF-8 cannot write
 }
 
 

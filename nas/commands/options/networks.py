@@ -104,6 +104,10 @@ TrialsInAll = Annotated[
 OwnSpace = Annotated[str | None, Option("--space", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
 OwnStrategy = Annotated[str | None, Option("--strategy", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
 OwnEstimator = Annotated[str | None, Option("--estimator", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
+OwnKey = Annotated[
+    str | None,
+    Option("--key", metavar="file.py:FUNCTION", help="Required again if the table's key is your own function."),
+]
 MovedData = Annotated[
     str | None, Option("--data", metavar="DATA", help="New place of the run's images, if they have moved.")
 ]
