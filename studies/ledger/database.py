@@ -133,7 +133,7 @@ class OptunaLedger:
     def _all_of(self, get: Callable[[], list[FrozenTrial]], space: SearchSpace) -> list[tuple[Trial, dict[str, Any]]]:
         """What Optuna keeps, as trials by number and what the pruner noted of each."""
         read, number = [], 0
-        with _explained(self._where):
+        with _explained(self._where), quiet():
             try:
                 for frozen in sorted(get(), key=lambda each: each.number):
                     number = frozen.number
@@ -261,7 +261,7 @@ class OptunaLedger:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from logging that it made a study."""
+    """Keep Optuna from logging that it made a study, or that it reads a damaged one in another way: it raises too."""
     import optuna
 
     before = optuna.logging.get_verbosity()
