@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -317,13 +318,17 @@ def test_nothing_in_a_run_folder_runs_code(tmp_path: Path) -> None:
     assert Study.open(tmp_path / "run", **again).run(3).kind == "trials"
 
 
-def test_text_of_a_ledger_that_is_none_is_one_line(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_text_of_a_ledger_that_is_none_is_one_line(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    listener = logging.Handler()
+    monkeypatch.setattr(listener, "emit", lambda record: said.append(record.getMessage()))
+    monkeypatch.setattr(logging.getLogger("optuna"), "handlers", [listener])
     with contextlib.closing(sqlite3.connect(run / "ledger.db")) as database, database:
         database.execute("update trial_user_attributes set value_json = cast(x'22ff' as text)")
     with pytest.raises(UserError, match=r"ledger\.db: .*Could not decode to UTF-8") as caught:
         Study.open(run, space=SPACE)
     one_line(caught)
-    assert capfd.readouterr().err == ""
+    assert said == []
 
 
 def test_a_manifest_cannot_name_a_place_for_checkpoints_by_where_one_stands(
