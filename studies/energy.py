@@ -34,7 +34,7 @@ def counters() -> dict[str, float]:
 
 @cache
 def _gpus() -> dict[str, Any]:
-    """NVML's handles by UUID as torch writes it; once a process, as the handles hold for as long."""
+    """NVML's handles by UUID; once a process, as the handles hold for as long."""
     try:
         import pynvml
     except ImportError:
@@ -42,9 +42,14 @@ def _gpus() -> dict[str, Any]:
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return {pynvml.nvmlDeviceGetUUID(handle).removeprefix("GPU-"): handle for handle in handles}
+        return {_bare(pynvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
     except pynvml.NVMLError:  # no driver here, say
         return {}
+
+
+def _bare(uuid: str) -> str:
+    """A UUID as torch writes it; NVML has `GPU-` before it."""
+    return uuid.removeprefix("GPU-")
 
 
 def reading(before: Mapping[str, float]) -> dict[str, Any] | None:
@@ -52,7 +57,7 @@ def reading(before: Mapping[str, float]) -> dict[str, Any] | None:
     torch = sys.modules.get("torch")
     if not before or torch is None or not torch.cuda.is_initialized():
         return None
-    gpu = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
+    gpu = _bare(str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid))
     now = counters().get(gpu)
     return None if now is None or gpu not in before else {"gpu": gpu, "from_j": before[gpu], "to_j": now}
 
