@@ -200,6 +200,7 @@ BAD_LEDGERS: dict[str, tuple[Any, str]] = {
         "has changed: trial 0 had 1 MACs",
     ),
     "bad choice": (lambda run: damage(run, "update trial_params set param_value = 99"), "ledger.db"),
+    "a state of Optuna's": (lambda run: damage(run, "update trials set state = 'WAITING'"), "trial 0 was not"),
     "no accuracy": (lambda run: damage(run, "delete from trial_values"), "trial 0 was not written by this study"),
     "text as accuracy": (lambda run: damage(run, "update trial_values set value = 'x'"), "accuracies cannot be"),
     "null as accuracy": (lambda run: damage(run, "update trial_values set value = null"), "was not written by"),

@@ -40,7 +40,7 @@ def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
         LookupError, TypeError, AttributeError, ValueError, UserError: no study over this space wrote it.
     """
     attributes = frozen.user_attrs
-    state = next(ours for ours, theirs in states().items() if theirs == frozen.state)
+    state = {theirs: ours for ours, theirs in states().items()}[frozen.state]
     architecture = space.architecture(frozen.params)
     known = {name: attributes[name] for name in COSTS if name in attributes or name != "latency_ms"}
     cost = Cost.of({name: round(value * WHOLES.get(name, 1)) for name, value in known.items()})
