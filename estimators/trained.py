@@ -13,6 +13,7 @@ Nothing read from it can run code.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,8 @@ class Trained:
         names = tuple(map(str, facts["class_names"]))
         if len(names) != task.classes or len(mean) != task.channels or len(std) != task.channels:
             raise UserError(f"{folder / FACTS} is damaged: names, mean and std are not those of the task {task}")
+        if not all(map(math.isfinite, (*mean, *std))) or not min(std) > 0:
+            raise UserError(f"{folder / FACTS} is damaged: mean and std of pixels must be finite, and std above 0")
         return Trained(folder, network, task, names, mean, std, facts)
 
     def module(self, which: str = "best") -> nn.Module:

@@ -38,8 +38,9 @@ def probabilities(
         which: the weights, `best` or `last`.
 
     Raises:
-        UserError: the views are unknown, or the network cannot take images of their size.
+        UserError: the views are unknown, the network cannot take images of their size, or its outputs are not finite.
     """
+    import numpy as np
     import torch
 
     if views not in VIEWS:
@@ -57,6 +58,8 @@ def probabilities(
                 raise
             found.append(total / len(several))
     whole: NDArray[np.float32] = torch.cat(found).numpy()
+    if not np.isfinite(whole).all():
+        raise UserError(f"{trained.folder}: the outputs of the network are not finite; are its weights damaged?")
     return whole
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from processes import run_two
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from estimators import ImageData, checkpoint, load_data, training
 from estimators.averaging import WeightAverage
@@ -18,6 +18,7 @@ from estimators.recipe import RECIPES, Recipe, make_recipe
 from estimators.schedules import kept
 from estimators.trained import Trained
 from estimators.training import train
+from estimators.views import probabilities
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
 
 DIGITS = load_data("digits")
@@ -228,7 +229,8 @@ def test_a_folder_of_another_training_is_refused(unbroken, change, message):
     [
         {"mean": ["x"]}, {"std": [None]}, {"std": [[1.0]]}, {"task": "x"}, {"class_names": ["one"]}, {"data": {}},
         {"data": {"centre": 1e308}}, {"data": {"centre": None}}, {"data": {"skip_bad": "x", "fingerprint": "y"}},
-        {"data": {"fingerprint": 7}},
+        {"data": {"fingerprint": 7}}, {"std": [0.0]}, {"std": [-1.0]}, {"mean": [float("nan")]},
+        {"std": [float("inf")]},
     ],
 )  # fmt: skip
 def test_facts_that_no_training_wrote_are_refused_by_their_file(tmp_path, unbroken, change):
@@ -237,6 +239,15 @@ def test_facts_that_no_training_wrote_are_refused_by_their_file(tmp_path, unbrok
     (tmp_path / "changed" / "training.json").write_text(json.dumps(facts | change))
     with pytest.raises(UserError, match=r"training\.json is damaged"):
         Trained.open(tmp_path / "changed")
+
+
+def test_weights_that_give_no_finite_answer_are_said(tmp_path, unbroken):
+    shutil.copytree(unbroken["sgd"].folder, tmp_path / "changed")
+    file = tmp_path / "changed" / "best.safetensors"
+    held = load_file(file)
+    save_file({name: each / 0 if each.is_floating_point() else each for name, each in held.items()}, file)
+    with pytest.raises(UserError, match="outputs of the network are not finite"):
+        probabilities(Trained.open(tmp_path / "changed"), FEW.test_images)
 
 
 def test_a_folder_that_is_none_is_said(tmp_path, unbroken):
