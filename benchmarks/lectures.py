@@ -38,11 +38,11 @@ def _layer(what: str, expression: str, here: str, printed: str = "", why: str = 
 
 _DEGRADATION: Final = Item(
     "Degradation: a plain network of 56 layers trains worse than one of 20 on CIFAR-10",
-    "python examples/degradation.py --data DATA --image-size 16",
-    "training losses after a thousand steps: plain-20 1.697, plain-56 2.219; ResNet-20 1.339, ResNet-56 1.664",
+    "python examples/degradation.py --data DATA --image-size 16 --images 10000 --epochs 60",
+    "training losses after 8,400 steps: plain-20 0.980, plain-56 1.808; ResNet-20 0.690, ResNet-56 0.670",
     "curves of training and test error; a ResNet's fall with depth",
-    "half of the widths, 2,500 images: plain networks degrade, and so few steps are too few for ResNet-56 to be the "
-    "better ResNet",
+    "half of the widths, 9,000 images, one seed; ResNet-56 trains better than ResNet-20 and validates worse, 65.6 for "
+    "69.4 %",
 )
 _SURFACE: Final = Item(
     "Loss around the minimum of ResNet-56, with and without shortcuts",

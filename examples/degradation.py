@@ -5,11 +5,13 @@ of sec. 4.2. It prints the table and draws the training loss of each epoch. Smal
 enough: half of the widths, small images, some of the images, batches of 64, and a thousand steps in place of 64,000.
 
 Try it: `python examples/degradation.py --data cifar10-small.npz --image-size 16`, about ten minutes of a core. What is
-done is kept beside the page, and the same command goes on.
+done is kept beside the page, and the same command goes on. After these thousand steps the training losses were 1.697
+for plain-20 and 2.219 for plain-56, which learned next to nothing, 1.339 for ResNet-20 and 1.664 for ResNet-56.
 
-The training losses were 1.697 for plain-20 and 2.219 for plain-56, which learned next to nothing: degradation.
-ResNet-56 learned, with 1.664, and ResNet-20 had 1.339 (one seed; validation accuracies of 33.6, 17.6, 38.0 and 41.6 %).
-That the deeper residual network is the better one takes longer trainings.
+With `--images 10000 --epochs 60`, 8,400 steps and over an hour of a core, they were 0.980 for plain-20 and 1.808 for
+plain-56, 0.690 for ResNet-20 and 0.670 for ResNet-56 (one seed): the deeper plain network trains worse, the deeper
+residual one better, from epoch 46 on, after the second division of the learning rate. On the validation images they
+had 59.9, 31.8, 69.4 and 65.6 % (plain-20, plain-56, ResNet-20, ResNet-56; standard error 1.5).
 """
 
 from __future__ import annotations
