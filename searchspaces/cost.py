@@ -272,7 +272,7 @@ def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
     percent = match[2] == "%"
     value = Decimal(match[1]) * (1 if percent else UNITS[match[2].upper()])
     if value >= MOST:
-        raise UserError(f"budget: {text.strip()[:40]!r} is too large, it must be below 1,000T")
+        raise UserError(f"budget: {text.strip()[:40]!r} is too large, it must be below {human(MOST)}")
     if value <= 0 or (percent and value > 100):
         raise UserError(f"budget: {text.strip()!r} must be above 0" + (" and at most 100%" if percent else ""))
     return value, percent

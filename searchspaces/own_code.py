@@ -63,7 +63,7 @@ def load_object(given: str) -> Any:
             one name, or a person did not name it (`nothing_but`).
     """
     typed = _TYPED.get()
-    if typed is not None and not any(each == given or each.startswith(f"{given}@") for each in typed):
+    if typed is not None and given not in typed:
         raise UserError(f"{given!r} is code of one's own, which a run folder never runs: a person must name it again")
     file, _, name = given.rpartition(":")
     path = Path(file).resolve()

@@ -50,7 +50,7 @@ class Checkpoints:
         """
         check_place(given)
         given = manifest.checkpoints if given is None else whole_place(given)
-        if given not in (None, NOWHERE) and "://" not in given and not Path(given).is_absolute():
+        if given not in (None, NOWHERE) and is_local(given) and not local_path(given).is_absolute():
             raise UserError(
                 f"{folder}: its checkpoints {given!r} are neither a whole path nor a URL; see --checkpoints"
             )

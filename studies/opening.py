@@ -328,7 +328,7 @@ def find(
         UserError: it is not a run folder, it is damaged or of a newer version, or something must be given again.
     """
     place = Path(folder).expanduser()
-    typed = space, strategy, estimator, key
+    typed = strategy, estimator, key
     manifest = Manifest.read(place)
     if space is None:
         if manifest.space["origin"] != NAMED:

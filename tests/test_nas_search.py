@@ -159,9 +159,9 @@ def test_a_table_takes_the_key_of_a_file(nas_cli, tmp_path):
     document = nas_cli("search", "--space", "mbconv", *words).json()
     assert document["trials"]["complete"] == 2
     more = "resume", str(tmp_path / "runs" / "run"), "--trials", "3", "--json"
-    (tmp_path / "own.py").write_text("open('ran', 'w').close()\n")
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     assert f"came from {tmp_path / 'own.py'}:key, and a run folder never runs code" in nas_cli(*more).err
-    assert not Path("ran").exists()
+    assert not (tmp_path / "ran").exists()
     (tmp_path / "own.py").write_text("def key(architecture):\n    return 'any'\n")
     assert nas_cli(*more, "--key", f"{tmp_path / 'own.py'}:key").json()["trials"]["complete"] == 3
 

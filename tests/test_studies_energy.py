@@ -88,8 +88,8 @@ def test_of_trials_that_overlap_nothing_is_counted_twice():
     draw = random.Random(0)
     spans = [(draw.choice("ab"), *sorted(draw.sample(range(60), 2))) for _ in range(12)]
     details = [{"energy": {"gpu": gpu, "from_j": start, "to_j": end}} for gpu, start, end in spans]
-    seconds = {(gpu, each) for gpu, start, end in spans for each in range(start, end)}
-    assert energy.joules(details) == (len(seconds), 12)
+    used = {(gpu, each) for gpu, start, end in spans for each in range(start, end)}
+    assert energy.joules(details) == (len(used), 12)
 
 
 @pytest.mark.parametrize(

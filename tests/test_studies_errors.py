@@ -332,11 +332,12 @@ def test_text_of_a_ledger_that_is_none_is_one_line(run: Path, monkeypatch: pytes
     assert said == []
 
 
+@pytest.mark.parametrize("place", ["evil.py:boom", "file://evil.py:boom"])
 def test_a_manifest_cannot_name_a_place_for_checkpoints_by_where_one_stands(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    edit(run, checkpoints="evil.py:boom")
+    edit(run, checkpoints=place)
     with pytest.raises(UserError, match="neither a whole path nor a URL") as caught:
         Study.open(run, space=SPACE)
     one_line(caught)

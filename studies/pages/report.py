@@ -297,7 +297,7 @@ def energy_text(study: Study) -> str:
     """What the GPUs used during the trials, in a sentence."""
     used, trials = joules(trial.details for trial in study.trials)
     if not trials:
-        return "Energy was not recorded: that takes an NVIDIA GPU and the extra energy."
+        return "Energy was not recorded: that takes an NVIDIA GPU and pip install 'nas-toolkit[energy]'."
     hours = used / 3600
     told = f"{hours:.3g} Wh" if hours < 999.5 else f"{hours / 1000:,.1f} kWh"
     of = "the trials" if trials == len(study.trials) else f"{trials} of {number_of(len(study.trials), 'trial')}"
