@@ -37,7 +37,7 @@ class RegularizedEvolution:
     `tournament` members uniformly with replacement, mutates one decision of the most accurate one, trains the child,
     appends it on the right and removes the member on the left. Departures from the paper:
 
-    * Below 500 trials 10 members are drawn at random, not the whole population. Until it is full, no member is removed,
+    * Below 500 trials 7 members are drawn at random, not the whole population. Until it is full, no member is removed,
       and tournaments are among those that are there. With `startup` equal to `population` it is Algorithm 1.
     * Asks may run ahead of tells, as in the paper's own distributed runs (sec. A). A member's age counts from the time
       its outcome was *told*, not from its proposal: the queue holds the last `population` outcomes in the order of
@@ -52,11 +52,11 @@ class RegularizedEvolution:
         space: what may be proposed; if it has a budget, only what fits.
         trials: planned trials; used only for the default population.
         population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default a fifth of
-            `trials`, at least 10 and at most 100; 40 for 200 trials.
+            `trials`, at least 30 and at most 100; 40 for 200 trials.
         tournament: members that compete to become the parent (S in the paper, which uses 25). By default 25, as in the
             paper, and the size of a population that is smaller: few trials need more selection pressure.
         startup: members that are drawn at random at first. By default the whole population if that is 100 or more, as
-            in the paper; 10 of a smaller one.
+            in the paper; 7 of a smaller one.
         identity: probability of the paper's identity mutation, which trains the parent again. 0.05 in the paper; 0
             here, since a study trains no network twice. A positive value needs a study with `replicas`.
         start_from: architectures proposed before any other, in order: names among `space.references`, or architectures
@@ -78,11 +78,11 @@ class RegularizedEvolution:
         start_from: str | Sequence[str] = (),
     ) -> None:
         if population is None:
-            population = default_population(trials)
+            population = max(30, default_population(trials))
         if tournament is None:
             tournament = min(population, 25)
         if startup is None:
-            startup = population if population >= 100 else min(population, 10)
+            startup = population if population >= 100 else min(population, 7)
         if population < 2:
             raise UserError(f"population must be at least 2, got {population}")
         if not 1 <= tournament <= population:

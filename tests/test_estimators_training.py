@@ -323,7 +323,8 @@ def test_names_nobody_knows_are_refused():
 @pytest.mark.parametrize(
     ("images", "epochs", "found"),
     [
-        (227, 100, {"batch": 32, "randaugment_operations": 1, "mix": 0.25, "drop_path": 0.1}),  # 700 steps
+        (227, 100, {"batch": 32, "randaugment_operations": 1, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}),  # 700
+        (227, 300, {"batch": 32, "randaugment_operations": 1, "mix": 0.25, "mixup": 0.2, "drop_path": 0.1}),  # 2,100
         (20, 100, {"batch": 18, "mixup": 0.0}),
         (5_000, 100, {"batch": 64, "randaugment_operations": 1, "mix": 0.25, "mixup": 0.2}),  # 7,100
         (50_000, 100, {"batch": 128, "randaugment_operations": 2, "mix": 0.5, "drop_path": 0.2}),  # 35,200

@@ -54,7 +54,7 @@ def members(count: int) -> list[Architecture]:
 
 
 def test_one_trial_at_a_time_is_algorithm_1() -> None:
-    strategy = RegularizedEvolution(SPACE, population=10, tournament=4)
+    strategy = RegularizedEvolution(SPACE, population=10, tournament=4, startup=10)
     population: deque[tuple[Architecture, float]] = deque()  # the paper's queue: new on the right, dead off the left
     history: list[Architecture] = []
     for cycle in range(60):
@@ -171,12 +171,12 @@ def test_a_seed_over_the_budget_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("trials", "population", "tournament"),
-    [(1, 10, 10), (25, 10, 10), (100, 20, 20), (200, 40, 25), (500, 100, 25), (20000, 100, 25)],
+    [(1, 30, 25), (25, 30, 25), (100, 30, 25), (200, 40, 25), (500, 100, 25), (20000, 100, 25)],
 )
 def test_defaults_follow_from_the_number_of_trials(trials: int, population: int, tournament: int) -> None:
     settings = make_strategy("evolution", SPACE, trials).settings
     assert (settings["population"], settings["tournament"]) == (population, tournament)
-    assert settings["startup"] == (100 if population == 100 else 10)
+    assert settings["startup"] == (100 if population == 100 else 7)
 
 
 def test_a_population_that_begins_small_grows_before_anyone_leaves_it() -> None:
