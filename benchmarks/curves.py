@@ -6,7 +6,9 @@ networks of even number; those of odd number are held out.
 
 - *Extrapolation*: from a third and from half of the curve, with 8 to 16 finished curves drawn at random; mean absolute
   error of the final accuracy beside the present accuracy, and that plus the mean gain of the finished curves; the share
-  of final accuracies in the 80 % interval.
+  of final accuracies in the 80 % interval. Beside them LC-PFN (Adriaensen et al. 2023, arXiv:2310.20447), which knows
+  no other curve: the posterior under its prior (sec. 3.1, and `lcpfn.domhan_prior` of its code 0.1.3) that its network
+  is trained to approximate, here by importance sampling from the prior; nothing of the network enters.
 - *Search* for accuracy alone: random search that replays at most 60 of the curves in random order, one trial at a time,
   through `studies.pruning`, in groups of at least 36. Epochs against those of all trials in full, and how far the best
   complete trial is below the best of all by its recorded final accuracy. In the time of half the trials in full: how
@@ -23,14 +25,17 @@ What came out is written up in docs/proxies.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from searchspaces import Task, load_space
 from studies.curve_pruning import CurvesPruner
@@ -45,6 +50,8 @@ FINISHED = (8, 12, 16)
 DRAWS = 40
 """Random orders of the curves, the first of which are known."""
 FEWEST, TRIALS = 36, 60
+PRIOR_CURVES, PRIOR_EPOCHS = 400_000, 100
+"""Curves drawn from LC-PFN's prior, and the epochs over which it demands that they rise and stay in [0, 1]."""
 HALVES = {"even": (0,), "odd": (1,), "all": (0, 1)}
 
 
@@ -70,12 +77,61 @@ def recorded(half: str) -> dict[str, list[Training]]:
     return found
 
 
+@functools.cache
+def drawn_curves() -> npt.NDArray[np.float32]:
+    """Noiseless curves (`PRIOR_CURVES`, `PRIOR_EPOCHS`) of LC-PFN's prior: a weighted sum of three shapes."""
+    rng, x, kept, count = np.random.default_rng(0), np.arange(1, PRIOR_EPOCHS + 1), [], 0
+    while count < PRIOR_CURVES:
+
+        def uniform(low: float, high: float) -> npt.NDArray[np.float64]:
+            return rng.uniform(low, high, (20_000, 1))
+
+        def normal(mean: float, deviation: float) -> npt.NDArray[np.float64]:
+            return rng.lognormal(mean, deviation, (20_000, 1))
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = uniform(0, 1.25) - uniform(-0.6, 0.6) * x ** -normal(0, 2)
+            logarithmic = uniform(0, 1) - uniform(-0.5, 0.5) / np.log(x + 1)
+            highest, lowest = uniform(0, 1), uniform(0, 2)
+            janoschek = highest - (highest - lowest) * np.exp(-normal(-2, 1) * x ** normal(0, 0.5))
+            curves = uniform(0, 1) * power + uniform(0, 1) * logarithmic + uniform(0, 1) * janoschek
+        fine = (curves[:, -1] > curves[:, 0]) & (curves >= 0).all(1) & (curves <= 1).all(1)
+        kept.append(curves[fine].astype(np.float32))
+        count += int(fine.sum())
+    return np.concatenate(kept)[:PRIOR_CURVES]
+
+
+def by_lc_pfn(known: Sequence[float], last: int) -> tuple[float, float, float, float]:
+    """Of the accuracy at the last epoch: the posterior mean, the ends of the 80 % interval; and how many draws count.
+
+    The noise's deviation is logarithmically normal around exp(-4), and is summed over a grid. Draws count as
+    1 / sum(w²) of their normalized weights w.
+    """
+    curves = drawn_curves()
+    noises = np.exp(np.linspace(-7, -1, 25))
+    squared = ((curves[:, : len(known)] - np.array(known, np.float32)) ** 2).sum(1, dtype=np.float64)[
+        :, None
+    ]  # (curves, 1)
+    logs = -len(known) * np.log(noises) - squared / (2 * noises**2) - (np.log(noises) + 4) ** 2 / 2  # (curves, noises)
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    finals = curves[:, last - 1].astype(float)
+    chosen = np.random.default_rng(0).choice(weights.size, 20_000, p=weights.ravel())
+    rows, columns = np.divmod(chosen, len(noises))
+    seen = finals[rows] + noises[columns] * np.random.default_rng(1).normal(size=len(rows))
+    low, high = np.quantile(seen, [0.1, 0.9])
+    return float(weights.sum(1) @ finals), low, high, float(1 / (weights.sum(1) ** 2).sum())
+
+
 def extrapolations(name: str, trainings: list[Training]) -> None:
     """A line for each part of the curve that is known."""
     curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
     last, finals, rng = curves.shape[1], curves[:, -1], np.random.default_rng(0)
     orders = [rng.permutation(len(curves)) for _ in range(DRAWS)]
     for known in sorted({max(last // 3, 1), last // 2}):
+        theirs = [by_lc_pfn(curve[:known].tolist(), last) for curve in curves]
+        their_error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
+        their_share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
         errors, inside = [], []
         for order, count in itertools.product(orders, FINISHED):
             learned = order[:count]
@@ -87,7 +143,11 @@ def extrapolations(name: str, trainings: list[Training]) -> None:
                 errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
                 inside.append(low <= finals[index] <= high)
         points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
-        print(f"| {name} | {known} of {last} | {points} | {100 * np.mean(inside):.0f} % |")
+        print(
+            f"| {name} | {known} of {last} | {points} | {100 * np.mean(inside):.0f} % | {100 * their_error:.2f} "
+            f"| {100 * their_share:.0f} % | {np.median([draws for *_, draws in theirs]):.0f} |",
+            flush=True,
+        )
 
 
 def stops_below(chance: float, aim: Aim) -> CurvesPruner:
@@ -145,7 +205,8 @@ def main() -> None:
     parser.add_argument("--below", type=float, nargs="*", default=[], help="thresholds to compare")
     args = parser.parse_args()
 
-    print("| trainings | known | present | + mean gain | extrapolated | coverage |\n|---|---|---|---|---|---|")
+    print("| trainings | known | present | + mean gain | extrapolated | coverage | LC-PFN's prior | coverage | draws |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, trainings in recorded(args.half).items():
         extrapolations(name, trainings)
     print("\n| search | pruner | epochs saved | points lost | tried in half the time | points behind |")

@@ -42,7 +42,7 @@ class LocalSearch:
     """
 
     def __init__(
-        self, space: SearchSpace, *, starts: int = 5, kick: int = 3, start_from: str | Sequence[str] = ()
+        self, space: SearchSpace, *, starts: int = 10, kick: int = 3, start_from: str | Sequence[str] = ()
     ) -> None:
         for name, value, low in (("starts", starts, 1), ("kick", kick, 2)):
             if value < low:
