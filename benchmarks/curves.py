@@ -81,14 +81,8 @@ def recorded(half: str) -> dict[str, list[Training]]:
 def drawn_curves() -> npt.NDArray[np.float32]:
     """Noiseless curves (`PRIOR_CURVES`, `PRIOR_EPOCHS`) of LC-PFN's prior: a weighted sum of three shapes."""
     rng, x, kept, count = np.random.default_rng(0), np.arange(1, PRIOR_EPOCHS + 1), [], 0
+    uniform, normal = (partial(each, size=(20_000, 1)) for each in (rng.uniform, rng.lognormal))
     while count < PRIOR_CURVES:
-
-        def uniform(low: float, high: float) -> npt.NDArray[np.float64]:
-            return rng.uniform(low, high, (20_000, 1))
-
-        def normal(mean: float, deviation: float) -> npt.NDArray[np.float64]:
-            return rng.lognormal(mean, deviation, (20_000, 1))
-
         with np.errstate(over="ignore", invalid="ignore"):
             power = uniform(0, 1.25) - uniform(-0.6, 0.6) * x ** -normal(0, 2)
             logarithmic = uniform(0, 1) - uniform(-0.5, 0.5) / np.log(x + 1)
@@ -101,17 +95,16 @@ def drawn_curves() -> npt.NDArray[np.float32]:
     return np.concatenate(kept)[:PRIOR_CURVES]
 
 
-def by_lc_pfn(known: Sequence[float], last: int) -> tuple[float, float, float, float]:
-    """Of the accuracy at the last epoch: the posterior mean, the ends of the 80 % interval; and how many draws count.
+def by_lc_pfn(known: Sequence[tuple[int, float]], last: int) -> tuple[float, float, float, float]:
+    """Posterior of the accuracy at the last epoch: its mean, the ends of its 80 % interval, and how many draws count.
 
-    The noise's deviation is logarithmically normal around exp(-4), and is summed over a grid. Draws count as
-    1 / sum(w²) of their normalized weights w.
+    Known are epochs and their accuracies. The noise's deviation is lognormal around exp(-4), and is summed over a grid.
+    Draws count as 1 / sum(w²) of their normalized weights w.
     """
     curves = drawn_curves()
     noises = np.exp(np.linspace(-7, -1, 25))
-    squared = ((curves[:, : len(known)] - np.array(known, np.float32)) ** 2).sum(1, dtype=np.float64)[
-        :, None
-    ]  # (curves, 1)
+    steps, accuracies = np.array([step for step, _ in known]), np.array([each for _, each in known], np.float32)
+    squared = ((curves[:, steps - 1] - accuracies) ** 2).sum(1, dtype=np.float64)[:, None]  # (curves, 1)
     logs = -len(known) * np.log(noises) - squared / (2 * noises**2) - (np.log(noises) + 4) ** 2 / 2  # (curves, noises)
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
@@ -126,10 +119,11 @@ def by_lc_pfn(known: Sequence[float], last: int) -> tuple[float, float, float, f
 def extrapolations(name: str, trainings: list[Training]) -> None:
     """A line for each part of the curve that is known."""
     curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
+    steps = [step for step, _ in trainings[0].curve]
     last, finals, rng = curves.shape[1], curves[:, -1], np.random.default_rng(0)
     orders = [rng.permutation(len(curves)) for _ in range(DRAWS)]
     for known in sorted({max(last // 3, 1), last // 2}):
-        theirs = [by_lc_pfn(curve[:known].tolist(), last) for curve in curves]
+        theirs = [by_lc_pfn(each.curve[:known], each.curve[-1][0]) for each in trainings]
         their_error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
         their_share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
         errors, inside = [], []
@@ -143,11 +137,10 @@ def extrapolations(name: str, trainings: list[Training]) -> None:
                 errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
                 inside.append(low <= finals[index] <= high)
         points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
-        print(
-            f"| {name} | {known} of {last} | {points} | {100 * np.mean(inside):.0f} % | {100 * their_error:.2f} "
-            f"| {100 * their_share:.0f} % | {np.median([draws for *_, draws in theirs]):.0f} |",
-            flush=True,
-        )
+        covered, draws = 100 * np.mean(inside), np.median([draws for *_, draws in theirs])
+        by_prior = f"{100 * their_error:.2f} | {100 * their_share:.0f} % | {draws:.0f}"
+        part = f"{steps[known - 1]} of {steps[-1]}"
+        print(f"| {name} | {part} | {points} | {covered:.0f} % | {by_prior} |", flush=True)
 
 
 def stops_below(chance: float, aim: Aim) -> CurvesPruner:

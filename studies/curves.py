@@ -13,8 +13,9 @@ it, each fitted to the finished curves:
 The estimate is their mean, weighted by the inverse of their mean squared leave-one-out errors (Bates & Granger 1969,
 J. Oper. Res. Soc. 20(4)). The leave-one-out error of this mean is the spread of a Student distribution. Departures from
 Domhan et al.: two of their eleven shapes, least squares instead of MCMC, and the study's own curves. Left out: LC-PFN
-(arXiv:2310.20447), a trained transformer that has a prior over curves and knows nothing of the study's other trainings;
-a spread that depends on the curve; and trials that were stopped, whose final accuracy is not known.
+(arXiv:2310.20447), a trained transformer that has a prior over curves and knows nothing of the study's other trainings
+(`docs/proxies.md` has what the posterior under its prior is worth); a spread that depends on the curve; and trials that
+were stopped, whose final accuracy is not known.
 """
 
 from __future__ import annotations
