@@ -68,7 +68,7 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
     share = (least + most) / (2 * most)  # halfway, as a busy machine may measure all of them alike
     space = nas_cli(*look, "--budget", f"latency_ms={share:.2%}").json()
     upper = float(space["budget"].removeprefix("latency_ms="))
-    assert upper == pytest.approx(share * most, rel=1e-3, abs=0.001)
+    assert upper == pytest.approx(share * most, rel=1e-3, abs=0.001 + 5e-5 * most)  # of the budget and of the share
 
     run = tmp_path / "runs" / "a"
     search = ["search", "--space", tiny, "--task", TASK, "--latency", table, "--budget", f"{upper}ms", "--trials", "2",

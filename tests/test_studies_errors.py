@@ -102,7 +102,7 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "no budget": ({"budget": None}, "budget was 'macs=400K' when the study began and is null now"),
     "task": ({"task": Task.parse("32x32x3:100")}, "task was '32x32x3:10' .* is '32x32x3:100' now"),
     "strategy": ({"strategy": "random"}, "strategy was 'evolution' .* is 'random' now"),
-    "strategy setting": ({"strategy_settings": {"population": 12}}, "strategy setting population was 10 .* is 12 now"),
+    "strategy setting": ({"strategy_settings": {"population": 40}}, "strategy setting population was 30 .* is 40 now"),
     "pruner": ({"pruner": "asha"}, "pruner was 'none' .* is 'asha' now"),
     "replicas": ({"replicas": True}, "replicas was false .* is true now"),
     "ledger": ({"ledger": "journal"}, "ledger was 'sqlite' .* is 'journal' now"),

@@ -245,7 +245,7 @@ def test_a_strategy_has_one_colour_and_no_two_of_ours_share_it() -> None:
 def test_equal_curves_are_drawn_so_that_both_are_seen() -> None:
     from studies.pages.comparison import _styles
 
-    runs = [begin(strategy=strategy, trials=8) for strategy in ("evolution", "local-search")]
+    runs = [begin(strategy=strategy, trials=7) for strategy in ("evolution", "local-search")]
     for run in runs:
         run.run()
     found = compare_runs(runs)
