@@ -253,14 +253,32 @@ def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
     found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
     if side >= LARGE:
         found |= {"crop": 0.0, "resized_crop": 0.35 if steps < STRONG_STEPS else 0.08}
-    if steps < GENTLE_STEPS or recipe.epochs <= SHORT_EPOCHS:
-        found |= {"randaugment_operations": 0, "mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}
-    elif steps < LIGHT_STEPS:
-        found |= {"randaugment_operations": 1, "randaugment_magnitude": 5.0, "mixup": 0.0, "cutmix": 0.0}
-        found |= {"drop_path": 0.0}
-    elif steps < STRONG_STEPS:
-        found |= {"randaugment_operations": 1, "randaugment_magnitude": 5.0, "mix": 0.25, "drop_path": 0.1}
-    return found
+    return found | _strength(recipe.epochs, steps)[1]
+
+
+def why_fitted(recipe: Recipe, images: int, side: int) -> str | None:
+    """Why a recipe distorts and mixes images as it does, in words; None if it is not what `fitted` says."""
+    found = fitted(recipe, images, side)
+    if any(getattr(recipe, name) != value for name, value in found.items()):
+        return None
+    train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
+    steps = recipe.epochs * math.ceil(train / found["batch"])
+    return f"fitted to {train:,} images and {steps:,} steps: {_strength(recipe.epochs, steps)[0]}"
+
+
+def _strength(epochs: int, steps: int) -> tuple[str, dict[str, Any]]:
+    """How strongly images are distorted and mixed, in words and as settings of a recipe."""
+    unmixed = {"mixup": 0.0, "cutmix": 0.0, "drop_path": 0.0}
+    one = {"randaugment_operations": 1, "randaugment_magnitude": 5.0}
+    if steps < GENTLE_STEPS:
+        return f"no RandAugment, nothing mixed below {GENTLE_STEPS} steps", {"randaugment_operations": 0, **unmixed}
+    if epochs <= SHORT_EPOCHS:
+        return f"no RandAugment, nothing mixed up to {SHORT_EPOCHS} epochs", {"randaugment_operations": 0, **unmixed}
+    if steps < LIGHT_STEPS:
+        return f"little RandAugment, nothing mixed below {LIGHT_STEPS:,} steps", {**one, **unmixed}
+    if steps < STRONG_STEPS:
+        return f"half the strength below {STRONG_STEPS:,} steps", {**one, "mix": 0.25, "drop_path": 0.1}
+    return f"full strength from {STRONG_STEPS:,} steps on", {}
 
 
 _RANGES: Final[tuple[Range, ...]] = (

@@ -250,6 +250,7 @@ def plan_document(
     """
     from estimators.augmentation import batches_in
     from estimators.objective import auxiliary_heads, check_heads_fit
+    from estimators.recipe import why_fitted
     from estimators.training import split
 
     if recipe.auxiliary:
@@ -266,6 +267,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
+        "why": why_fitted(recipe, len(job.data.labels), job.data.task.image_size),
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from estimators import ImageData, checkpoint, load_data, training
 from estimators.averaging import WeightAverage
 from estimators.estimator import Diverged
-from estimators.recipe import RECIPES, Recipe, make_recipe
+from estimators.recipe import RECIPES, Recipe, make_recipe, why_fitted
 from estimators.schedules import kept
 from estimators.trained import Trained
 from estimators.training import train
@@ -342,10 +342,29 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
     assert 1 / (1 - recipe.ema) < 0.06 * steps  # what is averaged is the end of the training
     kept = make_recipe("auto", images, epochs=epochs, batch=48, mixup=0.3, ema=0.5)
     assert (kept.batch, kept.mixup, kept.ema) == (48, 0.3, 0.5)  # what a person says stands
+    assert why_fitted(kept, images, 32) is None
+    assert f"{steps:,} steps" in str(why_fitted(recipe, images, 32))
     large = make_recipe("auto", images, side=224, epochs=epochs)
     assert (large.crop, large.resized_crop > 0, recipe.resized_crop) == (0.0, True, 0.0)
     with pytest.raises(UserError, match="which is not known here"):
         make_recipe("auto")
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "why"),
+    [
+        (20, 100, "no RandAugment, nothing mixed below 300 steps"),
+        (5_000, 20, "no RandAugment, nothing mixed up to 20 epochs"),
+        (500, 40, "little RandAugment, nothing mixed below 2,000 steps"),
+        (5_000, 100, "half the strength below 25,000 steps"),
+        (50_000, 100, "full strength from 25,000 steps on"),
+    ],
+)
+def test_the_default_recipe_says_why_it_is_as_strong_as_it_is(images, epochs, why):
+    recipe = make_recipe("auto", images, epochs=epochs)
+    assert str(why_fitted(recipe, images, 32)).endswith(f" steps: {why}")
+    assert bool(recipe.randaugment_operations) == ("no RandAugment" not in why)
+    assert bool(recipe.mixup) == ("nothing mixed" not in why)
 
 
 def test_every_image_is_trained_on_in_every_epoch(tmp_path):

@@ -157,6 +157,7 @@ def show_training_plan(document: Document, console: Console) -> None:
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
             *_weights_facts(document),
             ("recipe", _recipe_text(recipe, document["dropout"])),
+            *([] if document["why"] is None else [("", Text(document["why"], FAINT))]),
             *_teacher_facts(document["teacher"], recipe),
             *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
             ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
