@@ -179,6 +179,9 @@ def _npz(name: str, path: Path) -> Source:
                 raise ValueError("it is a single array")
             found = file.files
             arrays = {key: file[key] for key in sorted(keys.intersection(found))}
+        for key, value in arrays.items():
+            if not isinstance(value, np.ndarray):  # NumPy gives the bytes of a member without its signature
+                raise ValueError(f"{key} is not an array")
     except Exception as error:  # a damaged archive makes zipfile, zlib, ast and NumPy raise anything
         raise UserError(f"data {name!r} cannot be read as an .npz of plain arrays: {first_line(error)}") from error
     for key in ("train_images", "train_labels"):

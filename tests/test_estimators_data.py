@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,19 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as refused:
         load_data(npz(tmp_path, **content))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("damaged", ["train_images", "train_labels", "test_images", "test_labels", "class_names"])
+def test_a_member_that_is_not_an_array_is_refused_by_name(tmp_path, damaged):
+    whole = {**arrays(), "test_images": arrays(4)["train_images"], "test_labels": np.arange(4) % 2}
+    path = Path(npz(tmp_path, **whole, class_names=np.array(["a", "b"])))
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, b"no signature" if name == f"{damaged}.npy" else content)
+    with pytest.raises(UserError, match=f"plain arrays: {damaged} is not an array"):
+        load_data(str(path))
 
 
 class _Bomb:
