@@ -25,12 +25,11 @@ What came out is written up in docs/proxies.md.
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def recorded(half: str) -> dict[str, list[Training]]:
     return found
 
 
-@functools.cache
+@cache
 def drawn_curves() -> npt.NDArray[np.float32]:
     """Noiseless curves (`PRIOR_CURVES`, `PRIOR_EPOCHS`) of LC-PFN's prior: a weighted sum of three shapes."""
     rng, x, kept, count = np.random.default_rng(0), np.arange(1, PRIOR_EPOCHS + 1), [], 0

@@ -244,12 +244,7 @@ def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
         images: training and validation images together.
         side: of the images, in pixels.
     """
-    train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
-    batch = next((size for below, size in BATCHES if train < below), 128)
-    while batch > BATCHES[0][1] and recipe.epochs * math.ceil(train / batch) < FEW_STEPS:
-        batch //= 2
-    batch = min(batch, train)
-    steps = recipe.epochs * math.ceil(train / batch)
+    _, batch, steps = _sizes(recipe, images)
     found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
     if side >= LARGE:
         found |= {"crop": 0.0, "resized_crop": 0.35 if steps < STRONG_STEPS else 0.08}
@@ -257,13 +252,26 @@ def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
 
 
 def why_fitted(recipe: Recipe, images: int, side: int) -> str | None:
-    """Why a recipe distorts and mixes images as it does, in words; None if it is not what `fitted` says."""
-    found = fitted(recipe, images, side)
+    """Why a recipe distorts and mixes images as it does, in words; None if it is not what `fitted` says.
+
+    Args:
+        recipe, images, side: as of `fitted`.
+    """
+    found = {"optimizer": Recipe().optimizer, **fitted(recipe, images, side)}
     if any(getattr(recipe, name) != value for name, value in found.items()):
         return None
-    train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
-    steps = recipe.epochs * math.ceil(train / found["batch"])
+    train, _, steps = _sizes(recipe, images)
     return f"fitted to {train:,} images and {steps:,} steps: {_strength(recipe.epochs, steps)[0]}"
+
+
+def _sizes(recipe: Recipe, images: int) -> tuple[int, int, int]:
+    """Training images, the batch that suits them, and steps in all."""
+    train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
+    batch = next((size for below, size in BATCHES if train < below), 128)
+    while batch > BATCHES[0][1] and recipe.epochs * math.ceil(train / batch) < FEW_STEPS:
+        batch //= 2
+    batch = min(batch, train)
+    return train, batch, recipe.epochs * math.ceil(train / batch)
 
 
 def _strength(epochs: int, steps: int) -> tuple[str, dict[str, Any]]:

@@ -78,7 +78,7 @@ class RegularizedEvolution:
         start_from: str | Sequence[str] = (),
     ) -> None:
         if population is None:
-            population = max(30, default_population(trials))
+            population = default_population(trials, least=30)
         if tournament is None:
             tournament = min(population, 25)
         if startup is None:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace
 
 
-def default_population(trials: int) -> int:
-    """A fifth of the planned trials, at least 10 and at most 100.
+def default_population(trials: int, least: int = 10) -> int:
+    """A fifth of the planned trials, at least `least` and at most 100.
 
     >>> [default_population(trials) for trials in (20, 200, 20_000)]
     [10, 40, 100]
     """
-    return min(max(trials // 5, 10), 100)
+    return min(max(trials // 5, least), 100)
 
 
 @final

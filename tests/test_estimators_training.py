@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -343,6 +344,7 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
     kept = make_recipe("auto", images, epochs=epochs, batch=48, mixup=0.3, ema=0.5)
     assert (kept.batch, kept.mixup, kept.ema) == (48, 0.3, 0.5)  # what a person says stands
     assert why_fitted(kept, images, 32) is None
+    assert why_fitted(replace(recipe, optimizer="adamw"), images, 32) is None
     assert f"{steps:,} steps" in str(why_fitted(recipe, images, 32))
     large = make_recipe("auto", images, side=224, epochs=epochs)
     assert (large.crop, large.resized_crop > 0, recipe.resized_crop) == (0.0, True, 0.0)
