@@ -1,11 +1,12 @@
 """The networks that searches find, against those of the literature at equal MACs and with the same recipe.
 
-    python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12]
+    python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12] [--image-size 16]
                                          [--strategies guided local-search] [--data cifar10-small]
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs,
-anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band; draws networks
-of the space at random, which tell what the search adds to it; trains all of them with the code of `nas train`, one
+anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band, those made for
+large images both with the strides that suit small ones and with their published ones; draws networks of the space at
+random, which tell what the search adds to it; trains all of them with the code of `nas train`, one
 training a seed; and prints the accuracy on the test part, which nothing was chosen on, and how far the others are from
 the first strategy's, seed by seed. It goes on where it stopped, and `docs/comparison.md` has what came out.
 """
@@ -28,13 +29,16 @@ from estimators.training import train
 from nas import Architecture, Study, Task, classic
 from nas.api import search
 from searchspaces import Budget, Buildable, Scale, Scaled, load_space
+from searchspaces.strides import published, strides_left_out
 
 BAND = 0.03
 DATA = {"fashion-mnist": 5e6, "cifar10-small": 6e6}
 """And the MACs on each: few, and such that all of the classics have a scale within the band."""
 CLASSICS = ("efficientnet_b0", "mobilenetv2_100", "resnet20")
 """The last is the ResNet for small images (He et al. 2016, arXiv:1512.03385, table 6); ResNet-18 has no scale of so few
-MACs on either."""
+MACs on either. The first two are also trained with their published strides, by which they halve small images down to a
+pixel, and are several times as wide for the same MACs."""
+PUBLISHED = ", published strides"
 RANDOM = "random ones of the space"
 
 RECIPE: dict[str, Any] = {
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="searches of each strategy, and trainings of each network")
     parser.add_argument("--strategies", nargs="*", default=["guided"])
     parser.add_argument("--macs", nargs="*", type=float, help="in millions; in place of what each data set has")
+    parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
@@ -64,9 +69,9 @@ def main() -> None:
 
 def compare(name: str, macs: float, given: argparse.Namespace) -> None:
     """Search and train one seed after another, so that whatever is done when it is cut can be compared."""
-    data = load_data(str(given.shared / f"{name}.npz"))
+    data = load_data(str(given.shared / f"{name}.npz"), given.image_size)
     print(f"\n{name}, {data.task}, {macs / 1e6:g}M MACs within {BAND:.0%}", flush=True)
-    classics = {each: scaled_to(each, data.task, macs) for each in CLASSICS}
+    classics = classics_at(data.task, macs)
     drawn = random_ones(data.task, macs, given)
     networks: dict[str, list[Buildable]] = {}
     accuracies: dict[str, list[float]] = {}
@@ -76,7 +81,7 @@ def compare(name: str, macs: float, given: argparse.Namespace) -> None:
         }
         for what, network in {**them, **classics, RANDOM: drawn[seed]}.items():
             networks.setdefault(what, []).append(network)
-            share = accuracy(network, what, data, f"{name}-{macs / 1e6:g}M", seed, given)
+            share = accuracy(network, what, data, run_name(name, macs, given), seed, given)
             accuracies.setdefault(what, []).append(share)
         if seed:
             print(f"\n{table(networks, accuracies, data.task)}\n", flush=True)
@@ -84,7 +89,7 @@ def compare(name: str, macs: float, given: argparse.Namespace) -> None:
 
 def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, given: argparse.Namespace) -> Architecture:
     """The best network of a search that saw the search part alone, with the defaults of `nas search`."""
-    run = f"{name}-{macs / 1e6:g}M-{strategy}-{seed}"
+    run = f"{run_name(name, macs, given)}-{strategy}-{seed}"
     began = time.process_time()
     study: Study = search(
         given.space,
@@ -105,6 +110,12 @@ def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, giv
     return best
 
 
+def run_name(name: str, macs: float, given: argparse.Namespace) -> str:
+    """What the folders of a comparison begin with."""
+    size = f"-{given.image_size}px" if given.image_size else ""
+    return f"{name}{size}-{macs / 1e6:g}M"
+
+
 def budget(macs: float) -> str:
     """The band around a number of MACs, as a person types it."""
     return f"{(1 - BAND) * macs / 1e6:g}M..{(1 + BAND) * macs / 1e6:g}M"
@@ -116,14 +127,24 @@ def random_ones(task: Task, macs: float, given: argparse.Namespace) -> list[Arch
     return [feasible.sample(rng) for _ in range(given.seeds)]
 
 
-def scaled_to(name: str, task: Task, macs: float) -> Scaled:
-    """A classic scaled by width and depth into the band: of all such, the one with most parameters.
+def classics_at(task: Task, macs: float) -> dict[str, Buildable]:
+    """The classics of about so many MACs."""
+    found: dict[str, Buildable] = {}
+    for name in CLASSICS:
+        architecture = classic(name).architecture
+        assert architecture is not None
+        found[name] = scaled_to(architecture, task, macs)
+        if strides_left_out(architecture.space, task):
+            found[name + PUBLISHED] = scaled_to(published(architecture), task, macs)
+    return found
+
+
+def scaled_to(architecture: Architecture, task: Task, macs: float) -> Scaled:
+    """A network scaled by width and depth into the band: of all such, the one with most parameters.
 
     Channels are multiples of 8, at least 8, so that few scales fall into a narrow band, and some that do have lost
     their shape; those with most parameters kept it best.
     """
-    architecture = classic(name).architecture
-    assert architecture is not None
     inside = []
     for width in np.arange(0.05, 1.5, 0.01):
         for depth in np.arange(0.05, 1.5, 0.05):
@@ -132,7 +153,7 @@ def scaled_to(name: str, task: Task, macs: float) -> Scaled:
             if abs(cost.macs / macs - 1) <= BAND:
                 inside.append((cost.params, scale.width, scale.depth))
     if not inside:
-        raise SystemExit(f"{name} has no scale of {macs / 1e6:g}M MACs on {task}")
+        raise SystemExit(f"{architecture.words()} has no scale of {macs / 1e6:g}M MACs on {task}")
     _, width, depth = max(inside)
     return Scaled(architecture, Scale(width, depth), task)
 
