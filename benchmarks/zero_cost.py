@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from estimators import load_data
-from estimators.agreement import ceiling, interval, kendall, overlap, regret, spearman
+from estimators.agreement import ceiling, difference, interval, kendall, overlap, regret, spearman
 from estimators.scoring import ZeroCost
 from estimators.zero_cost import SCORES
 from searchspaces import Architecture, Budget, Task, load_object, load_space
@@ -53,11 +53,13 @@ class Problem:
         networks: the architectures.
         accuracies: (networks, replicas), in [0, 1].
         shorter: accuracies in short trainings, by what they are; one for each network.
+        losses: training losses of the last epoch of the same trainings.
     """
 
     networks: tuple[Architecture, ...]
     accuracies: np.ndarray[Any, Any]
     shorter: Mapping[str, list[float]] = field(default_factory=dict)
+    losses: Mapping[str, list[float]] = field(default_factory=dict)
 
     @property
     def truth(self) -> np.ndarray[Any, Any]:
@@ -77,15 +79,19 @@ def few_macs() -> Problem:
     space = load_space(f"{ROOT / 'examples' / 'few_macs.py'}:space")
     choices: dict[int, Any] = {}
     ends: dict[str, dict[int, float]] = {}  # of each way of training and seed, by network
+    losses: dict[str, dict[int, float]] = {}
     for line in (SHARED / "reference" / "few-macs-reference.jsonl").read_text().splitlines():
         row = json.loads(line)
         choices[row["network"]] = row["choices"]
-        ends.setdefault(f"{row['training']}, seed {row['seed']}", {})[row["network"]] = row["curve"][-1][1]
+        way = f"{row['training']}, seed {row['seed']}"
+        ends.setdefault(way, {})[row["network"]] = row["curve"][-1][1]
+        losses.setdefault(way, {})[row["network"]] = row["train_loss"]
     numbers = sorted(set.intersection(*map(set, ends.values())))
     found = {way: [its[number] for number in numbers] for way, its in ends.items()}
     full = [found.pop(way) for way in sorted(found) if way.startswith("full")]
     networks = tuple(space.architecture(choices[number]) for number in numbers)
-    return Problem(networks, np.array(full).T, found)
+    lost = {way: [losses[way][number] for number in numbers] for way in found}
+    return Problem(networks, np.array(full).T, found, lost)
 
 
 def macro() -> Problem:
@@ -159,6 +165,26 @@ def table(name: str, problem: Problem, out: Path) -> None:
         print(
             f"| {each} | {kendall(*pair):.2f} | {low:.2f} to {high:.2f} | {spearman(*pair):.2f} "
             f"| {100 * regret(*pair):.2f} | {overlap(*pair, top):.2f} | {np.median(seconds[each]):.2f} |"
+        )
+    if problem.losses:
+        by_loss(problem)
+
+
+def by_loss(problem: Problem) -> None:
+    """Print how short trainings rank by their training loss, beside their accuracy and the better count."""
+    truth = problem.truth
+    counts = {each: np.array([getattr(network.cost(TASK), each) for network in problem.networks]) for each in COUNTS}
+    best = max(COUNTS, key=lambda each: kendall(counts[each], truth))
+    print(f"\n| short training | τ, accuracy | τ, training loss | less accuracy's | less that of {best} |")
+    print("|---|---|---|---|---|")
+    for each, accuracies in problem.shorter.items():
+        loss, accuracy = -np.array(problem.losses[each]), np.array(accuracies)
+        cells = [difference(loss, other, truth) for other in (accuracy, counts[best])]
+        print(
+            f"| {each} | {kendall(accuracy, truth):.2f} | {kendall(loss, truth):.2f}, "
+            + "{:.2f} to {:.2f} | ".format(*interval(kendall, loss, truth))
+            + " | ".join("{:.2f} to {:.2f}".format(*ends) for ends in cells)
+            + " |"
         )
 
 

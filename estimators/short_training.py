@@ -1,4 +1,5 @@
-"""Train a candidate for a few epochs on the proxy task; its accuracy on the validation images is the estimate.
+"""Train a candidate for a few epochs on the proxy task; its accuracy on the validation images is the estimate, or its
+training loss.
 
 The recipe is the usual one for small convolutional networks: SGD with Nesterov momentum, a linear warm-up and a cosine
 to zero (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts), label smoothing (Szegedy et al. 2016,
@@ -53,7 +54,10 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace, Task
 
 PRECISIONS: Final = ("fp32", "bf16")
-METRICS: Final = ("top-1", "balanced")
+TRAINING_LOSS: Final = "training-loss"
+METRICS: Final = ("top-1", "balanced", TRAINING_LOSS)
+LIKELIHOOD: Final = "training likelihood, not accuracy"
+"""`estimates` in the description where the metric is `TRAINING_LOSS`."""
 INHERITED: Final = 0.5
 """Share of the epochs that a child leaves out by default; `docs/proxies.md` has what others save and lose."""
 _NEW: Final = {"precision": "fp32", "metric": "top-1", "inherited": INHERITED, "rungs": ""}
@@ -101,8 +105,11 @@ class ShortTraining:
         crop: random crops after padding by this share of the side; 0 is off.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         mirror: mirror half of the images left to right; by default if the names of the classes allow it.
-        metric: what is estimated on the validation images: `top-1` accuracy, or `balanced`, the mean of the accuracies
-            on each class, for classes of uneven size.
+        metric: the estimate: `top-1` accuracy on the validation images; `balanced`, the mean of the accuracies on each
+            class, for classes of uneven size; or `training-loss`, exp(-the mean loss of an epoch's steps), which is no
+            accuracy and ranks networks (the training speed of Ru et al. 2021, arXiv:2006.04492, of the last epoch
+            alone). It is over all training images, of which there are more than validation images, so that luck with
+            images decides less; `docs/proxies.md` has how it ranks. Details then have the `val_accuracy`, of the end.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
             is part of the description. 1 gives the same result in every engine and does not stall beside other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
@@ -181,6 +188,8 @@ class ShortTraining:
         for name, usual in _NEW.items():
             if settings[name] == usual:
                 del settings[name]
+        if self.metric == TRAINING_LOSS:
+            settings["estimates"] = LIKELIHOOD
         train, val = self.split()
         counts = {"train_images": len(train), "val_images": len(val)}
         return {"name": "short-training", **settings, **counts, "data": self.data.describe()}
@@ -241,7 +250,7 @@ class ShortTraining:
         return train_and_validation(self.data, self.data_fraction, self.val_fraction, self.split_seed)
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        """Train one architecture and validate it after each epoch; before that, at each rung.
+        """Train one architecture and estimate it after each epoch; before that, at each rung.
 
         A step that runs out of memory is repeated in two halves whose gradients are added, and so are all later steps;
         batch norm then sees half batches. A report after the last epoch cannot stop the trial.
@@ -369,7 +378,7 @@ class ShortTraining:
         validation = self._validation(val, device)
 
         curve: list[float] = []
-        loss = math.nan
+        loss = validated = math.nan
         if done is not None:
             core.memory.micro, start = done.micro, start - done.seconds
             for each in done.curve:
@@ -383,16 +392,21 @@ class ShortTraining:
             loss = core.take_loss() / steps
             if not math.isfinite(loss):
                 raise Diverged(f"the training loss was {loss} in epoch {epoch + 1} of {self.epochs}")
-            judged = Halving(JUDGED, device) if device.type == "cuda" else core.memory
-            found = accuracy(core.model, batches.scaled, *validation, judged, self.metric == "balanced")
-            if found is None:
-                raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")
+            if self.metric != TRAINING_LOSS or epoch + 1 == self.epochs:
+                judged = Halving(JUDGED, device) if device.type == "cuda" else core.memory
+                share = accuracy(core.model, batches.scaled, *validation, judged, self.metric == "balanced")
+                if share is None:
+                    raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")
+                validated = share
+            found = validated if self.metric != TRAINING_LOSS else math.exp(-loss)
             curve.append(found)
             if not context.report(epoch + 1, found) and epoch + 1 < self.epochs:
                 raise Pruned(tuple(curve), time.perf_counter() - start)
             if epoch + 1 < self.epochs:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": core.memory.micro < batch, **kept.details}
+        if self.metric == TRAINING_LOSS:
+            details["val_accuracy"] = validated
         epochs = self.epochs - first + (0 if parent is None else parent.epochs)
         details |= {**lineage, **leave(context.weights, core.model, epochs, whose)}
         if core.unrecorded is not None:

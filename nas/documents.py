@@ -286,14 +286,19 @@ def proxy_command(study: Study) -> str | None:
     return shlex.join(["nas", "proxy", *words, "--proxies", "+".join([*first, *_typed(given)]) or "short"])
 
 
-def search_command(study: Study) -> str | None:
-    """The command that searches with the proxy of a study of `nas proxy`; None where it cannot be typed."""
+def search_command(study: Study, more: Mapping[str, Any] | None = None) -> str | None:
+    """The command that searches with the proxy of a study of `nas proxy`; None where it cannot be typed.
+
+    Args:
+        study: of the proxy.
+        more: settings of the estimator that the study did not have.
+    """
     found = _question(study)
     if found is None:
         return None
     words, given = found
     zero_cost = ["--estimator", "zero-cost"] if study.manifest.estimator["name"] == "zero-cost" else []
-    settings = [word for each in _typed(given) for word in ("--set", f"estimator.{each}")]
+    settings = [word for each in _typed({**given, **(more or {})}) for word in ("--set", f"estimator.{each}")]
     return shlex.join(["nas", "search", *words, *zero_cost, *settings])
 
 
@@ -332,7 +337,10 @@ def _ledger(study: Study) -> list[str]:
 
 
 def trial_document(
-    trial: Trial, extrapolated: Mapping[str, float] | None = None, error: float | None = None
+    trial: Trial,
+    extrapolated: Mapping[str, float] | None = None,
+    error: float | None = None,
+    unit: str | None = None,
 ) -> Document:
     """Everything recorded about one trial.
 
@@ -340,10 +348,12 @@ def trial_document(
         trial: the trial.
         extrapolated: as of `Study.extrapolated`.
         error: the standard error of its accuracy, as of `Study.standard_errors`.
+        unit: of the estimates, if they are no accuracies.
     """
     return {
         "number": trial.number,
         "state": trial.state,
+        **({} if unit is None else {"estimates": unit}),
         "accuracy": trial.accuracy,
         "standard_error": error,
         **trial.cost.told(),

@@ -40,6 +40,10 @@ LEVEL: Final = 0.9
 TOP: Final = 0.25
 """Share of the networks that are the best ones."""
 
+_BY_LOSS: Final = "metric=training-loss"
+"""What a short training whose networks are ranked by their training loss is called besides: that is a proxy of its own,
+for which nothing more is trained."""
+
 Values = npt.NDArray[np.float64]
 
 
@@ -186,6 +190,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         UserError: fewer than four networks have all estimates.
     """
     from estimators import agreement
+    from estimators.short_training import LIKELIHOOD, TRAINING_LOSS
     from nas.documents import search_command
 
     found = {name: _accuracies(study) for name, study in studies.items()}
@@ -200,9 +205,16 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     some = studies[comparison.proxies[0].name]
     costs = [each.cost(some.task) for each in networks]
     estimated = {name: (np.array([float(getattr(cost, name)) for cost in costs]), 0.0) for name in COUNTED}
+    whose = {proxy.name: studies[proxy.name] for proxy in comparison.proxies}
+    resolved = {name: study.manifest.estimator["resolved"] for name, study in whose.items()}
     for proxy in comparison.proxies:
         pairs = np.array([found[proxy.name][each] for each in networks])
         estimated[proxy.name] = pairs[:, 0], float(pairs[:, 1].mean())
+        name, losses = f"{proxy.name}+{_BY_LOSS}", _losses(studies[proxy.name])
+        if "metric" not in proxy.settings and name not in found and all(each in losses for each in networks):
+            estimated[name] = -np.array([losses[each] for each in networks]), float(pairs[:, 1].mean())
+            whose[name] = studies[proxy.name]
+            resolved[name] = {**resolved[proxy.name], "metric": TRAINING_LOSS, "estimates": LIKELIHOOD}
 
     doing("resampling the networks")
     taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
@@ -216,9 +228,10 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         rows.append({
             "proxy": name, "seconds": seconds, **row, "beyond_counting": None if name in COUNTED else list(beyond),
             "found": found_within(values, truth, seconds, dearest * max(2, len(networks) // 4)),
-            "estimator": None if name in COUNTED else studies[name].manifest.estimator["resolved"],
+            "estimator": resolved.get(name),
         })  # fmt: skip
     recommended = _recommended(rows)
+    more = {"metric": TRAINING_LOSS} if recommended is not None and recommended not in studies else None
     return {
         "space": some.manifest.space["name"],
         "budget": some.manifest.budget,
@@ -242,7 +255,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         "within_seconds": dearest * max(2, len(networks) // 4),
         "proxies": rows,
         "recommended": recommended,
-        "next": None if recommended is None else search_command(studies[recommended]),
+        "next": None if recommended is None else search_command(whose[recommended], more),
         "folder": str(comparison.folder),
     }
 
@@ -283,6 +296,15 @@ def _recommended(rows: Sequence[Document]) -> str | None:
     """The proxy that finds most in the time, of those that are told apart from counting; None if none is."""
     better = [row for row in rows if row["beyond_counting"] is not None and row["beyond_counting"][0] > 0]
     return max(better, key=lambda row: row["found"])["proxy"] if better else None
+
+
+def _losses(study: Study) -> dict[Architecture, float]:
+    """The training loss of the last epoch of each complete trial that was trained, by network."""
+    return {
+        trial.architecture: float(trial.details["train_loss"])
+        for trial in study.trials
+        if trial.state == "complete" and "train_loss" in trial.details
+    }
 
 
 def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:

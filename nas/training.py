@@ -134,11 +134,11 @@ def _of_run(
 
     study = open_study(folder, space=space)
     trial, manifest = chosen(study, number), study.manifest
-    score = trial.details.get("score")
+    score, accuracy = trial.details.get("score"), trial.details.get("val_accuracy", trial.accuracy)
     found = {
         "run": str(folder),
         "trial": trial.number,
-        **({"proxy_accuracy": trial.accuracy} if score is None else {"proxy_score": score}),
+        **({"proxy_accuracy": accuracy} if score is None else {"proxy_score": score}),
         "trials": len(study.trials),
         "space": manifest.space["name"],
         "task": manifest.task,

@@ -85,16 +85,18 @@ def percent(share: float) -> str:
 
 
 def estimate_text(value: float, unit: str | None = None) -> str:
-    """An estimate as its unit says: an accuracy in percent, or the score that a value in [0, 1] stands for.
+    """An estimate as its unit says: an accuracy in percent, the score that a value in [0, 1] stands for, or the value.
 
     >>> estimate_text(0.97832), estimate_text(0.5, "score, not accuracy")
     ('97.8%', '0')
+    >>> estimate_text(0.21357, "training likelihood, not accuracy")
+    '0.2136'
     """
     if unit is None:
         return percent(value)
-    from estimators.scoring import score_text
+    from estimators.scoring import SCORED, score_text
 
-    return score_text(value)
+    return score_text(value) if unit == SCORED else f"{value:.4f}"
 
 
 def within(accuracy: float | None, error: float | None, unit: str | None = None) -> str:
@@ -105,7 +107,16 @@ def within(accuracy: float | None, error: float | None, unit: str | None = None)
     """
     if accuracy is None:
         return ""
-    return estimate_text(accuracy, unit) + ("" if error is None else f" ± {percent(error)}")
+    return estimate_text(accuracy, unit) + ("" if error is None else f" ± {error_text(error, unit)}")
+
+
+def error_text(error: float, unit: str | None = None) -> str:
+    """A standard error, in the unit of the estimate.
+
+    >>> error_text(0.0085), error_text(0.0085, "training likelihood, not accuracy")
+    ('0.9%', '0.0085')
+    """
+    return percent(error) if unit is None else f"{error:.4f}"
 
 
 def estimate_name(unit: str | None) -> str:

@@ -29,12 +29,14 @@ def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
     'trained at 32 px, width 1/4, depth 1/2; counted at 224 px'
     >>> fidelity("224x224x3:4", {"image_size": 32, "estimates": "score, not accuracy"})
     'scored at 32 px; counted at 224 px'
+    >>> fidelity("224x224x3:4", {"epochs": 6, "image_size": 32, "estimates": "training likelihood, not accuracy"})
+    'trained at 32 px; counted at 224 px'
     """
     counted, trained = Task.parse(task).image_size, estimator.get("image_size")
     factors = {name: estimator.get(name, 1) for name in ("width", "depth")}
     if not isinstance(trained, int) or (trained >= counted and set(factors.values()) == {1}):
         return None
-    done = "scored" if "estimates" in estimator else "trained"
+    done = "scored" if "estimates" in estimator and "epochs" not in estimator else "trained"
     shrunken = [f"{name} {_fraction(value)}" for name, value in factors.items() if value != 1]
     return f"{', '.join([f'{done} at {trained} px', *shrunken])}; counted at {counted} px"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import math
 import pickle
 import random
 import subprocess
@@ -430,6 +431,22 @@ def test_balanced_accuracy_counts_each_class_alike():
     assert ShortTraining(data, metric="balanced").describe()["metric"] == "balanced"
     with pytest.raises(UserError, match="unknown metric 'balance'; did you mean 'balanced'"):
         ShortTraining(data, metric="balance")
+
+
+def test_the_training_loss_as_the_estimate_is_that_of_the_same_training():
+    """It is of the last epoch's steps, and the validation accuracy at the end is known besides."""
+    usual, reports = train(epochs=3), []
+    found = train(epochs=3, metric="training-loss", report=lambda step, value: reports.append((step, value)) is None)
+    assert found.accuracy == math.exp(-usual.details["train_loss"]) == found.curve[-1]
+    assert found.details == {**usual.details, "val_accuracy": usual.accuracy}
+    assert reports == list(enumerate(found.curve, start=1))
+    assert sorted(found.curve) == list(found.curve)  # digits are learned in three epochs
+    settings = ShortTraining(DIGITS, metric="training-loss").describe()
+    assert settings == {
+        **ShortTraining(DIGITS).describe(),
+        "metric": "training-loss",
+        "estimates": "training likelihood, not accuracy",
+    }
 
 
 def test_images_too_small_for_most_networks_shrink_nothing_away():

@@ -115,17 +115,28 @@ def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, re
     found = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference-epochs",
                     "2", "--trainings", "1", "--proxies", "epochs=1,naswot", "--workers", "1", "--quiet", "--json",
                     "--task", "16x16x1:10").json()  # fmt: skip
-    assert [one["proxy"] for one in found["proxies"]] == ["macs", "params", "epochs=1", "naswot"]
+    by_loss = "epochs=1+metric=training-loss"
+    assert [one["proxy"] for one in found["proxies"]] == ["macs", "params", "epochs=1", by_loss, "naswot"]
+    assert found["proxies"][3]["seconds"] == found["proxies"][2]["seconds"]  # nothing more is trained
+    trained, long = (
+        {trial.architecture: trial for trial in open_study(f"{found['folder']}/{name}", space="small.py:space").trials}
+        for name in ("proxy-epochs-1", "reference-1")
+    )
+    losses = [trained[each].details["train_loss"] for each in long]
+    tau = kendalltau([-each for each in losses], [trial.accuracy for trial in long.values()]).statistic
+    assert found["proxies"][3]["tau"] == pytest.approx(tau)
     assert found["reference"]["tau"] is None
     assert found["proxies"][2]["seconds"] > 0
     assert found["folder"] == "runs/proxy-small-space-100-digits"
 
 
-@pytest.mark.parametrize("proxy", ["epochs=1", "naswot"])
+@pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])
 def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli, recorded, monkeypatch, proxy):
     monkeypatch.setattr("nas.proxies._recommended", lambda rows: proxy)  # four networks tell none apart
+    trained = proxy.removesuffix("+metric=training-loss")
     command = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference", "epochs=1",
-               "--trainings", "1", "--proxies", proxy, "--workers", "1", "--quiet", "--task", "16x16x1:10")  # fmt: skip
+               "--trainings", "1", "--proxies", trained, "--workers", "1", "--quiet", "--task",
+               "16x16x1:10")  # fmt: skip
     found = nas_cli(*command, "--json").json()
     assert found["next"] in " ".join(nas_cli(*command).out.split())
     made = nas_cli(*shlex.split(found["next"])[1:], "--trials", "1", "--workers", "1", "--quiet", "--json").json()
@@ -133,7 +144,13 @@ def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli
         open_study(folder, space="small.py:space").manifest
         for folder in (Path(made["run"]), next(Path(found["folder"]).glob("proxy-*")))
     )
-    assert run.estimator == compared.estimator
+    if proxy == trained:
+        assert run.estimator == compared.estimator
+    else:
+        more = {"metric": "training-loss", "estimates": "training likelihood, not accuracy"}
+        assert run.estimator["resolved"] == {**compared.estimator["resolved"], **more}
+        shown = nas_cli("show", made["run"], "--space", "small.py:space", "--json").json()
+        assert shown["proxy_agreement"]["tau"] == next(one["tau"] for one in found["proxies"] if one["proxy"] == proxy)
     assert (run.space, run.budget, run.task) == (compared.space, compared.budget, compared.task)
 
 
@@ -209,4 +226,7 @@ def test_the_command_that_a_search_names_measures_its_proxy(nas_cli, recorded):
     less = ("--networks", "4", "--reference-epochs", "1", "--trainings", "1", "--workers", "1", "--quiet", "--json")
     measured = nas_cli(*shlex.split(made["proxy_command"])[1:], *less).json()
     shown = nas_cli("show", made["run"], "--space", "small.py:space", "--json").json()["proxy_agreement"]
-    assert (shown["tau"], shown["reference"]) == (measured["proxies"][-1]["tau"], "short, 1 epoch")
+    row = next(
+        one for one in measured["proxies"] if one["proxy"].startswith("epochs=1") and "metric" not in one["proxy"]
+    )
+    assert (shown["tau"], shown["reference"]) == (row["tau"], "short, 1 epoch")

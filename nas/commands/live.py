@@ -16,7 +16,7 @@ from rich.text import Text
 from estimators.estimator import binomial_error
 from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
-from nas.wording import duration, ended_as, estimate_name, human, number_of, percent, sparkline, within
+from nas.wording import duration, ended_as, estimate_name, estimate_text, human, number_of, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import failure_kind
 from studies.results import by_merit
@@ -313,11 +313,14 @@ def _running(trial: Trial, progress: SearchProgress, place: str | None) -> Text:
     macs = f"{human(trial.cost.macs)} MACs" + ("" if trial.confirms is None else f", confirms trial {trial.confirms}")
     on = f", on {place}" if place else ""
     if not curve:
-        rung = f"{percent(progress.rungs[trial.number])} at its last rung, " if trial.number in progress.rungs else ""
+        last = progress.rungs.get(trial.number)
+        rung = "" if last is None else f"{estimate_text(last, progress.unit)} at its last rung, "
         return Text(f"{rung}{'waiting for a worker' if place == '' else 'training'}, {macs}{on}", style=FAINT)
     of = f" of {progress.epochs}" if progress.epochs else ""
     return Text.assemble(
-        (sparkline(curve), "cyan"), f"  {percent(curve[-1])}", (f"  epoch {len(curve)}{of}, {macs}{on}", FAINT)
+        (sparkline(curve), "cyan"),
+        f"  {estimate_text(curve[-1], progress.unit)}",
+        (f"  epoch {len(curve)}{of}, {macs}{on}", FAINT),
     )
 
 

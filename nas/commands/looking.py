@@ -200,7 +200,8 @@ def _found(
         document = study_document(study)
     else:
         error = study.standard_errors.get(trial.number)
-        document = trial_document(trial, study.extrapolated(trial.number), error)
+        unit = study.manifest.estimator["resolved"].get("estimates")
+        document = trial_document(trial, study.extrapolated(trial.number), error, unit)
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)

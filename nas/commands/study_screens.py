@@ -29,6 +29,7 @@ from nas.wording import (
     count,
     duration,
     ended_as,
+    error_text,
     estimate_name,
     estimate_text,
     human,
@@ -132,7 +133,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     rows.append((label, Text.assemble(name, (f"  {_settings(shown)}", FAINT))))
     rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
     if unit := study["estimator"].get("estimates"):
-        rows.append(("", Text(f"nothing is trained: estimates are a {unit}, and only rank", style=WARNING)))
+        nothing = "" if "epochs" in estimator else "nothing is trained: "
+        rows.append(("", Text(f"{nothing}estimates are a {unit}, and only rank", style=WARNING)))
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     if study["prescreen"]:
@@ -304,6 +306,8 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
 
 def _confirmed(document: Document, notes: Sequence[str]) -> Table:
     """Confirmed networks by the mean accuracy of their trainings, with its standard error."""
+    from estimators.scoring import SCORED
+
     made = table("trial>", "mean>", "std. error>", "accuracies", "MACs>", "parameters>", "")
     unit = document["estimator"].get("estimates")
     made.title = with_notes(f"Confirmed networks{f' ({unit})' if unit else ''}", notes)
@@ -313,7 +317,7 @@ def _confirmed(document: Document, notes: Sequence[str]) -> Table:
         made.add_row(
             str(one["number"]),
             estimate_text(one["mean"], unit),
-            "-" if error is None or unit else f"± {percent(error)}",
+            "-" if error is None or unit == SCORED else f"± {error_text(error, unit)}",
             " ".join(estimate_text(each, unit).rstrip("%") for each in one["accuracies"]),
             human(one["macs"]),
             human(one["params"]),
@@ -348,6 +352,7 @@ def choices(trial: Document) -> Group:
 
 def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
     """`nas show RUN --trial N`; notes as of `show_result`."""
+    unit = document.get("estimates")
     rows: list[tuple[str, RenderableType]] = [("trial", Text(str(document["number"]), style="bold"))]
     rows.append(("state", ended_as(document["state"], document["reason"])))
     if document["confirms"] is not None:
@@ -357,16 +362,22 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if "score" in document["details"]:
         rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
-        rows.append(("accuracy", Text(within(document["accuracy"], document["standard_error"]), style=GOOD)))
+        found = within(document["accuracy"], document["standard_error"], unit)
+        rows.append((estimate_name(unit), Text(found, style=GOOD)))
+    if "val_accuracy" in document["details"]:
+        rows.append(("accuracy", f"{percent(document['details']['val_accuracy'])} on the validation images"))
     if document["rungs"]:
-        rows.append(("rungs", f"{', '.join(map(percent, document['rungs']))}, each of a training of its own"))
+        rungs = ", ".join(estimate_text(each, unit) for each in document["rungs"])
+        rows.append(("rungs", f"{rungs}, each of a training of its own"))
     if document["curve"]:
         epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
-        ends = f"{percent(document['curve'][0])} to {percent(document['curve'][-1])} in {epochs}"
+        ends = (
+            f"{estimate_text(document['curve'][0], unit)} to {estimate_text(document['curve'][-1], unit)} in {epochs}"
+        )
         rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
     if (found := document["extrapolated"]) is not None:
-        low, high = percent(found["low"]), percent(found["high"])
-        rows.append(("extrapolated", f"{percent(found['accuracy'])} at the end, 80% interval {low} to {high};"))
+        at_end, low, high = (estimate_text(found[name], unit) for name in ("accuracy", "low", "high"))
+        rows.append(("extrapolated", f"{at_end} at the end, 80% interval {low} to {high};"))
         rows.append(("", f"a chance of {percent(found['chance'])} to beat what was known"))
     if document["seconds"] is not None:
         rows.append(("time", duration(document["seconds"])))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from estimators.scoring import score_text
+from estimators.scoring import SCORED, score_text
 from searchspaces import UserError, human, nearest
 from searchspaces.classics.accuracies import published_on
 from searchspaces.cost import COSTS_IN_WORDS
@@ -146,7 +146,7 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     unit = study.manifest.estimator["resolved"].get("estimates")
     said = " ".join(f"{each[0].upper()}{each[1:]}." for each in read_as(study))
     notes = [said, MACS_NOTE] if said else [MACS_NOTE]
-    what = f"Each estimate is a {unit}, mapped into 0 to 1" if unit else "Accuracy is that of the proxy training"
+    what = f"Each estimate is a {_in_0_to_1(unit)}" if unit else "Accuracy is that of the proxy training"
     notes.append(f"{what}, not that of a full training. How well it ranks networks: {told_of_proxy(study)}.")
     if study.standard_errors:
         notes.append(
@@ -463,7 +463,7 @@ def _ticks(x: str, view: tuple[float, float], most: int) -> dict[str, Any]:
 def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: Trial | None) -> None:
     """The vertical axis, and what is in view of it; a trial that is ringed always is."""
     unit = study.manifest.estimator["resolved"].get("estimates")
-    name = f"{unit} (mapped into 0 to 1)" if unit else "validation accuracy"
+    name = _in_0_to_1(unit) if unit else "validation accuracy"
     ticks = {"tickformat": ".3f"} if unit else PERCENT
     figure.update_yaxes(title={"text": name}, **ticks, row=1, col=1)
     if not complete:
@@ -490,9 +490,16 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: T
         )  # fmt: skip
 
 
+def _in_0_to_1(unit: str) -> str:
+    """What estimates with a unit are, where they stand on an axis."""
+    return f"{unit}, mapped into 0 to 1" if unit == SCORED else unit
+
+
 def written(trial: Trial, digits: int = 1) -> str:
-    """The accuracy of a complete trial in percent; its score, where the estimate is one."""
+    """The accuracy of a complete trial in percent; its score or likelihood, where the estimate is one."""
     accuracy = trial.accuracy or 0.0
+    if "val_accuracy" in trial.details:
+        return f"training likelihood {accuracy:.4f}"
     return f"score {score_text(accuracy)}" if "score" in trial.details else f"{accuracy:.{digits}%}"
 
 
@@ -506,7 +513,9 @@ def told(trial: Trial, study: Study) -> str:
 def with_error(trial: Trial, study: Study) -> str:
     """The accuracy of a complete trial with its standard error, where that is known: `97.4% ± 0.9%`."""
     error = study.standard_errors.get(trial.number)
-    return written(trial) + ("" if error is None else f" ± {error:.1%}")
+    if error is None:
+        return written(trial)
+    return f"{written(trial)} ± {error:.4f}" if "val_accuracy" in trial.details else f"{written(trial)} ± {error:.1%}"
 
 
 def time_text(seconds: float) -> str:

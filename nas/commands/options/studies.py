@@ -196,8 +196,9 @@ Metric = Annotated[
     Option(
         "--metric",
         metavar="NAME",
-        help=f"What is maximized on the validation images: {one_of(METRICS)}; balanced is the mean accuracy of the "
-        "classes, for classes of uneven size.",
+        help=f"What networks are compared by: {one_of(METRICS)}. The first is the accuracy on the validation images; "
+        "balanced is the mean of that of each class, for classes of uneven size; training-loss is no accuracy, and may "
+        "rank better.",
         rich_help_panel=HOW,
     ),
 ]
