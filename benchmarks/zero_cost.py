@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 
 from estimators import load_data
-from estimators.agreement import ceiling, difference, interval, kendall, overlap, regret, spearman
+from estimators.agreement import RESAMPLES, ceiling, difference, interval, kendall, overlap, regret, spearman
 from estimators.scoring import ZeroCost
 from estimators.zero_cost import SCORES
+from nas.proxies import found_within
 from searchspaces import Architecture, Budget, Task, load_object, load_space
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,18 +175,28 @@ def by_loss(problem: Problem) -> None:
     """Print how short trainings rank by their training loss, beside their accuracy and the better count."""
     truth = problem.truth
     counts = {each: np.array([getattr(network.cost(TASK), each) for network in problem.networks]) for each in COUNTS}
-    best = max(COUNTS, key=lambda each: kendall(counts[each], truth))
-    print(f"\n| short training | τ, accuracy | τ, training loss | less accuracy's | less that of {best} |")
-    print("|---|---|---|---|---|")
-    for each, accuracies in problem.shorter.items():
-        loss, accuracy = -np.array(problem.losses[each]), np.array(accuracies)
-        cells = [difference(loss, other, truth) for other in (accuracy, counts[best])]
+    best, several = max(COUNTS, key=lambda each: kendall(counts[each], truth)), len(truth) // 4
+    print(f"\n| short training | τ, accuracy | τ, loss | more than accuracy | more than {best} | best of {several} |")
+    print("|---|---|---|---|---|---|")
+    pairs = {way: (-np.array(problem.losses[way]), np.array(each)) for way, each in problem.shorter.items()}
+    for way, (loss, accuracy) in pairs.items():
+        more = ["{:.2f} to {:.2f}".format(*difference(loss, other, truth)) for other in (accuracy, counts[best])]
+        found = [f"{100 * found_within(values, truth, 1.0, several):.2f}" for values in (accuracy, loss)]
         print(
-            f"| {each} | {kendall(accuracy, truth):.2f} | {kendall(loss, truth):.2f}, "
+            f"| {way} | {kendall(accuracy, truth):.2f} | {kendall(loss, truth):.2f}, "
             + "{:.2f} to {:.2f} | ".format(*interval(kendall, loss, truth))
-            + " | ".join("{:.2f} to {:.2f}".format(*ends) for ends in cells)
-            + " |"
+            + f"{' | '.join(more)} | {', '.join(found)} |"
         )
+    drawn = np.random.default_rng(0).integers(len(truth), size=(RESAMPLES, len(truth)))
+    gains = [
+        [kendall(loss[rows], truth[rows]) - kendall(accuracy[rows], truth[rows]) for loss, accuracy in pairs.values()]
+        for rows in drawn
+    ]
+    low, high = np.quantile(np.mean(gains, 1), (0.05, 0.95))
+    counted = 100 * found_within(counts[best], truth, 1.0, several)
+    print(f"\nτ by loss less τ by accuracy, mean of these trainings: 90 % interval {low:.3f} to {high:.3f}")
+    print(f"best of {several}: expected % of the one ranked first, by accuracy and by loss; by {best} {counted:.2f}")
+    print(f"mean of all {100 * truth.mean():.2f} %")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def front_section(study: Study, x: str) -> str:
         ]
         for trial in study.pareto(x)
     ]
-    columns = ("trial", "accuracy", "MACs", "parameters", "choices")
+    estimated = "estimate" if "estimates" in study.manifest.estimator["resolved"] else "accuracy"
+    columns = ("trial", estimated, "MACs", "parameters", "choices")
     return section("Pareto front", *pareto_parts(study, x), table("Networks on the front", columns, rows))
 
 
