@@ -109,7 +109,8 @@ class ShortTraining:
             class, for classes of uneven size; or `training-loss`, exp(-the mean loss of an epoch's steps), which is no
             accuracy and ranks networks (the training speed of Ru et al. 2021, arXiv:2006.04492, of the last epoch
             alone). It is over all training images, of which there are more than validation images, so that luck with
-            images decides less; `docs/proxies.md` has how it ranks. Details then have the `val_accuracy`, of the end.
+            images decides less; `docs/proxies.md` has how it ranks. Details then have the `likelihood`, and the
+            `val_accuracy` at the end.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
             is part of the description. 1 gives the same result in every engine and does not stall beside other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
@@ -406,7 +407,7 @@ class ShortTraining:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": core.memory.micro < batch, **kept.details}
         if self.metric == TRAINING_LOSS:
-            details["val_accuracy"] = validated
+            details |= {"likelihood": curve[-1], "val_accuracy": validated}
         epochs = self.epochs - first + (0 if parent is None else parent.epochs)
         details |= {**lineage, **leave(context.weights, core.model, epochs, whose)}
         if core.unrecorded is not None:

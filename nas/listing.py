@@ -67,8 +67,8 @@ def _search(folder: Path) -> dict[str, Any]:
             "state": "done" if done else "unfinished",
             "trials": ended,
             "planned": manifest.trials,
-            "accuracy": None if best is None or "score" in best.details else best.accuracy,
-            "standard_error": None if best is None else study.standard_errors.get(best.number),
+            "accuracy": None if best is None or not best.is_accuracy else best.accuracy,
+            "standard_error": None if best is None or not best.is_accuracy else study.standard_errors.get(best.number),
             "images": "validation",
             "macs": None if best is None else best.cost.macs,
         }

@@ -134,7 +134,8 @@ def _of_run(
 
     study = open_study(folder, space=space)
     trial, manifest = chosen(study, number), study.manifest
-    score, accuracy = trial.details.get("score"), trial.details.get("val_accuracy", trial.accuracy)
+    score = trial.details.get("score")
+    accuracy = trial.details["val_accuracy"] if "likelihood" in trial.details else trial.accuracy
     found = {
         "run": str(folder),
         "trial": trial.number,

@@ -18,6 +18,7 @@ import numpy as np
 from estimators.estimator import binomial_error
 from searchspaces import COSTS
 from studies.pareto import hypervolumes
+from studies.trial import RANKS
 
 if TYPE_CHECKING:
     from searchspaces import Budget, SearchSpace, Task
@@ -183,8 +184,8 @@ def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, 
 
 
 def best_network(trials: Sequence[Trial], task: str) -> str:
-    """The text form of the best network, with its trial, its accuracy (or score, where that is what was estimated)
-    and its costs.
+    """The text form of the best network, with its trial, its accuracy (or score or likelihood, where that is what
+    was estimated) and its costs.
 
     Args:
         trials: all of a study, one of them complete.
@@ -198,8 +199,8 @@ def best_network(trials: Sequence[Trial], task: str) -> str:
         "costs": chosen.cost.told(),
         "task": task,
     }
-    if "score" in chosen.details:  # the estimate only ranks
-        found["score"] = chosen.details["score"]
+    if not chosen.is_accuracy:
+        found |= {name: chosen.details[name] for name in (*RANKS, "val_accuracy") if name in chosen.details}
         del found["accuracy"]
     for each in confirmed(trials):
         if each.trial.number == chosen.number:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from estimators import Estimate
 from strategies import Outcome
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from searchspaces import Architecture, Cost
     from strategies.strategy import TrialState
+
+RANKS: Final = ("score", "likelihood")
+"""What the details of a trial have whose estimate is no accuracy, and only ranks."""
 
 EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
 
@@ -66,6 +69,11 @@ class Trial:
     def rungs(self) -> tuple[float, ...]:
         """The accuracy at each rung before the first epoch, in [0, 1]."""
         return tuple(accuracy for step, accuracy in self.reports if step <= 0)
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether the estimate is an accuracy, and not a number that only ranks."""
+        return not any(name in self.details for name in RANKS)
 
     @property
     def estimate(self) -> Estimate | None:

@@ -438,7 +438,7 @@ def test_the_training_loss_as_the_estimate_is_that_of_the_same_training():
     usual, reports = train(epochs=3), []
     found = train(epochs=3, metric="training-loss", report=lambda step, value: reports.append((step, value)) is None)
     assert found.accuracy == math.exp(-usual.details["train_loss"]) == found.curve[-1]
-    assert found.details == {**usual.details, "val_accuracy": usual.accuracy}
+    assert found.details == {**usual.details, "likelihood": found.accuracy, "val_accuracy": usual.accuracy}
     assert reports == list(enumerate(found.curve, start=1))
     assert sorted(found.curve) == list(found.curve)  # digits are learned in three epochs
     settings = ShortTraining(DIGITS, metric="training-loss").describe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,31 @@ def test_a_search_by_score_says_that_it_is_no_accuracy(nas_cli: Any, tmp_path: P
     refused = nas_cli("compare", str(tmp_path / "a"), str(tmp_path / "a"))
     assert refused.code == 2
     assert "its estimates are a score, not accuracy" in refused.err
+
+
+def test_a_search_by_the_training_loss_shows_no_likelihood_as_an_accuracy(
+    nas_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = nas_cli("search", "--space", "mbconv", "--budget", "400M", "--data", "digits", "--trials", "3", "--name", "a",
+                   "--metric", "training-loss", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.2",
+                   "--workers", "1", "--quiet", "--json").json()  # fmt: skip
+    best = made["best"]
+    likelihood, accuracy = best["details"]["likelihood"], best["details"]["val_accuracy"]
+    assert best["accuracy"] == likelihood == math.exp(-best["details"]["train_loss"])
+    for arguments in (
+        ("show", "runs/a"),
+        ("show", "runs/a", "--trial", str(best["number"])),
+        ("show", "runs/a", "--all"),
+    ):
+        out = nas_cli(*arguments).out
+        assert f"{likelihood:.4f}" in out
+        assert f"{likelihood:.1%}" not in out
+    assert f"{accuracy:.1%} on the validation images" in nas_cli("show", "runs/a", "--trial", str(best["number"])).out
+    assert nas_cli("runs", "--json").json()["runs"][0]["accuracy"] is None
+    network = json.loads(Path("runs/a/best.json").read_text())
+    assert (network["likelihood"], network["val_accuracy"], "accuracy" in network) == (likelihood, accuracy, False)
+    page = Path("runs/a/pareto.html").read_text()
+    assert f"training likelihood {likelihood:.4f}" in page
+    refused = nas_cli("compare", "runs/a", "runs/a")
+    assert "its estimates are a training likelihood, not accuracy" in refused.err

@@ -364,7 +364,7 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     elif document["accuracy"] is not None:
         found = within(document["accuracy"], document["standard_error"], unit)
         rows.append((estimate_name(unit), Text(found, style=GOOD)))
-    if "val_accuracy" in document["details"]:
+    if "likelihood" in document["details"]:
         rows.append(("accuracy", f"{percent(document['details']['val_accuracy'])} on the validation images"))
     if document["rungs"]:
         rungs = ", ".join(estimate_text(each, unit) for each in document["rungs"])

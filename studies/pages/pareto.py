@@ -498,7 +498,7 @@ def _in_0_to_1(unit: str) -> str:
 def written(trial: Trial, digits: int = 1) -> str:
     """The accuracy of a complete trial in percent; its score or likelihood, where the estimate is one."""
     accuracy = trial.accuracy or 0.0
-    if "val_accuracy" in trial.details:
+    if "likelihood" in trial.details:
         return f"training likelihood {accuracy:.4f}"
     return f"score {score_text(accuracy)}" if "score" in trial.details else f"{accuracy:.{digits}%}"
 
@@ -515,7 +515,7 @@ def with_error(trial: Trial, study: Study) -> str:
     error = study.standard_errors.get(trial.number)
     if error is None:
         return written(trial)
-    return f"{written(trial)} ± {error:.4f}" if "val_accuracy" in trial.details else f"{written(trial)} ± {error:.1%}"
+    return f"{written(trial)} ± {error:.4f}" if "likelihood" in trial.details else f"{written(trial)} ± {error:.1%}"
 
 
 def time_text(seconds: float) -> str:
