@@ -234,18 +234,14 @@ def test_a_search_by_the_training_loss_shows_no_likelihood_as_an_accuracy(
     nas_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = nas_cli("search", "--space", "mbconv", "--budget", "400M", "--data", "digits", "--trials", "3", "--name", "a",
-                   "--metric", "training-loss", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.2",
+    made = nas_cli("search", "--space", "mbconv", "--budget", "400M", "--data", "digits", "--trials", "3", "--name",
+                   "a", "--metric", "training-loss", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.2",
                    "--workers", "1", "--quiet", "--json").json()  # fmt: skip
     best = made["best"]
     likelihood, accuracy = best["details"]["likelihood"], best["details"]["val_accuracy"]
     assert best["accuracy"] == likelihood == math.exp(-best["details"]["train_loss"])
-    for arguments in (
-        ("show", "runs/a"),
-        ("show", "runs/a", "--trial", str(best["number"])),
-        ("show", "runs/a", "--all"),
-    ):
-        out = nas_cli(*arguments).out
+    for arguments in ((), ("--trial", str(best["number"])), ("--all",)):
+        out = nas_cli("show", "runs/a", *arguments).out
         assert f"{likelihood:.4f}" in out
         assert f"{likelihood:.1%}" not in out
     assert f"{accuracy:.1%} on the validation images" in nas_cli("show", "runs/a", "--trial", str(best["number"])).out
