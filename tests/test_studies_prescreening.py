@@ -235,8 +235,8 @@ def test_a_search_by_the_training_loss_shows_no_likelihood_as_an_accuracy(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     made = nas_cli("search", "--space", "mbconv", "--budget", "400M", "--data", "digits", "--trials", "3", "--name",
-                   "a", "--metric", "training-loss", "--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.2",
-                   "--workers", "1", "--quiet", "--json").json()  # fmt: skip
+                   "a", "--metric", "training-loss", "--set", "estimator.epochs=1", "--set",
+                   "estimator.data_fraction=0.2", "--workers", "1", "--quiet", "--json").json()  # fmt: skip
     best = made["best"]
     likelihood, accuracy = best["details"]["likelihood"], best["details"]["val_accuracy"]
     assert best["accuracy"] == likelihood == math.exp(-best["details"]["train_loss"])
