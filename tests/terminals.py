@@ -37,6 +37,7 @@ def on_terminal(
     """
     child, terminal = pty.fork()
     if child == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, such as pytest may be, ignore it
         ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.chdir(at)
         os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
