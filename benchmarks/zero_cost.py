@@ -9,7 +9,8 @@ Every score of `estimators.zero_cost`, beside MACs and parameters, against recor
 
 Scores are those of one seed of initial weights and one batch of 64 images of CIFAR-10, on one core. Kendall's τ is
 against the mean of the trainings, with bootstrap intervals of 90 % over networks; the ceiling is what an exact proxy
-would reach, given how far the trainings agree. Nothing is chosen by these numbers. Each score goes to the file of
+would reach, given how far the trainings agree. Of `few-macs` a second table has how the short trainings rank by their
+training loss, beside their accuracy. Nothing is chosen by these numbers. Each score goes to the file of
 results at once; a second run goes on from there.
 
     python -m benchmarks.zero_cost [--only few-macs] [--out zero-cost.jsonl] [--images cifar10-small.npz]

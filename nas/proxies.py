@@ -40,10 +40,6 @@ LEVEL: Final = 0.9
 TOP: Final = 0.25
 """Share of the networks that are the best ones."""
 
-_BY_LOSS: Final = "metric=training-loss"
-"""What a short training whose networks are ranked by their training loss is called besides: that is a proxy of its own,
-for which nothing more is trained."""
-
 Values = npt.NDArray[np.float64]
 
 
@@ -210,7 +206,8 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     for proxy in comparison.proxies:
         pairs = np.array([found[proxy.name][each] for each in networks])
         estimated[proxy.name] = pairs[:, 0], float(pairs[:, 1].mean())
-        name, losses = f"{proxy.name}+{_BY_LOSS}", _losses(studies[proxy.name])
+        # the same trainings ranked by their loss are a proxy of its own, for which nothing more is trained
+        name, losses = f"{proxy.name}+metric={TRAINING_LOSS}", _losses(studies[proxy.name])
         if "metric" not in proxy.settings and name not in found and all(each in losses for each in networks):
             estimated[name] = -np.array([losses[each] for each in networks]), float(pairs[:, 1].mean())
             whose[name] = studies[proxy.name]
@@ -301,9 +298,9 @@ def _recommended(rows: Sequence[Document]) -> str | None:
 def _losses(study: Study) -> dict[Architecture, float]:
     """The training loss of the last epoch of each complete trial that was trained, by network."""
     return {
-        trial.architecture: float(trial.details["train_loss"])
+        trial.architecture: trial.details["train_loss"]
         for trial in study.trials
-        if trial.state == "complete" and "train_loss" in trial.details
+        if trial.state == "complete" and isinstance(trial.details.get("train_loss"), float)
     }
 
 

@@ -135,7 +135,7 @@ def _of_run(
     study = open_study(folder, space=space)
     trial, manifest = chosen(study, number), study.manifest
     score = trial.details.get("score")
-    accuracy = trial.details["val_accuracy"] if "likelihood" in trial.details else trial.accuracy
+    accuracy = trial.accuracy if trial.is_accuracy else trial.details.get("val_accuracy", trial.accuracy)
     found = {
         "run": str(folder),
         "trial": trial.number,

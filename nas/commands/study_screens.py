@@ -364,8 +364,8 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     elif document["accuracy"] is not None:
         found = within(document["accuracy"], document["standard_error"], unit)
         rows.append((estimate_name(unit), Text(found, style=GOOD)))
-    if "likelihood" in document["details"]:
-        rows.append(("accuracy", f"{percent(document['details']['val_accuracy'])} on the validation images"))
+    if unit is not None and isinstance(validated := document["details"].get("val_accuracy"), float):
+        rows.append(("accuracy", f"{percent(validated)} on the validation images"))
     if document["rungs"]:
         rungs = ", ".join(estimate_text(each, unit) for each in document["rungs"])
         rows.append(("rungs", f"{rungs}, each of a training of its own"))
