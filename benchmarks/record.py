@@ -1,11 +1,13 @@
 """Record a table: train every network of a small space several times, so that strategies can be compared.
 
     python benchmarks/record.py ../shared/data/fashion-mnist.npz [--part 1/2] [--out benchmarks/fashion.json]
+    python benchmarks/record.py ../shared/data/fashion-mnist.npz --losses --out benchmarks/fashion-losses.json
 
 The space is `fashion_space.py` under its budget. Each training goes to a file of lines at once, and a second run goes
 on from there; `--part 1/2` and `--part 2/2` may run at the same time and share that file. Whoever finds all of it done
 writes the table: a key, and the accuracies of its trainings. That took 11 minutes of a core. Small networks come first,
-so that what is recorded of a run that was cut is whole under a smaller budget.
+so that what is recorded of a run that was cut is whole under a smaller budget. `--losses` records six trainings with
+their losses, for `adjusted.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from estimators import ShortTraining, TrialContext, load_data
 from searchspaces import load_object
 
 HERE = Path(__file__).resolve().parent
-TRAININGS = 3
+TRAININGS, WITH_LOSSES = 3, 6
 SETTINGS: dict[str, Any] = {
     "epochs": 7, "batch": 32, "lr": 0.2, "crop": 0, "mirror": False, "image_size": 14, "width": 1.0, "depth": 1.0,
     "data_fraction": 0.02, "val_fraction": 0.5,
@@ -39,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="Fashion-MNIST as an .npz")
     parser.add_argument("--out", type=Path, default=HERE / "fashion.json")
+    parser.add_argument("--losses", action="store_true", help="of the last epoch too, of more trainings")
     parser.add_argument("--part", default="1/1", help="which of how many processes this is")
     given = parser.parse_args()
     part, parts = map(int, given.part.split("/"))
@@ -46,7 +49,8 @@ def main() -> None:
     key = load_object(f"{HERE / 'fashion_space.py'}:key")
     space, task, budget = (key.__globals__[name] for name in ("space", "TASK", "BUDGET"))
     members = sorted(space.under(budget, task).enumerate(), key=lambda member: (member.cost(task).macs, key(member)))
-    plan = [(number, replica) for number in range(len(members)) for replica in range(TRAININGS)]
+    trainings = WITH_LOSSES if given.losses else TRAININGS
+    plan = [(number, replica) for number in range(len(members)) for replica in range(trainings)]
     lines = given.out.with_suffix(".jsonl")
     done = {(row["number"], row["replica"]) for row in rows(lines)}
     estimator = ShortTraining(load_data(given.data), **SETTINGS)
@@ -54,18 +58,26 @@ def main() -> None:
         if (number, replica) in done:
             continue
         cpu = time.process_time()
-        seed = TRAININGS * number + replica  # no two trainings have the same luck
+        seed = trainings * number + replica  # no two trainings have the same luck
         estimate = estimator.estimate(members[number], TrialContext(seed, "cpu"))
         row = {"number": number, "replica": replica, "accuracy": round(estimate.accuracy, 4)}
+        row["loss"] = round(estimate.details["train_loss"], 4)
         with lines.open("a") as file:
             file.write(json.dumps({**row, "seconds": round(time.process_time() - cpu, 3)}) + "\n")
-    found = {(row["number"], row["replica"]): row["accuracy"] for row in rows(lines)}
+    found = {(row["number"], row["replica"]): row for row in rows(lines)}
     print(f"{len(found)} of {len(plan)} trainings are recorded")
     if len(found) == len(plan):
-        table = {key(each): [found[number, i] for i in range(TRAININGS)] for number, each in enumerate(members)}
-        entries = ",\n".join(f"{json.dumps(each)}: {json.dumps(several)}" for each, several in table.items())
+        table = {
+            what: {key(each): [found[number, i][what] for i in range(trainings)] for number, each in enumerate(members)}
+            for what in ("accuracy", "loss")
+        }
+        told = {each: {what: table[what][each] for what in table} for each in table["accuracy"]}
+        entries = ",\n".join(
+            f"{json.dumps(each)}: {json.dumps(told[each] if given.losses else several)}"
+            for each, several in table["accuracy"].items()
+        )
         given.out.write_text(f"{{\n{entries}\n}}\n")
-        summary(np.array(list(table.values())), sum(row["seconds"] for row in rows(lines)))
+        summary(np.array(list(table["accuracy"].values())), sum(row["seconds"] for row in rows(lines)))
 
 
 def rows(lines: Path) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ LIKELIHOOD: Final = "training likelihood, not accuracy"
 """`estimates` in the description where the metric is `TRAINING_LOSS`."""
 INHERITED: Final = 0.5
 """Share of the epochs that a child leaves out by default; `docs/proxies.md` has what others save and lose."""
-_NEW: Final = {"precision": "fp32", "metric": "top-1", "inherited": INHERITED, "rungs": ""}
+_NEW: Final = {"precision": "fp32", "metric": "top-1", "adjusted": False, "inherited": INHERITED, "rungs": ""}
 """Settings that run folders do not have where they are as they were before there was a choice."""
 ENOUGH_IMAGES: Final = 4000
 """Maximum number of images by default, if `data_fraction` is None."""
@@ -111,6 +111,8 @@ class ShortTraining:
             alone). It is over all training images, of which there are more than validation images, so that luck with
             images decides less; `docs/proxies.md` has how it ranks. Details then have the `likelihood`, and the
             `val_accuracy` at the end.
+        adjusted: whether a study adjusts accuracies for luck by the training loss (`studies.adjusting`) where it says
+            which networks are best. A study that begins does, unless this is set or the estimate is no accuracy.
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
             is part of the description. 1 gives the same result in every engine and does not stall beside other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
@@ -147,6 +149,7 @@ class ShortTraining:
     mirror: bool | None = None
     cutout: float = 0.0
     metric: str = "top-1"
+    adjusted: bool = False
     threads: int = 1
     precision: str = "fp32"
     inherited: float = INHERITED
@@ -207,7 +210,7 @@ class ShortTraining:
 
         Returns:
             `width` and `depth`, which go together; on a GPU `batch` and `data_fraction` too; `precision` where a CPU
-            is faster in bfloat16.
+            is faster in bfloat16; `adjusted` where the estimate is an accuracy.
         """
         on_gpu = self.device == "cuda" or (self.device == "auto" and find_device("auto").type == "cuda")
         enough = ENOUGH_MACS_ON_GPU if on_gpu else ENOUGH_MACS
@@ -217,6 +220,8 @@ class ShortTraining:
             if np.median([_macs(each, self.data.task, Scale(width, depth)) for each in drawn]) <= enough:
                 break
         chosen: dict[str, Any] = {"width": width, "depth": depth}
+        if self.metric != TRAINING_LOSS:
+            chosen["adjusted"] = True
         if on_gpu:
             chosen |= {"batch": 64, "data_fraction": min(1.0, ENOUGH_IMAGES_ON_GPU / len(self.data.labels))}
         elif has_bf16() and self._gain_of_bf16(drawn[:MEASURED], Scale(width, depth)) >= GAIN_OF_BF16:
@@ -406,6 +411,8 @@ class ShortTraining:
             if epoch + 1 < self.epochs:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": core.memory.micro < batch, **kept.details}
+        if self.adjusted:
+            details["val_images"] = len(validation[1])
         if self.metric == TRAINING_LOSS:
             details |= {"likelihood": curve[-1], "val_accuracy": validated}
         epochs = self.epochs - first + (0 if parent is None else parent.epochs)

@@ -9,7 +9,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,7 +114,7 @@ def study_document(study: Study) -> Document:
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files, errors = manifest.trials or 1, _files(study), study.standard_errors
+    planned, files = manifest.trials or 1, _files(study)
     return {
         "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
@@ -135,14 +135,12 @@ def study_document(study: Study) -> Document:
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
-        "best": trial_document(study.best, None, errors.get(study.best.number)) if complete else None,
+        "best": _found(study, [study.best])[0] if complete else None,
         "near_best": [trial.number for trial in study.near_best] if complete else [],
         "proxy_agreement": None if (ranked := agreement(study)) is None else {**asdict(ranked), "told": ranked.told()},
         "proxy_command": proxy_command(study),
         "against": axis(study),
-        "pareto": [trial_document(each, None, errors.get(each.number)) for each in study.pareto(axis(study))]
-        if complete
-        else [],
+        "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
@@ -163,8 +161,11 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
-    errors = study.standard_errors
-    several = [trial_document(trial, None, errors.get(trial.number)) for trial in study.trials]
+    errors, adjusted = study.standard_errors, study.adjusted
+    several = [
+        trial_document(trial, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
+        for trial in study.trials
+    ]
     sign = -1 if order == "accuracy" else 1
 
     def place(one: Document) -> tuple[bool, float, int]:
@@ -182,6 +183,18 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
 ORDERS: Final = {"number": "number", "accuracy": "accuracy", "macs": "macs", "params": "params", "time": "seconds"}
 """What trials are listed by, and the key of it in their documents."""
+
+
+def _found(study: Study, trials: Sequence[Trial]) -> list[Document]:
+    """Networks with the accuracies that the study goes by, and as `observed` those of their own trainings."""
+    errors, adjusted = study.standard_errors, study.adjusted
+    return [
+        {
+            **trial_document(each, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
+            "observed": study.trials[each.number].accuracy,
+        }
+        for each in trials
+    ]
 
 
 def _inheritance(study: Study) -> Document | None:
@@ -313,6 +326,8 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     budget = manifest.budget or "100%"
     words = ["--space", space, "--budget", budget if "," in budget else budget.removeprefix("macs=")]
     words += ["--data", path_here(str(manifest.data)), "--task", manifest.task]
+    if given.get("adjusted") is True:  # as a study that begins has it
+        del given["adjusted"]
     if given.get("image_size") == study.task.image_size:
         words += ["--image-size", str(given.pop("image_size"))]
     return words, given
@@ -341,6 +356,7 @@ def trial_document(
     extrapolated: Mapping[str, float] | None = None,
     error: float | None = None,
     unit: str | None = None,
+    adjusted: float | None = None,
 ) -> Document:
     """Everything recorded about one trial.
 
@@ -349,6 +365,7 @@ def trial_document(
         extrapolated: as of `Study.extrapolated`.
         error: the standard error of its accuracy, as of `Study.standard_errors`.
         unit: of the estimates, if they are no accuracies.
+        adjusted: the accuracy of its training, as of `Study.adjusted`.
     """
     return {
         "number": trial.number,
@@ -356,6 +373,7 @@ def trial_document(
         **({} if unit is None else {"estimates": unit}),
         "accuracy": trial.accuracy,
         "standard_error": error,
+        "adjusted": adjusted,
         **trial.cost.told(),
         "seconds": trial.seconds,
         "curve": list(trial.curve),

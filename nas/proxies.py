@@ -188,6 +188,8 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     from estimators import agreement
     from estimators.short_training import LIKELIHOOD, TRAINING_LOSS
     from nas.documents import search_command
+    from studies.adjusting import adjusted
+    from studies.results import accuracy_of
 
     found = {name: _accuracies(study) for name, study in studies.items()}
     references = [values for name, values in found.items() if name.startswith("reference ")]
@@ -203,15 +205,32 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     estimated = {name: (np.array([float(getattr(cost, name)) for cost in costs]), 0.0) for name in COUNTED}
     whose = {proxy.name: studies[proxy.name] for proxy in comparison.proxies}
     resolved = {name: study.manifest.estimator["resolved"] for name, study in whose.items()}
+    added: dict[str, dict[str, Any]] = {}
     for proxy in comparison.proxies:
-        pairs = np.array([found[proxy.name][each] for each in networks])
-        estimated[proxy.name] = pairs[:, 0], float(pairs[:, 1].mean())
-        # the same trainings ranked by their loss are a proxy of its own, for which nothing more is trained
-        name, losses = f"{proxy.name}+metric={TRAINING_LOSS}", _losses(studies[proxy.name])
-        if "metric" not in proxy.settings and name not in found and all(each in losses for each in networks):
-            estimated[name] = -np.array([losses[each] for each in networks]), float(pairs[:, 1].mean())
-            whose[name] = studies[proxy.name]
-            resolved[name] = {**resolved[proxy.name], "metric": TRAINING_LOSS, "estimates": LIKELIHOOD}
+        study, settings = studies[proxy.name], resolved[proxy.name]
+        trials = {each.architecture: each for each in adjusted(study.trials) if each.state == "complete"}
+        observed = np.array([found[proxy.name][each] for each in networks])
+        seconds = float(observed[:, 1].mean())
+        estimated[proxy.name] = np.array([accuracy_of(trials[each]) for each in networks]), seconds
+        if "metric" in proxy.settings or "adjusted" in proxy.settings:
+            continue
+        # the same trainings as they were observed, and by their loss, are proxies of their own, and cost nothing more
+        plain = {key: value for key, value in settings.items() if key != "adjusted"}
+        losses = -np.array([trials[each].details.get("train_loss", math.nan) for each in networks], float)
+        for values, word, more, described in (
+            (observed[:, 0], "adjusted=false", {"adjusted": False}, plain),
+            (
+                losses,
+                f"metric={TRAINING_LOSS}",
+                {"metric": TRAINING_LOSS},
+                {**plain, "metric": TRAINING_LOSS, "estimates": LIKELIHOOD},
+            ),
+        ):
+            name = f"{proxy.name}+{word}"
+            differs = study.adjusted if values is not losses else np.isfinite(losses).all()
+            if differs and name not in found:
+                estimated[name], whose[name] = (values, seconds), study
+                resolved[name], added[name] = described, more
 
     doing("resampling the networks")
     taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
@@ -228,7 +247,6 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "estimator": resolved.get(name),
         })  # fmt: skip
     recommended = _recommended(rows)
-    more = {"metric": TRAINING_LOSS} if recommended is not None and recommended not in studies else None
     return {
         "space": some.manifest.space["name"],
         "budget": some.manifest.budget,
@@ -252,7 +270,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         "within_seconds": dearest * max(2, len(networks) // 4),
         "proxies": rows,
         "recommended": recommended,
-        "next": None if recommended is None else search_command(whose[recommended], more),
+        "next": None if recommended is None else search_command(whose[recommended], added.get(recommended)),
         "folder": str(comparison.folder),
     }
 
@@ -293,15 +311,6 @@ def _recommended(rows: Sequence[Document]) -> str | None:
     """The proxy that finds most in the time, of those that are told apart from counting; None if none is."""
     better = [row for row in rows if row["beyond_counting"] is not None and row["beyond_counting"][0] > 0]
     return max(better, key=lambda row: row["found"])["proxy"] if better else None
-
-
-def _losses(study: Study) -> dict[Architecture, float]:
-    """The training loss of the last epoch of each complete trial that was trained, by network."""
-    return {
-        trial.architecture: trial.details["train_loss"]
-        for trial in study.trials
-        if trial.state == "complete" and isinstance(trial.details.get("train_loss"), float)
-    }
 
 
 def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:

@@ -33,7 +33,7 @@ from studies.confirming import CONFIRMATIONS, confirm_from, with_confirmations
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
 from studies.opening import task_said
-from studies.results import merit
+from studies.results import complete, merit
 from studies.scaling import (
     PUBLISHED,
     Candidates,
@@ -541,15 +541,14 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
 def _trained(space: ScalingSpace, study: Study) -> list[Document]:
     """The candidates that were trained: first the chosen one, then those that were confirmed, by accuracy."""
     confirmed = {each.trial.number: each for each in study.confirmed}
-    complete = [each for each in study.trials if each.state == "complete" and each.confirms is None]
     rows, errors = [], study.standard_errors
-    for trial in complete:
+    for trial in complete(study.trials):
         again = confirmed.get(trial.number)
         rows.append(
             {
                 "trial": trial.number,
                 **_candidate(space, trial.architecture, space.base.cost().macs),
-                "accuracy": again.mean if again else trial.accuracy,
+                "accuracy": trial.accuracy,
                 "standard_error": errors.get(trial.number),
                 "trainings": len(again.accuracies) if again else 1,
             }

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
+from studies.adjusting import adjusted
 from studies.results import Merit, by_merit, inherited, merit
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Run:
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):
             raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
-        ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+        trials = adjusted(study.trials)
+        ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)
         first: Merit | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from studies.study import Study
 
 
+ADJUSTED: Final = "accuracies adjusted for luck by the training loss"
 INHERITED: Final = "trials start from the weights of earlier ones, which favours late trials"
 
 
@@ -42,12 +43,14 @@ def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
 
 
 def read_as(study: Study) -> list[str]:
-    """The fidelity of a study, the strides of its networks, and inheritance, each where there is something to say."""
+    """The fidelity of a study, the strides of its networks, inheritance and adjusted accuracies, each where there is
+    something to say."""
     strides = strides_note(rule_of(study.space), strides_left_out(study.space, study.task), study.task)
     found = (
         fidelity(study.manifest.task, study.manifest.estimator["resolved"]),
         strides,
         INHERITED * study.manifest.inherit,
+        ADJUSTED * bool(study.adjusted),
     )
     return [words for words in found if words]
 

@@ -1,6 +1,7 @@
 """What a study found: one order of trials, confirmed means, the front, and the tables made of them.
 
-There is one order, `by_merit`, and everything that says which network is best uses it.
+There is one order, `by_merit`, and everything that says which network is best uses it, with accuracies as `adjusted`
+has them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from estimators.estimator import binomial_error
 from searchspaces import COSTS
+from studies.adjusting import adjusted
 from studies.pareto import hypervolumes
 from studies.trial import RANKS
 
@@ -49,17 +51,15 @@ class Confirmed:
 
     Attributes:
         trial: the one that proposed it.
-        accuracies: of its first training and of the fresh ones, in [0, 1]; of the fresh ones alone where trials start
-            from the weights of others, since these do not.
+        accuracies: of its first training and of the fresh ones, in [0, 1], as observed; of the fresh ones alone where
+            trials start from the weights of others, since these do not.
+        mean: over these trainings, adjusted. The first was chosen for being high; that it counts once favours no
+            leader.
     """
 
     trial: Trial
     accuracies: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Over all its trainings. The first was chosen for being high; that it counts once favours no leader."""
-        return sum(self.accuracies) / len(self.accuracies)
+    mean: float
 
     @property
     def standard_error(self) -> float:
@@ -75,13 +75,19 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
     Args:
         trials: all of a study, by number.
     """
-    found: dict[int, list[float]] = {}
-    alone = inherited(trials)
+    found: dict[int, list[int]] = {}
+    alone, believed = inherited(trials), adjusted(trials)
     for trial in trials:
-        if trial.confirms is not None and trial.accuracy is not None and trial.state == "complete":
-            first = [] if alone else [accuracy_of(trials[trial.confirms])]
-            found.setdefault(trial.confirms, first).append(trial.accuracy)
-    return [Confirmed(trials[number], tuple(accuracies)) for number, accuracies in sorted(found.items())]
+        if trial.confirms is not None and trial.state == "complete":
+            found.setdefault(trial.confirms, [] if alone else [trial.confirms]).append(trial.number)
+    return [
+        Confirmed(
+            trials[number],
+            tuple(accuracy_of(trials[each]) for each in several),
+            sum(accuracy_of(believed[each]) for each in several) / len(several),
+        )
+        for number, several in sorted(found.items())
+    ]
 
 
 def inherited(trials: Sequence[Trial]) -> bool:
@@ -105,9 +111,9 @@ def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, fl
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete proposals; a confirmed one has the mean of its trainings as its accuracy."""
+    """Complete proposals with their accuracies as `adjusted`; a confirmed one has the mean over its trainings."""
     means = {each.trial.number: each.mean for each in confirmed(trials)}
-    proposed = [trial for trial in trials if trial.state == "complete" and trial.confirms is None]
+    proposed = [trial for trial in adjusted(trials) if trial.state == "complete" and trial.confirms is None]
     return [replace(each, accuracy=means[each.number]) if each.number in means else each for each in proposed]
 
 
@@ -185,7 +191,7 @@ def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, 
 
 def best_network(trials: Sequence[Trial], task: str) -> str:
     """The text form of the best network, with its trial, its accuracy (or score or likelihood, where that is what
-    was estimated) and its costs.
+    was estimated; where it is adjusted, also as observed in its own training) and its costs.
 
     Args:
         trials: all of a study, one of them complete.
@@ -199,6 +205,8 @@ def best_network(trials: Sequence[Trial], task: str) -> str:
         "costs": chosen.cost.told(),
         "task": task,
     }
+    if adjusted(trials) is not trials:
+        found["observed"] = trials[chosen.number].accuracy
     if not chosen.is_accuracy:
         found |= {name: chosen.details[name] for name in (*RANKS, "val_accuracy") if name in chosen.details}
         del found["accuracy"]

@@ -20,6 +20,7 @@ from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from studies import opening, results
+from studies.adjusting import adjusted
 from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, TABLE
 from studies.interrupts import first_interrupt, raise_interrupt
@@ -149,6 +150,17 @@ class Study:
     def confirmed(self) -> list[Confirmed]:
         """Networks that were trained again to the end, in the order of their trials."""
         return results.confirmed(self.record.trials)
+
+    @property
+    def adjusted(self) -> dict[int, float]:
+        """The accuracy of each complete trial, by number, as `studies.adjusting` has it; empty where none is adjusted.
+
+        Of a single training each; `best`, `pareto` and `near_best` take the mean over those of a confirmed network.
+        """
+        found, trials = adjusted(self.record.trials), self.record.trials
+        if found is trials:
+            return {}
+        return {each.number: results.accuracy_of(each) for each in found if each.state == "complete"}
 
     @property
     def standard_errors(self) -> dict[int, float]:

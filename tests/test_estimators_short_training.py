@@ -357,9 +357,9 @@ def test_candidates_are_shrunken_only_as_far_as_they_must_be():
     """Small networks are trained whole; of mbconv's under 400M MACs at 224 pixels, half cost more than 8M at 8 pixels
     at half of their width and depth, and no smaller factors are offered than a quarter and a half."""
     estimator = ShortTraining(DIGITS, device="cpu")
-    assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0}
+    assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0, "adjusted": True}
     large = SPACES["mbconv"]().under(Budget.parse("400M"), Task(224))
-    assert estimator.suited(large) == {"width": 0.25, "depth": 0.5}
+    assert estimator.suited(large) == {"width": 0.25, "depth": 0.5, "adjusted": True}
     rng = np.random.default_rng(1)
     halves = [large.sample(rng).cost(DIGITS.task, Scale(0.5, 0.5)).macs for _ in range(50)]
     assert np.median(halves) > short_training.ENOUGH_MACS
@@ -370,7 +370,7 @@ def test_on_a_gpu_the_same_seconds_buy_whole_candidates_and_more_images(monkeypa
     labels = np.arange(20_000) % 3
     data = ImageData.of("big", np.zeros((20_000, 8, 8), np.uint8), labels, np.zeros((3, 8, 8), np.uint8), np.arange(3))
     chosen = ShortTraining(data, device="cuda").suited(large)
-    assert chosen == {"width": 1.0, "depth": 1.0, "batch": 64, "data_fraction": 0.4}
+    assert chosen == {"width": 1.0, "depth": 1.0, "adjusted": True, "batch": 64, "data_fraction": 0.4}
     assert ShortTraining(data, **chosen).describe()["train_images"] == pytest.approx(6400, abs=3)
 
 
@@ -379,7 +379,7 @@ def test_bfloat16_is_chosen_where_a_cpu_has_it_and_is_faster_with_it(monkeypatch
     for there, gain, chosen in ((True, 1.5, {"precision": "bf16"}), (True, 1.1, {}), (False, 1.5, {})):
         monkeypatch.setattr(short_training, "has_bf16", lambda there=there: there)
         monkeypatch.setattr(ShortTraining, "_gain_of_bf16", lambda *given, gain=gain: gain)
-        assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0, **chosen}
+        assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0, "adjusted": True, **chosen}
     monkeypatch.undo()
     rng = np.random.default_rng(0)
     assert estimator._gain_of_bf16([SMALL.sample(rng)], Scale()) > 0
@@ -452,9 +452,10 @@ def test_the_training_loss_as_the_estimate_is_that_of_the_same_training():
 def test_images_too_small_for_most_networks_shrink_nothing_away():
     """Where a network cannot be built its trial says why; what is chosen here must not be what fails."""
     few = Space("few", stages=Stage(large_steps, width=choice(8, 16)), head=Stage(conv_head, width=16), smallest_map=1)
-    assert ShortTraining(DIGITS, device="cpu").suited(few) == dict(
-        zip(("width", "depth"), short_training.SHRUNKEN[-1], strict=True)
-    )
+    assert ShortTraining(DIGITS, device="cpu").suited(few) == {
+        **dict(zip(("width", "depth"), short_training.SHRUNKEN[-1], strict=True)),
+        "adjusted": True,
+    }
 
 
 def large_steps(c_in: int, width: int, stride: int) -> Node:

@@ -38,6 +38,7 @@ def trial(number, accuracy=None, state="complete", reason=None, macs=310_000_000
         seconds=8.0,
         confirms=None,
         parent=None,
+        details={},
     )
 
 

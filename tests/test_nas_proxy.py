@@ -112,19 +112,24 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
 
 
 def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):
-    found = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference-epochs",
+    found = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "8", "--reference-epochs",
                     "2", "--trainings", "1", "--proxies", "epochs=1,naswot", "--workers", "1", "--quiet", "--json",
                     "--task", "16x16x1:10").json()  # fmt: skip
-    by_loss = "epochs=1+metric=training-loss"
-    assert [one["proxy"] for one in found["proxies"]] == ["macs", "params", "epochs=1", by_loss, "naswot"]
-    assert found["proxies"][3]["seconds"] == found["proxies"][2]["seconds"]  # nothing more is trained
-    trained, long = (
-        {trial.architecture: trial for trial in open_study(f"{found['folder']}/{name}", space="small.py:space").trials}
-        for name in ("proxy-epochs-1", "reference-1")
-    )
-    losses = [trained[each].details["train_loss"] for each in long]
-    tau = kendalltau([-each for each in losses], [trial.accuracy for trial in long.values()]).statistic
-    assert found["proxies"][3]["tau"] == pytest.approx(tau)
+    one, observed, by_loss = "epochs=1", "epochs=1+adjusted=false", "epochs=1+metric=training-loss"
+    rows = {each["proxy"]: each for each in found["proxies"]}
+    assert [*rows] == ["macs", "params", one, observed, by_loss, "naswot"]
+    assert rows[one]["seconds"] == rows[observed]["seconds"] == rows[by_loss]["seconds"]  # nothing more is trained
+    short, long = (open_study(f"{found['folder']}/{name}", space="small.py:space") for name in
+                   ("proxy-epochs-1", "reference-1"))  # fmt: skip
+    truth = {each.architecture: each.accuracy for each in long.trials}
+    for name, value in (
+        (one, lambda each: short.adjusted[each.number]), (observed, lambda each: each.accuracy),
+        (by_loss, lambda each: -each.details["train_loss"]),
+    ):  # fmt: skip
+        values = {each.architecture: value(each) for each in short.trials}
+        tau = kendalltau([values[each] for each in truth], [*truth.values()]).statistic
+        assert rows[name]["tau"] == pytest.approx(tau), name
+    assert rows[one]["estimator"] == {**rows[observed]["estimator"], "adjusted": True}
     assert found["reference"]["tau"] is None
     assert found["proxies"][2]["seconds"] > 0
     assert found["folder"] == "runs/proxy-small-space-100-digits"
@@ -148,7 +153,7 @@ def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli
         assert run.estimator == compared.estimator
     else:
         more = {"metric": "training-loss", "estimates": "training likelihood, not accuracy"}
-        assert run.estimator["resolved"] == {**compared.estimator["resolved"], **more}
+        assert run.estimator["resolved"] | {"adjusted": True} == {**compared.estimator["resolved"], **more}
         shown = nas_cli("show", made["run"], "--space", "small.py:space", "--json").json()
         assert shown["proxy_agreement"]["tau"] == next(one["tau"] for one in found["proxies"] if one["proxy"] == proxy)
     assert (run.space, run.budget, run.task) == (compared.space, compared.budget, compared.task)

@@ -198,6 +198,7 @@ def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) ->
     older = json.loads(path.read_text())
     older["estimator"]["given"] = {"epochs": 1}
     older["estimator"]["resolved"].update(width=0.25, depth=0.5)
+    del older["estimator"]["resolved"]["adjusted"]
     path.write_text(json.dumps(older))
     assert Study.create(tmp_path / "chosen", plain).manifest.estimator == older["estimator"]
 

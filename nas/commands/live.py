@@ -18,6 +18,7 @@ from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
 from nas.wording import duration, ended_as, estimate_name, estimate_text, human, number_of, sparkline, within
 from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies.adjusting import training_of
 from studies.engine import failure_kind
 from studies.results import by_merit
 
@@ -105,7 +106,7 @@ class SearchProgress:
             self.failures[trial.reason or "no reason given"] += 1
         if trial.confirms is not None:  # one more training of a known network: the mean decides
             self.confirmed = True
-        if self.confirmed:
+        if self.confirmed or (trial.state == "complete" and training_of(trial) is not None):  # the others decide too
             self._choose()
             return
         if trial.state == "complete" and (self.best is None or by_merit(trial) < by_merit(self.best)):

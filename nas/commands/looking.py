@@ -201,7 +201,9 @@ def _found(
     else:
         error = study.standard_errors.get(trial.number)
         unit = study.manifest.estimator["resolved"].get("estimates")
-        document = trial_document(trial, study.extrapolated(trial.number), error, unit)
+        document = trial_document(
+            trial, study.extrapolated(trial.number), error, unit, study.adjusted.get(trial.number)
+        )
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)

@@ -286,7 +286,10 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
     """The Pareto front of accuracy and a cost, cheapest first."""
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
     unit = document["estimator"].get("estimates")
-    made = table("trial>", f"{estimate_name(unit)}>", *timed, "MACs>", "parameters>", "peak memory>", "time>")
+    again = {one["number"] for one in document["confirmed"]}
+    lucky = [one["number"] not in again and one["adjusted"] is not None for one in document["pareto"]]
+    also = ["observed>"] if any(lucky) else []
+    made = table("trial>", f"{estimate_name(unit)}>", *also, *timed, "MACs>", "parameters>", "peak memory>", "time>")
     made.title = with_notes(
         f"Pareto front of {f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}", notes
     )
@@ -294,6 +297,7 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
         made.add_row(
             str(one["number"]),
             within(one["accuracy"], one["standard_error"], unit),
+            *(percent(one["observed"]) for _ in also),
             *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
             human(one["macs"]),
             human(one["params"]),
@@ -364,6 +368,8 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     elif document["accuracy"] is not None:
         found = within(document["accuracy"], document["standard_error"], unit)
         rows.append((estimate_name(unit), Text(found, style=GOOD)))
+        if (adjusted := document["adjusted"]) is not None:
+            rows.append(("", f"{percent(adjusted)} adjusted, which is what decides"))
     if unit is not None and isinstance(validated := document["details"].get("val_accuracy"), float):
         rows.append(("accuracy", f"{percent(validated)} on the validation images"))
     if document["rungs"]:
@@ -391,12 +397,14 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
 def show_trials(document: Document, console: Console) -> None:
     """`nas show RUN --all`."""
     unit = document["estimates"]
-    made = table("trial>", f"{estimate_name(unit)}>", "MACs>", "parameters>", "time>", "state", "curve")
+    also = ["adjusted>"] if any(one["adjusted"] is not None for one in document["trials"]) else []
+    made = table("trial>", f"{estimate_name(unit)}>", *also, "MACs>", "parameters>", "time>", "state", "curve")
     for one in document["trials"]:
         again = "" if one["confirms"] is None else f", confirms {one['confirms']}"
         made.add_row(
             str(one["number"]),
             within(one["accuracy"], one["standard_error"], unit),
+            *("" if one["adjusted"] is None else percent(one["adjusted"]) for _ in also),
             human(one["macs"]),
             human(one["params"]),
             "" if one["seconds"] is None else duration(one["seconds"]),

@@ -532,6 +532,7 @@ def hovers(study: Study) -> dict[int, str]:
     """What is said of each trial, by number, as plotly's text: a stage a line, and the command that shows it."""
     errors, command = study.standard_errors, show_command(study)
     trainings = {each.trial.number: len(each.accuracies) for each in study.confirmed}
+    once = study.adjusted.keys() - trainings.keys()
     found = {}
     for trial in [*study.trials, *results.complete(study.trials)]:  # the latter with means, where they are confirmed
         number = trial.number
@@ -540,6 +541,7 @@ def hovers(study: Study) -> dict[int, str]:
             head += f"  <b>{written(trial, 2)}</b>"
             head += f" ± {errors[number]:.2%}" if number in errors else ""
             head += f", mean of {trainings[number]} trainings" if number in trainings else ""
+            head += f", observed {written(study.trials[number], 2)}" if number in once else ""
         elif trial.reason:
             head += f"  {html.escape(trial.reason[:100])}"
         cost = f"{human(trial.cost.macs)} MACs, {human(trial.cost.params)} parameters"

@@ -18,6 +18,7 @@ from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
 from studies import results
+from studies.adjusting import adjusted
 from studies.energy import joules
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
@@ -80,7 +81,8 @@ def progress_figure(study: Study) -> go.Figure:
     """The figure, for a notebook."""
     import plotly.graph_objects as go
 
-    ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+    trials = adjusted(study.trials)
+    ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     complete = [(place, trial) for place, trial in enumerate(ended, 1) if trial.state == "complete"]
     xs, reached = _reached(study)
     colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), _images(study), hovers(study)
@@ -116,14 +118,15 @@ def progress_figure(study: Study) -> go.Figure:
 
 def _reached(study: Study) -> tuple[list[int], list[float]]:
     """Numbers of ended trials, and the accuracy of the best network after as many, as `Study.best` chooses it."""
-    ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+    trials = adjusted(study.trials)
+    ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     xs, reached = [], []
     leaders: dict[int, list[float]] = {}
     best = -math.inf
     for place, trial in enumerate(ended, 1):
         if trial.state == "complete" and trial.accuracy is not None:
             if trial.confirms is not None:
-                first = results.accuracy_of(study.trials[trial.confirms])
+                first = results.accuracy_of(trials[trial.confirms])
                 leaders.setdefault(trial.confirms, [first]).append(trial.accuracy)
                 best = max(sum(each) / len(each) for each in leaders.values())
             elif not leaders:

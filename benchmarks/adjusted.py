@@ -1,0 +1,126 @@
+"""What searches choose by adjusted accuracies and by observed ones: `python -m benchmarks.adjusted [--seeds 100]`.
+
+On `fashion-losses.json`: six short trainings of each of the 315 networks of `fashion_space.py`, with the training loss
+of their last epoch (`record.py --losses` made it). A trial returns one of the first three trainings at random, and so
+does a confirmation; the truth is the mean accuracy of the other three, which no search sees. From 50 trials on an
+eighth of them are confirmations, as `--confirm auto` has them. Both choices are made after the same trials, and the
+differences are seed by seed. Strategies are told accuracies as they are observed.
+
+First it prints how well one training ranks the networks: Kendall's tau of its accuracy, of its likelihood and of its
+adjusted accuracy with the truth, and of the mean of two and three accuracies.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: processes side by side
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fashion_space import BUDGET, TASK, key, space
+from estimators.agreement import kendall
+from strategies import Outcome, make_strategy
+from studies.adjusting import FEWEST, Line, Training
+from studies.confirming import AUTO_LEADERS, AUTO_SHARE, ENOUGH, Trained, contested
+
+TABLE = Path(__file__).with_name("fashion-losses.json")
+IMAGES = 600
+"""That each training was validated on."""
+SEEN = 3
+"""Trainings that a search may see; the others are the truth."""
+FEASIBLE = space.under(BUDGET, TASK)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategies", nargs="*", default=["random", "evolution", "local-search", "guided"])
+    parser.add_argument("--trials", nargs="*", type=int, default=[25, 50, 100])
+    parser.add_argument("--seeds", type=int, default=40, help="from 1000 on")
+    given = parser.parse_args()
+    table: dict[str, dict[str, list[float]]] = json.loads(TABLE.read_text())
+    seen = {
+        name: [Training(a, math.exp(-loss), IMAGES) for a, loss in zip(each["accuracy"], each["loss"], strict=True)][
+            :SEEN
+        ]
+        for name, each in table.items()
+    }
+    truth = {name: float(np.mean(each["accuracy"][SEEN:])) for name, each in table.items()}
+    ranked(list(seen.values()), np.array(list(truth.values())))
+    print("\n| strategy | trials | observed | adjusted | difference |\n|---|---|---|---|---|")
+    for strategy in given.strategies:
+        for trials in given.trials:
+            found = np.array([search(strategy, trials, seed, seen) for seed in range(1000, 1000 + given.seeds)])
+            regret = 100 * (max(truth.values()) - np.vectorize(truth.__getitem__)(found))  # (seeds, two choices)
+            more = regret[:, 1] - regret[:, 0]
+            print(
+                f"| `{strategy}` | {trials} | {mean(regret[:, 0])} | {mean(regret[:, 1])} | {mean(more, '+')} |",
+                flush=True,
+            )
+
+
+def ranked(trainings: Sequence[Sequence[Training]], truth: Any) -> None:
+    """Print how well trainings rank all networks."""
+    ways: dict[str, list[float]] = {}
+    for one in range(SEEN):
+        single = [each[one] for each in trainings]
+        line = Line(single)
+        for name, values in (
+            ("accuracy", [each.accuracy for each in single]),
+            ("likelihood", [each.likelihood for each in single]),
+            ("adjusted accuracy", [line.adjusted(each) for each in single]),
+        ):
+            ways.setdefault(f"{name} of one training", []).append(kendall(np.array(values), truth))
+    for several in range(2, SEEN + 1):
+        means = np.array([np.mean([each.accuracy for each in own[:several]]) for own in trainings])
+        ways[f"mean accuracy of {several} trainings"] = [kendall(means, truth)]
+    for name, found in ways.items():
+        print(f"{name}: tau {np.mean(found):.2f}")
+
+
+def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -> tuple[str, str]:
+    """The networks that a search chooses by observed and by adjusted accuracies."""
+    confirmations = trials // AUTO_SHARE if trials >= ENOUGH else 0
+    strategy, luck = make_strategy(name, FEASIBLE, trials), np.random.default_rng([seed, 0])
+    members, found = [], []
+    for number in range(trials - confirmations):
+        member = strategy.ask(np.random.default_rng([seed, 1, number]))
+        training = seen[key(member)][luck.integers(SEEN)]
+        strategy.tell(member, Outcome("running"))
+        strategy.tell(member, Outcome("complete", training.accuracy))
+        members.append(member)
+        found.append(training)
+    line = Line(found)
+    assert len(found) >= FEWEST
+    believed = getattr(strategy, "believed", None)
+    chosen = []
+    for judge in (lambda training: training.accuracy, line.adjusted):
+        judged = np.array([judge(each) for each in found])
+        order = np.argsort(-(judged if believed is None or not confirmations else believed(members)), kind="stable")
+        leaders = order[:AUTO_LEADERS].tolist()
+        several = [[judged[each]] for each in leaders]
+        luck = np.random.default_rng([seed, 2])
+        for _ in range(confirmations):
+            one = contested([Trained(tuple(each), len(each)) for each in several])
+            assert one is not None
+            several[one].append(judge(seen[key(members[leaders[one]])][luck.integers(SEEN)]))
+        again = [one for one, each in enumerate(several) if len(each) > 1] or range(len(several))
+        chosen.append(key(members[leaders[max(again, key=lambda one: float(np.mean(several[one])))]]))
+    return chosen[0], chosen[1]
+
+
+def mean(values: Any, sign: str = "") -> str:
+    """Of some numbers, with its standard error."""
+    return f"{values.mean():{sign}.3f} ± {values.std(ddof=1) / math.sqrt(len(values)):.3f}"
+
+
+if __name__ == "__main__":
+    main()
