@@ -158,7 +158,18 @@ def _limit(cost: str, trials: Sequence[Trial], budget: Budget | None, space: Sea
 
 def columns(space: SearchSpace, task: Task) -> list[str]:
     """Of `rows`: what became of a trial, its costs, and each decision of the space."""
-    fixed = ["number", "state", "accuracy", *task.costs, "seconds", "started", "ended", "confirms", "reason"]
+    fixed = [
+        "number",
+        "state",
+        "accuracy",
+        "adjusted",
+        *task.costs,
+        "seconds",
+        "started",
+        "ended",
+        "confirms",
+        "reason",
+    ]
     return [*fixed, "hypervolume", "words"] + [decision.name for decision in space.decisions]
 
 
@@ -169,9 +180,11 @@ def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str,
         trials: by number.
         shares: the hypervolume after each.
     """
-    for trial, share in zip(trials, shares, strict=True):
+    believed = adjusted(trials)
+    for trial, also, share in zip(trials, believed, shares, strict=True):
         yield {
             **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
+            "adjusted": also.accuracy if trial.state == "complete" and believed is not trials else None,
             **trial.cost.told(),
             **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
             "hypervolume": share,
