@@ -38,6 +38,7 @@ from estimators.scoring import ZeroCost
 from estimators.zero_cost import SCORES
 from nas.proxies import found_within
 from searchspaces import Architecture, Budget, Task, load_object, load_space
+from studies.adjusting import Line, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -45,6 +46,8 @@ TASK = Task(32, 3, 10)
 COUNTS = ("macs", "params")
 SEED = 0
 """Of the initial weights."""
+IMAGES = 2_000
+"""That the short trainings were validated on."""
 
 
 @dataclass(frozen=True)
@@ -173,18 +176,23 @@ def table(name: str, problem: Problem, out: Path) -> None:
 
 
 def by_loss(problem: Problem) -> None:
-    """Print how short trainings rank by their training loss, beside their accuracy and the better count."""
+    """Print how short trainings rank by their training loss, beside their accuracy, as it was observed and adjusted by
+    the loss, and the better count."""
     truth = problem.truth
     counts = {each: np.array([getattr(network.cost(TASK), each) for network in problem.networks]) for each in COUNTS}
     best, several = max(COUNTS, key=lambda each: kendall(counts[each], truth)), len(truth) // 4
-    print(f"\n| short training | τ, accuracy | τ, loss | more than accuracy | more than {best} | best of {several} |")
-    print("|---|---|---|---|---|---|")
+    print(
+        f"\n| short training | τ, accuracy | τ, adjusted | τ, loss | more than accuracy | more than {best} "
+        f"| best of {several} |\n|---|---|---|---|---|---|---|"
+    )
     pairs = {way: (-np.array(problem.losses[way]), np.array(each)) for way, each in problem.shorter.items()}
     for way, (loss, accuracy) in pairs.items():
         more = ["{:.2f} to {:.2f}".format(*difference(loss, other, truth)) for other in (accuracy, counts[best])]
-        found = [f"{100 * found_within(values, truth, 1.0, several):.2f}" for values in (accuracy, loss)]
+        trainings = [Training(a, math.exp(each), IMAGES) for a, each in zip(accuracy, loss, strict=True)]
+        adjusted = np.array([*map(Line(trainings).adjusted, trainings)])
+        found = [f"{100 * found_within(values, truth, 1.0, several):.2f}" for values in (accuracy, adjusted, loss)]
         print(
-            f"| {way} | {kendall(accuracy, truth):.2f} | {kendall(loss, truth):.2f}, "
+            f"| {way} | {kendall(accuracy, truth):.2f} | {kendall(adjusted, truth):.2f} | {kendall(loss, truth):.2f}, "
             + "{:.2f} to {:.2f} | ".format(*interval(kendall, loss, truth))
             + f"{' | '.join(more)} | {', '.join(found)} |"
         )
@@ -196,7 +204,7 @@ def by_loss(problem: Problem) -> None:
     low, high = np.quantile(np.mean(gains, 1), (0.05, 0.95))
     counted = 100 * found_within(counts[best], truth, 1.0, several)
     print(f"\nτ by loss less τ by accuracy, mean of these trainings: 90 % interval {low:.3f} to {high:.3f}")
-    print(f"best of {several}: expected % of the one ranked first, by accuracy and by loss; by {best} {counted:.2f}")
+    print(f"best of {several}: expected % of the first, by accuracy, adjusted, by loss; by {best} {counted:.2f}")
     print(f"mean of all {100 * truth.mean():.2f} %")
 
 
