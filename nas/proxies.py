@@ -216,15 +216,11 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             continue
         # the same trainings as they were observed, and by their loss, are proxies of their own, and cost nothing more
         plain = {key: value for key, value in settings.items() if key != "adjusted"}
+        by_loss = {"metric": TRAINING_LOSS, "estimates": LIKELIHOOD}
         losses = -np.array([trials[each].details.get("train_loss", math.nan) for each in networks], float)
         for values, word, more, described in (
             (observed[:, 0], "adjusted=false", {"adjusted": False}, plain),
-            (
-                losses,
-                f"metric={TRAINING_LOSS}",
-                {"metric": TRAINING_LOSS},
-                {**plain, "metric": TRAINING_LOSS, "estimates": LIKELIHOOD},
-            ),
+            (losses, f"metric={TRAINING_LOSS}", {"metric": TRAINING_LOSS}, {**plain, **by_loss}),
         ):
             name = f"{proxy.name}+{word}"
             differs = study.adjusted if values is not losses else np.isfinite(losses).all()

@@ -158,19 +158,9 @@ def _limit(cost: str, trials: Sequence[Trial], budget: Budget | None, space: Sea
 
 def columns(space: SearchSpace, task: Task) -> list[str]:
     """Of `rows`: what became of a trial, its costs, and each decision of the space."""
-    fixed = [
-        "number",
-        "state",
-        "accuracy",
-        "adjusted",
-        *task.costs,
-        "seconds",
-        "started",
-        "ended",
-        "confirms",
-        "reason",
-    ]
-    return [*fixed, "hypervolume", "words"] + [decision.name for decision in space.decisions]
+    first = ["number", "state", "accuracy", "adjusted"]
+    then = ["seconds", "started", "ended", "confirms", "reason", "hypervolume", "words"]
+    return [*first, *task.costs, *then, *(decision.name for decision in space.decisions)]
 
 
 def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str, Any]]:

@@ -157,10 +157,13 @@ class Study:
 
         Of a single training each; `best`, `pareto` and `near_best` take the mean over those of a confirmed network.
         """
-        found, trials = adjusted(self.record.trials), self.record.trials
-        if found is trials:
-            return {}
-        return {each.number: results.accuracy_of(each) for each in found if each.state == "complete"}
+        trials = self.record.trials
+        found = adjusted(trials)
+        return (
+            {}
+            if found is trials
+            else {each.number: results.accuracy_of(each) for each in found if each.state == "complete"}
+        )
 
     @property
     def standard_errors(self) -> dict[int, float]:
