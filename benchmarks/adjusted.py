@@ -5,7 +5,7 @@ of their last epoch (`record.py --losses` made it). A trial returns one of the f
 does a confirmation; the truth is the mean accuracy of the other three, which no search sees, and the accuracy of one
 training that is nine times as long. From 50 trials on an eighth of them are confirmations, as `--confirm auto` has
 them. Both choices are made after the same trials, and the differences are seed by seed. Strategies are told accuracies
-as they are observed.
+as they are observed, and confirmations count so.
 
 First it prints how well one training ranks the networks: Kendall's tau of its accuracy, of its likelihood and of its
 adjusted accuracy with the truth, and of the mean of two and three accuracies. Then what adjusting adds to the true
@@ -132,16 +132,18 @@ def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -
     believed = getattr(strategy, "believed", None)
     chosen = []
     for judge in (lambda training: training.accuracy, line.adjusted):
-        judged = np.array([judge(each) for each in found])
-        order = np.argsort(-(judged if believed is None or not confirmations else believed(members)), kind="stable")
-        leaders = order[:AUTO_LEADERS].tolist()
-        several = [[judged[each]] for each in leaders]
-        luck = np.random.default_rng([seed, 2])
+        judged = [judge(each) for each in found]
+        if not confirmations:
+            chosen.append(key(members[int(np.argmax(judged))]))
+            continue
+        merits = believed(members) if believed else np.array([each.accuracy for each in found])
+        leaders = np.argsort(-merits, kind="stable")[:AUTO_LEADERS].tolist()
+        several, luck = [[judged[each]] for each in leaders], np.random.default_rng([seed, 2])
         for _ in range(confirmations):
             one = contested([Trained(tuple(each), len(each)) for each in several])
             assert one is not None
-            several[one].append(judge(seen[key(members[leaders[one]])][luck.integers(SEEN)]))
-        again = [one for one, each in enumerate(several) if len(each) > 1] or range(len(several))
+            several[one].append(seen[key(members[leaders[one]])][luck.integers(SEEN)].accuracy)
+        again = [one for one, each in enumerate(several) if len(each) > 1]
         chosen.append(key(members[leaders[max(again, key=lambda one: float(np.mean(several[one])))]]))
     return chosen[0], chosen[1]
 

@@ -81,22 +81,23 @@ class Line:
 
 
 def adjusted(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """The trials, complete ones with their accuracies adjusted by a line through those of the proposals.
+    """The trials, complete proposals with their accuracies adjusted by a line through them.
 
-    As they are where fewer than `FEWEST` proposals are complete, where any of them says nothing of its training
-    (`train_loss` and `val_images` in its details), or where trials start from the weights of others: their losses
-    hold the training of their ancestors too.
+    Confirmations are as they were observed: leaders are trained again for having been high, and these trainings were
+    chosen for nothing. All are as they are where fewer than `FEWEST` proposals are complete, where one of them says
+    nothing of its training (`train_loss` and `val_images` in its details), or where trials start from the weights of
+    others: their losses hold the training of their ancestors too.
 
     Args:
         trials: all of a study, by number.
     """
-    trainings = {each.number: training_of(each) for each in trials if each.state == "complete"}
-    proposed = [found for number, found in trainings.items() if trials[number].confirms is None and found is not None]
-    if len(proposed) < FEWEST or None in trainings.values() or any(each.parent is not None for each in trials):
+    proposed = [each for each in trials if each.state == "complete" and each.confirms is None]
+    trainings = {each.number: found for each in proposed if (found := training_of(each)) is not None}
+    if len(proposed) < FEWEST or len(trainings) < len(proposed) or any(each.parent is not None for each in trials):
         return trials
-    if np.ptp([each.likelihood for each in proposed]) < 1e-9:
+    if np.ptp([each.likelihood for each in trainings.values()]) < 1e-9:
         return trials
-    line = Line(proposed)
+    line = Line([*trainings.values()])
     return [
         each if (found := trainings.get(each.number)) is None else replace(each, accuracy=line.adjusted(found))
         for each in trials

@@ -53,8 +53,7 @@ class Confirmed:
         trial: the one that proposed it.
         accuracies: of its first training and of the fresh ones, in [0, 1], as observed; of the fresh ones alone where
             trials start from the weights of others, since these do not.
-        mean: over these trainings, adjusted. The first was chosen for being high; that it counts once favours no
-            leader.
+        mean: over these trainings, the first adjusted, as it was chosen for being high.
     """
 
     trial: Trial
@@ -174,7 +173,7 @@ def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str,
     for trial, also, share in zip(trials, believed, shares, strict=True):
         yield {
             **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
-            "adjusted": also.accuracy if trial.state == "complete" and believed is not trials else None,
+            "adjusted": None if also is trial else also.accuracy,
             **trial.cost.told(),
             **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
             "hypervolume": share,

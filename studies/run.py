@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
@@ -309,8 +309,8 @@ class Run:
             return None
         self._tell_wave()
         believed = adjusted(trials)
-        leaders = self._leaders(believed)
-        again = [trial for trial in believed if trial.confirms is not None]
+        leaders = [believed[each.number] for each in self._leaders()]
+        again = [trial for trial in trials if trial.confirms is not None]
         chosen = next_confirmed(confirm, leaders, again, before)
         planned = self._limits.trials or self._manifest.trials or 0
         enough = confirm == AUTO and kind == "exhausted" and len(again) >= confirmations(confirm, planned)
@@ -319,14 +319,10 @@ class Run:
             return None
         return self._record.start(chosen.architecture, self.ends, confirms=chosen.number)
 
-    def _leaders(self, trials: Sequence[Trial]) -> list[Trial]:
+    def _leaders(self) -> list[Trial]:
         """The most accurate proposals, the best first; one observation is luck in part, so as the strategy believes
-        them where it has a `believed`.
-
-        Args:
-            trials: all by number, with adjusted accuracies.
-        """
-        proposed = [each for each in trials if each.state == "complete" and each.confirms is None]
+        them where it has a `believed`."""
+        proposed = [each for each in self._record.trials if each.state == "complete" and each.confirms is None]
         believed = getattr(self._strategy, "believed", None)
         merits = believed([each.architecture for each in proposed]) if believed else [*map(accuracy_of, proposed)]
         order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))

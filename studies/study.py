@@ -153,17 +153,16 @@ class Study:
 
     @property
     def adjusted(self) -> dict[int, float]:
-        """The accuracy of each complete trial, by number, as `studies.adjusting` has it; empty where none is adjusted.
+        """The accuracy of each complete proposal, by number, as `studies.adjusting` has it; empty where none is.
 
-        Of a single training each; `best`, `pareto` and `near_best` take the mean over those of a confirmed network.
+        Of its own training; `best`, `pareto` and `near_best` take the mean over those of a confirmed network.
         """
         trials = self.record.trials
         found = adjusted(trials)
-        return (
-            {}
-            if found is trials
-            else {each.number: results.accuracy_of(each) for each in found if each.state == "complete"}
-        )
+        if found is trials:
+            return {}
+        proposed = [each for each in found if each.state == "complete" and each.confirms is None]
+        return {each.number: results.accuracy_of(each) for each in proposed}
 
     @property
     def standard_errors(self) -> dict[int, float]:

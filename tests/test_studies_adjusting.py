@@ -176,17 +176,20 @@ def test_what_is_chosen_is_better_by_the_truth() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["random", "evolution"])
-def test_the_leaders_that_are_trained_again_are_those_of_adjusted_accuracies(strategy: str) -> None:
-    study = run(strategy=strategy, trials=40, confirm=3)
-    proposed = [each for each in study.trials if each.confirms is None]
-    line = {each.number: each.accuracy for each in adjusted(proposed)}
-    leaders = sorted(line, key=lambda number: -(line[number] or 0))[:3]
-    assert sorted(each.trial.number for each in study.confirmed) == sorted(leaders)
+@pytest.mark.parametrize("confirm", [3, "auto"])
+def test_of_a_network_that_was_trained_again_the_first_training_alone_is_adjusted(strategy: str, confirm: Any) -> None:
+    """It was chosen for being high, as the others were not."""
+    study = run(strategy=strategy, trials=40, confirm=confirm)
     known = study.adjusted
+    again = {each.number for each in study.trials if each.confirms is not None}
+    assert again
+    assert known.keys().isdisjoint(again)
+    assert study.confirmed
     for each in study.confirmed:
-        trainings = [each.trial.number, *(one.number for one in study.trials if one.confirms == each.trial.number)]
-        assert each.mean == pytest.approx(np.mean([known[number] for number in trainings]))
-        assert each.accuracies == tuple(study.trials[number].accuracy for number in trainings)
+        fresh = [one.accuracy for one in study.trials if one.confirms == each.trial.number]
+        assert each.mean == pytest.approx(np.mean([known[each.trial.number], *fresh]))
+        assert each.accuracies == (study.trials[each.trial.number].accuracy, *fresh)
+    assert study.best.accuracy == max(each.mean for each in study.confirmed)
 
 
 @pytest.mark.parametrize("cut", [6, 30, 37])
