@@ -111,6 +111,7 @@ def fitting(fits: Document) -> str:
 
 def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     """The settings of a study: data, proxy, strategy, trials and seed."""
+    from studies.adjusting import FEWEST
     from studies.fidelity import fidelity
 
     rows: list[tuple[str, RenderableType]] = []
@@ -153,6 +154,10 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         if not study["confirm"]:
             bias = "accuracies favour late trials; with --confirm 3 trainings from scratch decide"
             rows.append(("", Text(bias, style=WARNING)))
+    elif study["estimator"].get("adjusted") and (study["planned"] or FEWEST) >= FEWEST:
+        rows.append(
+            ("chooses", f"by accuracies adjusted for luck by the training loss, once {FEWEST} trials are complete")
+        )
     if study["confirm"] == "auto":
         eighth = study["planned"] // 8
         again = f"the last {eighth} trials train leading networks again, where it tells most; the mean accuracy decides"
