@@ -6,7 +6,7 @@ the next. So each accuracy is put together with what the line through all trials
 exp(-loss): the empirical Bayes estimate of Fay & Herriot 1979, *Estimates of Income for Small Places*, JASA 74, with
 the accuracy as the direct estimate of known variance and the line as the regression. What lies off the line by more
 than that noise is the network's own, and stays: where the loss does not predict, or where validation images are many,
-accuracies stay as they were observed. `docs/proxies.md` has what it is worth.
+accuracies stay nearly as they were observed. `docs/proxies.md` has what it is worth.
 
 Departures: the variance of networks about the line is a difference of means (residual less binomial) instead of the
 solution of a weighted equation; and the uncertainty of the line counts as part of it, so that few trials are not drawn
