@@ -2,22 +2,29 @@
 
     python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12] [--image-size 16]
                                          [--strategies guided local-search] [--data cifar10-small]
+                                         [--results fair.jsonl]
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs,
 anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band, those made for
 large images both with the strides that suit small ones and with their published ones; draws networks of the space at
 random, which tell what the search adds to it; trains all of them with the code of `nas train`, one
 training a seed; and prints the accuracy on the test part, which nothing was chosen on, and how far the others are from
-the first strategy's, seed by seed. It goes on where it stopped, and `docs/comparison.md` has what came out.
+the first strategy's, seed by seed. `docs/comparison.md` has what came out.
+
+It goes on where it stopped: searches and trainings by their folders, and what a file of results holds is not done
+again, with or without folders. `fair_comparison.jsonl` beside this file is what `docs/comparison.md` was made from.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +54,58 @@ RECIPE: dict[str, Any] = {
 """Where the training differs from `nas train --recipe sgd`: what suits a few epochs of a small network."""
 
 
+@dataclass(frozen=True)
+class Result:
+    """Of one training.
+
+    Attributes:
+        comparison: what it belongs to: the data, the size of its images, the budget and how long things are trained.
+        what: what was trained, as in the table.
+        seed: of the training, and of the search.
+        network: in words.
+        macs, params: of the network.
+        accuracy: on the test part, in [0, 1].
+    """
+
+    comparison: str
+    what: str
+    seed: int
+    network: str
+    macs: int
+    params: int
+    accuracy: float
+
+
+class Results:
+    """What has been trained, in a file of one line each where there is one."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        lines = file.read_text().splitlines() if file and file.exists() else []
+        self._known = [Result(**json.loads(line)) for line in lines]
+
+    def of(self, comparison: str) -> list[Result]:
+        """Those of one comparison, in the order in which they were trained."""
+        return [each for each in self._known if each.comparison == comparison]
+
+    def has(self, comparison: str, what: str, seed: int) -> bool:
+        """Whether it has been trained."""
+        return any((each.what, each.seed) == (what, seed) for each in self.of(comparison))
+
+    def add(self, result: Result) -> None:
+        """Keep a result."""
+        self._known.append(result)
+        if self._file:
+            with self._file.open("a") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+
+
 def main() -> None:
     """Compare on each data set and at each number of MACs, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder of fashion-mnist.npz and cifar10-small.npz")
     parser.add_argument("--out", type=Path, default=Path("fair"), help="where runs and trainings are kept")
+    parser.add_argument("--results", type=Path, help="file of one line a training, which is read and added to")
     parser.add_argument("--images", type=int, default=6_000, help="images of the search part that are trained on")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--trials", type=int, default=80, help="of each search, confirmations included")
@@ -62,29 +116,35 @@ def main() -> None:
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
+    results = Results(given.results)
     for name in given.data:
         for macs in given.macs or [DATA[name] / 1e6]:
-            compare(name, 1e6 * macs, given)
+            compare(name, 1e6 * macs, results, given)
 
 
-def compare(name: str, macs: float, given: argparse.Namespace) -> None:
+def compare(name: str, macs: float, results: Results, given: argparse.Namespace) -> None:
     """Search and train one seed after another, so that whatever is done when it is cut can be compared."""
     data = load_data(str(given.shared / f"{name}.npz"), given.image_size)
     print(f"\n{name}, {data.task}, {macs / 1e6:g}M MACs within {BAND:.0%}", flush=True)
+    run = run_name(name, macs, given)
+    comparison = f"{run}, {given.trials} trials, {given.epochs} epochs of {given.images} images"
     classics = classics_at(data.task, macs)
     drawn = random_ones(data.task, macs, given)
-    networks: dict[str, list[Buildable]] = {}
-    accuracies: dict[str, list[float]] = {}
     for seed in range(given.seeds):
-        them: dict[str, Buildable] = {
-            f"found by {each}": found(data, name, macs, each, seed, given) for each in given.strategies
+        networks: dict[str, Callable[[], Buildable]] = {
+            f"found by {each}": functools.partial(found, data, name, macs, each, seed, given)
+            for each in given.strategies
         }
-        for what, network in {**them, **classics, RANDOM: drawn[seed]}.items():
-            networks.setdefault(what, []).append(network)
-            share = accuracy(network, what, data, run_name(name, macs, given), seed, given)
-            accuracies.setdefault(what, []).append(share)
-        if seed:
-            print(f"\n{table(networks, accuracies, data.task)}\n", flush=True)
+        for what, network in {**classics, RANDOM: drawn[seed]}.items():
+            networks[what] = functools.partial(lambda network: network, network)
+        for what, made in networks.items():
+            if results.has(comparison, what, seed):
+                continue
+            network = made()
+            share, cost = accuracy(network, what, data, run, seed, given), network.cost(data.task)
+            results.add(Result(comparison, what, seed, network.words(), cost.macs, cost.params, share))
+        if seed or given.seeds == 1:
+            print(f"\n{table(results.of(comparison), given)}\n", flush=True)
 
 
 def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, given: argparse.Namespace) -> Architecture:
@@ -173,32 +233,43 @@ def accuracy(network: Buildable, what: str, data: ImageData, name: str, seed: in
     return float(facts["test_accuracy"])
 
 
-def table(networks: dict[str, list[Buildable]], accuracies: dict[str, list[float]], task: Task) -> str:
+def table(results: Sequence[Result], given: argparse.Namespace) -> str:
     """The result, as Markdown: means over seeds with standard errors, and differences from the first, seed by seed."""
-    first = next(iter(networks))
+    first, several = f"found by {given.strategies[0]}", dict[str, dict[int, Result]]()
+    for each in results:
+        several.setdefault(each.what, {})[each.seed] = each
     rows = [
         f"| network | MACs | parameters | test accuracy | points from {first} | seeds |",
         "|---|---|---|---|---|---|",
     ]
-    for name, them in sorted(networks.items(), key=lambda pair: -statistics.mean(accuracies[pair[0]])):
-        costs, network, several = [each.cost(task) for each in them], them[0], accuracies[name]
-        macs, params = (statistics.mean(getattr(each, what) for each in costs) for what in ("macs", "params"))
-        factors = (
-            f" x width {network.scale.width:g}, depth {network.scale.depth:g}" if isinstance(network, Scaled) else ""
-        )
-        behind = [one - other for one, other in zip(several, accuracies[first], strict=True)]
+    for what, them in sorted(several.items(), key=lambda pair: -statistics.mean(accuracies(pair[1]))):
+        macs, params = (statistics.mean(getattr(each, cost) for each in them.values()) for cost in ("macs", "params"))
+        behind = [them[seed].accuracy - other.accuracy for seed, other in several[first].items() if seed in them]
         rows.append(
-            f"| {name}{factors} | {macs / 1e6:.2f}M | {params / 1e3:.0f}K | {mean(several, '')} % "
-            f"| {'' if name == first else mean(behind, '+')} "
-            f"| {' '.join(f'{100 * each:.2f}' for each in several)} |"
+            f"| {what}{scale_of(them[min(them)].network)} | {macs / 1e6:.2f}M | {params / 1e3:.0f}K "
+            f"| {mean(accuracies(them), '')} % | {'' if what == first else mean(behind, '+')} "
+            f"| {' '.join(f'{100 * each:.2f}' for each in accuracies(them))} |"
         )
     return "\n".join(rows)
 
 
+def accuracies(them: dict[int, Result]) -> list[float]:
+    """Seed by seed."""
+    return [them[seed].accuracy for seed in sorted(them)]
+
+
+def scale_of(network: str) -> str:
+    """How a network was scaled, from its words; nothing where it was not."""
+    _, scaled, factors = network.rpartition(" | width x ")
+    return f" x width {factors.replace('depth x', 'depth')}" if scaled else ""
+
+
 def mean(shares: Sequence[float], sign: str) -> str:
-    """Mean and its standard error, in percent."""
-    error = statistics.stdev(shares) / math.sqrt(len(shares))
-    return f"{100 * statistics.mean(shares):{sign}.2f} ± {100 * error:.2f}"
+    """Mean and, of several, its standard error, in percent."""
+    said = f"{100 * statistics.mean(shares):{sign}.2f}"
+    if len(shares) == 1:
+        return said
+    return f"{said} ± {100 * statistics.stdev(shares) / math.sqrt(len(shares)):.2f}"
 
 
 if __name__ == "__main__":
