@@ -284,11 +284,25 @@ def test_counts_are_those_of_brute_force(members, text):
     feasible = TINY.under(Budget.parse(text), SMALL)
     brute = sum(map(feasible.budget.admits, members.values()))
     assert brute > 0
-    count = feasible.count
-    assert count.low <= brute <= count.high
+    assert (feasible.count.low, feasible.count.high) == (brute, brute)
+    for bins in (64, 1000, TINY.size - 1):  # fewer than architectures, which are counted one by one otherwise
+        count = feasible.counted(bins)
+        assert count.low <= brute <= count.high
     assert count.high - count.low <= 0.001 * brute
-    coarse = feasible.counted(bins=64)
-    assert coarse.low <= brute <= coarse.high
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["macs=400K,params=12K", "macs=300K..400K,params=5K..12K", "macs=60%,activations=70%", "peak_activation_bytes=60%"],
+)
+def test_a_small_space_is_counted_exactly_under_any_bounds(members, text):
+    feasible = TINY.under(Budget.parse(text), SMALL)
+    brute = sum(map(feasible.budget.admits, members.values()))
+    assert 0 < brute < TINY.size
+    assert (feasible.count.low, feasible.count.high) == (brute, brute)
+    rough = feasible.counted(1000)
+    assert rough.low == 0
+    assert rough.high >= brute
 
 
 def test_counts_of_spaces_beyond_64_bits_are_exact():

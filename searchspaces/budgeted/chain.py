@@ -24,7 +24,8 @@ from searchspaces.task import Task
 
 SAMPLE_BINS: Final = 1 << 13
 COUNT_BINS: Final = 1 << 18
-"""Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two."""
+"""Fine enough for brackets below 0.1 % on `mbconv`; takes a second or two. No more architectures than this are counted
+one by one."""
 TRIES: Final = 10_000
 """Draws without a hit after which sampling gives up."""
 
@@ -120,14 +121,40 @@ class Chains:
     def count(self, bins: int | None = None) -> Count:
         """The number of architectures that fit.
 
-        Exact where the budget has one additive bound and bins can be of one. With one additive bound otherwise a
-        bracket, the narrower the more bins. With several bounds, or a bound on the peak, only an upper end (low is 0).
+        Exact where there are no more architectures than bins, or the budget has one additive bound and bins can be of
+        one. With one additive bound otherwise a bracket, the narrower the more bins. With several bounds, or a bound on
+        the peak, only an upper end (low is 0).
         """
         bins = bins or COUNT_BINS * max(1, len(self.layers) // 6)  # each layer rounds once
+        if self.size <= min(bins, COUNT_BINS):
+            exactly = self._one_by_one()
+            return Count(exactly, exactly, self.size)
         if self._bound is None:
             return Count(0, self.size, self.size)
         low, high = self._counted(self._bound, bins)
         return Count(low if len(self.budget.bounds) == 1 else 0, high, self.size)
+
+    def _one_by_one(self) -> int:
+        """How many architectures fit, from all the different costs that their first layers have."""
+        bounds, adds = self.budget.bounds, [bound.cost in ADDITIVE_COSTS for bound in self.budget.bounds]
+        reached: dict[ChainState, dict[tuple[int, ...], int]] = {self.start: {(0,) * len(bounds): 1}}
+        for moves in self.layers:
+            after: dict[ChainState, dict[tuple[int, ...], int]] = {}
+            for state, spent in reached.items():
+                for move in moves[state]:
+                    costs = [move.cost.whole(bound.cost) for bound in bounds]
+                    there = after.setdefault(move.state, {})
+                    for before, ways in spent.items():
+                        added = zip(before, costs, adds, strict=True)
+                        total = tuple(one + other if adding else max(one, other) for one, other, adding in added)
+                        there[total] = there.get(total, 0) + ways
+            reached = after
+        return sum(
+            ways
+            for spent in reached.values()
+            for costs, ways in spent.items()
+            if all(bound.least <= cost <= bound.most for bound, cost in zip(bounds, costs, strict=True))
+        )
 
     def _counted(self, bound: Bound, bins: int) -> tuple[int, int]:
         """At least and at most how many networks lie within a bound."""

@@ -111,9 +111,10 @@ class Feasible:
     def counted(self, bins: int = 1 << 13) -> Count:
         """The number of architectures that fit.
 
-        Exact for listed spaces, and for a chain where the budget has one additive bound and bins can be of one. For a
-        chain with one additive bound otherwise a bracket, the narrower the more bins; with several bounds, or a bound
-        on the peak, only an upper end (low is 0). An estimate where the space is drawn from.
+        Exact for listed spaces, for a chain of no more architectures than bins, and where the budget has one additive
+        bound and bins can be of one. For a chain with one additive bound otherwise a bracket, the narrower the more
+        bins; with several bounds, or a bound on the peak, only an upper end (low is 0). An estimate where the space is
+        drawn from.
 
         Args:
             bins: that the costs of a chain are sorted into.
