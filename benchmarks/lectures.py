@@ -484,10 +484,10 @@ SECOND: Final = Lecture(
         net("AmoebaNet", "amoebanet_a_mobile"),
         Item(
             "ENAS: shared weights",
-            "nas search --budget 400M --data digits --inherit",
-            "a child starts with the weights of its parent",
+            "nas search --budget 400M --data digits --estimator supernet",
+            "all networks share one set of weights, trained once; `--inherit` starts each with its parent's",
             "cited",
-            "all candidates do not share one set of weights: there is no supernet",
+            "the networks that are trained are drawn uniformly, where ENAS's are its controller's",
         ),
         net("EfficientNet", "efficientnet_b0"),
         Item(

@@ -62,16 +62,22 @@ def interval(
     one, other = np.asarray(proxy, np.float64), np.asarray(truth, np.float64)
     drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
     found = np.array([statistic(one[rows], other[rows]) for rows in drawn])
-    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
+    return _middle(found, level)
 
 
 def difference(proxy: Values, other: Values, truth: Values, level: float = 0.9, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval, over networks, of the τ of a proxy less that of another one."""
     one, two, true = (np.asarray(each, np.float64) for each in (proxy, other, truth))
     drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
-    found = [kendall(one[rows], true[rows]) - kendall(two[rows], true[rows]) for rows in drawn]
-    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return _middle([kendall(one[rows], true[rows]) - kendall(two[rows], true[rows]) for rows in drawn], level)
+
+
+def _middle(found: Values, level: float) -> tuple[float, float]:
+    """The ends of the middle share of some numbers without those that are NaN; NaN where all are."""
+    known = np.asarray(found)[~np.isnan(found)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
 
 

@@ -14,12 +14,14 @@ from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
 from estimators.sources import READING
 from estimators.steps import DEVICES
+from estimators.supernet import Supernet
 from estimators.table import TableEstimator
 from searchspaces import UserError, nearest
 
 ESTIMATORS: Final[dict[str, Callable[..., Estimator]]] = {
     "full-training": FullTraining,
     "short-training": ShortTraining,
+    "supernet": Supernet,
     "table": TableEstimator,
     "zero-cost": ZeroCost,
 }

@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from searchspaces import Architecture
+    from searchspaces import Architecture, SearchSpace
+
+
+PREPARED_S: Final = "prepared_s"
+"""In the details of an estimate: seconds of what was made once for all trials (`Preparing`)."""
 
 
 def _go_on(step: int, accuracy: float) -> bool:
@@ -145,5 +149,22 @@ class Advancing(Protocol):
 
         Yields:
             The number of images that a step processed; 0 where it waits for the device.
+        """
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """An estimator that needs something which is made once, for all trials of a study."""
+
+    def prepared(self, space: SearchSpace, place: str | None = None) -> Estimator:
+        """The estimator with what it needs, read from a file if it is there.
+
+        A study asks for it at the beginning of each run, in the process that starts the trials; what comes back travels
+        to where they run. Words of `searchspaces.progress.doing` are shown meanwhile.
+
+        Args:
+            space: what fits the budget.
+            place: path or URL of a file in the study's folder, to keep it in; None where there is no folder.
         """
         ...

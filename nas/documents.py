@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from estimators.estimator import PREPARED_S
 from nas.wording import path_here
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
@@ -115,6 +116,7 @@ def study_document(study: Study) -> Document:
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
     planned, files = manifest.trials or 1, _files(study)
+    prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
@@ -135,6 +137,7 @@ def study_document(study: Study) -> Document:
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
+        **({} if prepared_s is None else {PREPARED_S: prepared_s}),
         "best": _found(study, [study.best])[0] if complete else None,
         "near_best": [trial.number for trial in study.near_best] if complete else [],
         "proxy_agreement": None if (ranked := agreement(study)) is None else {**asdict(ranked), "told": ranked.told()},
@@ -295,7 +298,7 @@ def proxy_command(study: Study) -> str | None:
     words, given = found
     estimator = study.manifest.estimator
     score = given.pop("score", None) or estimator["resolved"].get("score")
-    first = [str(score)] if estimator["name"] == "zero-cost" else []
+    first = {"zero-cost": [str(score)], "supernet": ["supernet"]}.get(estimator["name"], [])
     return shlex.join(["nas", "proxy", *words, "--proxies", "+".join([*first, *_typed(given)]) or "short"])
 
 
@@ -310,9 +313,10 @@ def search_command(study: Study, more: Mapping[str, Any] | None = None) -> str |
     if found is None:
         return None
     words, given = found
-    zero_cost = ["--estimator", "zero-cost"] if study.manifest.estimator["name"] == "zero-cost" else []
+    name = study.manifest.estimator["name"]
+    other = ["--estimator", name] if name != "short-training" else []
     settings = [word for each in _typed({**given, **(more or {})}) for word in ("--set", f"estimator.{each}")]
-    return shlex.join(["nas", "search", *words, *zero_cost, *settings])
+    return shlex.join(["nas", "search", *words, *other, *settings])
 
 
 def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
@@ -320,7 +324,7 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     manifest, name = study.manifest, study.manifest.estimator["name"]
     space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
     typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
-    if name not in ("short-training", "zero-cost") or not typed:
+    if name not in ("short-training", "supernet", "zero-cost") or not typed:
         return None
     given = dict(manifest.estimator["given"])
     budget = manifest.budget or "100%"

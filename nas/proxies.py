@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from estimators.estimator import PREPARED_S
 from nas.parsing import parse_values
 from searchspaces import UserError, nearest
 from searchspaces.progress import doing
@@ -30,6 +31,7 @@ COUNTED: Final = ("macs", "params")
 """What ranks networks without looking at an image: the baselines."""
 DEFAULT: Final = "short"
 """Short training with its defaults."""
+SUPERNET: Final = "supernet"
 PROXIES: Final = "short,epochs=2,width=1+depth=1,naswot,swap,zico"
 """What is compared unless told otherwise."""
 LONG: Final[Mapping[str, Any]] = {"width": 1.0, "depth": 1.0, "data_fraction": 1.0, "split_seed": 1}
@@ -64,7 +66,7 @@ class Estimated:
 
 
 def parse_estimated(text: str) -> Estimated:
-    """`short`; settings of short training, such as `epochs=2+width=1`; a zero-cost score; or `table:FILE+key=...`.
+    """`short`; settings of it, such as `epochs=2+width=1`; `supernet`; a zero-cost score; or `table:FILE+key=...`.
 
     Raises:
         UserError: it is none of these.
@@ -78,12 +80,14 @@ def parse_estimated(text: str) -> Estimated:
     settings = parse_values(more, "epochs=2+width=1")
     if first == DEFAULT or "=" in first:
         return Estimated(text, "short-training", settings if first == DEFAULT else parse_values([first]) | settings)
+    if first == SUPERNET:
+        return Estimated(text, first, settings)
     if first in SCORES:
         return Estimated(text, "zero-cost", {"score": first, **settings})
     if first.startswith("table:"):
         told = [each for each in more if each.partition("=")[0] not in ("key", "unit")]
         return Estimated("+".join([f"table:{Path(first).name.removeprefix('table:')}", *told]), first, settings)
-    known = (DEFAULT, *SCORES, "table:FILE.json")
+    known = (DEFAULT, SUPERNET, *SCORES, "table:FILE.json")
     raise UserError(
         f"unknown proxy {text!r}{nearest(first, known)}, or settings of short training such as epochs=2+width=1"
     )
@@ -151,7 +155,8 @@ class Comparison:
     def _settings(self, how: Estimated, seed: int, strategy: str = "random", start_from: Any = ()) -> Settings:
         from studies.settings import Settings
 
-        reading = self.given.get("estimator_settings", {}) if how.estimator in ("short-training", "zero-cost") else {}
+        reads = how.estimator in ("short-training", SUPERNET, "zero-cost")
+        reading = self.given.get("estimator_settings", {}) if reads else {}
         return Settings.parse(
             {
                 **self.given,
@@ -310,9 +315,12 @@ def _recommended(rows: Sequence[Document]) -> str | None:
 
 
 def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:
-    """Estimate and seconds of each complete trial, by network."""
+    """Estimate and seconds of each complete trial, by network; with its share of what was made for all of them."""
+    complete = [trial for trial in study.trials if trial.state == "complete" and trial.accuracy is not None]
     return {
-        trial.architecture: (trial.accuracy, trial.seconds or 0.0)
-        for trial in study.trials
-        if trial.state == "complete" and trial.accuracy is not None
+        trial.architecture: (
+            float(trial.accuracy or 0.0),
+            (trial.seconds or 0.0) + trial.details.get(PREPARED_S, 0.0) / len(complete),
+        )
+        for trial in complete
     }

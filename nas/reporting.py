@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from estimators.estimator import binomial_error
+from estimators.estimator import PREPARED_S, binomial_error
 from nas.documents import axis, own_code, proxy_command
 from nas.wording import count, duration, percent, within
 from searchspaces import SearchSpace, UserError, human
@@ -118,6 +118,7 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     ended = [trial for trial in study.trials if trial.state != "running"]
     images = f", on {data['images']:,} images of {data['name']}" if isinstance(data, dict) and "images" in data else ""
     seconds = sum(trial.seconds or 0.0 for trial in ended)
+    seconds += next((float(trial.details[PREPARED_S]) for trial in ended if PREPARED_S in trial.details), 0.0)
     networks = number_of(len({trial.architecture for trial in ended}), "network")
     yield (
         f"The strategy {manifest.strategy['name']} tried {networks} in "

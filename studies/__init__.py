@@ -5,7 +5,7 @@ from studies.engine import Ending, Engine, Job
 from studies.every_core import EveryCore
 from studies.local import LocalEngine
 from studies.study import Study
-from studies.trial import Event, StudyEnded, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
+from studies.trial import Event, StudyEnded, StudyPrepares, StudyStarted, Trial, TrialEnded, TrialReported, TrialStarted
 
 __all__ = [
     "Ending",
@@ -16,6 +16,7 @@ __all__ = [
     "LocalEngine",
     "Study",
     "StudyEnded",
+    "StudyPrepares",
     "StudyStarted",
     "Trial",
     "TrialEnded",

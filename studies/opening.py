@@ -260,7 +260,7 @@ def task_said(settings: Settings, folder: Path) -> tuple[Task | None, str | None
 
 def _own_images(settings: Settings) -> bool:
     """Whether candidates are trained on a person's own images, which then say the deployment task."""
-    return settings.estimator in ("short-training", "zero-cost") and settings.data != "digits"
+    return settings.estimator in ("short-training", "supernet", "zero-cost") and settings.data != "digits"
 
 
 def _usual_task(settings: Settings) -> tuple[Task, str | None]:

@@ -110,7 +110,7 @@ class Settings:
             name, draws = parse_prescreen(self.prescreen)
             object.__setattr__(self, "prescreen", f"{name}:{draws}")
         check_sizes(self.task, self.image_size)
-        if self.image_size is not None and self.estimator in ("short-training", "zero-cost"):
+        if self.image_size is not None and self.estimator in ("short-training", "supernet", "zero-cost"):
             object.__setattr__(self, "estimator_settings", self._at_image_size())
 
     def _check_confirm(self) -> None:

@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from estimators.estimator import Preparing
 from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
+from searchspaces.progress import watched
 from studies import opening, results
 from studies.adjusting import adjusted
 from studies.confirming import most_leaders
-from studies.folder import BEST, PLOT, TABLE
+from studies.folder import BEST, PLOT, SUPERNET, TABLE
 from studies.interrupts import first_interrupt, raise_interrupt
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
@@ -32,7 +34,7 @@ from studies.pruning import Aim
 from studies.record import Record
 from studies.results import Confirmed
 from studies.run import Limits, Run
-from studies.trial import StudyEnded, StudyStarted, Trial
+from studies.trial import StudyEnded, StudyPrepares, StudyStarted, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,6 +328,7 @@ class Study:
             emit(StudyStarted(run.ends, len(run.again), limits.trials, limit_s))
             try:
                 with first_interrupt(raise_interrupt, "writing the results"):
+                    estimator = self._prepared(estimator, emit)
                     while run.end is None:
                         (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
                         run.wait_for_others()
@@ -336,6 +339,14 @@ class Study:
                 )
                 raise
             return self._finish(emit, run.end)
+
+    def _prepared(self, estimator: Estimator, emit: Callable[[Event], None]) -> Estimator:
+        """The estimator with what all its trials need, if it is one that prepares."""
+        if not isinstance(estimator, Preparing):
+            return estimator
+        place = None if self.folder is None else str(self.folder / SUPERNET)
+        with watched(lambda words: emit(StudyPrepares(words))):
+            return estimator.prepared(self.feasible, place)
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:

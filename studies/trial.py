@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, Cost
     from strategies.strategy import TrialState
 
-RANKS: Final = ("score", "likelihood")
+RANKS: Final = ("score", "likelihood", "shared_weights")
 """What the details of a trial have whose estimate is no accuracy, and only ranks."""
 
 EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
@@ -106,6 +106,17 @@ class StudyStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyPrepares:
+    """What all trials need is being made, before the first of this run.
+
+    Attributes:
+        words: what is done from now on, for a person.
+    """
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialStarted:
     """A trial is in the ledger and about to be estimated."""
 
@@ -149,4 +160,4 @@ class StudyEnded:
     reason: str
 
 
-Event = StudyStarted | TrialStarted | TrialReported | TrialEnded | StudyEnded
+Event = StudyStarted | StudyPrepares | TrialStarted | TrialReported | TrialEnded | StudyEnded

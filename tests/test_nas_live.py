@@ -14,7 +14,7 @@ from terminals import on_terminal, when
 from estimators.training import Moment
 from nas.commands.live import SearchDisplay, SearchProgress
 from nas.commands.training import TrainingDisplay
-from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies import StudyEnded, StudyPrepares, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.engine import Snapshot
 
 
@@ -76,6 +76,26 @@ def test_time_left_is_known_after_the_first_epoch_and_from_earlier_runs():
     progress.reported(5, 0.5)
     assert progress.pace_s == 10.0 * 6 / 2
     assert progress.left_s == 6 * 30.0
+
+
+def test_what_is_made_before_the_first_trial_is_shown_and_its_time_is_no_trial_s():
+    clock, lines = Clock(), Console(file=io.StringIO())
+    display = SearchDisplay(SearchProgress(planned=2, clock=clock), lines)
+    display(StudyStarted(ended=0, again=0, trials=2, limit_s=None))
+    for epoch in (1, 2):
+        display(StudyPrepares(f"training the supernet: epoch {epoch} of 2"))
+    screen = Console(file=io.StringIO())
+    screen.print(display.screen())
+    assert re.search(r"first +training the supernet: epoch 2 of 2", screen.file.getvalue())
+    assert lines.file.getvalue() == "training the supernet: epoch 1 of 2 ...\n"  # once, where nothing is live
+    clock.now = 100.0
+    display(TrialStarted(trial(0, state="running")))
+    clock.now = 103.0
+    display(TrialEnded(trial(0, 0.9)))
+    assert display.progress.pace_s == 3.0
+    screen = Console(file=io.StringIO())
+    screen.print(display.screen())
+    assert "training the supernet" not in screen.file.getvalue()
 
 
 def test_an_accuracy_has_the_error_of_its_validation_images_and_a_score_has_none():

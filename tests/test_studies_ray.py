@@ -194,6 +194,15 @@ def test_short_training_gives_the_same_accuracies_to_the_last_digit(cluster: Any
     assert all(trial.state == "complete" and len(trial.curve) == 2 for trial in studies[1].trials)
 
 
+def test_the_weights_of_a_supernet_travel_and_give_the_same_estimates(cluster: Any) -> None:
+    settings = {"epochs": 1, "data_fraction": 0.2, "statistics": 32}
+    studies = [begin(estimator="supernet", estimator_settings=settings, trials=3) for _ in range(2)]
+    studies[0].run()
+    studies[1].run(engine=one_at_a_time())
+    assert story(studies[1]) == story(studies[0])
+    assert all(trial.state == "complete" and trial.details["shared_weights"] > 0.5 for trial in studies[1].trials)
+
+
 def test_a_space_of_ours_is_known_to_workers_by_its_name(cluster: Any) -> None:
     studies = [
         begin(space="resnet-cifar", budget=Budget.parse("60M"), task=SMALL, strategy="random", trials=2) for _ in "12"

@@ -17,7 +17,7 @@ from estimators.estimator import binomial_error
 from nas.commands.console import say_at_once, stopping
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts
 from nas.wording import duration, ended_as, estimate_name, estimate_text, human, number_of, sparkline, within
-from studies import StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies import StudyEnded, StudyPrepares, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.adjusting import training_of
 from studies.engine import failure_kind
 from studies.results import by_merit
@@ -192,6 +192,7 @@ class SearchDisplay:
         self._preflight, self._engine = preflight, engine
         self.ended: StudyEnded | None = None
         self._meanwhile: str | None = None
+        self._prepares: str | None = None
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(get_renderable=self.screen, console=console, refresh_per_second=4, transient=True)
@@ -214,7 +215,14 @@ class SearchDisplay:
                 progress.restart()
                 if self._live is not None:
                     self._live.start(refresh=True)
+            case StudyPrepares():
+                if self._live is None and not self.quiet and self._prepares is None:
+                    self.console.print(f"{event.words} ...", soft_wrap=True)  # the first of many
+                self._prepares = event.words
             case TrialStarted():
+                if self._prepares is not None:
+                    self._prepares = None
+                    progress.restart()
                 if not progress.running and not progress.ended_here:
                     self._show_note()
                 progress.started(event.trial)
@@ -267,6 +275,8 @@ class SearchDisplay:
         progress, now = self.progress, getattr(self._engine, "now", None)
         running = list(progress.running.items())
         rows: list[tuple[str, RenderableType]] = [("done", _bar(progress))]
+        if self._prepares is not None:
+            rows.append(("first", Text(self._prepares)))
         if progress.best is not None:
             rows.append(("best", _best(progress.best, progress)))
         for number, trial in running[:SHOWN]:

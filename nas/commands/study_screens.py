@@ -207,6 +207,8 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         console: where it is shown.
         notes: what its accuracies and costs are those of (`studies.fidelity.read_as`).
     """
+    from estimators.estimator import PREPARED_S
+
     if document["pareto"]:
         console.print(_pareto(document, notes))
     if document["confirmed"]:
@@ -218,7 +220,8 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         rows += [*ranked, ("", "")] if (ranked := ranking_rows(document)) else []
     states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
-    rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total"))
+    before = f", after {duration(document[PREPARED_S])} for the supernet" if PREPARED_S in document else ""
+    rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total{before}"))
     if (kept := document["inheritance"]) is not None:
         rows.append(("inherited", inheritance_text(kept)))
     if (checked := document["extrapolation"]) is not None:

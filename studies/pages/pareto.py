@@ -496,10 +496,12 @@ def _in_0_to_1(unit: str) -> str:
 
 
 def written(trial: Trial, digits: int = 1) -> str:
-    """The accuracy of a complete trial in percent; its score or likelihood, where the estimate is one."""
+    """The accuracy of a complete trial in percent; what it is and its number, where it only ranks."""
     accuracy = trial.accuracy or 0.0
     if "likelihood" in trial.details:
         return f"training likelihood {accuracy:.4f}"
+    if "shared_weights" in trial.details:
+        return f"supernet accuracy {accuracy:.4f}"
     return f"score {score_text(accuracy)}" if "score" in trial.details else f"{accuracy:.{digits}%}"
 
 

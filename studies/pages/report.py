@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from estimators.estimator import binomial_error
+from estimators.estimator import PREPARED_S, binomial_error
 from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
@@ -283,6 +283,10 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
             device = str(trial.details.get("device") or "not recorded")
             seconds.setdefault(device, []).append(trial.seconds)
     rows = [[number_of(len(each), "trial"), device, time_text(sum(each))] for device, each in sorted(seconds.items())]
+    for trial in study.trials[:1]:
+        if PREPARED_S in trial.details:
+            device = str(trial.details.get("device") or "not recorded")
+            rows.insert(0, ["what all trials share", device, time_text(float(trial.details[PREPARED_S]))])
     rows += [[name, device, time_text(took)] for name, device, took in more]
     starts = [trial.started for trial in study.trials if trial.started]
     ends = [trial.ended for trial in study.trials if trial.ended]

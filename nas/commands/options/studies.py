@@ -555,8 +555,9 @@ Proxies = Annotated[
     Option(
         "--proxies",
         metavar="A,B",
-        help="Proxies: short (short training as in a search), settings of it such as epochs=2+width=1, zero-cost "
-        f"scores ({one_of(SCORES)}), or table:FILE.json+key=file.py:key. MACs and parameters are always beside them.",
+        help="Proxies: short (short training as in a search), settings of it such as epochs=2+width=1, supernet, "
+        f"zero-cost scores ({one_of(SCORES)}), or table:FILE.json+key=file.py:key. MACs and parameters are always "
+        "beside them.",
         show_default="short,epochs=2,width=1+depth=1,naswot,swap,zico",
         rich_help_panel=HOW,
     ),

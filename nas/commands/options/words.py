@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 STRATEGIES: Final = ("evolution", "grid", "guided", "local-search", "pareto", "random", "rl", "tpe")
-ESTIMATORS: Final = ("full-training", "short-training", "table", "zero-cost")
+ESTIMATORS: Final = ("full-training", "short-training", "supernet", "table", "zero-cost")
 SCORES: Final = ("naswot", "swap", "synflow", "snip", "grad-norm", "zico", "meco")
 PRUNERS: Final = ("none", "asha", "median", "curves")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")

@@ -1,0 +1,73 @@
+"""Studies whose networks share their weights: these are trained once, and a study is the same however it is cut."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies_stand_ins import begin, story
+
+from estimators.core import Core
+from studies import Study, StudyPrepares, StudyStarted, TrialStarted
+
+QUICK = {"estimator": "supernet", "estimator_settings": {"epochs": 2, "data_fraction": 0.3, "statistics": 64}}
+TYPED = ("--set", "estimator.epochs=2", "--set", "estimator.data_fraction=0.3", "--set", "estimator.statistics=64")
+SEARCH = (
+    "search", "--space", "resnet-cifar", "--budget", "2M", "--task", "16x16x1:10", "--strategy", "random",
+    "--name", "a",
+)  # fmt: skip
+
+
+def test_a_study_that_is_cut_is_the_same_and_trains_its_weights_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = begin(**QUICK, trials=4)
+    events: list[Any] = []
+    whole.run(on_event=events.append)
+    kinds = [type(each) for each in events]
+    assert kinds[:2] == [StudyStarted, StudyPrepares]
+    assert StudyPrepares not in kinds[kinds.index(TrialStarted) :]
+    cut = begin(tmp_path / "run", **QUICK, trials=4)
+    cut.run(trials=2)
+    cut.close()
+    assert (tmp_path / "run" / "supernet.safetensors").exists()
+    monkeypatch.setattr(Core, "step", None)  # nothing is trained from here on
+    again = Study.open(tmp_path / "run", space=whole.space)
+    again.run()
+    assert story(again) == story(whole)
+    assert [trial.state for trial in again.trials] == ["complete"] * 4
+    assert all(0 < trial.details["shared_weights"] <= 1 for trial in again.trials)
+    assert again.adjusted == again.standard_errors == {}  # they are no accuracies
+    again.close()
+
+
+def test_it_is_searched_from_the_command_line_and_says_what_its_numbers_are(nas_cli: Any, tmp_path: Path) -> None:
+    said = nas_cli(*SEARCH, "--estimator", "supernet", *TYPED, "--trials", "3", "--out", tmp_path)
+    assert said.code == 0, said.err
+    assert "estimates are a supernet accuracy, with shared weights, and only rank" in said.out
+    assert len(re.findall(r"^\d/3  trial \d  supernet accuracy 0\.\d+ ", said.out, re.MULTILINE)) == 3
+    assert re.search(r"3 complete; .* in total, after .* for the supernet", said.out)
+    assert "--proxies supernet+epochs=2+" in " ".join(said.out.split())
+    shown = nas_cli("show", tmp_path / "a", "--json").json()
+    assert shown["prepared_s"] > 0
+    assert shown["best"]["accuracy"] == shown["best"]["observed"]
+    page = (tmp_path / "a" / "pareto.html").read_text()
+    assert re.search(r"best supernet accuracy 0\.\d{4} at ", page)
+    refused = nas_cli("compare", tmp_path / "a", tmp_path / "a")
+    assert refused.code == 2
+    assert "its estimates are a supernet accuracy, with shared weights" in refused.err
+
+
+def test_it_is_a_proxy_that_is_measured_with_its_share_of_the_training(nas_cli: Any, tmp_path: Path) -> None:
+    words = ["proxy", *SEARCH[1:7], "--name", "p", "--networks", "4", "--trainings", "1", "--reference-epochs", "1"]
+    settings = "+".join(["supernet", *(each.removeprefix("estimator.") for each in TYPED[1::2])])
+    said = nas_cli(*words, "--proxies", settings, "--out", tmp_path, "--json")
+    assert said.code == 0, said.err
+    row = next(each for each in said.json()["proxies"] if each["proxy"] == settings)
+    study = Study.open(next(tmp_path.glob("p/proxy-supernet*")))
+    took = [trial.seconds or 0.0 for trial in study.trials]
+    trained = study.trials[0].details["prepared_s"]
+    study.close()
+    assert row["seconds"] == pytest.approx(sum(took) / 4 + trained / 4)
