@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from searchspaces import UserError
 from studies.folder import LOCK
 
+DYING_S: Final = 1.0
+"""Seconds within which the processes of a run that was killed end."""
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, or refuse at once.
+    """Hold the folder's lock, or refuse.
+
+    It waits for `DYING_S` at most: processes that load images hold the lock of a run that was killed, until they end.
 
     Raises:
         UserError: another process holds it; the message has its id.
@@ -24,7 +31,10 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     try:
-        if not taken(handle):
+        until = time.monotonic() + DYING_S
+        while not (held := taken(handle)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not held:
             holder = os.pread(handle, 20, 1).decode(errors="replace").strip() if sys.platform != "win32" else ""
             who = f" (process {holder})" if holder.isdigit() else ""
             raise UserError(f"{folder} is in use by another run{who}; wait for it or stop it, then resume")
