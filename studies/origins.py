@@ -89,6 +89,8 @@ def estimator_from(
 ) -> tuple[str, Estimator]:
     """Where an estimator comes from, and the estimator."""
     if isinstance(given, str) and ".py:" not in given:
+        for name in settings.keys() & {"name", "data", "device"}:  # which `make_estimator` is given otherwise
+            raise UserError(f"{given}: {name!r} is no setting; --data and --device say on what and where to train")
         return NAMED, make_estimator(given, data, device, **settings)
     origin = given if isinstance(given, str) else MEMORY
     found: Any = load_object(given) if isinstance(given, str) else given

@@ -71,3 +71,9 @@ def test_it_is_a_proxy_that_is_measured_with_its_share_of_the_training(nas_cli: 
     trained = study.trials[0].details["prepared_s"]
     study.close()
     assert row["seconds"] == pytest.approx(sum(took) / 4 + trained / 4)
+
+
+def test_the_device_is_no_setting(nas_cli: Any, tmp_path: Path) -> None:
+    said = nas_cli(*SEARCH, "--estimator", "supernet", "--set", "estimator.device=cuda", "--out", tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert "supernet: 'device' is no setting; --data and --device say on what and where to train" in said.err
