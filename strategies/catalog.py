@@ -59,6 +59,10 @@ STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
 }
 
 
+BEFORE: Final[dict[str, dict[str, Any]]] = {"rl": {"gae_lambda": 1.0}}
+"""Settings that a run does not have which began before there was a choice, and what its strategy did."""
+
+
 def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -> Strategy:
     """Make a strategy by its name.
 

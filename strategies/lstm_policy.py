@@ -164,7 +164,7 @@ class PolicyGradient:
             self._adam = _Adam(list(policy.weights.values()), learning_rate)
 
     def update(self, episodes: Sequence[Episode], advantages: Floats) -> None:
-        """Learn from a batch of episodes with their advantages, (episodes,)."""
+        """Learn from a batch of episodes with their advantages, (episodes, steps) or (episodes, 1)."""
         with reproducible(), torch.enable_grad():
             batch, gains = Batch.of(episodes), torch.from_numpy(advantages)
             for _ in range(self._epochs):
@@ -203,18 +203,18 @@ def ppo_objective(taken: Tensor, behaviour: Tensor, advantages: Tensor, there: T
     Args:
         taken: log-probabilities of the choices under the policy; (episodes, steps).
         behaviour: log-probabilities under each episode's behaviour policy; (episodes, steps).
-        advantages: (episodes,).
+        advantages: (episodes, steps), or (episodes, 1) where all choices of an episode share one.
         there: 1 for a choice, 0 for padding; (episodes, steps).
         clip: bound on the distance of the ratio from 1.
     """
     ratio = (taken - behaviour).exp()
-    gain = advantages[:, None]
-    return (torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain) * there).sum(1).mean()
+    gain = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return (gain * there).sum(1).mean()
 
 
 def reinforce_objective(taken: Tensor, advantages: Tensor, there: Tensor) -> Tensor:
     """Zoph & Le 2017, sec. 3.2: its gradient is their policy gradient estimate. Arguments as in `ppo_objective`."""
-    return (advantages[:, None] * taken * there).sum(1).mean()
+    return (advantages * taken * there).sum(1).mean()
 
 
 @contextlib.contextmanager

@@ -178,6 +178,21 @@ def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
     assert story(again) == story(whole)
 
 
+def test_a_controller_from_before_choices_had_advantages_of_their_own_goes_on_as_it_began(tmp_path: Path) -> None:
+    given = {"strategy": "rl", "strategy_settings": {"batch": 4, "gae_lambda": 1.0}, "trials": 16}
+    whole = begin(**given)
+    whole.run()
+    begin(tmp_path / "run", **given).run(8)
+    assert "gae_lambda" not in json.loads((tmp_path / "run" / "study.json").read_text())["strategy"]["resolved"]
+    begin(tmp_path / "run", strategy="rl", trials=16).run(12)
+    again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    again.run()
+    assert story(again) == story(whole)
+    newer = begin(strategy="rl", strategy_settings={"batch": 4}, trials=16)
+    newer.run()
+    assert story(newer) != story(whole)
+
+
 def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) -> None:
     """Unless a person chose it; a folder from before candidates were suited to their space goes on as it began."""
     few = Space("few", stages=Stage(mbconv, width=choice(8, 16, 24)), head=Stage(conv_head, width=16))
