@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -52,15 +53,17 @@ def compare_runs(
     from studies.comparison import Run, compare
 
     space = None if space is None else load_space(space)
-    taken = []
-    for given in runs:
-        if isinstance(given, Study):
-            taken.append(Run.of(given))
-            continue
-        doing(f"reading {given}")
-        study = Study.open(given, space=space)
-        taken.append(Run.of(study))
-        study.close()
+    with contextlib.ExitStack() as opened:
+        studies = []
+        for given in runs:
+            if not isinstance(given, Study):
+                doing(f"reading {given}")
+                given = Study.open(given, space=space)
+                opened.callback(given.close)
+            studies.append(given)
+        ended = [sum(trial.rank is not None for trial in study.trials) for study in studies]
+        after = min(ended, default=0) if trials is None else trials
+        taken = [Run.of(study, trials=after) for study in studies]
     doing("resampling the seeds")
     return compare(taken, np.random.default_rng(BOOTSTRAP_SEED), trials=trials)
 

@@ -160,7 +160,7 @@ def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
     rows = [
         [
             str(each.folder), each.manifest.strategy["name"], str(each.manifest.seed), str(len(each.trials)),
-            with_error(each.best, each), human(each.best.cost.macs),
+            with_error(each.best, each.standard_errors), human(each.best.cost.macs),
             duration(sum(one.seconds or 0.0 for one in each.trials)),
         ] for each in studies
     ]  # fmt: skip

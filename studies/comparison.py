@@ -65,19 +65,27 @@ class Run:
     truths: Floats | None = None
 
     @staticmethod
-    def of(study: Study, truth: Callable[[Architecture], float] | None = None, where: str | None = None) -> Run:
+    def of(
+        study: Study,
+        truth: Callable[[Architecture], float] | None = None,
+        where: str | None = None,
+        trials: int | None = None,
+    ) -> Run:
         """Take from a study what a comparison needs; trials that are still running do not count.
 
         Args:
             study: finished or not.
             truth: gives an architecture's true accuracy in [0, 1], where that is known.
             where: what to call it; by default its folder.
+            trials: leave out all that ended after so many; accuracies are adjusted for luck by those that are left, as
+                the study itself did then.
         """
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):
             raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
-        trials = adjusted(study.trials)
-        ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+        ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
+        left = adjusted(sorted(ended[:trials], key=lambda trial: trial.number))
+        ended = sorted(left, key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)
         first: Merit | None = None
@@ -273,7 +281,9 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for group in groups.values():
         alike = [other[0] for other in groups.values() if other[0].strategy == group[0].strategy]
         name = _told_apart(group[0], alike)
-        named[name if name not in named else f"{name} ({Path(group[0].where).name})"] = group
+        where = group[0].where
+        tries = (name, f"{name} ({Path(where).name})", f"{name} ({where})")
+        named[next((each for each in tries if each not in named), f"{name} ({where}, {len(named)})")] = group
     return named
 
 

@@ -4,9 +4,10 @@ ended."""
 from __future__ import annotations
 
 import json
+import math
 import time
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -185,19 +186,22 @@ def _advanced(
             unheard.append(error)
             raise
 
-    try:
-        estimate = yield from begin(TrialContext(job.seed, device, checked_report, **places, stoppable=job.stoppable))
+    def ended() -> Generator[int, None, Ending]:
+        context = TrialContext(job.seed, device, checked_report, **places, stoppable=job.stoppable)
+        try:
+            estimate = yield from begin(context)
+        except Pruned as pruned:
+            return Ending("pruned", *_sound(pruned.seconds, pruned.accuracy, pruned.curve), f"pruned: {pruned}")
         if not isinstance(estimate, Estimate):
             raise TypeError(f"estimate() must return an Estimate, got {type(estimate).__name__}")
         details = json.loads(json.dumps(dict(estimate.details), default=str))
         for name, told in (("parent", "inherited"), ("weights", "weights")):
             if getattr(job, name) is not None and places[name] is None:
                 details[told] = "not reached: the folder of the weights is not on this machine"
-        ending = Ending(
-            "complete", float(estimate.seconds), float(estimate.accuracy), tuple(estimate.curve), None, details
-        )
-    except Pruned as pruned:
-        ending = Ending("pruned", pruned.seconds, pruned.accuracy, pruned.curve, f"pruned: {pruned}")
+        return Ending("complete", *_sound(estimate.seconds, estimate.accuracy, estimate.curve), None, details)
+
+    try:
+        ending = yield from ended()
     except (Exception, SystemExit) as error:  # `sys.exit` would end the study, and every resume of it
         where = {} if isinstance(error, Diverged) else {"traceback": traceback.format_exc()[-_TRACEBACK:]}
         ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
@@ -205,6 +209,21 @@ def _advanced(
         raise unheard[0]
     energy = reading(before)
     return ending if energy is None else replace(ending, details={**ending.details, ENERGY: energy})
+
+
+def _sound(seconds: float, accuracy: float, curve: Iterable[float]) -> tuple[float, float, tuple[float, ...]]:
+    """What a trial ended with, as plain numbers that its ledger can hold.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    seconds, accuracy, curve = float(seconds), float(accuracy), tuple(map(float, curve))
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f"seconds must be finite and at least 0, got {seconds}")
+    for each in (accuracy, *curve):
+        if not 0.0 <= each <= 1.0:
+            raise ValueError(f"accuracies, those of the curve too, must be in [0, 1], got {each}")
+    return seconds, accuracy, curve
 
 
 def failure_kind(reason: str | None) -> str:

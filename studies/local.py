@@ -95,6 +95,15 @@ class LocalEngine:
         under_way: dict[int, tuple[Job, Generator[int, None, Ending]]] = {}
         again: list[Job] = []  # that ran out of memory beside others, of which there are fewer now
         dry = False  # no job until another one has ended
+        answers: dict[int, list[bool]] = {}  # to each report of a job, of all its attempts
+        heard: dict[int, int] = {}  # reports of its present attempt
+
+        def once(number: int, step: int, accuracy: float) -> bool:
+            heard[number] += 1
+            if heard[number] > len(answers[number]):
+                answers[number].append(report(number, step, accuracy))
+            return answers[number][heard[number] - 1]
+
         with own_globals(device, int(getattr(estimator, "threads", torch.get_num_threads()))):
             try:
                 while True:
@@ -103,7 +112,9 @@ class LocalEngine:
                         if job is None:
                             dry = True
                         else:
-                            advancing = advance_job(estimator, job, report, self._device)
+                            heard[job.number] = 0
+                            answers.setdefault(job.number, [])
+                            advancing = advance_job(estimator, job, once, self._device)
                             under_way[job.number] = job, advancing
                     if not under_way:
                         return
@@ -120,6 +131,7 @@ class LocalEngine:
                             again.append(job)
                             give_back(device)
                         else:
+                            del heard[number], answers[number]
                             done(number, ending)
             finally:
                 for _, advancing in under_way.values():

@@ -31,7 +31,7 @@ _LIBRARIES: Final = ("python", "nas-toolkit", "numpy", "optuna", "torch")
 
 
 def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now().astimezone().isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -31,8 +32,8 @@ def dominated(one: Sequence[float], other: Sequence[float]) -> bool:
 def hypervolume(points: Sequence[Sequence[float]]) -> float:
     """Share of the unit cube that some point dominates: Zitzler & Thiele 1999 (IEEE TEC 3(4)), reference point 0.
 
-    By slices along the last objective (While et al. 2006, IEEE TEC 10(1)); exact, and quick for fronts of tens of
-    points in two or three objectives.
+    Exact, by what each point adds to those after it (WFG; While et al. 2012, IEEE TEC 16(1)), which is quick for fronts
+    of a hundred points in up to four objectives.
 
     Args:
         points: each objective in [0, 1], larger is better.
@@ -40,15 +41,16 @@ def hypervolume(points: Sequence[Sequence[float]]) -> float:
     >>> hypervolume([(0.5, 0.5), (1.0, 0.25)])
     0.375
     """
-    if not points:
-        return 0.0
-    if len(points[0]) == 1:
-        return max(point[0] for point in points)
-    volume, below = 0.0, 0.0
-    for level in sorted({point[-1] for point in points}):
-        volume += (level - below) * hypervolume([point[:-1] for point in points if point[-1] >= level])
-        below = level
-    return volume
+    kept: list[Sequence[float]] = []
+    for point in sorted(map(tuple, points), reverse=True):
+        if not any(dominated(point, other) for other in kept):
+            kept.append(point)
+    return sum(_alone(point, kept[place + 1 :]) for place, point in enumerate(kept))
+
+
+def _alone(point: Sequence[float], others: Sequence[Sequence[float]]) -> float:
+    """What a point dominates and others do not: its own volume less that of their parts within it."""
+    return math.prod(point) - hypervolume([tuple(map(min, point, other)) for other in others])
 
 
 def hypervolumes(points: Iterable[Sequence[float] | None]) -> list[float]:
@@ -63,6 +65,6 @@ def hypervolumes(points: Iterable[Sequence[float] | None]) -> list[float]:
         if point is None or any(dominated(point, other) for other in best):
             found.append(found[-1])
             continue
+        found.append(found[-1] + max(_alone(point, best), 0.0))  # a difference may be negative in the last digit
         best = [*(other for other in best if not dominated(other, point)), point]
-        found.append(max(found[-1], hypervolume(best)))  # sums in another order may be less in the last digit
     return found[1:]

@@ -104,7 +104,8 @@ def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, fl
         trials: all of a study, by number.
         images: on which accuracies are estimated; None where nobody knows.
     """
-    found = {each.trial.number: each.standard_error for each in confirmed(trials)}
+    several = {each.trial.number: each.standard_error for each in confirmed(trials)}
+    found = {number: error for number, error in several.items() if not math.isnan(error)}  # a single training
     once = [trial for trial in complete(trials) if trial.number not in found]
     return found | ({trial.number: binomial_error(accuracy_of(trial), images) for trial in once} if images else {})
 
@@ -214,5 +215,6 @@ def best_network(trials: Sequence[Trial], task: str) -> str:
         del found["accuracy"]
     for each in confirmed(trials):
         if each.trial.number == chosen.number:
-            found |= {"standard_error": each.standard_error, "trainings": len(each.accuracies)}
+            error = None if math.isnan(each.standard_error) else each.standard_error
+            found |= {"standard_error": error, "trainings": len(each.accuracies)}
     return json.dumps({**json.loads(chosen.architecture.to_json()), **found}, indent=2) + "\n"

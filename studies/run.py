@@ -231,10 +231,15 @@ class Run:
         """Whether a proposal can be made in the present wave; not if there is to be none."""
         number, proposals = len(self._record.trials), math.inf
         if self._limits.trials is not None:
-            proposals = self._limits.trials - confirmations(self._manifest.confirm, self._limits.trials)
+            proposals = self._proposals(self._limits.trials)
         if self._wave is None or self._dry or number >= proposals:
             return False
         return number % self._wave > 0
+
+    def _proposals(self, most: int) -> int:
+        """How many trials are proposals: of a run that is to end earlier than planned, as many as planned."""
+        most = max(most, self._manifest.trials or 0)
+        return most - confirmations(self._manifest.confirm, most)
 
     def _begins_wave(self, number: int) -> bool:
         return self._wave is not None and number % self._wave == 0
@@ -271,7 +276,7 @@ class Run:
         if most is not None and number >= most:
             self._stop_when_alone("trials", f"all {most} trials are done" if most > 1 else "the only trial is done")
             return None
-        if most is not None and confirm and number >= most - confirmations(confirm, most):
+        if most is not None and confirm and number >= self._proposals(most):
             return self._confirmation("trials", "all proposals are confirmed")
         if self._begins_wave(number):
             if any(trial.state == "running" for trial in self._record.trials):

@@ -166,6 +166,14 @@ def test_everything_that_says_which_network_is_best_goes_by_adjusted_accuracies(
     assert f"observed {observed[best]:.2%}" in hovers(study)[best]
 
 
+def test_a_comparison_after_so_many_trials_knows_nothing_of_later_ones(study: Study) -> None:
+    fewer = run(trials=16)
+    after = Run.of(study, trials=16)
+    assert after.reached.tolist() == Run.of(fewer).reached.tolist()
+    assert after.reached.tolist() != Run.of(study).reached[:16].tolist()  # else this tells nothing
+    assert after.reached[-1] == fewer.best.accuracy
+
+
 def test_what_is_chosen_is_better_by_the_truth() -> None:
     """Forty seeds of 24 trials, of networks that deviate by three points, as one training of them does."""
     chosen = [(run(seed=seed), run((), seed=seed)) for seed in range(40)]

@@ -161,11 +161,11 @@ def test_nothing_stays_of_a_trial_that_ended_well_or_not(tmp_path: Path, where: 
 
 
 def test_two_studies_of_one_name_share_a_place_and_no_file(tmp_path: Path) -> None:
-    first, second = Keeps(), Keeps()
-    for folder, seed, estimator in (("a", 1, first), ("b", 2, second)):
+    kept = [Keeps() for _ in range(3)]
+    for folder, seed, estimator in zip("abc", (1, 2, 2), kept, strict=True):  # in the same second, two of the same seed
         place = tmp_path / folder / "run"
         begin(place, seed=seed, estimator=estimator, trials=2, checkpoints=str(tmp_path / "kept")).run()
-    assert not {*first.places} & {*second.places}
+    assert len({place for each in kept for place in each.places}) == 6
 
 
 def test_leftovers_of_trials_that_ended_are_removed_at_the_next_start_and_no_others(tmp_path: Path) -> None:

@@ -193,6 +193,13 @@ def test_contestants_are_runs_of_the_same_settings_and_are_told_apart_by_what_di
         compare([*runs, runs[2]], np.random.default_rng(0))
 
 
+def test_no_contestant_is_lost_to_another_of_the_same_long_name() -> None:
+    same = "a name of more than twenty-four letters, and "
+    settings = [{"start_from": same + end} for end in "abcd"]
+    runs = [replace(run("guided", 0, [0.5], **each), where="runs/one") for each in settings]
+    assert len(compare(runs, np.random.default_rng(0)).contestants) == 4
+
+
 def test_what_cannot_be_compared_is_refused_with_its_reason() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(UserError, match="no run"):

@@ -13,7 +13,7 @@ import pytest
 from studies_stand_ins import Known, Shuffled, begin, story
 
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
-from studies import Event, LocalEngine, Study, TrialEnded, results
+from studies import Event, LocalEngine, Study, StudyEnded, TrialEnded, results
 from studies.confirming import Confirm, Trained, contested, in_turn
 from studies.pages.pareto import pareto_notes
 from studies.results import by_merit
@@ -42,6 +42,18 @@ def test_the_leaders_are_trained_again_with_fresh_seeds_and_the_best_is_chosen_o
     assert (study.best.number, study.best.accuracy) == (best.trial.number, best.mean)
     assert best.standard_error == pytest.approx(np.std(best.accuracies, ddof=1) / 2)  # of four trainings
     assert not {trial.number for trial in study.pareto()} & {trial.number for trial in again}
+
+
+def test_a_run_of_fewer_trials_than_planned_proposes_what_the_whole_one_does() -> None:
+    whole = begin(trials=40, confirm=3)
+    whole.run()
+    cut = begin(trials=40, confirm=3)
+    for trials in (8, 35):
+        assert str(cut.run(trials)) == str(StudyEnded("trials", f"all {trials} trials are done"))
+        assert len(cut.trials) == trials
+    cut.run()
+    assert [trial.confirms for trial in cut.trials] == [trial.confirms for trial in whole.trials]
+    assert [trial.architecture for trial in cut.trials] == [trial.architecture for trial in whole.trials]
 
 
 def test_a_page_says_why_networks_are_drawn_above_the_best_where_some_are() -> None:

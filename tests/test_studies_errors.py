@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import sqlite3
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 from studies_stand_ins import SPACE, TASK, Known, begin, small_space
 
-from searchspaces import Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
+from estimators import Estimate, Pruned
+from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
 from studies import LocalEngine, Study, TrialEnded
 
 
@@ -532,3 +534,36 @@ def test_a_name_or_value_of_a_manifest_that_is_unknown_is_refused_with_its_file(
     with pytest.raises(UserError, match=message) as caught:
         Study.open(run, **({} if what == "a space" else {"space": SPACE})).run(4)
     assert one_line(caught).startswith(f"{run / 'study.json'}: ")
+
+
+WRONG: dict[str, Estimate | Pruned] = {
+    "a curve in percent": Estimate(0.5, 1.0, (50.0, 51.0)),
+    "a curve that is no number": Estimate(0.5, 1.0, (math.nan, 0.5)),
+    "endless": Estimate(0.5, math.inf),
+    "before it began": Estimate(0.5, -1e-9),
+    "stopped without a report": Pruned((), 1.0),
+    "stopped after no time": Pruned((0.5,), math.nan),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_a_ledger_cannot_hold_fails_its_trial_alone(tmp_path: Path, what: str) -> None:
+    class Wrong(Known):
+        def estimate(self, architecture: Architecture, context: Any) -> Estimate:
+            if self.estimated:
+                return super().estimate(architecture, context)
+            self.estimated.append(architecture)
+            found = WRONG[what]
+            if isinstance(found, Pruned):
+                raise found
+            return found
+
+    study = begin(tmp_path / "run", estimator=Wrong(), trials=3)
+    assert study.run().kind == "trials"
+    assert [trial.state for trial in study.trials] == ["failed", "complete", "complete"]
+    study.close()
+    assert [trial.state for trial in Study.open(tmp_path / "run", space=SPACE).trials] == [
+        "failed",
+        "complete",
+        "complete",
+    ]

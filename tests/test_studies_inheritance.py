@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import math
 import os
 import signal
 import subprocess
@@ -23,8 +25,11 @@ from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data
 from estimators.checkpoint import load, save
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import LocalEngine, Study, TrialEnded, TrialReported, TrialStarted, inheritance
+from studies.comparison import Run
 from studies.inheritance import BYTES, differing, leaders
-from studies.results import accuracy_of, confirmed
+from studies.pages import report
+from studies.pages.pareto import told
+from studies.results import accuracy_of, best_network, confirmed
 from studies.study import Trial
 
 TWO = Space("two", stages=[Stage(mbconv, width=choice(8, 16), kernel=3, expansion=1)], head=Stage(conv_head, width=32))
@@ -160,6 +165,16 @@ def test_confirmations_are_trained_from_scratch_and_count_alone(tmp_path: Path) 
         fresh = [accuracy_of(trial) for trial in again if trial.confirms == leader.trial.number]
         assert list(leader.accuracies) == fresh
     assert study.best.accuracy == max(leader.mean for leader in confirmed(study.trials))
+
+
+def test_a_network_trained_alone_once_has_no_standard_error_and_pages_end_at_its_accuracy(tmp_path: Path) -> None:
+    study = heirs(tmp_path, trials=24, confirm="auto")
+    study.run()
+    assert any(len(leader.accuracies) == 1 for leader in confirmed(study.trials))
+    assert all(math.isfinite(error) for error in study.standard_errors.values())
+    json.loads(best_network(study.trials, str(study.task)), parse_constant=pytest.fail)  # NaN is no JSON
+    assert "nan" not in told(study.best, study)
+    assert report._reached(study)[1][-1] == pytest.approx(study.best.accuracy) == Run.of(study).reached[-1]
 
 
 def test_a_replica_does_not_go_on_with_its_own_training(tmp_path: Path) -> None:

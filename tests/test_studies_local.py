@@ -45,6 +45,7 @@ class Scripted:
     room: int = 99
     under_way: set[str] = field(default_factory=set)
     most: int = 0
+    reports: int = 0
     log: list[str] = field(default_factory=list)
     device: str = "cpu"
 
@@ -58,22 +59,25 @@ class Scripted:
         self.under_way.add(architecture)
         try:
             for step in range(self.steps):
+                context.report(step + 1, step / self.steps)
+                self.reports += 1
                 if len(self.under_way) > self.room:
                     raise torch.OutOfMemoryError("CUDA out of memory.")
                 self.most = max(self.most, len(self.under_way))
                 self.log.append(f"{architecture}{step}")
                 yield 32
-            context.report(1, 0.5)
             return Estimate(0.5, 0.0, (0.5,))
         finally:
             self.under_way.discard(architecture)
 
 
-def drive(estimator: Any, names: str, at_once: int, done: Any = None, next_job: Any = None) -> dict[int, Ending]:
+def drive(
+    estimator: Any, names: str, at_once: int, done: Any = None, next_job: Any = None, report: Any = None
+) -> dict[int, Ending]:
     jobs = iter([Job(number, name, 0) for number, name in enumerate(names)])  # type: ignore[arg-type]
     endings: dict[int, Ending] = {}
     LocalEngine("cpu", at_once).run(
-        estimator, next_job or (lambda: next(jobs, None)), lambda *told: True, done or endings.__setitem__
+        estimator, next_job or (lambda: next(jobs, None)), report or (lambda *told: True), done or endings.__setitem__
     )
     return endings
 
@@ -87,8 +91,13 @@ def test_trials_take_turns_and_a_new_one_begins_when_one_ends():
 
 
 def test_trials_that_run_out_of_memory_beside_others_run_again_beside_fewer():
+    reports: list[tuple[int, int, float]] = []
     scripted = Scripted(steps=4, room=2)
-    endings = drive(scripted, "abcdefgh", 4)
+    endings = drive(scripted, "abcdefgh", 4, report=lambda *told: reports.append(told) or True)
+    assert scripted.reports > len(reports)  # some began again
+    assert sorted(reports) == [
+        (number, step + 1, step / 4) for number in range(8) for step in range(4)
+    ]  # each told once
     assert {each.state for each in endings.values()} == {"complete"}
     assert len(endings) == 8
     assert scripted.most == 2

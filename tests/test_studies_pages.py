@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,7 +31,7 @@ from studies.pages import page as template
 from studies.pages.comparison import curves_html
 from studies.pages.confusion import write_confusion
 from studies.pages.family import family_html
-from studies.pages.page import linear_ticks, page
+from studies.pages.page import linear_ticks, page, table
 from studies.pages.proxies import proxies_figure, write_proxies
 from studies.pages.training import training_section
 
@@ -302,3 +303,10 @@ def test_a_plot_is_what_its_ending_says(study: Study, tmp_path: Path, monkeypatc
     monkeypatch.setattr("studies.pages.image.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs kaleido"):
         study.plot(tmp_path / "none.png")
+
+
+def test_a_long_number_that_is_a_name_is_text_at_once() -> None:
+    began = time.process_time()
+    assert 'class="text"' in table("", ["class"], [["1" * 40 + "x"]])
+    assert 'class="text"' not in table("", ["share"], [["1,234.5 ms to 2 s"], ["± 0.5%"], ["–"]])
+    assert time.process_time() - began < 1

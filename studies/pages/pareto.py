@@ -474,7 +474,8 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: T
         return
     accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
     low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
-    high += max(study.standard_errors.get(each.number, 0.0) for each in study.pareto())
+    errors = study.standard_errors
+    high += max(errors.get(each.number, 0.0) for each in study.pareto())
     span = max(high - low, 1e-6 if unit else 0.01)
     bottom = min(max(accuracies[0], low - 0.5 * span) - 0.06 * span, high - span)
     if ringed is not None and ringed.state == "complete":
@@ -509,12 +510,17 @@ def told(trial: Trial, study: Study) -> str:
     """A trial in a line: `97.4% ± 0.9% at 389M MACs (trial 7)`; its state, if it is not complete."""
     if trial.state != "complete":
         return f"{trial.state} at {human(trial.cost.macs)} MACs (trial {trial.number})"
-    return f"{with_error(trial, study)} at {human(trial.cost.macs)} MACs (trial {trial.number})"
+    return f"{with_error(trial, study.standard_errors)} at {human(trial.cost.macs)} MACs (trial {trial.number})"
 
 
-def with_error(trial: Trial, study: Study) -> str:
-    """The accuracy of a complete trial with its standard error, where that is known: `97.4% ± 0.9%`."""
-    error = study.standard_errors.get(trial.number)
+def with_error(trial: Trial, errors: Mapping[int, float]) -> str:
+    """The accuracy of a complete trial with its standard error, where that is known: `97.4% ± 0.9%`.
+
+    Args:
+        trial: of a study.
+        errors: by the trial's number, as of `Study.standard_errors`.
+    """
+    error = errors.get(trial.number)
     if error is None:
         return written(trial)
     return f"{written(trial)} ± {error:.4f}" if "likelihood" in trial.details else f"{written(trial)} ± {error:.1%}"

@@ -51,10 +51,11 @@ LOW: Final = 6
 
 def front_section(study: Study, x: str) -> str:
     """The front with the classic networks, and a table of the networks on it."""
+    errors = study.standard_errors
     rows = [
         [
             str(trial.number),
-            with_error(trial, study),
+            with_error(trial, errors),
             three_digits(trial.cost.macs),
             three_digits(trial.cost.params),
             trial.architecture.words(),
@@ -122,12 +123,12 @@ def _reached(study: Study) -> tuple[list[int], list[float]]:
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     xs, reached = [], []
     leaders: dict[int, list[float]] = {}
-    best = -math.inf
+    best, alone = -math.inf, results.inherited(trials)
     for place, trial in enumerate(ended, 1):
         if trial.state == "complete" and trial.accuracy is not None:
             if trial.confirms is not None:
                 first = results.accuracy_of(trials[trial.confirms])
-                leaders.setdefault(trial.confirms, [first]).append(trial.accuracy)
+                leaders.setdefault(trial.confirms, [] if alone else [first]).append(trial.accuracy)
                 best = max(sum(each) / len(each) for each in leaders.values())
             elif not leaders:
                 best = max(best, trial.accuracy)
