@@ -199,6 +199,8 @@ class Budget:
         """
         bounds: dict[str, Bound] = {}
         for part in text.split(","):
+            if not part.strip() and text.strip():
+                raise UserError(f"budget: nothing stands before, between or after the commas of {text!r}")
             name, equals, limits = part.strip().rpartition("=")
             in_ms = limits.rstrip().endswith("ms")
             name = name.strip().replace("-", "_") if equals else "latency_ms" if in_ms else "macs"
@@ -207,7 +209,7 @@ class Budget:
             if name in bounds:
                 raise UserError(f"budget: {name} is bounded twice in {text!r}")
             if in_ms and name == "latency_ms":
-                limits = limits.replace("ms", "")
+                limits = re.sub(r"(?<=\d)\s*ms\s*(?=\.\.|$)", "", limits.rstrip())
             ends = [_number(end, text, bare=name in WHOLES) for end in limits.split("..")]
             if len(ends) > 2 or len({percent for _, percent in ends}) > 1:
                 raise UserError(f"budget: {part.strip()!r} does not look like '360M..400M'")

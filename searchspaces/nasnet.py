@@ -330,7 +330,7 @@ class NASNetSpace:
         pairs = [list(pair) for pair in wiring.pairs]
         index, side = int(rng.integers(self.pairs)), int(rng.integers(2))
         old, op = pairs[index][side]
-        if state:
+        if state or len(self.operations) == 1:
             others = sorted(set(range(self.pairs + 2)) - wiring.downstream(index) - {old})
             pairs[index][side] = others[rng.integers(len(others))], op
         else:

@@ -415,9 +415,9 @@ def _growth(text: str) -> Budget:
     """
     found = Budget.parse(text)
     for each in found.bounds:
-        if each.cost in ("macs", "latency_ms") or each.percent or each.upper < 1:
+        if each.cost in ("macs", "latency_ms") or each.percent or not 1 <= each.upper <= 100:
             raise UserError(
-                f"growth: {each} cannot be; give multiples of the base's costs of at least 1, as in "
+                f"growth: {each} cannot be; give multiples of the base's costs from 1 to 100, as in "
                 "params=1.8,activations=1.6 (MACs follow from the target)"
             )
     return found

@@ -33,6 +33,9 @@ class Choice:
     per_block: bool = False
 
     def __post_init__(self) -> None:
+        for each in self.options:
+            if not (each is None or callable(each) or type(each) in (int, float, bool, str)) or each != each:
+                raise UserError(f"an option must be a number, a text, true, false or a cell, got {each!r}")
         if not self.options or len(set(self.options)) != len(self.options):
             raise UserError(f"a choice needs different options, got {self.options}")
 
@@ -149,6 +152,12 @@ class Stage:
     def _check(self) -> None:
         where = f"stage {self.name}" if self.name else f"a stage of {self.cells[0].__name__}"
         taken = {cell: cell_params(cell) for cell in self.cells}
+        if type(self.stride) is not int or self.stride < 1:
+            raise UserError(
+                f"{where}: stride must be a whole number of at least 1 and is never open, got {self.stride!r}"
+            )
+        if "." in self.name:
+            raise UserError(f"{where}: a stage's name has no point, which parts it from a decision's")
         if len({cell.__name__ for cell in self.cells}) != len(self.cells):
             raise UserError(f"{where}: two of its cells have the same name")
         for key in self.fields.keys() - {"depth", "cell", "width"}:
@@ -203,9 +212,9 @@ def cell_params(cell: Cell) -> frozenset[str]:
     return frozenset(names[3:])
 
 
-@lru_cache(maxsize=1 << 18)
-def _block(cell: Cell, c_in: int, width: int, stride: int, params: tuple[tuple[str, Any], ...]) -> Node:
-    return cell(c_in, width, stride, **dict(params))
+@lru_cache(maxsize=1 << 18, typed=True)  # an expansion of 6.0 is rounded otherwise than one of 6
+def _block(cell: Cell, c_in: int, width: int, stride: int, **params: Any) -> Node:
+    return cell(c_in, width, stride, **params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,7 +473,7 @@ class Part:
         params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
         if scale.dropout is not None and takes >= {"classes", "dropout"}:
             params["dropout"] = scale.dropout
-        return _block(cell, c_in, scale.channels(own["width"]), stride, tuple(params.items()))
+        return _block(cell, c_in, scale.channels(own["width"]), stride, **params)
 
 
 def _scaled(key: str, value: Any, scale: Scale) -> Any:

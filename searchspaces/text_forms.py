@@ -88,6 +88,9 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
         space = with_strides(space, PUBLISHED)
     if space.name != name:
         raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
+    own = getattr(space, "of", None)
+    if of is not None and own is not None and json.loads(json.dumps(own)) != of:
+        raise UserError(f"this architecture is of a space {name!r} that is made of another network than the one given")
     return space.architecture(choices)
 
 

@@ -5,6 +5,7 @@ Real et al. 2018, *Regularized Evolution for Image Classifier Architecture Searc
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -130,14 +131,15 @@ class RegularizedEvolution:
             return sample_new(self._space, self._known, rng)
         if self._identity and rng.random() < self._identity:
             return self._parent(rng)
-        for _ in range(_ATTEMPTS):
-            child = self._space.mutate(self._parent(rng), rng)
-            if child not in self._known:
-                return child
-        for _ in range(_STEPS):
-            child = self._space.mutate(child, rng)
-            if child not in self._known:
-                return child
+        with contextlib.suppress(UserError):  # no neighbour fits the budget
+            for _ in range(_ATTEMPTS):
+                child = self._space.mutate(self._parent(rng), rng)
+                if child not in self._known:
+                    return child
+            for _ in range(_STEPS):
+                child = self._space.mutate(child, rng)
+                if child not in self._known:
+                    return child
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:

@@ -223,17 +223,20 @@ class GaussianProcess:
         from scipy.linalg import cholesky
 
         variances = np.zeros(len(accuracies)) if variances is None else variances
-        self.kernel, self._accuracies = kernel, accuracies
+        self.kernel, self._warped = kernel, kernel.warp(accuracies)
         self._features, self._noises = kernel.scaled(features), kernel.noises(variances)
         covariance = kernel.between(self._features, self._features) + np.diag(self._noises)
         self._factor = np.ascontiguousarray(cholesky(covariance, lower=True, overwrite_a=True, check_finite=False))
         self._weigh()
 
     def __len__(self) -> int:
-        return len(self._accuracies)
+        return len(self._warped)
 
     def add(self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
         """Take more observations (rows, columns), as if they had been there from the start."""
+        self._add(features, self.kernel.warp(accuracies), variances)
+
+    def _add(self, features: Matrix, warped: Matrix, variances: Matrix | None = None) -> None:
         from scipy.linalg import cholesky
 
         new, old = self.kernel.scaled(features), len(self)
@@ -245,7 +248,7 @@ class GaussianProcess:
         factor[old:, old:] = cholesky(within, lower=True, check_finite=False)
         self._factor = factor
         self._features = np.concatenate([self._features, new])
-        self._accuracies = np.concatenate([self._accuracies, accuracies])
+        self._warped = np.concatenate([self._warped, warped])
         self._noises = np.concatenate([self._noises, noises])
         self._weigh()
 
@@ -253,8 +256,8 @@ class GaussianProcess:
         """This process with more observations, each at its posterior mean."""
         other = object.__new__(GaussianProcess)
         other.kernel, other._factor, other._features = self.kernel, self._factor, self._features
-        other._accuracies, other._noises = self._accuracies, self._noises
-        other.add(features, self.mean(features))
+        other._warped, other._noises = self._warped, self._noises
+        other._add(features, self.mean(features))
         return other
 
     def mean(self, features: Matrix) -> Matrix:
@@ -284,7 +287,6 @@ class GaussianProcess:
 
     def _weigh(self) -> None:
         """The weight of each observation in a posterior mean, on the scale of normalized observations."""
-        self._warped = self.kernel.warp(self._accuracies)
         self._centre, self._spread = float(self._warped.mean()), float(self._warped.std()) or 1.0
         normalized = (self._warped - self._centre) / self._spread
         self._weights = _solved(self._factor, _solved(self._factor, normalized), transposed=True)

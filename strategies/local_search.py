@@ -9,6 +9,7 @@ the second best; asks may run ahead of tells, and then try several neighbours of
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, final
 
 from searchspaces import UserError
@@ -70,17 +71,18 @@ class LocalSearch:
         """
         if (first := self._start.next(self._known)) is not None:
             return first
-        if self._here is not None and self._ended >= self._starts:
-            for _ in range(ATTEMPTS):
-                child = self._space.mutate(self._here[0], rng)
-                if child not in self._known and self._is_neighbour(child):
-                    return child
-        if self._best is not None and self._ended >= self._starts:
-            child = self._best[0]
-            for mutations in range(ATTEMPTS):
-                child = self._space.mutate(child, rng)
-                if mutations + 1 >= self._kick and child not in self._known:
-                    return child
+        with contextlib.suppress(UserError):  # no neighbour fits the budget
+            if self._here is not None and self._ended >= self._starts:
+                for _ in range(ATTEMPTS):
+                    child = self._space.mutate(self._here[0], rng)
+                    if child not in self._known and self._is_neighbour(child):
+                        return child
+            if self._best is not None and self._ended >= self._starts:
+                child = self._best[0]
+                for mutations in range(ATTEMPTS):
+                    child = self._space.mutate(child, rng)
+                    if mutations + 1 >= self._kick and child not in self._known:
+                        return child
         return sample_new(self._space, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:

@@ -35,15 +35,15 @@ def sample_new(space: SearchSpace, known: Collection[Architecture], rng: np.rand
         drawn = space.sample(rng)
         if drawn not in known:
             return drawn
-    new: list[Architecture] = []
+    new: dict[Architecture, None] = {}  # in order, each once: several prefixes may lead to one
     for member in _members(space, rng):
         if member not in known:
-            new.append(member)
+            new[member] = None
             if len(new) == LISTED:
                 break
     if not new:
         raise Exhausted(f"all {len(known)} architectures of {space.name} that fit have been tried")
-    return new[int(rng.integers(len(new)))]
+    return list(new)[int(rng.integers(len(new)))]
 
 
 def nearest_new(

@@ -248,7 +248,8 @@ class _NewThatFits(_ParzenEstimator):
         kept: dict[Architecture, np.ndarray] = {}
         first = drawn = super().sample(rng, size)
         for _ in range(_BATCHES):
-            table = np.stack([drawn[decision.name] for decision in decisions], axis=1).astype(int)
+            alone = np.zeros(size)  # Optuna draws nothing where there is a single option
+            table = np.stack([drawn.get(each.name, alone) for each in decisions], axis=1).astype(int)
             for row in (table + self._lowest).tolist():
                 architecture = self._completed(row, rng)
                 if architecture is not None and architecture not in self._known:
@@ -259,7 +260,7 @@ class _NewThatFits(_ParzenEstimator):
         if not kept:
             return first
         candidates = np.stack(list(kept.values())[:size]) - self._lowest + 0.0  # (candidates, decisions)
-        return {decision.name: candidates[:, i] for i, decision in enumerate(decisions)}
+        return {each.name: candidates[:, i] for i, each in enumerate(decisions) if each.name in first}
 
     def _completed(self, row: list[int], rng: np.random.RandomState) -> Architecture | None:
         """The architecture of a row of option indices, with any option for -1; None if it does not fit."""

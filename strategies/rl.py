@@ -176,6 +176,7 @@ class RLController:
             "learning_rate": learning_rate,
             "clip": clip,
             "entropy": entropy,
+            "gae_lambda": gae_lambda,
             "baseline": baseline,
             "hidden": hidden,
             "revisit": revisit,
@@ -183,8 +184,6 @@ class RLController:
             "reward": reward,
             "repeat": repeat,
         }
-        if gae_lambda < 1.0:  # absent from runs that began before there was one
-            self._settings["gae_lambda"] = gae_lambda
         if reward == "mnasnet":
             self._target = _target(space, target)
             aim = self._target.most if self._target.cost == "macs" else f"{self._target.upper.normalize():f}ms"
@@ -318,7 +317,7 @@ class RLController:
     def _update(self) -> None:
         """Learn from the batch of ended trials, and move the baseline."""
         episodes, rewards = [episode for episode, _ in self._ended], np.array([reward for _, reward in self._ended])
-        if (gae_lambda := self._settings.get("gae_lambda")) is not None:
+        if (gae_lambda := self._settings["gae_lambda"]) < 1.0:
             advantages = self._value.advantages(episodes, rewards, gae_lambda)
         else:
             advantages = self._shared_advantages(rewards)

@@ -80,4 +80,4 @@ def option_shares(space: SearchSpace, rng: np.random.Generator) -> npt.NDArray[n
     for index, decision in enumerate(space.decisions):
         counts = 1.0 + np.bincount(vectors[:, index] + 1, minlength=len(decision.options) + 1)[1:]
         shares.append(counts / counts.sum())
-    return np.concatenate(shares)
+    return np.concatenate(shares) if shares else np.zeros(0)

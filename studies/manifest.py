@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import UserError
 from searchspaces.files import read_json, write_whole
 from searchspaces.versions import versions
+from strategies import BEFORE
 from studies.confirming import AUTO, Confirm
 from studies.folder import MANIFEST
 from studies.ledger import check_spec
@@ -138,6 +139,8 @@ class Manifest:
             check_spec(read["ledger"])
         except UserError as error:
             raise UserError(f"{path} is not a manifest: {error}") from error
+        if read["strategy"]["origin"] == "named":
+            read["strategy"]["resolved"] = {**BEFORE.get(read["strategy"]["name"], {}), **read["strategy"]["resolved"]}
         return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
     def write(self, folder: Path) -> None:

@@ -34,7 +34,7 @@ from searchspaces.latency import LatencyTable
 from searchspaces.own_code import nothing_but
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
-from strategies import BEFORE, STRATEGIES, settings_of
+from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
 from studies.confirming import Confirm, usual
 from studies.folder import LATENCY, LEDGERS, MANIFEST
@@ -170,7 +170,7 @@ def _strategy(
         _check_takes(strategy, "objectives")
         given["objectives"] = list(settings.objectives)
     if there is not None and there.strategy["origin"] == NAMED and there.strategy["name"] == strategy:
-        given = {**_settings_again(there.strategy), **given}
+        given = {**there.strategy["resolved"], **given}
     planned = (there.trials if there else settings.trials) or PLANNED
     origin, make = strategy_from(strategy, feasible, planned, given)
     resolved = settings_of(make())
@@ -292,11 +292,6 @@ def _task_from_data(settings: Settings, made: _Made) -> tuple[Task, str | None]:
     return task, "the size of the arrays"
 
 
-def _settings_again(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a strategy of ours that a study began with, to make it again as it was then."""
-    return {**BEFORE.get(kept["name"], {}), **kept["resolved"]}
-
-
 def _given_again(kept: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an estimator that a study began with, to make it again.
 
@@ -357,7 +352,7 @@ def find(
         if strategy is None and kept["origin"] != NAMED:
             raise again(kept["origin"], "strategy", place)
         given = kept["name"] if strategy is None else strategy
-        settings = _settings_again(kept) if kept["origin"] == NAMED else kept["given"]
+        settings = kept["resolved" if kept["origin"] == NAMED else "given"]
         with _kept_in(place, strategy is None), nothing_but(*typed):
             _, make = strategy_from(given, feasible, manifest.trials or PLANNED, settings if makes(given) else {})
             made = make()

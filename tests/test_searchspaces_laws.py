@@ -9,6 +9,7 @@ import math
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from searchspaces import (
     Task,
     architecture_from_json,
     choice,
+    conv_stem,
     mbconv,
     per_block,
     space_named,
@@ -466,6 +468,7 @@ def test_the_peak_of_memory_of_odd_trees():
     [
         ("400Q", "400Q"), ("-5M", "-5M"), ("0", "above 0"), ("flops=3M", "unknown cost 'flops'"), ("2..1", "lower"),
         ("101%", "100%"), ("macs=1M,macs=2M", "twice"), ("1M..50%", "1M..50%"), ("", "not a number"),
+        ("400M,", "commas of '400M,'"), (",,", "commas"),
     ],
 )  # fmt: skip
 def test_a_budget_that_cannot_be_read_is_refused_in_one_line(text, said):
@@ -513,3 +516,36 @@ def test_json_forms_are_plain():
     read = json.loads(space_named("mbconv").references["efficientnet_b0"].to_json())
     assert read["space"] == "mbconv"
     assert read["choices"]["stage3.kernel"] == 5
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (lambda: choice((1, 3), (3, 1)), r"an option must be a number, .* got \(1, 3\)"),
+        (lambda: choice(*np.arange(3, 8, 2)), "an option must be a number"),
+        (lambda: choice([1], [2]), "an option must be a number"),
+        (lambda: choice(float("nan")), "got nan"),
+        (lambda: Stage(mbconv, width=8, stride=choice(1, 2)), "stride must be a whole number of at least 1"),
+        (lambda: Stage(mbconv, width=8, stride=0), "stride must be a whole number of at least 1"),
+        (lambda: Stage(mbconv, width=8, name="my.stage"), "has no point"),
+    ],
+)
+def test_what_no_space_can_hold_is_refused_as_it_is_declared(declared: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        declared()
+
+
+def test_a_cost_does_not_depend_on_what_was_costed_before() -> None:
+    def of(expansion: Any) -> int:
+        space = Space("expanded", stem=Stage(conv_stem, width=10), stages=Stage(mbconv, width=16, expansion=expansion))
+        return space.sample(rng_of(0)).cost(SMALL).macs
+
+    whole, rounded = of(6), of(6.0)
+    assert whole != rounded  # multiples of eight channels are for fractions
+    assert (of(6.0), of(6)) == (rounded, whole)
+
+
+@pytest.mark.parametrize(("name", "band"), [("densenet", "17.4G..17.5G"), ("shufflenet", "2.2G..2.21G")])
+def test_a_band_between_two_costs_of_a_chain_is_refused(name: str, band: str) -> None:
+    with pytest.raises(UserError, match=f"none of the .* architectures of {name} fits"):
+        space_named(name).under(Budget.parse(band), Task())

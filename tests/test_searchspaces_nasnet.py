@@ -161,6 +161,13 @@ def test_a_band_that_nothing_meets_is_given_up(monkeypatch):
         space.under(Budget.parse(f"{costs[0] - 1}"), SMALL)
 
 
+def test_no_width_is_closed_in_a_band_that_holds_it():
+    feasible, rng = space_named("nasnet").under(Budget.parse("19M..21M"), SMALL), np.random.default_rng(0)
+    held = {feasible.sample(rng).choices["width"] for _ in range(20)}
+    assert len(held) > 1
+    assert held <= set(feasible.next_decision({}).options)
+
+
 def test_decisions_under_a_budget_lead_to_what_fits():
     feasible, rng = space_named("nasnet").under(Budget.parse("40M"), SMALL), np.random.default_rng(0)
     taken: dict = {}

@@ -212,9 +212,17 @@ def test_a_scaling_space_travels_as_text_with_the_network_that_it_is_of(nas_cli)
     assert said["task"] == str(space.scaled(member).task)
 
 
+def test_a_size_of_one_network_is_not_read_as_a_size_of_another():
+    base = Scaled(space_named("resnet").references["resnet18"], Scale(), Task())
+    text = ScalingSpace(base).sample(np.random.default_rng(0)).to_json()
+    with pytest.raises(UserError, match="made of another network"):
+        architecture_from_json(text, SIZES)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"growth": "params=9M"}, "params=9M cannot be; give multiples of the base's costs from 1 to 100"),
         ({"target": 1}, "target must be a number above 1"), ({"step": 0}, "step must be a number above 0"),
         ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 50,000"),
         ({"target": "two"}, "got 'two'"),

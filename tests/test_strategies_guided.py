@@ -77,6 +77,17 @@ def test_networks_that_train_to_nothing_do_not_bend_it(observed, monkeypatch):
     assert errors[0] < errors[1] / 3
 
 
+def test_running_trials_are_believed_where_they_were_also_below_the_fence(observed):
+    features, accuracies, others = observed
+    accuracies = np.where(features[:, 2] > 0.8, 0.01, accuracies)
+    kernel = Kernel(features, accuracies)
+    process = GaussianProcess(kernel, features, accuracies)
+    dead = np.where(np.arange(6) == 2, 1.2, others)
+    before = process.mean(dead)
+    assert (before < kernel.warp.fence).any()  # else this tells nothing
+    assert process.given(dead).mean(dead) == pytest.approx(before, abs=1e-4)
+
+
 def test_a_warp_is_undone():
     warp, accuracies = Warp(0.6, 0.05), np.array([0.01, 0.3, 0.59, 0.6, 0.61, 0.9])
     warped = warp(accuracies)

@@ -301,3 +301,32 @@ def test_no_trials_are_refused(trials: int) -> None:
 def test_an_outcome_is_checked_at_birth(state: str, value: float | None) -> None:
     with pytest.raises(ValueError, match=r"accuracy|state"):
         Outcome(state, value)  # type: ignore[arg-type]
+
+
+SOON = {
+    "tpe": {"startup": 2},
+    "evolution": {"startup": 1, "tournament": 1},
+    "local-search": {"starts": 1},
+    "guided": {"startup": 2},
+}
+"""Settings with which a strategy draws at random no longer than for a trial or two."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kernels", [(3, 5, 7), (3,)])
+def test_a_decision_of_one_option_is_none_and_every_network_is_tried_once(name: str, kernels: tuple[int, ...]) -> None:
+    space = Space(
+        "one option",
+        stages=Stage(mbconv, width=choice(16), kernel=choice(*kernels), expansion=choice(*kernels)),
+        head=Stage(head, width=16),
+    )
+    strategy = make_strategy(name, space, 20, **SOON.get(name, {}))
+    tried = set[Architecture]()
+    for number in range(len(kernels) ** 2):
+        member = propose(strategy, 0, number)
+        assert member not in tried
+        tried.add(member)
+        strategy.tell(member, Outcome("running"))
+        strategy.tell(member, Outcome("complete", accuracy(member)))
+    with pytest.raises(Exhausted):
+        propose(strategy, 0, len(tried))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, mbconv, per_block
+from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, mbconv, per_block, space_named
 from strategies import Exhausted
 from strategies.novelty import nearest_new, sample_new
 
@@ -34,6 +36,16 @@ def test_what_is_new_is_drawn_uniformly(known: int) -> None:
     # 20 each: chi-squared with n - 1 degrees of freedom, deviation sqrt(2 (n - 1)); the band is 5 of those
     chi = sum((count - 20) ** 2 / 20 for count in counts.values())
     assert chi < len(new) - 1 + 5 * np.sqrt(2 * (len(new) - 1))
+
+
+def test_one_that_several_choices_lead_to_is_drawn_as_often_as_others() -> None:
+    space = space_named("scaling")
+    ways = Counter(space.member(factors) for factors in space.triples())
+    (often, most), (seldom, fewest) = ways.most_common()[0], ways.most_common()[-1]
+    assert most > 4 * fewest
+    known, rng = set(ways) - {often, seldom}, np.random.default_rng(0)
+    drawn = Counter(sample_new(space, known, rng) for _ in range(100))
+    assert abs(drawn[often] - 50) < 25  # five deviations of a fair coin's heads
 
 
 def test_nothing_new_ends_the_draw() -> None:

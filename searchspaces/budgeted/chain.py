@@ -101,8 +101,10 @@ class Chains:
         return self.to_go(name)[0][self.start]
 
     def fits(self) -> bool:
-        """Assumed; sampling gives up where a band is too narrow."""
-        return True
+        """Whether a band holds anything, exactly where networks are few; else sampling gives up if it is too narrow."""
+        if self._bound is None or self._bound.least == 0:
+            return True
+        return self._one_by_one() > 0 if self.size <= COUNT_BINS else self._sampled(self._bound).total > 0
 
     @cached_property
     def _bound(self) -> Bound | None:

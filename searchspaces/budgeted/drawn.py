@@ -20,6 +20,8 @@ from searchspaces.task import Task
 
 DRAWS: Final = 400
 """Draws from which costs and counts are estimated."""
+FIRST: Final = 4
+"""Decisions of the draws that fit which are known to be open."""
 TRIES: Final = 2_500
 """Draws without a hit after which sampling gives up."""
 
@@ -39,9 +41,12 @@ class Drawn:
 
     def __init__(self, space: SearchSpace, budget: Budget, task: Task, extremes: tuple[Architecture, ...] = ()) -> None:
         self.space, self.task = space, task
-        self._costs, self._known = _drawn(space, task, extremes)
+        self._members, self._costs, self._known = _drawn(space, task, extremes)
         self.budget = resolved(self, budget)
         self._completions: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}
+        for member, cost in zip(self._members, self._costs, strict=True):
+            if self.budget.admits(cost):
+                self._begin_with(member.choices)
 
     def extremes(self, name: str) -> tuple[int, int]:
         """The smallest and the largest value of a cost among all known architectures."""
@@ -68,8 +73,20 @@ class Drawn:
     def neighbours(self, architecture: Architecture) -> None:
         """Not known: mutations are tried until one fits."""
 
+    def _begin_with(self, choices: Mapping[str, Value]) -> None:
+        """Know how the first decisions of what fits go on: an option missed there would close most of the space."""
+        prefix: dict[str, Value] = {}
+        for _ in range(FIRST):
+            if (decision := self.space.next_decision(prefix)) is None:
+                return
+            prefix[decision.name] = choices[decision.name]
+            self._completions.setdefault(frozenset(prefix.items()), dict(choices))
+
     def completable(self, prefix: Mapping[str, Value], tries: int = 8) -> bool:
-        """Whether a completion that fits is found near the known one of all choices but the last."""
+        """Whether a completion that fits is found near the known one of all choices but the last.
+
+        The first decisions of draws that fit are known to be.
+        """
         key = frozenset(prefix.items())
         if key not in self._completions:
             before = frozenset(list(prefix.items())[:-1])
@@ -103,8 +120,11 @@ class Drawn:
 
 
 @lru_cache(maxsize=16)
-def _drawn(space: SearchSpace, task: Task, extremes: tuple[Architecture, ...]) -> tuple[list[Cost], list[Cost]]:
-    """Costs of draws, the same in every process, and of members that are known by name or as extremes."""
+def _drawn(
+    space: SearchSpace, task: Task, extremes: tuple[Architecture, ...]
+) -> tuple[list[Architecture], list[Cost], list[Cost]]:
+    """Draws, the same in every process, their costs, and those of members that are known by name or as extremes."""
     rng = np.random.default_rng(0)
     known = [each.cost(task) for each in (*space.references.values(), *extremes)]
-    return [space.sample(rng).cost(task) for _ in range(DRAWS)], known
+    drawn = [space.sample(rng) for _ in range(DRAWS)]
+    return drawn, [each.cost(task) for each in drawn], known

@@ -42,7 +42,7 @@ class Ways:
         costs = {move.cost.whole(name) for moves in layers for several in moves.values() for move in several}
         unit = reduce(gcd, costs, 0) or 1
         upper = min(bound.most, graph.extremes(name)[1])
-        per_bin = -(-upper // (unit * (bins - 1)))
+        per_bin = max(1, -(-upper // (unit * (bins - 1))))  # 1 where nothing costs anything
         self.bin = unit * per_bin  # cost of one bin
         self.exact = per_bin == 1
         self.last = upper // self.bin
