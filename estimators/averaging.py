@@ -23,8 +23,10 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         self._decay = decay
-        self._own = list(self.module.state_dict().values())
-        self._theirs = list(model.state_dict().values())  # they stay where they are, and collecting them takes long
+        # not of their state dicts, which have a weight that is used in several places once for each
+        self._own, self._theirs = (
+            [each.detach() for each in (*one.parameters(), *one.buffers())] for one in (self.module, model)
+        )  # they stay where they are, and collecting them takes long
 
     def take(self, step: int) -> None:
         """Update after a step, counted from 0. As in TensorFlow, the decay is smaller in the first steps."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from searchspaces import UserError
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised when the same files are decoded to other pixels, or other facts of them are remembered."""
 
 

@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ LIMIT_BYTES: Final = 20 * 10**9
 """Images that memory should not hold come on top, and stay until `nas cache` is told to remove them."""
 SLOW_S: Final = 1.0
 """Seconds of decoding from which on its result is kept."""
+DAY_S: Final = 86_400
+"""Seconds after which an array that nobody wrote to is one of a process that was killed."""
 NONE: Final = "none"
 _IMAGES, _FACTS, _ENTRY, _PART = ".images.npy", ".facts.npy", ".json", ".part.npy"
 
@@ -100,6 +103,8 @@ def read(folder: Path, name: str, files: int, with_images: bool = True) -> Decod
 def on_disk(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A new array in the cache for images that memory should not hold; `finished` makes an entry of it.
 
+    Each has a file of its own, as two processes may decode the same images; the last one to finish has the entry.
+
     Raises:
         UserError: there is no cache, or its disk has no room.
     """
@@ -111,20 +116,22 @@ def on_disk(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[n
         raise UserError(f"{needs}: let them stay in a cache on disk, with --cache FOLDER, or decode fewer pixels")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{name}.*{_PART}"):
+            if time.time() - left.stat().st_mtime > DAY_S:
+                left.unlink(missing_ok=True)
         if gib * 2**30 > shutil.disk_usage(folder).free:
             raise UserError(f"{needs}, and the cache {str(folder)!r} has no room for them: give another with --cache")
         array: NDArray[np.uint8] = np.lib.format.open_memmap(
-            folder / f"{name}{_PART}", mode="w+", dtype=np.uint8, shape=shape
+            folder / f"{name}.{secrets.token_hex(4)}{_PART}", mode="w+", dtype=np.uint8, shape=shape
         )
         return array
     except OSError as error:
         raise UserError(f"{needs}, and cannot be written to the cache: {error}") from error
 
 
-def drop(folder: Path | None, name: str) -> None:
+def drop(images: Any) -> None:
     """Remove an array from `on_disk` that was not filled."""
-    if folder is not None:
-        (folder / f"{name}{_PART}").unlink(missing_ok=True)
+    Path(images.filename).unlink(missing_ok=True)
 
 
 def finished(
@@ -133,7 +140,7 @@ def finished(
     """The entry of an array from `on_disk`, whose first rows were filled."""
     images.flush()
     place = folder / f"{name}{_IMAGES}"
-    (folder / f"{name}{_PART}").replace(place)
+    Path(images.filename).replace(place)
     np.save(folder / f"{name}{_FACTS}", facts, allow_pickle=False)
     told = {**about, "bytes": images.nbytes, "stays": True, "bad": dict(bad)}
     write_whole(folder / f"{name}{_ENTRY}", json.dumps(told))
@@ -185,6 +192,8 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove entries; a process that has one mapped keeps its pages."""
     for name in names:
+        for left in folder.glob(f"{name}.*{_PART}"):
+            left.unlink(missing_ok=True)
         for kind in (_ENTRY, _IMAGES, _FACTS, ".keys.npy"):  # the last of earlier versions
             (folder / f"{name}{kind}").unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from estimators.data import ImageData
 from estimators.estimator import Estimate, TrialContext
-from estimators.recipe import Recipe, make_recipe
+from estimators.recipe import Recipe, images_of, make_recipe
 from estimators.steps import DEVICES
 from searchspaces import RecipeSpace, UserError, nearest
 
@@ -64,7 +64,8 @@ class FullTraining:
         """The recipe with settings that were decided."""
         side = self.data.task.image_size
         given = {"epochs": self.epochs, **self.settings, **decided}
-        made = make_recipe(self.recipe, len(self.data.labels), side, **given)
+        images = images_of(self.data, given.get("val_fraction", Recipe().val_fraction))
+        made = make_recipe(self.recipe, images, side, **given)
         return made if made.mirror is not None else replace(made, mirror=self.data.mirror)
 
     def describe(self) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def in_8_bits(image: Image.Image) -> Image.Image:
 def white_value(image: Image.Image) -> int:
     """The value taken to be white in an image of 32 bits or floats (mode `I` or `F`), whose file does not say it.
 
-    It is the smallest of 1 (floats only), 255 and 65535 that is not exceeded.
+    It is the smallest of 1 (floats only), 255 and 65535 that is not exceeded. A PGM's file does say it, and Pillow has
+    scaled it to 65535.
 
     Raises:
         ValueError: values are negative, larger or not finite.
@@ -188,6 +189,8 @@ def white_value(image: Image.Image) -> int:
 
     from PIL import Image
 
+    if image.mode == "I" and image.format == "PPM":
+        return 65535
     low, high = (float(each) for each in image.getextrema())  # type: ignore[arg-type]  # of one band
     mean = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # one that is not a number makes it none
     finite = image.mode == "I" or (isinstance(mean, float) and math.isfinite(mean))
@@ -257,6 +260,9 @@ def read_as_image(name: str, content: bytes, read: Callable[[], T]) -> T:
 def upright_size(source: BinaryIO) -> tuple[int, int]:
     """Width and height of an image, from its header, as it is shown."""
     with opened(source) as image:
+        if image.format == "TIFF":  # Pillow turns these itself, some versions as they are loaded
+            image.load()
+            return image.size
         turned = orientation_of(image) in (5, 6, 7, 8)
         return (image.height, image.width) if turned else image.size
 

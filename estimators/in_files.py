@@ -169,8 +169,11 @@ def _cropped(
 
     width, height = upright_size(io.BytesIO(content))
     left, top, wide, high = frame(width, height, smallest, rng)
-    # of a JPEG so many pixels that the crop has twice the side, as `decoded` has
-    whole, _ = in_rgb(io.BytesIO(content), math.ceil(2 * side * min(width, height) / min(wide, high)), max_pixels)
+    # of a JPEG so many pixels that the crop has twice the side, as `decoded` has, but no more than may be decoded: it
+    # has up to twice the shorter side that is asked for
+    short, long = sorted((width, height))
+    most = max(2 * side, math.isqrt(max_pixels * short // long) // 2)
+    whole, _ = in_rgb(io.BytesIO(content), min(math.ceil(2 * side * short / min(wide, high)), most), max_pixels)
     across, down = whole.width / width, whole.height / height
     box = (left * across, top * down, (left + wide) * across, (top + high) * down)
     return np.asarray(whole.resize((side, side), Image.Resampling.BILINEAR, box))

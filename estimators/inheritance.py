@@ -227,6 +227,8 @@ class _Walk:
         first: dict[int, tuple[str, Any]] = {}  # where weights were first used: the parent's, and the input
         for index, step in enumerate(own.steps):
             i, entry = steps.get(index), _joined(step, [found[each] for each in step.inputs])
+            if i is not None and _inputs(joined[i]) != _inputs(own_joined[index]):
+                i = None  # a cell with several inputs and a piece with one say nothing of one another
             node = child.steps()[index]
             if i is None:
                 found.append(self._new(node, entry) if isinstance(entry, Value) else self._after(None, node, entry))
@@ -470,6 +472,11 @@ def _has_branches(node: Node) -> bool:
 
 def _one_or_all(shapes: list[Shape]) -> Any:
     return shapes[0] if len(shapes) == 1 else tuple(shapes)
+
+
+def _inputs(shape: Any) -> int:
+    """Of a step, from the shape of what goes into it, or the shapes."""
+    return len(shape) if isinstance(shape[0], tuple) else 1
 
 
 def _joined(step: GraphStep, inputs: list[Value]) -> Any:

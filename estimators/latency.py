@@ -184,8 +184,9 @@ def measured(
 def _is_known(times: Sequence[float], rule: StoppingRule) -> bool:
     if len(times) < rule.runs:
         return False
-    ordered, reach = sorted(times), 1.96 * math.sqrt(len(times)) / 2
-    low, high = (ordered[min(int(len(times) / 2 + side * reach), len(times) - 1)] for side in (-1, 1))
+    ordered, middle, reach = sorted(times), len(times) / 2, 1.96 * math.sqrt(len(times)) / 2
+    low = ordered[max(int(middle - reach) - 1, 0)]
+    high = ordered[min(math.ceil(middle + reach), len(times) - 1)]
     return high - low <= 2 * rule.within * statistics.median(ordered)
 
 

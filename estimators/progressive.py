@@ -19,9 +19,12 @@ FIRST_STRENGTH: Final = 5 / 15
 def share(epoch: int, epochs: int, stages: int) -> float:
     """How far the stages are at an epoch, counted from 0: 0 in the first, 1 in the last, and with fewer than two.
 
+    There are no more stages than epochs.
+
     >>> [round(share(epoch, 8, 4), 2) for epoch in range(8)]
     [0.0, 0.0, 0.33, 0.33, 0.67, 0.67, 1.0, 1.0]
     """
+    stages = min(stages, epochs)
     return 1.0 if stages < 2 else min(epoch * stages // epochs, stages - 1) / (stages - 1)
 
 

@@ -40,7 +40,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estimators.augmentation import AUGMENTATION_RANGES
 from estimators.autoaugment import POLICIES
@@ -50,6 +50,9 @@ from estimators.regularization import INITIALIZATIONS
 from estimators.schedules import SCHEDULES
 from estimators.steps import Range, check_ranges
 from searchspaces import UserError, nearest
+
+if TYPE_CHECKING:
+    from estimators.data import ImageData
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +227,24 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
         return recipe
     if images is None:
         raise UserError("recipe auto is fitted to a number of images, which is not known here; use sgd or adamw")
-    return replace(recipe, **{key: value for key, value in fitted(recipe, images, side).items() if key not in settings})
+    found = fitted(recipe, images, side, settings.get("batch"))
+    return replace(recipe, **{key: value for key, value in found.items() if key not in settings})
 
 
-def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
+def images_of(data: ImageData, val_fraction: float = 0.1) -> int:
+    """What recipes are fitted to: training and validation images together, or, where data have validation images of
+    their own, as many as would leave their training images.
+
+    Args:
+        data: the images.
+        val_fraction: of the recipe.
+    """
+    if data.validation is None:
+        return len(data.labels)
+    return round((len(data.labels) - len(data.validation)) / (1 - val_fraction))
+
+
+def fitted(recipe: Recipe, images: int, side: int, batch: int | None = None) -> dict[str, Any]:
     """The settings that suit a number of images and their size: batch size, averaging, strength of augmentation, crops.
 
     - The batch is such that an epoch is a few dozen steps where there are few images, and smaller where there are few
@@ -243,8 +260,9 @@ def fitted(recipe: Recipe, images: int, side: int) -> dict[str, Any]:
         recipe: with the number of epochs, and the shares of the images that are used and validated on.
         images: training and validation images together.
         side: of the images, in pixels.
+        batch: images per step, where they are not to be fitted.
     """
-    _, batch, steps = _sizes(recipe, images)
+    _, batch, steps = _sizes(recipe, images, batch)
     found: dict[str, Any] = {"batch": batch, "ema": round(min(0.9999, max(0.0, 1 - 1 / (AVERAGED * steps))), 4)}
     if side >= LARGE:
         found |= {"crop": 0.0, "resized_crop": 0.35 if steps < STRONG_STEPS else 0.08}
@@ -257,19 +275,20 @@ def why_fitted(recipe: Recipe, images: int, side: int) -> str | None:
     Args:
         recipe, images, side: as of `fitted`.
     """
-    found = {"optimizer": Recipe().optimizer, **fitted(recipe, images, side)}
+    found = {"optimizer": Recipe().optimizer, **fitted(recipe, images, side, recipe.batch)}
     if any(getattr(recipe, name) != value for name, value in found.items()):
         return None
-    train, _, steps = _sizes(recipe, images)
+    train, _, steps = _sizes(recipe, images, recipe.batch)
     return f"fitted to {train:,} images and {steps:,} steps: {_strength(recipe.epochs, steps)[0]}"
 
 
-def _sizes(recipe: Recipe, images: int) -> tuple[int, int, int]:
-    """Training images, the batch that suits them, and steps in all."""
+def _sizes(recipe: Recipe, images: int, batch: int | None = None) -> tuple[int, int, int]:
+    """Training images, the batch, by default the one that suits them, and steps in all."""
     train = max(1, round(images * recipe.data_fraction * (1 - recipe.val_fraction)))
-    batch = next((size for below, size in BATCHES if train < below), 128)
-    while batch > BATCHES[0][1] and recipe.epochs * math.ceil(train / batch) < FEW_STEPS:
-        batch //= 2
+    if batch is None:
+        batch = next((size for below, size in BATCHES if train < below), 128)
+        while batch > BATCHES[0][1] and recipe.epochs * math.ceil(train / batch) < FEW_STEPS:
+            batch //= 2
     batch = min(batch, train)
     return train, batch, recipe.epochs * math.ceil(train / batch)
 

@@ -279,7 +279,7 @@ def _decoded(source: Source, files: Contents, image_size: int, in_files: bool) -
         facts, bad = _decode_all(files, image_size, reading, images)
     except BaseException:
         if large:
-            drop(folder, entry)
+            drop(images)
         raise
     about = {"data": source.name, "images": len(facts), "image_size": image_size}
     if large:

@@ -297,7 +297,8 @@ class Supernet:
         scaled = self._scaling(train, device)
         chosen = np.sort(np.random.default_rng(self.draw).permutation(train)[: self.statistics])
         images, _ = self._images(chosen, device)
-        update_bn((scaled(each) for each in images.split(JUDGED)), network)
+        parts = images.tensor_split(-(-len(images) // JUDGED))  # of one size, as each counts alike
+        update_bn(map(scaled, parts), network)
         return network, shared
 
     def _build(self, architecture: Architecture) -> nn.Module:

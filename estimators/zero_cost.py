@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -82,10 +83,13 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
 
     Tanaka et al. 2020, arXiv:2006.05467, as a score: Abdelfattah et al. 2021, arXiv:2101.08134, sec. 3.2, over the
     weights of convolutions and linear layers, in float64, and without batch norm, as in the authors' code. Departures:
-    no other normalisation either; ReLU6 does not saturate, since all of them would, and leave no gradient.
+    no other normalisation either, nor weights standardized; ReLU6 does not saturate, since all of them would, and leave
+    no gradient.
     """
     import torch
     from torch import nn
+
+    from searchspaces.torch_layers import StandardizedConv
 
     network = _ready(module).double()
     normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -94,6 +98,8 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
             each.eval().register_forward_hook(lambda _, given, made: given[0])  # training norms refuse a single pixel
         elif isinstance(each, nn.ReLU6):
             each.register_forward_hook(lambda _, given, made: given[0].relu())
+        elif isinstance(each, StandardizedConv):
+            each.forward = partial(nn.Conv2d.forward, each)  # type: ignore[method-assign]
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()

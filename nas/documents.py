@@ -160,6 +160,7 @@ def trials_document(study: Study, order: str = "number") -> Document:
     Raises:
         UserError: there is no such order.
     """
+    from studies.pages.pareto import show_command
     from studies.results import best
 
     if order not in ORDERS:
@@ -180,6 +181,7 @@ def trials_document(study: Study, order: str = "number") -> Document:
         "run": None if study.folder is None else str(study.folder),
         "estimates": study.manifest.estimator["resolved"].get("estimates"),
         "best": None if found is None else found.number,
+        "show": None if study.folder is None else show_command(study),
         "trials": sorted(several, key=place),
     }
 
@@ -271,7 +273,9 @@ def resume_command(study: Study, trials: int | None = None) -> str:
     words = ["nas", "resume", str(study.folder)]
     if trials is not None and trials != study.manifest.trials:
         words += ["--trials", str(trials)]
-    return shlex.join([*words, *own_code(study, "space", "strategy", "estimator"), *_ledger(study)])
+    return shlex.join(
+        [*words, *study.manifest.own_code("space", "strategy", "estimator"), *study.manifest.ledger_again]
+    )
 
 
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
@@ -281,8 +285,10 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
         study: one with a folder and a complete trial.
         files: of its folder, as in `study_document`.
     """
-    space = own_code(study, "space")
-    words = [["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *_ledger(study)]]
+    space = study.manifest.own_code("space")
+    words = [
+        ["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *study.manifest.ledger_again]
+    ]
     if isinstance(study.manifest.data, str) and "data" in study.manifest.estimator["resolved"]:
         words.insert(0, ["nas", "train", str(study.folder), *space])
     if "network" in files:
@@ -319,12 +325,16 @@ def search_command(study: Study, more: Mapping[str, Any] | None = None) -> str |
     return shlex.join(["nas", "search", *words, *other, *settings])
 
 
+READING: Final = {"max_pixels": "--max-pixels", "centre": "--centre-crop", "cache": "--cache"}
+"""Settings of how image files are read, and the options that give them to everything a command trains."""
+
+
 def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     """Space, budget, data and task as options, and the other settings of the estimator; None where they are no text."""
     manifest, name = study.manifest, study.manifest.estimator["name"]
     space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
     typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
-    if name not in ("short-training", "supernet", "zero-cost") or not typed:
+    if name not in ("short-training", "supernet", "zero-cost") or not typed or manifest.latency is not None:
         return None
     given = dict(manifest.estimator["given"])
     budget = manifest.budget or "100%"
@@ -334,25 +344,17 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
         del given["adjusted"]
     if given.get("image_size") == study.task.image_size:
         words += ["--image-size", str(given.pop("image_size"))]
+    if given.pop("skip_bad", False):
+        words.append("--skip-bad")
+    for setting, option in READING.items():
+        if setting in given:
+            words += [option, str(given.pop(setting))]
     return words, given
 
 
 def _typed(settings: Mapping[str, Any]) -> list[str]:
     """Settings as they are typed."""
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
-
-
-def own_code(study: Study, *parts: str) -> list[str]:
-    """Options that name a person's own code, which is never loaded from a run folder alone."""
-    origins = {name: getattr(study.manifest, name)["origin"] for name in parts}
-    if "estimator" in parts:
-        origins["key"] = str(study.manifest.estimator["given"].get("key"))
-    return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
-
-
-def _ledger(study: Study) -> list[str]:
-    """The option that gives the URL of the ledger again, if it has a password, which is never stored."""
-    return ["--ledger", study.manifest.ledger] if "***" in study.manifest.ledger else []
 
 
 def trial_document(

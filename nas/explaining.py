@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from estimators.trained import Trained
     from nas.documents import Document
 
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".htm")
+"""Endings of what is neither a page nor, most likely, meant to be a folder."""
 SIDE: Final = 224
 """Height and width of a picture in pixels, at least: small images are enlarged by a whole factor."""
 HEAT: Final = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
@@ -40,7 +42,8 @@ def explain(trained: Trained, pixels: NDArray[np.uint8], document: Document, out
     """
     from estimators.activation_maps import activation_maps
 
-    if out.suffix and out.suffix.lower() != ".html":
+    page = out.suffix.lower() == ".html" and not out.is_dir()
+    if out.suffix.lower() in PICTURES and not out.is_dir():
         raise UserError(f"--explain {str(out)!r}: give a page (.html) or a folder")
     first = [one["classes"][0] for one in document["images"]]
     found = activation_maps(
@@ -48,7 +51,7 @@ def explain(trained: Trained, pixels: NDArray[np.uint8], document: Document, out
     )
     pictures = [_png(beside(image, each)) for image, each in zip(pixels, found.maps, strict=True)]
     told = {"method": found.method, "map": list(found.maps.shape[1:]), "out": str(out)}
-    if out.suffix:
+    if page:
         from studies.pages.explanation import write_explanation
 
         write_explanation({**document, "explanation": told}, pictures, out)

@@ -185,6 +185,8 @@ def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
     """
     from searchspaces.drawing import svg
 
+    if path.suffix.lower() != ".svg":
+        raise UserError(f"the drawing {str(path)!r} must end in .svg")
     if not isinstance(found, Buildable):
         raise UserError(f"{name} is a torch module; only what is made of our layers can be drawn")
     try:

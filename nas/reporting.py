@@ -6,6 +6,8 @@ and images (`nas proxy`).
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import json
 import shlex
@@ -15,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S, binomial_error
-from nas.documents import axis, own_code, proxy_command
+from nas.documents import axis, proxy_command
 from nas.wording import count, duration, percent, within
-from searchspaces import SearchSpace, UserError, human
+from searchspaces import SearchSpace, Task, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
 from studies import Study
-from studies.folder import REPORT
+from studies.folder import LATENCY, REPORT
 from studies.proxy_agreement import agreement, comparisons
 
 if TYPE_CHECKING:
@@ -196,10 +198,11 @@ def _trained_of(study: Study) -> list[Trained]:
 
     found = []
     for folder in _beside(study, FACTS):
-        facts = read_facts(folder)
-        origin = facts["found"] if facts and facts["finished"] else None
-        if isinstance(origin, Mapping) and origin.get("created") == study.manifest.created:
-            found.append(Trained.open(folder, study.space))
+        with contextlib.suppress(UserError):  # another folder's damage is none of this run
+            facts = read_facts(folder)
+            origin = facts["found"] if facts and facts["finished"] else None
+            if isinstance(origin, Mapping) and origin.get("created") == study.manifest.created:
+                found.append(Trained.open(folder, study.space))
     return found
 
 
@@ -320,21 +323,33 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         "--confirm": manifest.confirm,
         "--trials": len(study.trials),
         "--name": folder.name,
+        "--out": None if folder.parent == Path("runs") else folder.parent,
+        "--latency": None if manifest.latency is None else folder / LATENCY,
+        "--workers": manifest.wave,
     }
     search = [
         "nas",
         "search",
         *(each for name, value in options.items() if value is not None for each in (name, str(value))),
     ]
+    flags = {
+        "--inherit": manifest.inherit,
+        "--replicas": manifest.replicas,
+        "--deterministic": manifest.wave is not None,
+    }
+    search += [flag for flag, given in flags.items() if given]
     for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
         for name, value in one["given"].items():
             search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    space = own_code(study, "space")
+    space = manifest.own_code("space")
     trainings = [
-        ["nas", "train", str(folder), "--seed", str(each.facts["seed"]), "--epochs",
-         str(each.facts["recipe"]["epochs"]), "--out", str(folder.parent / each.folder.name), *space]
+        [
+            *("nas", "train", str(folder), "--trial", str(each.facts["found"]["trial"])),
+            *("--seed", str(each.facts["seed"]), "--epochs", str(each.facts["recipe"]["epochs"])),
+            *("--out", str(folder.parent / each.folder.name), *_recipe_words(each), *space),
+        ]
         for each in trained
-    ]  # fmt: skip
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     notes = [
         f"Versions: {versions}. Trials that run at the same time may end in another order, which changes proposals."
@@ -342,7 +357,26 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     own = [name for name in ("space", "strategy", "estimator") if getattr(manifest, name)["origin"] != "named"]
     if own:
         notes.append(f"The run folder does not hold your own code ({', '.join(f'--{name}' for name in own)}).")
+    if any(each.facts.get("weights") or each.facts.get("teacher") for each in trained):
+        notes.append("A training began with trained weights or had a teacher, which its command leaves out.")
     return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder), *space])], notes
+
+
+def _recipe_words(trained: Trained) -> list[str]:
+    """Options that make a training's recipe again, beside its epochs, of the one that is fitted to its images."""
+    from estimators.recipe import Recipe, make_recipe
+
+    recipe, data = trained.facts["recipe"], trained.facts["data"]
+    side, defaults = Task.parse(trained.facts["task"]).image_size, Recipe().describe()
+    given = {name: recipe[name] for name in ("data_fraction", "val_fraction") if recipe[name] != defaults[name]}
+    fit = functools.partial(make_recipe, "auto", int(data["images"]), side, epochs=recipe["epochs"])
+    if fit(**given).batch != recipe["batch"]:
+        given["batch"] = recipe["batch"]
+    fitted = fit(**given).describe()
+    given |= {name: value for name, value in recipe.items() if name in fitted and fitted[name] != value}
+    if recipe["mirror"] == data["mirror"]:  # as the names of the classes allow it
+        given.pop("mirror", None)
+    return [word for name, value in given.items() for word in ("--set", f"{name}={json.dumps(value).strip(chr(34))}")]
 
 
 def _named(one: Mapping[str, Any]) -> str:

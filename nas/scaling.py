@@ -26,7 +26,7 @@ from searchspaces import (
     load_space,
     nearest,
 )
-from searchspaces.files import make_folder, write_whole
+from searchspaces.files import make_folder, read_json, write_whole
 from searchspaces.strides import published as as_published
 from searchspaces.strides import with_strides
 from studies.confirming import CONFIRMATIONS, confirm_from, with_confirmations
@@ -432,6 +432,11 @@ def write(found: Family) -> None:
     if found.study is None and Manifest.is_in(folder):
         raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
     document = family_document(found)
+    if found.study is None and (folder / FAMILY).exists():
+        there = read_json(folder / FAMILY, "the family")
+        base = there.get("base") if isinstance(there, dict) else None
+        if not isinstance(base, dict) or {**base, "name": ""} != {**document["base"], "name": ""}:
+            raise UserError(f"{str(folder)!r} has the family of another network; choose another name")
     make_folder(folder / "family")
     for each, one in zip(found.members, document["members"], strict=True):
         text = {**each.document(), "base": found.plan.name}

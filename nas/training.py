@@ -190,10 +190,12 @@ def trained_folder(title: str, data: str) -> Path:
     ('runs/first-trained', 'runs/resnet18-pets')
     """
     run, number = in_run(title) or (Path(title), None)
+    run = run if run.name else run.resolve()  # the folder that one stands in
     path = run if number is None else run.with_name(f"{run.name}-trial-{number}")
     if Manifest.is_in(run) or path.parent != Path("."):
-        return path.with_name(f"{path.stem}-trained")
-    return Path("runs") / f"{path.stem}-{Path(data.removeprefix('hub:')).stem}"
+        return path.with_name(f"{path.name.removesuffix('.json')}-trained")
+    images = Path(data.removeprefix("hub:")).name.removesuffix(".npz")
+    return Path("runs") / f"{path.name.removesuffix('.json')}-{images}"
 
 
 def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) -> Recipe:
@@ -203,7 +205,7 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     Raises:
         UserError: the recipe or a setting is unknown, or a value is out of range.
     """
-    from estimators.recipe import Recipe, make_recipe
+    from estimators.recipe import Recipe, images_of, make_recipe
     from estimators.trained import read_facts
 
     begun = read_facts(folder)
@@ -211,7 +213,8 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
         return Recipe(**begun["recipe"])
     if name == "auto" and job.tuned is not None:
         name, settings = job.tuned[0], {**job.tuned[1], **settings}
-    return make_recipe(name, len(job.data.labels), job.data.task.image_size, **settings)
+    images = images_of(job.data, settings.get("val_fraction", Recipe().val_fraction))
+    return make_recipe(name, images, job.data.task.image_size, **settings)
 
 
 def freeze_for(job: TrainingJob, recipe: Recipe, freeze: str | None, weights: Path | None) -> str | None:
@@ -251,7 +254,7 @@ def plan_document(
     """
     from estimators.augmentation import batches_in
     from estimators.objective import auxiliary_heads, check_heads_fit
-    from estimators.recipe import why_fitted
+    from estimators.recipe import images_of, why_fitted
     from estimators.training import split
 
     if recipe.auxiliary:
@@ -268,7 +271,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
-        "why": why_fitted(recipe, len(job.data.labels), job.data.task.image_size),
+        "why": why_fitted(recipe, images_of(job.data, recipe.val_fraction), job.data.task.image_size),
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,

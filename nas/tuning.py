@@ -99,6 +99,7 @@ def plan(
     Raises:
         UserError: there is no such network, data, recipe or setting, or an option is not allowed.
     """
+    from estimators.recipe import images_of
     from estimators.recipe_options import options_of
 
     if name is None:
@@ -109,7 +110,7 @@ def plan(
     if "epochs" in fixed:
         raise UserError("--set epochs: give the epochs of each trial with --epochs")
     job = training_job(what, data, image_size, space, reading, folder)
-    images, side = len(job.data.labels), job.data.task.image_size
+    images, side = images_of(job.data), job.data.task.image_size
     options = options_of(parse_tuned(tuned), recipe, images, side, {**fixed, "epochs": epochs})
     return TuningPlan(what, job, RecipeSpace(job.network, options), folder, recipe, epochs, fixed)
 

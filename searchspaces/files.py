@@ -24,6 +24,8 @@ def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     Raises:
         UserError: it cannot be written; the message has the path and the reason.
     """
+    if not path.name:
+        raise UserError(f"cannot write {what or 'to'} {path}: it is a folder")
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # processes on two machines may have one number
     try:
         with part.open("wb") as file:

@@ -143,6 +143,22 @@ class Manifest:
             read["strategy"]["resolved"] = {**BEFORE.get(read["strategy"]["name"], {}), **read["strategy"]["resolved"]}
         return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
+    def own_code(self, *parts: str) -> list[str]:
+        """Options that name a person's own code, which is never loaded from a run folder alone.
+
+        Args:
+            parts: `space`, `strategy` or `estimator`.
+        """
+        origins = {name: getattr(self, name)["origin"] for name in parts}
+        if "estimator" in parts:
+            origins["key"] = str(self.estimator["given"].get("key"))
+        return [word for name, origin in origins.items() if ".py:" in origin for word in (f"--{name}", origin)]
+
+    @property
+    def ledger_again(self) -> list[str]:
+        """The option that gives the URL of the ledger again, if it has a password, which is never stored."""
+        return ["--ledger", self.ledger] if "***" in self.ledger else []
+
     def write(self, folder: Path) -> None:
         """Write it into a folder, whole or not at all."""
         write_whole(folder / MANIFEST, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")

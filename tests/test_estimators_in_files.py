@@ -166,3 +166,13 @@ def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights
     assert (tmp_path / "whole" / "last.safetensors").read_bytes() == (
         tmp_path / "cut" / "last.safetensors"
     ).read_bytes()
+
+
+def test_what_could_be_read_within_a_limit_of_pixels_can_be_cropped_within_it(tmp_path):
+    for number in range(8):
+        place = tmp_path / "set" / ("cat", "dog")[number % 2] / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((2000, 1600), 40).convert("RGB").save(place)
+    images = load_data(str(tmp_path / "set"), 128, cache="none", in_files=True, max_pixels=500_000).images
+    for seed in range(20):  # of 3,200,000 pixels, of which a quarter of a side is enough for the whole
+        assert images.crop(0, 0.08, (seed,)).shape == (128, 128, 3)

@@ -293,3 +293,12 @@ def test_the_seed_decides_how_copies_share_a_weight_and_nothing_else_does():
     shares = first["1.weight"][:, :2] / parent.state_dict()["1.weight"][:, :1]
     assert torch.allclose(shares.sum(1), torch.ones(()))
     assert not torch.allclose(shares[:, 0], shares[:, 1])
+
+
+@pytest.mark.parametrize("seed", [1, 12])  # cells of several inputs meet pieces of one
+def test_any_cell_may_start_from_any_other(seed):
+    rng = np.random.default_rng(seed)
+    one, other = (space_named("nasnet").sample(rng).network(SMALL, SIZE) for _ in range(2))
+    child, found = child_of(one, trained(one, SMALL.shape), other, SMALL.shape)
+    assert 0 < found.inherited < found.params
+    assert torch.isfinite(logits(child, SMALL.shape)).all()

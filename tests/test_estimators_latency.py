@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimators import latency_table
+from estimators import latency, latency_table
 from estimators.latency import How, StoppingRule, measured, network_runner
 from estimators.latency_table import agreement, begun, check_measurable, make_table
 from searchspaces import Budget, Space, Stage, Task, UserError, choice, classic, conv_head, conv_stem, mbconv
@@ -61,6 +61,17 @@ def test_turns_go_on_until_every_median_is_known():
     # of a uniform density 1/10 around 10, half the interval is 1.96 * sqrt(n) / 2 / n * 10: at most 0.2 from n = 2401
     assert 2000 < other.runs < 5000
     assert abs(other.median_us - 10) < 0.4
+
+
+@pytest.mark.parametrize("runs", [20, 50, 100, 200])
+def test_a_median_is_known_once_an_interval_that_covers_it_in_95_of_100_cases_is_narrow(runs):
+    from scipy.stats import binom
+
+    rule = StoppingRule(0.01, runs=1, turn_s=0, most_s=1)
+    # not known where so many are fast that the interval begins among these and ends among the slow
+    open_at = [n for n in range(runs + 1) if not latency._is_known([*np.where(np.arange(runs) < n, 1.0, 9.0)], rule)]
+    covered = binom.cdf(open_at[-1], runs, 0.5) - binom.cdf(open_at[0] - 1, runs, 0.5)
+    assert 0.95 <= covered < 0.99
 
 
 def test_a_line_is_least_squares_and_never_negative():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from estimators import ShortTraining, TrialContext, load_data
+from estimators import ShortTraining, TrialContext, decoded_cache, load_data
+from estimators.image_facts import FACTS
 from estimators.on_disk import OnDisk
 from estimators.recipe import make_recipe
 from estimators.trained import Trained
@@ -103,6 +105,21 @@ def test_the_second_start_decodes_nothing_and_a_broken_file_leaves_nothing_behin
     assert list((tmp_path / "other").iterdir()) == []
     skipping = load_data(str(folder), 8, cache=str(tmp_path / "other"), skip_bad=True)
     assert skipping.fingerprint == found.fingerprint
+
+
+def test_two_processes_that_decode_the_same_do_not_write_into_one_file(tmp_path):
+    facts = np.zeros(4, FACTS)
+    one = decoded_cache.on_disk(tmp_path, "x", (4, 2, 2, 3))
+    one[:2] = 7
+    other = decoded_cache.on_disk(tmp_path, "x", (4, 2, 2, 3))
+    one[2:] = 7
+    assert (decoded_cache.finished(tmp_path, "x", one, facts, {}, {}).images[:] == 7).all()
+    other[:] = 7
+    assert (decoded_cache.finished(tmp_path, "x", other, facts, {}, {}).images[:] == 7).all()
+    killed = decoded_cache.on_disk(tmp_path, "x", (4, 2, 2, 3))
+    os.utime(killed.filename, (0, 0))
+    decoded_cache.drop(decoded_cache.on_disk(tmp_path, "x", (4, 2, 2, 3)))
+    assert {each.name for each in tmp_path.iterdir()} == {"x.images.npy", "x.facts.npy", "x.json"}
 
 
 def test_without_a_place_on_disk_it_is_said(tmp_path, monkeypatch):

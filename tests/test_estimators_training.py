@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from estimators import ImageData, checkpoint, load_data, training
 from estimators.averaging import WeightAverage
 from estimators.estimator import Diverged
-from estimators.recipe import RECIPES, Recipe, make_recipe, why_fitted
+from estimators.progressive import share
+from estimators.recipe import RECIPES, Recipe, images_of, make_recipe, why_fitted
 from estimators.schedules import kept
 from estimators.trained import Trained
 from estimators.training import train
@@ -293,6 +294,19 @@ def test_the_average_is_the_mean_that_its_decay_says():
     assert average.module.num_batches_tracked.item() == 199
 
 
+def test_a_weight_that_is_used_twice_is_averaged_once_a_step():
+    from torch import nn
+
+    layer = nn.Linear(1, 1, bias=False)
+    model = nn.Sequential(layer, nn.Sequential(layer))
+    layer.weight.data.fill_(0.0)
+    average = WeightAverage(model, 0.9)
+    layer.weight.data.fill_(1.0)
+    average.take(1000)
+    assert average.module[0].weight is average.module[1][0].weight
+    assert average.module[0].weight.item() == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -346,10 +360,31 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
     assert why_fitted(kept, images, 32) is None
     assert why_fitted(replace(recipe, optimizer="adamw"), images, 32) is None
     assert f"{steps:,} steps" in str(why_fitted(recipe, images, 32))
+    assert make_recipe("auto", images, epochs=epochs, batch=recipe.batch) == recipe
+    whole = make_recipe("auto", images, epochs=epochs, batch=round(0.9 * images))  # a step an epoch
+    assert (whole.randaugment_operations, whole.mixup, whole.drop_path) == (int(epochs >= 300), 0.0, 0.0)
+    assert f"{epochs:,} steps" in str(why_fitted(whole, images, 32))
     large = make_recipe("auto", images, side=224, epochs=epochs)
     assert (large.crop, large.resized_crop > 0, recipe.resized_crop) == (0.0, True, 0.0)
     with pytest.raises(UserError, match="which is not known here"):
         make_recipe("auto")
+
+
+def test_a_recipe_is_fitted_to_training_images_where_data_have_validation_images_of_their_own():
+    own = replace(DIGITS, validation=np.arange(0, len(DIGITS.labels), 2))
+    recipe = make_recipe("auto", images_of(own), 8, epochs=40)
+    train_images = len(training.split(own, recipe)[0])
+    assert f"fitted to {train_images:,} images" in str(why_fitted(recipe, images_of(own), 8))
+    assert images_of(DIGITS) == len(DIGITS.labels)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 8])
+def test_progressive_learning_ends_at_the_full_size(epochs, stages):
+    assert share(epochs - 1, epochs, stages) == 1.0
+    assert [share(each, epochs, stages) for each in range(epochs)] == sorted(
+        share(e, epochs, stages) for e in range(epochs)
+    )
 
 
 @pytest.mark.parametrize(

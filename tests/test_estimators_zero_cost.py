@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from estimators import Diverged
 from estimators.zero_cost import SCORES, grad_norm, meco, naswot, score, snip, swap, synflow, zico
 from searchspaces import SPACES, Scale, Task, UserError, space_named
+from searchspaces.torch_layers import StandardizedConv
 
 TASK = Task(32, 3, 10)
 
@@ -85,6 +86,19 @@ def test_synflow_grows_in_proportion_to_a_linear_layer_and_does_not_see_batch_no
     network[4].weight.data *= -7
     network[1].running_var.fill_(100.0)
     assert synflow(network, images) == pytest.approx(7 * before)
+
+
+def test_synflow_is_conserved_from_layer_to_layer_also_where_weights_are_standardized() -> None:
+    layers = [StandardizedConv(3, 4, 3, bias=False), nn.ReLU(), StandardizedConv(4, 2, 2, bias=False), nn.Flatten()]
+    plain = [nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 2, 2, bias=False), nn.Flatten()]
+    for one, other in zip(layers, plain, strict=True):
+        if isinstance(one, StandardizedConv):
+            other.weight.data = one.weight.data.clone()
+    images = torch.zeros(1, 3, 4, 4)
+    assert synflow(nn.Sequential(*layers), images) == pytest.approx(synflow(nn.Sequential(*plain), images))
+    kinds = [type(each) for each in layers]
+    assert kinds == [StandardizedConv, nn.ReLU, StandardizedConv, nn.Flatten]
+    assert "forward" not in vars(layers[0])  # the network that was scored is as it was
 
 
 def by_hand(network: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:

@@ -65,6 +65,7 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
         ((first, first), "the same random with the same seed, 0"),
         ((first, "--trials", 9), "has 8 that ended"),
         ((first, "--out", tmp_path / "no" / "such.html"), "cannot write to"),
+        ((first, "--out", tmp_path / "such.png"), "must end in .html"),
     ):
         ended = nas_cli("compare", "--space", SPACE_TEXT, *arguments)
         assert (ended.code, ended.err.count("\n"), ended.out) == (2, 1, ""), arguments

@@ -153,6 +153,12 @@ def test_a_page_has_all_images_inside_it(nas_cli, trained, photographs, tmp_path
     assert {width / height for width, height in sizes} == {2}
 
 
+def test_a_folder_may_have_a_point_in_its_name(nas_cli, trained, photographs, tmp_path):
+    said = nas_cli("predict", trained, photographs, "--explain", tmp_path / "maps v1.0", "--json")
+    assert said.code == 0
+    assert len([*(tmp_path / "maps v1.0").iterdir()]) == len(said.json()["images"])
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -99,6 +99,7 @@ def test_every_trial_is_listed_in_the_order_that_is_asked_for(nas_cli, run):
         several = nas_cli("show", run, "--all", "--sort", order, "--json").json()["trials"]
         assert several == sorted(several, key=lambda one: sign * one[key])
     assert nas_cli("show", run, "--all", "--sort", "speed").code == 2
+    assert f"nas show {run} --trial N" in nas_cli("show", run, "--all").out.replace("\n", "")
     assert nas_cli("show", run, "--sort", "macs").err == "nas: --sort needs --all\n"
     assert nas_cli("show", run, "--all", "--trial", "1").code == 2
 
@@ -206,6 +207,21 @@ def test_where_nothing_fits_spaces_are_named_in_which_something_does(nas_cli):
     assert said.code == 2
     assert "at 224 px these spaces have smaller networks: mobilenetv3 (from 31.3M), resnet (from 25.2M)" in said.err
     assert "these spaces" not in nas_cli("space", "mbconv", "--budget", "2G..3G").err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("show", "resnet20", "--svg", "net.png"), "must end in .svg"),
+        (("show", "resnet20", "--svg", "."), "must end in .svg"),
+        (("evaluate", "nothing", "--confusion", "matrix.png"), "must end in .html"),
+        (("dashboard", "nothing", "--port", "70000"), "--port must be from 1 to 65535, got 70000"),
+    ],
+)
+def test_what_cannot_be_written_or_shown_is_one_line_at_once(nas_cli, words, why):
+    said = nas_cli(*words)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert why in said.err
 
 
 def test_the_version_is_printed(nas_cli):

@@ -401,6 +401,29 @@ def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels, ce
     assert set(disagreements(made_network(tmp_path, channels, centre, files), files).values()) == {0}
 
 
+def test_a_turned_tiff_is_cropped_as_other_files_are(tmp_path):
+    from estimators.image_files import upright_size
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for ending in ("tif", "png", "jpg"):
+        Image.new("RGB", (60, 30)).save(tmp_path / f"turned.{ending}", exif=exif)
+        with (tmp_path / f"turned.{ending}").open("rb") as file:
+            assert upright_size(file) == (30, 60)
+
+
+def test_white_of_a_grey_map_of_16_bits_is_what_its_file_says(tmp_path):
+    from estimators.image_files import in_rgb
+
+    dark = tmp_path / "dark.pgm"
+    dark.write_bytes(b"P5 4 1 65535\n" + np.array([0, 100, 200, 65535 // 4], ">u2").tobytes())
+    with dark.open("rb") as file:
+        assert np.asarray(in_rgb(file, 4, 10**6)[0])[0, :, 0].tolist() == [0, 0, 0, 63]
+    dark.write_bytes(b"P5 4 1 65535\n" + np.array([0, 100, 200, 255], ">u2").tobytes())
+    with dark.open("rb") as file:
+        assert np.asarray(in_rgb(file, 4, 10**6)[0])[0, :, 0].tolist() == [0, 0, 0, 0]  # dark, not stretched
+
+
 def test_a_centre_crop_is_the_middle_of_the_shorter_side_and_another_set_of_images(tmp_path):
     from estimators import load_data
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import shutil
 
 import pytest
 from studies_stand_ins import SPACE, Known, begin
+from test_studies_inheritance import Heir
 
 import nas
 from estimators import load_data
@@ -102,6 +104,8 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
     recipe = make_recipe("auto", 10, 8, epochs=1, batch=64, data_fraction=0.3)
     train(network, data, recipe, tmp_path / "runs" / "demo-trained", 0, found=found)
     train(network, data, recipe, tmp_path / "runs" / "of-another", 0, found={**found, "created": "another day"})
+    (tmp_path / "runs" / "foreign").mkdir()
+    (tmp_path / "runs" / "foreign" / "training.json").write_text("{}")  # of another program
     one = {"tau": 0.5, "interval": [0.3, 0.6], "spearman": 0.6, "regret": 0.01, "top": 0.5, "seconds": 2.0}
     measured = {
         "space": "small", "budget": None, "task": str(run.task), "networks": 9, "level": 0.9, "data": None,
@@ -121,6 +125,22 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
     ranked = "Kendall's τ 0.50 (90% interval 0.30 to 0.60) with long, on 9 networks; not told apart from counting MACs"
     assert f"ranks networks was measured by nas proxy: {html.escape(ranked)}." in said
     assert len(page.encode()) < 6_000_000
+    (command,) = re.findall(r"nas train .*? (?=nas report)", html.unescape(said.partition("Reproduce")[2]))
+    words = shlex.split(command)
+    assert words[words.index("--trial") + 1] == str(run.best.number)
+    given = dict(each.split("=") for at, each in enumerate(words) if words[at - 1] == "--set")
+    settings = {name: json.loads(value) for name, value in given.items()}
+    assert settings == {"batch": 64, "data_fraction": 0.3}
+    again = make_recipe("auto", facts["data"]["images"], 8, epochs=1, **settings)
+    assert {**again.describe(), "mirror": facts["data"]["mirror"]} == facts["recipe"]
+
+
+def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
+    changes = {"inherit": True, "replicas": True, "wave": 2, "confirm": 0, "trials": 6, "estimator": Heir()}
+    said = text_of(nas.report(a_run(tmp_path / "demo", **changes).folder, space=SPACE).read_text())
+    search = said.partition("nas search ")[2].partition("nas report")[0]
+    for words in (f"--out {tmp_path}", "--name demo", "--workers 2", "--inherit", "--replicas", "--deterministic"):
+        assert words in search
 
 
 def test_its_commands_name_a_space_of_ones_own(tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named, space_of
@@ -290,7 +291,7 @@ MISTAKES = {
         "published are 1 to 7 (EfficientNet-B1 to B7), not 8",
     ),
     "growth of MACs": (["efficientnet_b0", "--growth", "1.5"], "growth: macs=1.5 cannot be; give multiples"),
-    "growth below 1": (["efficientnet_b0", "--growth", "params=0.5"], "of at least 1"),
+    "growth below 1": (["efficientnet_b0", "--growth", "params=0.5"], "from 1 to 100"),
     "growth of nothing": (["efficientnet_b0", "--growth", "params=1.1,activations=1.1"], "or more --growth helps"),
     "a rule": (["resnet18", "--coefficients", "resnet-sr"], "did you mean 'resnet-rs'?"),
     "published of another": (["resnet18", "--coefficients", "published"], "are for efficientnet_b0"),
@@ -301,6 +302,23 @@ MISTAKES = {
     "target": (["efficientnet_b0", "--target", "1"], "target must be a number above 1"),
     "nothing fits": (["efficientnet_b0", "--band", "0.0001%"], "a wider --band or a smaller --step helps"),
 }
+
+
+def test_a_family_of_another_network_is_not_written_over(nas_cli, tmp_path):
+    files = []
+    for seed, folder in enumerate(("one", "other")):
+        files.append(tmp_path / folder / "best.json")
+        files[-1].parent.mkdir()
+        files[-1].write_text(space_named("resnet").sample(np.random.default_rng(seed)).to_json())
+    given = ("--coefficients", "1.2,1.1,1.15", "--phi", "1", "--out", str(tmp_path / "runs"))
+    assert nas_cli("scale", files[0], *given).code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    before = (folder / "family.json").read_text()
+    refused = nas_cli("scale", files[1], *given)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "has the family of another network" in refused.err
+    assert (folder / "family.json").read_text() == before
+    assert nas_cli("scale", files[0], *given).code == 0
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

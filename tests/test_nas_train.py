@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from studies_stand_ins import begin
 
 from estimators import load_data
 from estimators.recipe import make_recipe
@@ -262,3 +264,10 @@ def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(capsys, tmp_p
 def test_where_a_trained_network_goes_follows_from_what_it_is(tmp_path):
     assert str(trained_folder("resnet18", "../data/pets.npz")) == "runs/resnet18-pets"
     assert str(trained_folder("runs/first", "digits")) == "runs/first-trained"
+    assert str(trained_folder("net.json", "d six.v1")) == "runs/net-d six.v1"
+    for title in ("runs/v1.1", "runs/v1.2"):
+        begin(tmp_path / title).run(1)
+        assert trained_folder(str(tmp_path / title), "digits") == tmp_path / f"{title}-trained"
+    assert trained_folder(str(tmp_path / "runs" / "v1.1:0"), "digits") == tmp_path / "runs" / "v1.1-trial-0-trained"
+    with contextlib.chdir(tmp_path / "runs" / "v1.1"):
+        assert trained_folder(".", "digits") == tmp_path / "runs" / "v1.1-trained"

@@ -41,6 +41,8 @@ def compare(
 
     [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
     """
+    if out is not None:
+        page_in(out)
     with waiting(json):
         from nas.comparing import compare_runs, comparison_document
 
@@ -120,12 +122,26 @@ def bench_strategies(
         raise interrupted(f"the results are of {len(found.runs)} runs")
 
 
+def page_in(out: Path) -> Path:
+    """Where the page of a comparison goes: a file, or compare.html in a folder.
+
+    Raises:
+        UserError: it is no page.
+    """
+    from searchspaces import UserError
+
+    path = out / "compare.html" if out.is_dir() else out
+    if path.suffix.lower() != ".html":
+        raise UserError(f"the comparison is a page: {str(path)!r} must end in .html")
+    return path
+
+
 def _write_curves(found: Comparison, out: Path) -> Path:
     """Write the page of a comparison into a file, or into a folder as compare.html."""
     from searchspaces.files import write_whole
     from studies.pages.comparison import curves_html
 
-    path = out / "compare.html" if out.is_dir() else out
+    path = page_in(out)
     write_whole(path, curves_html(found))
     return path
 

@@ -40,6 +40,10 @@ def evaluate(
     [bold]Example:[/]  nas evaluate runs/first-trained
     [bold]Example:[/]  nas evaluate runs/a-trained runs/b-trained --views ten-crop --confusion confusion.html
     """
+    if confusion is not None and confusion.suffix.lower() != ".html":
+        from searchspaces import UserError
+
+        raise UserError(f"the confusion matrix is a page: {str(confusion)!r} must end in .html")
     with waiting(json):
         from nas.evaluating import evaluate as evaluated
 

@@ -139,6 +139,8 @@ def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.Ledge
         from optuna_dashboard import run_server
     except ImportError as error:
         raise UserError("this needs optuna-dashboard; install it with: pip install 'nas-toolkit[dashboard]'") from error
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port must be from 1 to 65535, got {port}")
     storage = storage_of(ledger or Manifest.read(Path(run)).ledger, Path(run))
     say(f"http://localhost:{port} shows the trials of {run}; Ctrl-C ends it")
     try:

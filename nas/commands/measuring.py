@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,8 +137,8 @@ def show_table(document: Document, console: Console) -> None:
     if unstable:
         rows.append(("unstable", Text(f"the medians of {unstable} networks are not known to 1%", style="yellow")))
     longest = max(check["measured_us"]) / 1e3
-    command = f"nas space {document['given']} --task {document['task']} --latency {document['latency']}"
-    rows.append(("next", Text(f"{command} --budget {milliseconds(longest)}ms")))
+    command = ["nas", "space", document["given"], "--task", document["task"], "--latency", document["latency"]]
+    rows.append(("next", Text(shlex.join([*command, "--budget", f"{milliseconds(longest)}ms"]))))
     console.print(facts(*rows))
 
 

@@ -421,4 +421,4 @@ def show_trials(document: Document, console: Console) -> None:
             style=GOOD if one["number"] == document["best"] else "",
         )
     console.print(made)
-    console.print(Text(f"More about one: nas show {document['run']} --trial N", style=FAINT))
+    console.print(Text(f"More about one: {document['show']} N", style=FAINT))

@@ -136,9 +136,11 @@ def train(
     document = training_document(trained)
     if json:
         return print_json(document)
-    show_training(document, screen, job.data.name)
+    show_training(document, screen, job.data.name, space)
 
 
+NEXT: Final = {"predict": ["IMAGE"], "evaluate": []}
+"""Commands to go on with, after `export`, and what they take besides the folder."""
 FEW_STEPS: Final = 5
 """Steps of an epoch below which a warning is printed."""
 
@@ -377,8 +379,15 @@ class TrainingDisplay:
         return facts(*rows, *end)
 
 
-def show_training(document: Document, console: Console, data: str) -> None:
-    """What `nas train` shows at its end; `data` is where the images are."""
+def show_training(document: Document, console: Console, data: str, space: str | None) -> None:
+    """What `nas train` shows at its end.
+
+    Args:
+        document: of the training.
+        console: where it is shown.
+        data: where the images are.
+        space: that was given, without which a network of it cannot be read.
+    """
     from estimators.estimator import binomial_error
 
     made = table("epoch>", "training loss>", "validation accuracy>", "time>")
@@ -414,7 +423,7 @@ def show_training(document: Document, console: Console, data: str) -> None:
         ("", ""),
     ]
     rows += [(name, Text(path)) for name, path in document["files"].items()]
-    folder = document["folder"]
-    rows += [("", ""), ("next", Text(shlex.join(["nas", "export", folder, "--data", path_here(data)])))]
-    rows += [("", Text(f"nas predict {shlex.quote(folder)} IMAGE")), ("", Text(f"nas evaluate {shlex.quote(folder)}"))]
+    folder, again = document["folder"], ["--space", space] if space else []
+    rows += [("", ""), ("next", Text(shlex.join(["nas", "export", folder, "--data", path_here(data), *again])))]
+    rows += [("", Text(shlex.join(["nas", each, folder, *given, *again]))) for each, given in NEXT.items()]
     console.print(facts(*rows))

@@ -193,7 +193,10 @@ def keys(study: Study) -> list[Key]:
 
 def show_command(study: Study) -> str | None:
     """The command that shows a trial, without its number; None for a study in memory."""
-    return None if study.folder is None else shlex.join(["nas", "show", str(study.folder), "--trial"])
+    if study.folder is None:
+        return None
+    again = [*study.manifest.own_code("space"), *study.manifest.ledger_again]
+    return shlex.join(["nas", "show", str(study.folder), *again, "--trial"])
 
 
 def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go.Figure:
