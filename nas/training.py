@@ -192,10 +192,11 @@ def trained_folder(title: str, data: str) -> Path:
     run, number = in_run(title) or (Path(title), None)
     run = run if run.name else run.resolve()  # the folder that one stands in
     path = run if number is None else run.with_name(f"{run.name}-trial-{number}")
-    if Manifest.is_in(run) or path.parent != Path("."):
-        return path.with_name(f"{path.name.removesuffix('.json')}-trained")
-    images = Path(data.removeprefix("hub:")).name.removesuffix(".npz")
-    return Path("runs") / f"{path.name.removesuffix('.json')}-{images}"
+    of_run = Manifest.is_in(run)
+    name = path.name if of_run else path.stem  # a run's name may have a point, and a file has an ending
+    if of_run or path.parent != Path("."):
+        return path.with_name(f"{name}-trained")
+    return Path("runs") / f"{name}-{Path(data.removeprefix('hub:')).name.removesuffix('.npz')}"
 
 
 def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) -> Recipe:

@@ -213,7 +213,7 @@ def cell_params(cell: Cell) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1 << 18, typed=True)  # an expansion of 6.0 is rounded otherwise than one of 6
-def _block(cell: Cell, c_in: int, width: int, stride: int, **params: Any) -> Node:
+def _block(cell: Cell, c_in: int, width: int, stride: int, /, **params: Any) -> Node:
     return cell(c_in, width, stride, **params)
 
 

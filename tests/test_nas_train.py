@@ -264,6 +264,7 @@ def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(capsys, tmp_p
 def test_where_a_trained_network_goes_follows_from_what_it_is(tmp_path):
     assert str(trained_folder("resnet18", "../data/pets.npz")) == "runs/resnet18-pets"
     assert str(trained_folder("runs/first", "digits")) == "runs/first-trained"
+    assert str(trained_folder("examples/my_net.py:net", "digits")) == "examples/my_net-trained"
     assert str(trained_folder("net.json", "d six.v1")) == "runs/net-d six.v1"
     for title in ("runs/v1.1", "runs/v1.2"):
         begin(tmp_path / title).run(1)

@@ -139,8 +139,6 @@ def train(
     show_training(document, screen, job.data.name, space)
 
 
-NEXT: Final = {"predict": ["IMAGE"], "evaluate": []}
-"""Commands to go on with, after `export`, and what they take besides the folder."""
 FEW_STEPS: Final = 5
 """Steps of an epoch below which a warning is printed."""
 
@@ -425,5 +423,6 @@ def show_training(document: Document, console: Console, data: str, space: str | 
     rows += [(name, Text(path)) for name, path in document["files"].items()]
     folder, again = document["folder"], ["--space", space] if space else []
     rows += [("", ""), ("next", Text(shlex.join(["nas", "export", folder, "--data", path_here(data), *again])))]
-    rows += [("", Text(shlex.join(["nas", each, folder, *given, *again]))) for each, given in NEXT.items()]
+    for words in (["predict", folder, "IMAGE"], ["evaluate", folder]):
+        rows.append(("", Text(shlex.join(["nas", *words, *again]))))
     console.print(facts(*rows))
