@@ -47,7 +47,8 @@ class Space:
         stem: one stage or several, before.
         head: one stage or several, after; the last gives the logits.
         smallest_map: on small images the earliest strides are left out until the last feature map has at least this
-            many pixels on each side.
+            many pixels on each side, as if every stride rounded up. Where a cell's rounds down (Inception's reductions,
+            DenseNet's transitions), the last map is a pixel smaller at some sizes, 28 among them.
         references: choices of classic networks that are members, by name.
         doc: a line for a person.
         shared: parameters, fixed or open, of every cell that takes them and whose stage does not set them.
