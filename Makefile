@@ -3,7 +3,7 @@
 # make check    what a change must pass: style, types, the one way of imports, doctests
 # make docs     the documentation site, in site/, any warning an error; site/index.html opens without a server or a network
 # make gallery  runs the searches and trainings of docs/gallery.md, and makes its pages and pictures; needs Chromium
-# make bench    the measurements that the documentation quotes
+# make bench    two quick ones of the measurements that the documentation quotes: startup and cost
 # make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
 #                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see benchmarks/peers.py); hours
 #
