@@ -192,10 +192,14 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 def remove(folder: Path, names: Iterable[str]) -> None:
     """Remove entries; a process that has one mapped keeps its pages."""
     for name in names:
-        for left in folder.glob(f"{name}.*{_PART}"):
-            left.unlink(missing_ok=True)
         for kind in (_ENTRY, _IMAGES, _FACTS, ".keys.npy"):  # the last of earlier versions
             (folder / f"{name}{kind}").unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove arrays that were not filled: of processes that were killed, and of those that are at it."""
+    for left in folder.glob(f"*{_PART}"):
+        left.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from estimators.data import ImageData
 from estimators.estimator import Estimate, TrialContext
-from estimators.recipe import Recipe, images_of, make_recipe
+from estimators.recipe import FIT, Recipe, images_of, make_recipe
 from estimators.steps import DEVICES
 from searchspaces import RecipeSpace, UserError, nearest
 
@@ -64,8 +64,7 @@ class FullTraining:
         """The recipe with settings that were decided."""
         side = self.data.task.image_size
         given = {"epochs": self.epochs, **self.settings, **decided}
-        images = images_of(self.data, given.get("val_fraction", Recipe().val_fraction))
-        made = make_recipe(self.recipe, images, side, **given)
+        made = make_recipe(self.recipe, images_of(self.data, given), side, **given)
         return made if made.mirror is not None else replace(made, mirror=self.data.mirror)
 
     def describe(self) -> dict[str, Any]:
@@ -78,6 +77,7 @@ class FullTraining:
             "recipe": self.recipe,
             "epochs": self.epochs,
             "settings": dict(self.settings),
+            **({"fit": FIT} if self.recipe == "auto" else {}),
             "image_size": self.image_size,
             "threads": self.threads,
             "train_images": len(train),

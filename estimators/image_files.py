@@ -259,12 +259,14 @@ def read_as_image(name: str, content: bytes, read: Callable[[], T]) -> T:
 
 def upright_size(source: BinaryIO) -> tuple[int, int]:
     """Width and height of an image, from its header, as it is shown."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
     with opened(source) as image:
-        if image.format == "TIFF":  # Pillow turns these itself, some versions as they are loaded
-            image.load()
-            return image.size
-        turned = orientation_of(image) in (5, 6, 7, 8)
-        return (image.height, image.width) if turned else image.size
+        if isinstance(image, TiffImageFile):  # which Pillow turns itself: at once or as it is loaded, by its version
+            (width, height), orientation = (image.tag_v2[256], image.tag_v2[257]), image.tag_v2.get(274)
+        else:
+            (width, height), orientation = image.size, orientation_of(image)
+        return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def hash_of(content: bytes) -> bytes:

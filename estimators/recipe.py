@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -185,6 +186,8 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
 }
 """The recipes by name, as differences from the defaults of `Recipe`; `auto` also has what `fitted` says."""
 
+FIT: Final = 2
+"""Raised when `auto` becomes another recipe for the same settings and images."""
 BATCHES: Final = ((4_000, 32), (16_000, 64))
 """Training images below which a batch is so large; 128 from there on."""
 FEW_STEPS: Final = 2_000
@@ -231,17 +234,21 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
     return replace(recipe, **{key: value for key, value in found.items() if key not in settings})
 
 
-def images_of(data: ImageData, val_fraction: float = 0.1) -> int:
+def images_of(data: ImageData, settings: Mapping[str, Any]) -> int:
     """What recipes are fitted to: training and validation images together, or, where data have validation images of
     their own, as many as would leave their training images.
 
     Args:
         data: the images.
-        val_fraction: of the recipe.
+        settings: of the recipe, of which `val_fraction` matters.
+
+    Raises:
+        UserError: that one is out of range.
     """
     if data.validation is None:
         return len(data.labels)
-    return round((len(data.labels) - len(data.validation)) / (1 - val_fraction))
+    share = Recipe(**{name: value for name, value in settings.items() if name == "val_fraction"}).val_fraction
+    return round((len(data.labels) - len(data.validation)) / (1 - share))
 
 
 def fitted(recipe: Recipe, images: int, side: int, batch: int | None = None) -> dict[str, Any]:

@@ -114,25 +114,26 @@ def main() -> None:
     bad: list[UserError] | None = [] if given.skip_bad else None
     rows = [["file", "class", "probability"]]
     try:
-        stream = open(given.csv, "w", encoding="utf-8", newline="") if given.csv else None
+        stream = open(given.csv, "a", encoding="utf-8", newline="") if given.csv else None
     except OSError as error:
         parser.exit(2, f"predict.py: cannot write {{given.csv}}: {{error.strerror}}\\n")
     try:
         for file, shares in classified(open_model(given.model), given.images, bad):
             best = np.argsort(-shares, kind="stable")[: given.top].tolist()
             rows.append([file, CLASSES[best[0]], f"{{shares[best[0]]:.6f}}"])
-            print(f"{{file}}: {{', '.join(f'{{CLASSES[i]}} {{100 * shares[i]:.1f}}%' for i in best)}}")
+            try:
+                print(f"{{file}}: {{', '.join(f'{{CLASSES[i]}} {{100 * shares[i]:.1f}}%' for i in best)}}", flush=True)
+            except BrokenPipeError:  # `| head` has seen enough; the table may still be wanted
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except UserError as error:
         parser.exit(2, f"predict.py: {{error}}\\n")
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
     for error in bad or []:
         print(f"predict.py: skipped: {{error}}", file=sys.stderr)
     if len(rows) == 1:
         parser.exit(2, "predict.py: none of the files can be read as an image\\n")
     if stream:
         with stream:
+            stream.truncate(0)
             csv.writer(stream, lineterminator="\\n").writerows(rows)
 
 

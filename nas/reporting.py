@@ -23,6 +23,7 @@ from searchspaces import SearchSpace, Task, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
+from strategies import BEFORE
 from studies import Study
 from studies.folder import LATENCY, REPORT
 from studies.proxy_agreement import agreement, comparisons
@@ -339,7 +340,8 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     }
     search += [flag for flag, given in flags.items() if given]
     for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
-        for name, value in one["given"].items():
+        before = BEFORE.get(one["name"], {}) if target == "strategy" and one["origin"] == "named" else {}
+        for name, value in {**{each: one["resolved"][each] for each in before}, **one["given"]}.items():
             search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
     space = manifest.own_code("space")
     trainings = [
@@ -366,15 +368,16 @@ def _recipe_words(trained: Trained) -> list[str]:
     """Options that make a training's recipe again, beside its epochs, of the one that is fitted to its images."""
     from estimators.recipe import Recipe, make_recipe
 
-    recipe, data = trained.facts["recipe"], trained.facts["data"]
-    side, defaults = Task.parse(trained.facts["task"]).image_size, Recipe().describe()
+    facts, defaults = trained.facts, Recipe().describe()
+    recipe, side = {**defaults, **facts["recipe"]}, Task.parse(facts["task"]).image_size
     given = {name: recipe[name] for name in ("data_fraction", "val_fraction") if recipe[name] != defaults[name]}
-    fit = functools.partial(make_recipe, "auto", int(data["images"]), side, epochs=recipe["epochs"])
+    images = round(facts["train_images"] / (recipe["data_fraction"] * (1 - recipe["val_fraction"])))
+    fit = functools.partial(make_recipe, "auto", images, side, epochs=recipe["epochs"])
     if fit(**given).batch != recipe["batch"]:
         given["batch"] = recipe["batch"]
     fitted = fit(**given).describe()
     given |= {name: value for name, value in recipe.items() if name in fitted and fitted[name] != value}
-    if recipe["mirror"] == data["mirror"]:  # as the names of the classes allow it
+    if recipe["mirror"] == facts["data"].get("mirror"):  # as the names of the classes allow it
         given.pop("mirror", None)
     return [word for name, value in given.items() for word in ("--set", f"{name}={json.dumps(value).strip(chr(34))}")]
 

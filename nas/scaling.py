@@ -27,8 +27,8 @@ from searchspaces import (
     nearest,
 )
 from searchspaces.files import make_folder, read_json, write_whole
+from searchspaces.strides import SUFFIX, with_strides
 from searchspaces.strides import published as as_published
-from searchspaces.strides import with_strides
 from studies.confirming import CONFIRMATIONS, confirm_from, with_confirmations
 from studies.folder import FAMILY, FAMILY_PLOT
 from studies.manifest import Manifest
@@ -435,7 +435,7 @@ def write(found: Family) -> None:
     if found.study is None and (folder / FAMILY).exists():
         there = read_json(folder / FAMILY, "the family")
         base = there.get("base") if isinstance(there, dict) else None
-        if not isinstance(base, dict) or {**base, "name": ""} != {**document["base"], "name": ""}:
+        if not isinstance(base, dict) or _network(base) != _network(document["base"]):
             raise UserError(f"{str(folder)!r} has the family of another network; choose another name")
     make_folder(folder / "family")
     for each, one in zip(found.members, document["members"], strict=True):
@@ -444,6 +444,12 @@ def write(found: Family) -> None:
         write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
     write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
     write_whole(folder / FAMILY_PLOT, family_html(document))
+
+
+def _network(base: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the base of a family is its network: neither its name, nor the images, nor the rule for its strides."""
+    space = str(base.get("space")).removesuffix(SUFFIX)
+    return {**{key: value for key, value in base.items() if key not in ("name", "task")}, "space": space}
 
 
 def grid_document(plan: ScalingPlan, found: Candidates) -> Document:

@@ -210,12 +210,11 @@ def recipe_for(job: TrainingJob, folder: Path, name: str, settings: Document) ->
     from estimators.trained import read_facts
 
     begun = read_facts(folder)
-    if begun is not None and name == "auto" and not settings:
-        return Recipe(**begun["recipe"])
+    if begun is not None and name == "auto" and all(begun["recipe"].get(each) == settings[each] for each in settings):
+        return Recipe(**begun["recipe"])  # how it is fitted may have changed since
     if name == "auto" and job.tuned is not None:
         name, settings = job.tuned[0], {**job.tuned[1], **settings}
-    images = images_of(job.data, settings.get("val_fraction", Recipe().val_fraction))
-    return make_recipe(name, images, job.data.task.image_size, **settings)
+    return make_recipe(name, images_of(job.data, settings), job.data.task.image_size, **settings)
 
 
 def freeze_for(job: TrainingJob, recipe: Recipe, freeze: str | None, weights: Path | None) -> str | None:
@@ -272,7 +271,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
-        "why": why_fitted(recipe, images_of(job.data, recipe.val_fraction), job.data.task.image_size),
+        "why": why_fitted(recipe, images_of(job.data, recipe.describe()), job.data.task.image_size),
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,

@@ -110,7 +110,7 @@ def plan(
     if "epochs" in fixed:
         raise UserError("--set epochs: give the epochs of each trial with --epochs")
     job = training_job(what, data, image_size, space, reading, folder)
-    images, side = images_of(job.data), job.data.task.image_size
+    images, side = images_of(job.data, fixed), job.data.task.image_size
     options = options_of(parse_tuned(tuned), recipe, images, side, {**fixed, "epochs": epochs})
     return TuningPlan(what, job, RecipeSpace(job.network, options), folder, recipe, epochs, fixed)
 

@@ -120,6 +120,9 @@ def test_two_processes_that_decode_the_same_do_not_write_into_one_file(tmp_path)
     os.utime(killed.filename, (0, 0))
     decoded_cache.drop(decoded_cache.on_disk(tmp_path, "x", (4, 2, 2, 3)))
     assert {each.name for each in tmp_path.iterdir()} == {"x.images.npy", "x.facts.npy", "x.json"}
+    decoded_cache.on_disk(tmp_path, "y", (4, 2, 2, 3))  # of a process that is killed now
+    decoded_cache.remove_parts(tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {"x.images.npy", "x.facts.npy", "x.json"}
 
 
 def test_without_a_place_on_disk_it_is_said(tmp_path, monkeypatch):

@@ -372,10 +372,13 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
 
 def test_a_recipe_is_fitted_to_training_images_where_data_have_validation_images_of_their_own():
     own = replace(DIGITS, validation=np.arange(0, len(DIGITS.labels), 2))
-    recipe = make_recipe("auto", images_of(own), 8, epochs=40)
+    recipe = make_recipe("auto", images_of(own, {}), 8, epochs=40)
     train_images = len(training.split(own, recipe)[0])
-    assert f"fitted to {train_images:,} images" in str(why_fitted(recipe, images_of(own), 8))
-    assert images_of(DIGITS) == len(DIGITS.labels)
+    assert f"fitted to {train_images:,} images" in str(why_fitted(recipe, images_of(own, {}), 8))
+    assert images_of(DIGITS, {}) == len(DIGITS.labels)
+    for wrong in (1, "x", None):
+        with pytest.raises(UserError, match="val_fraction must be a number above 0 and at most"):
+            images_of(own, {"val_fraction": wrong})
 
 
 @pytest.mark.parametrize("stages", [2, 3, 4])

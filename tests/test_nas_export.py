@@ -257,10 +257,17 @@ def test_predict_py_answers_as_nas_predict_does_without_torch_and_nas(nas_cli, t
 def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
     script, folder = Path(exported["out"]) / "predict.py", pictures(tmp_path / "pictures")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
-    done = run_alone(script, folder)
+    kept = tmp_path / "kept.csv"
+    kept.write_text("earlier")
+    done = run_alone(script, folder, "--csv", kept)
     assert done.returncode == 2
     assert done.stderr.startswith(f"predict.py: '{folder / 'broken.jpg'}' cannot be read as an image")
-    done = run_alone(script, folder, "--skip-bad")
+    assert kept.read_text() == "earlier"
+    done = run_alone(script, folder, "--csv", tmp_path / "nowhere" / "table.csv")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "cannot write" in done.stderr
+    done = run_alone(script, folder, "--skip-bad", "--csv", kept)
+    assert kept.read_text().startswith("file,class,probability\n")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
     assert "skipped" in done.stderr
     (tmp_path / "empty").mkdir()

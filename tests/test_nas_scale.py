@@ -318,7 +318,8 @@ def test_a_family_of_another_network_is_not_written_over(nas_cli, tmp_path):
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "has the family of another network" in refused.err
     assert (folder / "family.json").read_text() == before
-    assert nas_cli("scale", files[0], *given).code == 0
+    for again in ((), ("--task", "64x64x3:10"), ("--strides", "published")):  # the same network
+        assert nas_cli("scale", files[0], *given, *again).code == 0
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

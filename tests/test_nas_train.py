@@ -17,9 +17,10 @@ from studies_stand_ins import begin
 
 from estimators import load_data
 from estimators.recipe import make_recipe
+from estimators.trained import _KINDS
 from nas import api, cli
 from nas.commands.training import show_training_plan
-from nas.training import plan_document, trained_folder, training_job
+from nas.training import plan_document, recipe_for, trained_folder, training_job
 from searchspaces import Scale, Scaled, Task, space_named
 
 DIGITS = load_data("digits")
@@ -259,6 +260,17 @@ def test_killed_twice_it_ends_with_the_weights_of_one_that_was_not(capsys, tmp_p
     assert run(capsys, *command("killed"))[0] == 0
     for name in ("best.safetensors", "last.safetensors"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_training_goes_on_by_the_recipe_that_it_began_with(tmp_path, network):
+    settings = {"epochs": 3, "batch": 16}
+    job = training_job(str(network), "digits", out=tmp_path)
+    earlier = {**recipe_for(job, tmp_path, "auto", settings).describe(), "randaugment_operations": 1}
+    # of a version that fitted it otherwise
+    facts = {name: kind() for name, kind in _KINDS.items()} | {"format": 1, "recipe": earlier}
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    assert recipe_for(job, tmp_path, "auto", settings).describe() == earlier
+    assert recipe_for(job, tmp_path, "auto", {**settings, "batch": 32}).describe() != earlier
 
 
 def test_where_a_trained_network_goes_follows_from_what_it_is(tmp_path):

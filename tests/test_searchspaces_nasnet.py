@@ -166,6 +166,9 @@ def test_no_width_is_closed_in_a_band_that_holds_it():
     held = {feasible.sample(rng).choices["width"] for _ in range(20)}
     assert len(held) > 1
     assert held <= set(feasible.next_decision({}).options)
+    for number in range((1 << 16) + 2):  # more than are remembered
+        feasible.contents._remember(frozenset([("other", number)]), {})
+    assert held <= set(feasible.next_decision({}).options)
 
 
 def test_decisions_under_a_budget_lead_to_what_fits():

@@ -27,7 +27,7 @@ def cache(
 
     [bold]Example:[/]  nas cache --empty
     """
-    from estimators.decoded_cache import LIMIT_BYTES, cache_folder, entries, remove
+    from estimators.decoded_cache import LIMIT_BYTES, cache_folder, entries, remove, remove_parts
     from searchspaces import UserError
 
     folder = cache_folder(cache)
@@ -36,6 +36,7 @@ def cache(
     found = entries(folder)
     if empty:
         remove(folder, [each["name"] for each in found])
+        remove_parts(folder)
     document: Document = {
         "folder": str(folder),
         "limit_bytes": LIMIT_BYTES,

@@ -47,6 +47,7 @@ class Drawn:
         for member, cost in zip(self._members, self._costs, strict=True):
             if self.budget.admits(cost):
                 self._begin_with(member.choices)
+        self._first = dict(self._completions)
 
     def extremes(self, name: str) -> tuple[int, int]:
         """The smallest and the largest value of a cost among all known architectures."""
@@ -104,7 +105,7 @@ class Drawn:
 
     def _remember(self, prefix: frozenset[tuple[str, Value]], completion: dict[str, Value]) -> None:
         if len(self._completions) > 1 << 16:
-            self._completions.clear()
+            self._completions = dict(self._first)
         self._completions[prefix] = completion
 
     def _completed(self, prefix: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
