@@ -2,7 +2,7 @@
 
     python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12] [--image-size 16]
                                          [--strategies guided local-search] [--data cifar10-small]
-                                         [--results fair.jsonl]
+                                         [--recipe auto] [--results fair.jsonl]
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs,
 anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band, those made for
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators import ImageData, load_data
+from estimators import Diverged, ImageData, load_data
 from estimators.recipe import make_recipe
 from estimators.training import train
 from nas import Architecture, Study, Task, classic
@@ -48,10 +48,12 @@ pixel, and are several times as wide for the same MACs."""
 PUBLISHED = ", published strides"
 RANDOM = "random ones of the space"
 
-RECIPE: dict[str, Any] = {
-    "batch": 64, "mixup": 0.0, "cutmix": 0.0, "randaugment_operations": 1, "randaugment_magnitude": 3.0,
-}  # fmt: skip
-"""Where the training differs from `nas train --recipe sgd`: what suits a few epochs of a small network."""
+RECIPES: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "sgd": {"batch": 64, "mixup": 0.0, "cutmix": 0.0, "randaugment_operations": 1, "randaugment_magnitude": 3.0},
+}
+"""What all are trained with: the default of `nas train`, which fits itself to so few epochs and distorts nothing in
+them; or, as before there was one that did, `sgd` with a little RandAugment and its stochastic depth."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Result:
     """Of one training.
 
     Attributes:
-        comparison: what it belongs to: the data, the size of its images, the budget and how long things are trained.
+        comparison: what it belongs to: the data, the size of its images, the budget and how things are trained.
         what: what was trained, as in the table.
         seed: of the training, and of the search.
         network: in words.
@@ -113,6 +115,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="*", default=["guided"])
     parser.add_argument("--macs", nargs="*", type=float, help="in millions; in place of what each data set has")
     parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
+    parser.add_argument("--recipe", choices=RECIPES, default="auto", help="of the trainings that are compared")
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
@@ -127,7 +130,7 @@ def compare(name: str, macs: float, results: Results, given: argparse.Namespace)
     data = load_data(str(given.shared / f"{name}.npz"), given.image_size)
     print(f"\n{name}, {data.task}, {macs / 1e6:g}M MACs within {BAND:.0%}", flush=True)
     run = run_name(name, macs, given)
-    comparison = f"{run}, {given.trials} trials, {given.epochs} epochs of {given.images} images"
+    comparison = f"{run}, {given.trials} trials, {given.epochs} epochs of {given.images} images, recipe {given.recipe}"
     classics = classics_at(data.task, macs)
     drawn = random_ones(data.task, macs, given)
     for seed in range(given.seeds):
@@ -219,11 +222,17 @@ def scaled_to(architecture: Architecture, task: Task, macs: float) -> Scaled:
 
 
 def accuracy(network: Buildable, what: str, data: ImageData, name: str, seed: int, given: argparse.Namespace) -> float:
-    """Accuracy on the test part, in [0, 1], of one training, which is done only once."""
-    fraction = min(1.0, given.images / len(data.labels))
-    recipe = make_recipe("sgd", epochs=given.epochs, data_fraction=fraction, **RECIPE)
+    """Accuracy on the test part, in [0, 1], of one training, done only once; that of guessing if it diverges."""
+    settings = {"epochs": given.epochs, "data_fraction": min(1.0, given.images / len(data.labels))}
+    settings |= RECIPES[given.recipe]
+    recipe = make_recipe(given.recipe, len(data.labels), data.task.image_size, **settings)
     began = time.process_time()
-    trained = train(network, data, recipe, given.out / f"{name}-{what.replace(' ', '-')}-{seed}", seed=seed)
+    folder = given.out / f"{name}-{given.recipe}-{what.replace(' ', '-')}-{seed}"
+    try:
+        trained = train(network, data, recipe, folder, seed=seed)
+    except Diverged as error:
+        print(f"{name} {what} seed {seed}: {error}", flush=True)
+        return 1 / data.task.classes
     facts = trained.facts
     print(
         f"{name} {what} seed {seed}: test {facts['test_accuracy']:.4f}, validation {facts['val_accuracy']:.4f}, "
