@@ -61,8 +61,8 @@ class RLController:
     **Advantages.** REINFORCE gives all choices of a trial the same one, as in the papers: the reward minus a moving
     average of rewards. PPO gives each choice its own, by a value function (`strategies.value_function`), which neither
     architecture search paper has: after 50 and 100 trials of the six problems of `docs/strategies.md` it takes a tenth
-    off the regret, up to a third, after 25 and 200 nothing that shows. Both are divided by a standard deviation of rewards, so that
-    the entropy bonus has the same weight on any data.
+    off the regret, up to a third, after 25 and 200 nothing that shows. Both are divided by a standard deviation of
+    rewards, so that the entropy bonus has the same weight on any data.
 
     **Updates.** Trials with an accuracy, pruned ones included, are collected as they end. Every `batch` trials update
     the policy and are then discarded. Failed trials are ignored.
