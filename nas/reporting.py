@@ -322,7 +322,7 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         "--pruner": manifest.pruner,
         "--seed": manifest.seed,
         "--confirm": manifest.confirm,
-        "--trials": len(study.trials),
+        "--trials": manifest.trials or len(study.trials),  # as planned: strategies go by it
         "--name": folder.name,
         "--out": None if folder.parent == Path("runs") else folder.parent,
         "--latency": None if manifest.latency is None else folder / LATENCY,
@@ -361,7 +361,10 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         notes.append(f"The run folder does not hold your own code ({', '.join(f'--{name}' for name in own)}).")
     if any(each.facts.get("weights") or each.facts.get("teacher") for each in trained):
         notes.append("A training began with trained weights or had a teacher, which its command leaves out.")
-    return [shlex.join(each) for each in (search, *trainings, ["nas", "report", str(folder), *space])], notes
+    searches = [search]
+    if manifest.trials is not None and len(study.trials) > manifest.trials:  # it was extended
+        searches.append(["nas", "resume", str(folder), "--trials", str(len(study.trials)), *space])
+    return [shlex.join(each) for each in (*searches, *trainings, ["nas", "report", str(folder), *space])], notes
 
 
 def _recipe_words(trained: Trained) -> list[str]:

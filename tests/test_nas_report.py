@@ -137,9 +137,20 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
 
 def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
     changes = {"inherit": True, "replicas": True, "wave": 2, "confirm": 0, "trials": 6, "estimator": Heir()}
-    said = text_of(nas.report(a_run(tmp_path / "demo", **changes).folder, space=SPACE).read_text())
+    study = a_run(tmp_path / "demo", **changes)
+    study.run(8)
+    said = text_of(nas.report(study.folder, space=SPACE).read_text())
+    assert f"nas resume {study.folder} --trials 8" in said
     search = said.partition("nas search ")[2].partition("nas report")[0]
-    for words in (f"--out {tmp_path}", "--name demo", "--workers 2", "--inherit", "--replicas", "--deterministic"):
+    for words in (
+        f"--out {tmp_path}",
+        "--name demo",
+        "--trials 6",
+        "--workers 2",
+        "--inherit",
+        "--replicas",
+        "--deterministic",
+    ):
         assert words in search
 
 
