@@ -12,13 +12,14 @@ no training behind it: five spaces of MBConv stages under half of their MACs, wh
 to a third of them: those of some pairs of options. `problems.py` has more that are drawn. Each of them has instances of
 its own for choosing settings, called `tune-drawn` and so on.
 
-Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen
-is the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as
-`nas search --confirm` does (one leader for each 25 trials, three trainings each), and chooses on the mean. The peers
-search the plain product of options, as a person would set them up: what does not fit and what was tried before counts
-as a trial spent; Optuna is told of the budget by `set_constraint`, the others get a reward of 0. Numbers behind a
-peer's name are its population and tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne
-Tune and NNI an environment of their own: `peers.py` says how.
+Regret is the best mean accuracy that fits less the mean accuracy of the network chosen, in percentage points. Chosen is
+the one with the best observation, as a person would; `confirmed` trains the leaders again within the same N, as `nas
+search --confirm 1` and the like do (one leader for each 25 trials, three trainings each), and chooses on the mean.
+`confirm auto` is what searches of 50 trials and more do by default. The peers search the plain product of options, as a
+person would set them up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the
+budget by `set_constraint`, the others get a reward of 0. Numbers behind a peer's name are its population and
+tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne Tune and NNI an environment of
+their own: `peers.py` says how.
 
 `--against` adds a table of differences, seed by seed, from one contestant.
 
