@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -163,14 +163,7 @@ class ShortTraining:
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.image_size is None:
-            object.__setattr__(self, "image_size", self.data.task.image_size)
-        elif self.image_size != self.data.task.image_size:
-            object.__setattr__(self, "data", self.data.resized(self.image_size))
-        if self.data_fraction is None:
-            object.__setattr__(self, "data_fraction", min(1.0, ENOUGH_IMAGES / len(self.data.labels)))
-        if self.mirror is None:
-            object.__setattr__(self, "mirror", self.data.mirror)
+        fill_in(self, ENOUGH_IMAGES)
         assert self.image_size is not None
         rungs = parse_rungs(self.rungs, self.image_size, self.epochs)
         smaller = ((name, each, self._at(each)) for name, each in rungs.items())
@@ -461,33 +454,66 @@ def _macs(architecture: Architecture, task: Task, scale: Scale) -> float:
         return math.inf
 
 
+RANGES: Final[tuple[Range, ...]] = (
+    ("epochs", 1, math.inf, True, False),
+    ("lr", 0, math.inf, False, False),
+    ("warmup", 0, 1, True, False),
+    ("weight_decay", 0, math.inf, True, False),
+    ("label_smoothing", 0, 1, True, False),
+    ("image_size", 1, math.inf, True, False),
+    ("width", 0, math.inf, False, False),
+    ("depth", 0, math.inf, False, False),
+    ("data_fraction", 0, 1, False, True),
+    ("val_fraction", 0, 0.5, False, True),
+    ("split_seed", 0, math.inf, True, False),
+    ("threads", 1, math.inf, True, False),
+    ("save_after_s", 0, math.inf, True, False),
+)
+"""Of the settings that a supernet has too."""
+
+
+def check_settings(who: str, settings: Any, own: Sequence[Range], whole: Collection[str] = ()) -> None:
+    """Check the settings of a short training or of a supernet.
+
+    Args:
+        who: as of `check_ranges`.
+        settings: with those of `RANGES`, and a device.
+        own: ranges of others.
+        whole: which of these must be whole numbers, besides the batch.
+
+    Raises:
+        UserError: one is out of range, or the device is unknown.
+    """
+    augmentation = (each for each in AUGMENTATION_RANGES if hasattr(settings, each[0]))
+    numbers = {"epochs", "batch", "image_size", "split_seed", "threads", *whole}
+    check_ranges(who, settings, (*RANGES, *own, *augmentation), numbers, left_open={"image_size", "data_fraction"})
+    if settings.device not in DEVICES:
+        raise UserError(f"unknown device {settings.device!r}{nearest(settings.device, DEVICES)}")
+
+
+def fill_in(settings: Any, most: int) -> None:
+    """Set what was left open by the data, resized to the image size: that size, their share and their mirroring.
+
+    Args:
+        settings: a frozen dataclass with `data`, `image_size`, `data_fraction` and `mirror`.
+        most: images that are used by default, at most.
+    """
+    if settings.image_size is None:
+        object.__setattr__(settings, "image_size", settings.data.task.image_size)
+    elif settings.image_size != settings.data.task.image_size:
+        object.__setattr__(settings, "data", settings.data.resized(settings.image_size))
+    if settings.data_fraction is None:
+        object.__setattr__(settings, "data_fraction", min(1.0, most / len(settings.data.labels)))
+    if settings.mirror is None:
+        object.__setattr__(settings, "mirror", settings.data.mirror)
+
+
 def _check(settings: ShortTraining) -> None:
     """Check the settings."""
-    ranges: tuple[Range, ...] = (
-        ("epochs", 1, math.inf, True, False),
-        ("batch", 1, math.inf, True, False),
-        ("lr", 0, math.inf, False, False),
-        ("warmup", 0, 1, True, False),
-        ("weight_decay", 0, math.inf, True, False),
-        ("label_smoothing", 0, 1, True, False),
-        ("image_size", 1, math.inf, True, False),
-        ("width", 0, math.inf, False, False),
-        ("depth", 0, math.inf, False, False),
-        ("data_fraction", 0, 1, False, True),
-        ("val_fraction", 0, 0.5, False, True),
-        ("inherited", 0, 1, True, False),
-        ("split_seed", 0, math.inf, True, False),
-        ("threads", 1, math.inf, True, False),
-        ("save_after_s", 0, math.inf, True, False),
-        *(each for each in AUGMENTATION_RANGES if hasattr(settings, each[0])),
-    )
     for name, value, known in (
         ("precision", settings.precision, PRECISIONS),
         ("metric", settings.metric, METRICS),
     ):
         if value not in known:
             raise UserError(f"unknown {name} {value!r}{nearest(value, known)}")
-    whole = {"epochs", "batch", "image_size", "split_seed", "threads"}
-    check_ranges("short-training", settings, ranges, whole, left_open={"image_size", "data_fraction"})
-    if settings.device not in DEVICES:
-        raise UserError(f"unknown device {settings.device!r}{nearest(settings.device, DEVICES)}")
+    check_settings("short-training", settings, [("batch", 1, math.inf, True, False), ("inherited", 0, 1, True, False)])

@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from estimators.augmentation import AUGMENTATION_RANGES, Augmentation
+from estimators.augmentation import Augmentation
 from estimators.batches import Batches, channel_statistics
 from estimators.checkpoint import load, save
 from estimators.core import Core, Halving, accuracy
 from estimators.data import ImageData, train_and_validation
 from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
 from estimators.estimator import PREPARED_S, Diverged, Estimate, TrialContext
+from estimators.short_training import check_settings, fill_in
 from estimators.steps import (
-    DEVICES,
-    check_ranges,
     find_device,
     give_back,
     learning_rates,
@@ -38,7 +37,7 @@ from estimators.steps import (
     quick_to_load,
     seed_of,
 )
-from searchspaces import Scale, UserError, nearest
+from searchspaces import Scale, UserError
 from searchspaces.progress import doing
 
 if TYPE_CHECKING:
@@ -115,37 +114,13 @@ class Supernet:
     _seconds: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        ranges = (
-            ("epochs", 1, math.inf, True, False),
+        own = (
             ("batch", 2, math.inf, True, False),
-            ("lr", 0, math.inf, False, False),
-            ("warmup", 0, 1, True, False),
-            ("weight_decay", 0, math.inf, True, False),
-            ("label_smoothing", 0, 1, True, False),
-            ("image_size", 1, math.inf, True, False),
-            ("width", 0, math.inf, False, False),
-            ("depth", 0, math.inf, False, False),
-            ("data_fraction", 0, 1, False, True),
-            ("val_fraction", 0, 0.5, False, True),
-            ("split_seed", 0, math.inf, True, False),
             ("statistics", 2, math.inf, True, False),
             ("draw", 0, math.inf, True, False),
-            ("threads", 1, math.inf, True, False),
-            ("save_after_s", 0, math.inf, True, False),
-            *(each for each in AUGMENTATION_RANGES if hasattr(self, each[0])),
         )
-        whole = {"epochs", "batch", "image_size", "split_seed", "statistics", "draw", "threads"}
-        check_ranges("supernet", self, ranges, whole, left_open={"image_size", "data_fraction"})
-        if self.device not in DEVICES:
-            raise UserError(f"unknown device {self.device!r}{nearest(self.device, DEVICES)}")
-        if self.image_size is None:
-            object.__setattr__(self, "image_size", self.data.task.image_size)
-        elif self.image_size != self.data.task.image_size:
-            object.__setattr__(self, "data", self.data.resized(self.image_size))
-        if self.data_fraction is None:
-            object.__setattr__(self, "data_fraction", min(1.0, ENOUGH_IMAGES / len(self.data.labels)))
-        if self.mirror is None:
-            object.__setattr__(self, "mirror", self.data.mirror)
+        check_settings("supernet", self, own, {"statistics", "draw"})
+        fill_in(self, ENOUGH_IMAGES)
 
     def describe(self) -> dict[str, Any]:
         """The settings with defaults resolved, and the data, as plain JSON values."""

@@ -197,7 +197,7 @@ class RLController:
         self._vocabulary = Vocabulary(space)
         draw = np.random.default_rng(seed)
         self._policy = LSTMPolicy(self._vocabulary.slots, hidden, option_shares(space, draw), draw)
-        self._value = ValueFunction(self._vocabulary.slots)
+        self._value = ValueFunction(self._vocabulary.slots) if gae_lambda < 1.0 else None
         self._gradient = PolicyGradient(
             self._policy, clip=clip if ppo else None, entropy=entropy, epochs=epochs, learning_rate=learning_rate
         )
@@ -254,7 +254,8 @@ class RLController:
             return
         reward = self._reward(architecture, outcome.accuracy, outcome)
         self._ended.append((episode or self._episode(architecture), reward))
-        self._value.add(*self._ended[-1])
+        if self._value:
+            self._value.add(*self._ended[-1])
         self._best = sorted([*self._best, self._ended[-1]], key=lambda each: -each[1])[:_BEST]
         if len(self._ended) == self._batch:
             self._update()
@@ -315,10 +316,10 @@ class RLController:
         return kept
 
     def _update(self) -> None:
-        """Learn from the batch of ended trials, and move the baseline."""
+        """Learn from the batch of ended trials."""
         episodes, rewards = [episode for episode, _ in self._ended], np.array([reward for _, reward in self._ended])
-        if (gae_lambda := self._settings["gae_lambda"]) < 1.0:
-            advantages = self._value.advantages(episodes, rewards, gae_lambda)
+        if self._value:
+            advantages = self._value.advantages(episodes, rewards, self._settings["gae_lambda"])
         else:
             advantages = self._shared_advantages(rewards)
         self._gradient.update(episodes, advantages)

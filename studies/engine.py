@@ -162,6 +162,26 @@ def advance_job(estimator: Advancing, job: Job, report: Report, device: str = "a
     )
 
 
+@dataclass(slots=True)
+class Answers:
+    """What the study said to each report of a job, so that none is told twice where the job begins again.
+
+    Attributes:
+        said: to the reports of all attempts.
+        heard: reports of the present attempt.
+    """
+
+    said: list[bool] = field(default_factory=list)
+    heard: int = 0
+
+    def to_next(self, tell: Callable[[], bool]) -> bool:
+        """The answer to the next report of the present attempt, which the study is told if no attempt told it."""
+        self.heard += 1
+        if self.heard > len(self.said):
+            self.said.append(tell())
+        return self.said[self.heard - 1]
+
+
 def _first_step(estimator: object) -> int:
     """Of its reports: 1, or with rungs before the first epoch so many less."""
     return 1 - int(getattr(estimator, "climbs", 0))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from estimators.estimator import Advancing
 from estimators.steps import find_device, give_back, own_globals
 from searchspaces import UserError
-from studies.engine import Ending, Job, Report, advance_job, check_device, failure_kind, run_job
+from studies.engine import Answers, Ending, Job, Report, advance_job, check_device, failure_kind, run_job
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -95,14 +95,10 @@ class LocalEngine:
         under_way: dict[int, tuple[Job, Generator[int, None, Ending]]] = {}
         again: list[Job] = []  # that ran out of memory beside others, of which there are fewer now
         dry = False  # no job until another one has ended
-        answers: dict[int, list[bool]] = {}  # to each report of a job, of all its attempts
-        heard: dict[int, int] = {}  # reports of its present attempt
+        answers: dict[int, Answers] = {}
 
         def once(number: int, step: int, accuracy: float) -> bool:
-            heard[number] += 1
-            if heard[number] > len(answers[number]):
-                answers[number].append(report(number, step, accuracy))
-            return answers[number][heard[number] - 1]
+            return answers[number].to_next(lambda: report(number, step, accuracy))
 
         with own_globals(device, int(getattr(estimator, "threads", torch.get_num_threads()))):
             try:
@@ -112,8 +108,7 @@ class LocalEngine:
                         if job is None:
                             dry = True
                         else:
-                            heard[job.number] = 0
-                            answers.setdefault(job.number, [])
+                            answers.setdefault(job.number, Answers()).heard = 0
                             advancing = advance_job(estimator, job, once, self._device)
                             under_way[job.number] = job, advancing
                     if not under_way:
@@ -131,7 +126,7 @@ class LocalEngine:
                             again.append(job)
                             give_back(device)
                         else:
-                            del heard[number], answers[number]
+                            del answers[number]
                             done(number, ending)
             finally:
                 for _, advancing in under_way.values():

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import UserError
-from studies.engine import Ending, Job, Snapshot
+from studies.engine import Answers, Ending, Job, Snapshot
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
 from studies.ray.cluster import connected, raylets_silent, room, settings_of_ray
@@ -167,8 +167,7 @@ class _UnderWay:
     """A job that the study gave and that has not ended.
 
     Attributes:
-        answers: what the study said to each of its reports, of all attempts.
-        heard: reports of this attempt.
+        answers: what the study said to its reports.
         attempts: how often it was handed to Tune.
         began: when the first worker and the present one took it up; monotonic seconds.
         too_slow: it was killed for its slowness.
@@ -176,8 +175,7 @@ class _UnderWay:
     """
 
     job: Job
-    answers: list[bool] = field(default_factory=list)
-    heard: int = 0
+    answers: Answers = field(default_factory=Answers)
     attempts: int = 0
     began: tuple[float, float] | None = None
     too_slow: bool = False
@@ -232,7 +230,7 @@ class _Desk:
         if not self._ready or not self._goes_on:
             return None
         trial = self._ready.popleft()
-        trial.attempts, trial.heard, trial.actor = trial.attempts + 1, 0, None
+        trial.attempts, trial.answers.heard, trial.actor = trial.attempts + 1, 0, None
         return trial.job
 
     @property
@@ -247,11 +245,8 @@ class _Desk:
 
     def reported(self, number: int, step: int, accuracy: float) -> bool:
         """Whether the trial goes on."""
-        trial = self._under_way[number]
-        trial.heard += 1
-        if trial.heard > len(trial.answers):
-            trial.answers.append(self._safely(lambda: self._report(number, step, accuracy), True))
-        return trial.answers[trial.heard - 1]
+        answers = self._under_way[number].answers
+        return answers.to_next(lambda: self._safely(lambda: self._report(number, step, accuracy), True))
 
     def ended(self, number: int, ending: Ending) -> None:
         """A trial came to its end."""
