@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import importlib.util
 import subprocess
 import sys
@@ -27,8 +26,19 @@ import torch
 
 import nas
 from benchmarks.proxy_speed import networks
-from estimators import Diverged, ImageData, Pruned, ShortTraining, TrialContext, core, load_data, short_training
+from estimators import (
+    Diverged,
+    ImageData,
+    Pruned,
+    ShortTraining,
+    TrialContext,
+    core,
+    load_data,
+    short_training,
+    training,
+)
 from estimators.core import Core, Recorder, recorder_of
+from estimators.optimizers import OPTIMIZERS
 from estimators.recipe import make_recipe
 from estimators.steps import own_globals
 from estimators.trained import Trained
@@ -83,6 +93,30 @@ class Layers:
         return build(everything(), task.shape)
 
 
+class Reads:
+    """Stands for an architecture: a network whose step reads a value from the device, and draws at random."""
+
+    def build(self, task: Task, scale: Scale = Scale()) -> Any:  # noqa: B008 - a frozen value
+        class Scaled(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x / max(float(x.abs().max()), 1.0)
+
+        flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.1), Scaled())
+        return flat.append(torch.nn.Linear(task.channels * task.image_size**2, task.classes))
+
+
+def optimized(name: str, device: str, recorder: Any) -> float:
+    """The training loss of an epoch of full training with an optimizer."""
+    recipe = make_recipe("sgd", epochs=1, batch=32, optimizer=name, lr=1.0 if name == "adadelta" else 0.001)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(core, "WORTH_RECORDING", 1),
+        patch.object(training, "recorder_of", recorder),
+    ):
+        trained = train(classic("resnet20"), noise(640), recipe, Path(folder, "x"), 0, device)
+    return float(trained.facts["curve"][-1]["train_loss"])
+
+
 def noise(images: int, side: int = 32, channels: int = 3, classes: int = 10) -> ImageData:
     """Images whose content does not matter."""
     rng = np.random.default_rng(0)
@@ -133,6 +167,19 @@ def correctness(report: Report, device: str, quick: bool) -> None:
         with patch.object(Core, "_recording_of", watched):
             loss_of(settings(noise(320), device, epochs=1), few, recorder_of(where))
         report.check("weights, statistics, momentum and counters are as they were", not changed, ", ".join(changed[:3]))
+    with report.part("every optimizer learns the same, captured or not"):
+        for name in OPTIMIZERS:
+            graph, eager = (optimized(name, device, each) for each in (recorder_of, lambda device: None))
+            close = abs(graph - eager) <= CLOSE * abs(eager)
+            report.check(f"{name}: loss captured and eager", close, f"{graph:.4f} {eager:.4f}")
+    with report.part("a layer that reads a value back runs eagerly, and the next training is as ever"):
+        either: tuple[Any, ...] = (Reads(), few)
+        for network in either:
+            with patch.object(core, "WORTH_RECORDING", 1):
+                found = settings(noise(320), device, epochs=1).estimate(network, TrialContext(0)).details
+            refused = found.get("cuda_graph")
+            wanted = where.type == "cuda" and isinstance(network, Reads)
+            report.check(type(network).__name__, bool(refused) == wanted, refused or "nothing was refused")
     with report.part("what goes wrong means what it meant"):
         for what, kind, given, context in (
             ("NaN", Diverged, {"lr": 1e30}, TrialContext(0)),
@@ -154,10 +201,8 @@ def correctness(report: Report, device: str, quick: bool) -> None:
             with patch.object(core, "WORTH_RECORDING", 1):
                 estimator.estimate(few, TrialContext(seed))
             if seed == 9 and where.type == "cuda":
-                gc.collect()
                 held = torch.cuda.memory_allocated()
         if where.type == "cuda":
-            gc.collect()
             grown = (torch.cuda.memory_allocated() - held) / 2**20
             report.check(f"after {trials} trials no more is held than after 10", grown < 8, f"{grown:.1f} MiB more")
 
@@ -265,8 +310,8 @@ def full_training(device: str, quick: bool) -> None:
     fixed = replace(estimator, epochs=2 if quick else 300, crop=0.0, mirror=False)
     times: list[float] = []
     with own_globals(torch.device(device), 1):
-        training = fixed.advance(networks()["ResNet-18"], TrialContext(0))
-        while next(training, None) is not None:
+        steps = fixed.advance(networks()["ResNet-18"], TrialContext(0))
+        while next(steps, None) is not None:
             times.append(time.perf_counter())
     limit = (len(times) - 1) * recipe.batch / (times[-1] - times[0])
     print(f"nas train, augmentation, validation and all: {whole:,.0f} images/s; its steps alone: {limit:,.0f} "

@@ -304,7 +304,8 @@ def _within(low: Tensor, high: Tensor, side: int) -> Tensor:
 def _sent(array: NDArray[Any], device: torch.device | str = "cpu") -> Tensor:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    on_gpu = torch.device(device).type == "cuda"  # MPS may read memory after it was freed, where it does not wait
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=on_gpu)
 
 
 OPERATIONS: Final = (

@@ -163,7 +163,7 @@ class Batches:
         if isinstance(crops, UserError):
             raise crops
         self._coming = self._coming[0], number + 1
-        found: Tensor = crops.to(self._device, non_blocking=True)
+        found: Tensor = crops.to(self._device, non_blocking=self._device.type == "cuda")
         return found
 
     def _plan(self, number: int) -> Iterator[tuple[NDArray[np.int64], int, NDArray[np.int64]]]:
@@ -182,8 +182,8 @@ class Batches:
             return pixels[torch.from_numpy(place[order]).to(self._device)]
         held = torch.from_numpy(self._images[order])
         if self._device.type == "cuda":
-            held = held.pin_memory()
-        return held.to(self._device, non_blocking=True)
+            return held.pin_memory().to(self._device, non_blocking=True)
+        return held.to(self._device)  # MPS may read memory after it was freed, where it does not wait
 
 
 def channel_statistics(images: Any, positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

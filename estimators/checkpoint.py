@@ -167,8 +167,9 @@ def restore(
         holds = state["optimizer"].get("holds")  # not in checkpoints of before
         if holds is not None and holds != {str(index): sorted(entries) for index, entries in kept.items()}:
             raise ValueError("its optimizer's state is not whole")
+        own = ("params", "lr", "fused", "foreach", "capturable")  # of the present device
         groups = [
-            {key: group[key] if key in ("params", "lr") else _like(group[key], old.get(key)) for key in group}
+            {key: group[key] if key in own else _like(group[key], old.get(key)) for key in group}
             for group, old in zip(fresh["param_groups"], state["optimizer"]["groups"], strict=True)
         ]
         optimizer.load_state_dict({"state": kept, "param_groups": groups})

@@ -58,34 +58,43 @@ def recorder_of(device: torch.device) -> Callable[[torch.Generator], Recorder] |
 
 
 class Halving:
-    """Work in parts of a batch: whole until memory runs out, then once in halves.
+    """Work in parts of a batch: whole until memory runs out, then in halves.
+
+    Args:
+        batch: images of a batch.
+        device: whose memory it is.
+        least: images of the smallest part; by default half of a batch.
+        shared: whether others use the memory now. Then it is not this batch that is too large, and the error is raised.
 
     Attributes:
         micro: images in a part.
     """
 
-    def __init__(self, batch: int, device: torch.device) -> None:
+    def __init__(
+        self, batch: int, device: torch.device, least: int | None = None, shared: Callable[[], bool] = lambda: False
+    ) -> None:
         self.micro = self.batch = batch
-        self._device = device
+        self._least = (batch + 1) // 2 if least is None else least
+        self._device, self._shared = device, shared
 
     def parts(self, images: int) -> list[slice]:
         """Parts of so many images."""
         return [slice(start, min(start + self.micro, images)) for start in range(0, images, self.micro)]
 
     def attempt(self, work: Callable[[], T], clear: Callable[[], object] = lambda: None) -> T:
-        """Do the work; if memory runs out for the first time, `clear`, and do it in smaller parts."""
-        try:
-            return work()
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or self.micro < self.batch or self.micro < 2:
-                raise
-        self.micro = (self.micro + 1) // 2  # not in the handler, since its error holds the memory
-        clear()
-        if self._device.type == "cuda":
-            import torch
+        """Do the work; if memory runs out, `clear`, and do it in smaller parts."""
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self.micro <= max(self._least, 1) or self._shared():
+                    raise
+            self.micro = max((self.micro + 1) // 2, self._least)  # not in the handler, since its error holds the memory
+            clear()
+            if self._device.type == "cuda":
+                import torch
 
-            torch.cuda.empty_cache()
-        return work()
+                torch.cuda.empty_cache()
 
 
 class Core:
@@ -100,10 +109,15 @@ class Core:
         seed: of what a network draws in a step (dropout, drop-path), by the step's number.
         bf16: forward passes in bfloat16 where autocast finds it safe, on a CPU without grouped convolutions.
         recorder: makes what records the step, given the generator that the network draws from; None runs each as it is.
-        exchange: called between the backward pass and the optimizer, where several processes train together.
+        exchange: called between the backward pass and the optimizer, with the loss, where several processes train
+            together; averages over them, in place.
         clip: called between these and the optimizer; changes gradients in place, without a look at their values.
         done: steps that were done before, where a training goes on.
         objective: the loss of images and targets; by default the cross-entropy of the model's logits.
+        shared: as of `Halving`.
+
+    Nothing in it refers back to it, so that its memory is free as soon as nothing else does, without a collection of
+    garbage; the callables that it is given must not either.
 
     Attributes:
         done: steps done.
@@ -122,10 +136,11 @@ class Core:
         seed: Callable[[int], int],
         bf16: bool = False,
         recorder: Callable[[torch.Generator], Recorder] | None = None,
-        exchange: Callable[[], object] | None = None,
+        exchange: Callable[[Tensor], object] | None = None,
         clip: Callable[[], object] | None = None,
         done: int = 0,
         objective: Callable[[Tensor, Tensor], Tensor] | None = None,
+        shared: Callable[[], bool] = lambda: False,
     ) -> None:
         import torch
 
@@ -133,13 +148,12 @@ class Core:
 
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.device = batches.inputs.device
-        self.memory = Halving(batches.share, self.device)
+        self.memory = Halving(batches.share, self.device, shared=shared)
         self.done, self._recording = done, False
         self.unrecorded: str | None = None
         self.loss = torch.zeros((), device=self.device)
         self._smoothing, self._seed, self._bf16 = label_smoothing, seed, bf16
-        self._exchange, self._clip = exchange, clip
-        self._objective = objective or self._cross_entropy
+        self._exchange, self._clip, self._objective = exchange, clip, objective
         self._number = torch.tensor([done], device=self.device)  # (1,)
         self._rates = torch.tensor(rates, dtype=torch.float32, device=self.device)
         self._rate = torch.zeros((), device=self.device)
@@ -199,6 +213,10 @@ class Core:
         self.loss.zero_()
         return total
 
+    def noted(self) -> dict[str, Any]:
+        """What a trial's details say of how the steps were run."""
+        return {} if self.unrecorded is None else {"cuda_graph": f"not used: {self.unrecorded}"}
+
     def _once(self) -> None:
         """One step: a function of the buffers, the weights and the counters alone."""
         if self._fused:
@@ -208,7 +226,7 @@ class Core:
                 group["lr"] = float(self._rates[self.done])
         loss = self._gradient() if self._recording else self.memory.attempt(self._gradient)
         if self._exchange is not None:
-            self._exchange()
+            self._exchange(loss)
         if self._clip is not None:
             self._clip()
         self.optimizer.step()
@@ -230,7 +248,7 @@ class Core:
                 inputs = torch.nn.functional.interpolate(inputs, (self._side,) * 2, mode="bilinear", antialias=True)
             # no cache of cast weights: a recording would hold on to those of its first step
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
-                loss = self._objective(inputs, targets)
+                loss = (self._objective or self._cross_entropy)(inputs, targets)
             loss = loss * ((part.stop - part.start) / self.batches.share)
             loss.backward()
             total += loss.detach()
@@ -288,7 +306,8 @@ def accuracy(
 ) -> float | None:
     """Top-1 accuracy on uint8 (N, channels, side, side), in [0, 1]; None if a logit is not finite.
 
-    In float32, as `nas evaluate` and every exported file judge.
+    In float32, as `nas evaluate` and every exported file judge; on a GPU from Ampere on its convolutions are torch's
+    TF32, so that a logit may differ in the fourth digit.
 
     Args:
         balanced: the mean over the classes that have images of the accuracy on each, instead of that over all images.
@@ -311,7 +330,7 @@ def accuracy(
         return None
     if not balanced:
         return int(found.sum()) / len(labels)
-    of, hit = torch.bincount(labels), torch.bincount(labels, found.double())
+    of, hit = torch.bincount(labels.cpu()), torch.bincount(labels.cpu(), found.cpu().double())  # MPS has no float64
     return float((hit[of > 0] / of[of > 0]).mean())
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -52,20 +53,39 @@ class Graph:
 
         `torch.cuda.graph` would do so too, but it synchronizes the device and collects garbage first, which stalls the
         other trainings of this process. `thread_local` lets other threads allocate meanwhile
-        (cudaStreamCaptureMode in "CUDA graphs").
+        (cudaStreamCaptureMode in "CUDA graphs"). A capture has a pool of its own and cannot use what the caching
+        allocator keeps, so where little else is free that is given back first.
         """
-        self._graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            work()
-        except BaseException:
-            with contextlib.suppress(RuntimeError):  # the capture is broken, which is what `work` said
-                self._graph.capture_end()
-            raise
-        self._graph.capture_end()
+        import torch
+
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        if torch.cuda.mem_get_info()[0] < kept:
+            torch.cuda.empty_cache()
+        with _no_collection():
+            self._graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                work()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):  # the capture is broken, which is what `work` said
+                    self._graph.capture_end()
+                raise
+            self._graph.capture_end()
 
     def replay(self) -> None:
         """Launch the graph on the current stream."""
         self._graph.replay()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No collection of garbage, which might free another CUDA graph; that breaks a capture (pytorch/pytorch#161037)."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 _IDLE: Final[list[torch.cuda.Stream]] = []
@@ -107,13 +127,22 @@ def on_own_stream(advancing: Generator[int, None, T], device: torch.device) -> G
 
 
 def room_for_another(device: torch.device, under_way: int) -> bool:
-    """Whether one more training fits, if it takes half as much again as those under way took at their peak, on average.
+    """Whether one more training fits, if it takes half as much again as those under way hold, on average.
 
-    Memory that the caching allocator keeps counts as free: "CUDA semantics", section "Memory management".
+    To be asked when all of those have done a step, in which they take what they need. What a CUDA graph needs is in a
+    pool of its own, which counts as reserved and not as allocated and is no other's; what the caching allocator keeps
+    besides is given back before the answer is no ("CUDA semantics", section "Memory management").
     """
     import torch
 
-    free, total = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    needed = 1.5 * torch.cuda.max_memory_allocated(device) / max(under_way, 1)
-    return bool(free + kept > max(needed, total / 50))
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)  # the next one is that of those which are then under way
+
+    def fits() -> bool:
+        free, total = torch.cuda.mem_get_info(device)
+        held = max(torch.cuda.memory_reserved(device), peak)
+        return bool(free > max(1.5 * held / max(under_way, 1), total / 50))
+
+    if not fits():
+        torch.cuda.empty_cache()
+    return fits()

@@ -23,6 +23,10 @@ def _go_on(step: int, accuracy: float) -> bool:
     return True
 
 
+def _alone() -> bool:
+    return False
+
+
 def binomial_error(accuracy: float, images: int) -> float:
     """The standard error of an accuracy in [0, 1], as of a binomial proportion.
 
@@ -76,6 +80,8 @@ class TrialContext:
             training starts from scratch. Only for an estimator with `inherits = True`, as is the next one.
         weights: path or URL at which to leave the trained weights. None: they are not kept.
         stoppable: False where every report is answered with True, as in a confirmation: rungs would be for nothing.
+        shared: whether other trials use the device now: if memory runs out, the trial is to fail, and is run again
+            beside fewer.
     """
 
     seed: int
@@ -85,6 +91,7 @@ class TrialContext:
     parent: str | None = None
     weights: str | None = None
     stoppable: bool = True
+    shared: Callable[[], bool] = _alone
 
 
 class Pruned(Exception):  # noqa: N818 - an outcome, not an error

@@ -42,6 +42,7 @@ from estimators.steps import (
     own_globals,
     quick_to_load,
     seed_of,
+    trains_in_bf16,
 )
 from searchspaces import Scale, UserError, nearest
 from searchspaces.layers import ShapeError
@@ -116,8 +117,8 @@ class ShortTraining:
         threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
             is part of the description. 1 gives the same result in every engine and does not stall beside other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
-            study on a CPU that has bfloat16 in hardware chooses the faster one. GPUs always train in bfloat16, and
-            accuracies are those of float32 everywhere.
+            study on a CPU that has bfloat16 in hardware chooses the faster one. GPUs that have bfloat16 in hardware
+            always train in it, and accuracies are those of float32 (of TF32 convolutions from Ampere on).
         inherited: share of the epochs, in [0, 1), that a training from a parent's weights leaves out: it starts so far
             into the schedule, at the learning rate there, and its first report is of the epoch after.
         rungs: trainings of smaller fidelity before this one, at each of which a pruner may stop the trial:
@@ -370,10 +371,13 @@ class ShortTraining:
             self.lr * learning_rates(self.epochs * steps, self.warmup),
             self.label_smoothing,
             lambda step: seed_of(context.seed, "step", step),
-            bf16=device.type == "cuda" or (device.type == "cpu" and self.precision == "bf16"),
+            bf16=trains_in_bf16(device) or (device.type == "cpu" and self.precision == "bf16"),
             recorder=recorder_of(device),
             done=steps * (first + (0 if done is None else len(done.curve))),
+            shared=context.shared,
         )
+        # a GPU judges many images at once, and no fewer than it learned from at once if those are too many
+        judging = Halving(JUDGED, device, core.memory.micro, context.shared) if device.type == "cuda" else core.memory
         validation = self._validation(val, device)
 
         curve: list[float] = []
@@ -392,8 +396,7 @@ class ShortTraining:
             if not math.isfinite(loss):
                 raise Diverged(f"the training loss was {loss} in epoch {epoch + 1} of {self.epochs}")
             if self.metric != TRAINING_LOSS or epoch + 1 == self.epochs:
-                judged = Halving(JUDGED, device) if device.type == "cuda" else core.memory
-                share = accuracy(core.model, batches.scaled, *validation, judged, self.metric == "balanced")
+                share = accuracy(core.model, batches.scaled, *validation, judging, self.metric == "balanced")
                 if share is None:
                     raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")
                 validated = share
@@ -409,9 +412,7 @@ class ShortTraining:
         if self.metric == TRAINING_LOSS:
             details |= {"likelihood": curve[-1], "val_accuracy": validated}
         epochs = self.epochs - first + (0 if parent is None else parent.epochs)
-        details |= {**lineage, **leave(context.weights, core.model, epochs, whose)}
-        if core.unrecorded is not None:
-            details["cuda_graph"] = f"not used: {core.unrecorded}"
+        details |= {**lineage, **leave(context.weights, core.model, epochs, whose), **core.noted()}
         return Estimate(curve[-1], time.perf_counter() - start, tuple(curve), details)
 
     def _batches(self, train: np.ndarray[Any, Any], batch: int, seed: int, device: torch.device) -> Batches:

@@ -103,6 +103,16 @@ def has_bf16() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def trains_in_bf16(device: torch.device) -> bool:
+    """Whether trainings on a device are in bfloat16: on GPUs that have it in hardware, which are Ampere and later ones.
+
+    Others only emulate it: cuDNN has no convolutions of bfloat16 for them.
+    """
+    import torch
+
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def give_back(device: torch.device) -> None:
     """Give the memory that torch keeps for later back to the device, where other processes can have it."""
     import torch

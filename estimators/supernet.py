@@ -189,10 +189,12 @@ class Supernet:
         training, done = kept.continued(begin, self.epochs, self.batch)
         weights, optimizer = cast("SharedWeights", training[0]), training[1]
 
+        number = 0  # of the present step; the objective knows it and not the core, which refers to the objective
+
         def objective(inputs: Tensor, targets: Tensor) -> Tensor:
             import torch
 
-            network = self._build(drawn(core.done)).to(device)
+            network = self._build(drawn(number)).to(device)
             logits = torch.func.functional_call(network, weights.slices(network), (inputs,))
             return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
 
@@ -213,6 +215,7 @@ class Supernet:
         for epoch in range(len(curve), self.epochs):
             doing(f"training the supernet: epoch {epoch + 1} of {self.epochs}")
             for _ in range(batches.steps):
+                number = core.done
                 core.step()
             loss = core.take_loss() / batches.steps
             if not math.isfinite(loss):

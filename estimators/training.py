@@ -44,7 +44,7 @@ from estimators.recipe import Recipe
 from estimators.regularization import clipper, drop_before_classifier, initialize
 from estimators.schedules import DROP, drops, ends_early, kept, rates
 from estimators.starting_weights import StartingWeights
-from estimators.steps import find_device, give_back, own_globals, seed_of
+from estimators.steps import find_device, give_back, own_globals, seed_of, trains_in_bf16
 from estimators.teacher import Teacher
 from estimators.trained import (
     CHECKPOINT,
@@ -129,16 +129,18 @@ def train(
         raise UserError(f"seed must be at least 0, got {seed}")
     if where.type == "cuda" and group.size > 1:
         where = torch.device("cuda", torch.cuda.current_device())  # chosen by Ray for this process
+
+    def into_folder() -> None:  # with its frame goes the network, before its memory is given back
+        training = _Training(network, data, recipe, seed, where, group, str(folder / CHECKPOINT), weights, teacher)
+        facts = training.begun(folder, found)
+        if not facts["finished"]:
+            training.make()
+            write = partial(training.finish, folder, facts)
+            finished(on_device(training.run(checkpoint_s, on_moment, write), where))
+
     with own_globals(where, torch.get_num_threads()):
         try:
-            training = _Training(
-                network, data, recipe, seed, where, group, str(folder / CHECKPOINT), weights, teacher
-            )  # fmt: skip
-            facts = training.begun(folder, found)
-            if not facts["finished"]:
-                training.make()
-                write = partial(training.finish, folder, facts)
-                finished(on_device(training.run(checkpoint_s, on_moment, write), where))
+            into_folder()
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
             raise
@@ -175,20 +177,24 @@ def estimated(
             if not context.report(len(told), told[-1]) and len(told) < recipe.epochs:
                 raise Pruned(tuple(told), each["seconds"])
 
+    def estimate() -> Estimate:  # with its frame goes the network, before its memory is given back
+        place = _readable(context.checkpoint)
+        training = _Training(network, data, recipe, context.seed, where, ProcessGroup(), place, None, None)
+        training.make()
+        finished(on_device(training.run(CHECKPOINT_S, on_moment), where))
+        on_moment(Moment(training.steps, training.steps, tuple(training.curve)))  # if no step was left to do
+        details = {"device": where.type, "train_losses": [each["train_loss"] for each in training.curve]}
+        details |= training.core.noted()
+        return Estimate(told[-1], training.seconds, tuple(told), details)
+
     with own_globals(where, threads):
         try:
-            place = _readable(context.checkpoint)
-            training = _Training(network, data, recipe, context.seed, where, ProcessGroup(), place, None, None)
-            training.make()
-            finished(on_device(training.run(CHECKPOINT_S, on_moment), where))
-            on_moment(Moment(training.steps, training.steps, tuple(training.curve)))  # if no step was left to do
+            return estimate()
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)
             raise
         finally:
             give_back(where)
-    curve, losses = tuple(told), [each["train_loss"] for each in training.curve]
-    return Estimate(curve[-1], training.seconds, curve, {"device": where.type, "train_losses": losses})
 
 
 def _readable(place: str | None) -> str | None:
@@ -263,7 +269,7 @@ class _Training:
         batches = Batches(
             data.images, data.labels, self.train, how, self.batch, data.task.classes,
             lambda epoch: seed_of(seed, "epoch", epoch), device, self.statistics, group.rank, group.size, fill=True,
-            strength=lambda epoch: strength_of(self._stage(epoch)),
+            strength=lambda epoch: strength_of(_stage(recipe, epoch)),
         )  # fmt: skip
         self.core = Core(
             self.model,
@@ -272,9 +278,9 @@ class _Training:
             self._rates(),
             recipe.label_smoothing,
             lambda step: seed_of(seed, "step", step, group.rank),
-            bf16=device.type == "cuda",
+            bf16=trains_in_bf16(device),
             recorder=recorder_of(device),
-            exchange=self._exchange if group.size > 1 else None,
+            exchange=partial(_exchange, group, self.model) if group.size > 1 else None,
             clip=clipper(self.model, recipe.adaptive_clip, recipe.clip_norm),
             done=held.step,
             objective=Objective(
@@ -363,12 +369,9 @@ class _Training:
                 self._keep()  # between two steps, so nothing is lost
                 raise
 
-    def _stage(self, epoch: int) -> float:
-        return share(epoch, self.recipe.epochs, self.recipe.progressive)
-
     def _side(self, epoch: int) -> int:
         """The side of the images in an epoch, counted from 0."""
-        return side_of(self.data.task.image_size, self._stage(epoch))
+        return side_of(self.data.task.image_size, _stage(self.recipe, epoch))
 
     def _ends_early(self) -> bool:
         return self.core.done % self.epoch_steps == 0 and ends_early(self.curve, self.recipe.stop_after)
@@ -379,16 +382,9 @@ class _Training:
         found = recipe.lr * rates(recipe.schedule, self.steps, self.epoch_steps, recipe.warmup)
         return found * DROP ** drops(self.curve, recipe.patience) if recipe.schedule == "plateau" else found
 
-    def _exchange(self) -> None:
-        """Average gradients and running statistics over the processes."""
-        self.group.average([each.grad for each in self.model.parameters() if each.grad is not None])
-        learning = [each for each in self.model.modules() if each.training]  # frozen statistics stay to the last bit
-        buffers = [buffer for each in learning for buffer in each.buffers(recurse=False)]
-        self.group.average([each for each in buffers if each.is_floating_point()])
-
     def _validate(self, epoch: int, seconds: float) -> None:
         """Record the loss of the epoch and the validation accuracy of the averaged weights."""
-        loss = self.group.total(self.core.take_loss()) / self.epoch_steps / self.group.size
+        loss = self.core.take_loss() / self.epoch_steps
         if not math.isfinite(loss):
             raise Diverged(f"the training loss was {loss} in epoch {epoch} of {self.recipe.epochs}; try a smaller lr")
         accuracy = self._accuracy(self.data.images, self.data.labels, self.val)
@@ -405,7 +401,7 @@ class _Training:
 
         right = 0
         mine = positions[self.group.rank :: self.group.size]
-        memory = Halving(max(self.batch, 256), self.device)
+        memory = Halving(max(self.batch, 256), self.device, self.core.memory.micro)
         for part, held in _parts(images, mine):
             pixels = torch.from_numpy(held).to(self.device).permute(0, 3, 1, 2)
             there = torch.from_numpy(labels[part]).to(self.device)
@@ -482,6 +478,18 @@ class _Held:
     step: int
     loss: Tensor | None
     micro: int
+
+
+def _stage(recipe: Recipe, epoch: int) -> float:
+    return share(epoch, recipe.epochs, recipe.progressive)
+
+
+def _exchange(group: ProcessGroup, model: nn.Module, loss: Tensor) -> None:
+    """Average the loss, the gradients and the running statistics over the processes."""
+    group.average([loss, *(each.grad for each in model.parameters() if each.grad is not None)])
+    learning = [each for each in model.modules() if each.training]  # frozen statistics stay to the last bit
+    buffers = [buffer for each in learning for buffer in each.buffers(recurse=False)]
+    group.average([each for each in buffers if each.is_floating_point()])
 
 
 def _cost(network: Buildable, task: Task) -> Cost:

@@ -16,7 +16,7 @@ import copy
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
+
+T = TypeVar("T", "Tensor", "nn.Module")
 
 
 def score(name: str, module: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -91,7 +93,7 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
 
     from searchspaces.torch_layers import StandardizedConv
 
-    network = _ready(module).double()
+    network = _in_float64(_ready(module))
     normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
     for each in network.modules():
         if isinstance(each, normalisation):
@@ -103,7 +105,8 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
-    output = network(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+    where = next(network.parameters()).device
+    output = network(torch.ones_like(images[:1], dtype=torch.float64, device=where)).sum()
     return _saliency(_weights(network), output)
 
 
@@ -141,7 +144,7 @@ def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
             continue
         deviation = (first - second).abs() / 2  # of two numbers
         varies = deviation > 0
-        ratio = float(((first.abs() + second.abs())[varies] / 2 / deviation[varies]).double().sum())
+        ratio = float(_in_float64((first.abs() + second.abs())[varies] / 2 / deviation[varies]).sum())
         total += math.log(ratio) if ratio > 0 else 0.0
     return total
 
@@ -162,7 +165,7 @@ def meco(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> flo
     def look(_: nn.Module, given: Any, made: Any) -> None:
         if not isinstance(made, torch.Tensor) or made.ndim != 4:
             return
-        channels = made[0].flatten(1).double()  # (channels, pixels)
+        channels = _in_float64(made[0].flatten(1))  # (channels, pixels)
         if channels.shape[1] <= len(channels) or len(channels) < 2 or not bool((channels.std(1) > 0).all()):
             return
         found.append(float(torch.linalg.eigvalsh(torch.corrcoef(channels))[0]))
@@ -188,6 +191,14 @@ SCORES: Final[dict[str, Score]] = {
     "meco": meco,
 }
 """The scores by name."""
+
+
+def _in_float64(held: T) -> T:
+    """A tensor or a module in float64: on its device or, since MPS has none, on the CPU."""
+    from torch import nn
+
+    first = next(held.parameters()) if isinstance(held, nn.Module) else held
+    return (held.cpu() if first.device.type == "mps" else held).double()
 
 
 def _ready(module: nn.Module) -> nn.Module:
@@ -241,5 +252,7 @@ def _saliency(weights: Sequence[Tensor], output: Tensor) -> float:
     """The sum of `|w * d output / dw|`."""
     pairs = zip(weights, _gradients(weights, output), strict=True)
     return sum(
-        float((weight.detach() * gradient).abs().double().sum()) for weight, gradient in pairs if gradient is not None
+        float(_in_float64((weight.detach() * gradient).abs()).sum())
+        for weight, gradient in pairs
+        if gradient is not None
     )

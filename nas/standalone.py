@@ -49,12 +49,12 @@ def load(weights: Path | str = Path(__file__).with_name("{weights}")) -> nn.Modu
 def predict(network: nn.Module, pixels: Tensor) -> Tensor:
     """Class probabilities (batch, classes) of images, uint8 (batch, SIZE, SIZE, CHANNELS)."""
     with torch.inference_mode():
-        return network(scaled(pixels)).softmax(1)
+        return network(scaled(pixels.to(next(network.parameters()).device))).softmax(1)
 
 
 def scaled(pixels: Tensor) -> Tensor:
     """The input of the network, (batch, CHANNELS, SIZE, SIZE), normalised as in training."""
-    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (MEAN, STD))
+    mean, std = (torch.tensor(each, device=pixels.device).view(1, -1, 1, 1) for each in (MEAN, STD))
     return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from studies.curves import Extrapolation, Finished, extrapolate
+from studies.curves import LATEST, Extrapolation, Finished, extrapolate
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -47,9 +47,8 @@ class CurvesPruner(BasePruner):
         if len(trials) < FIRST or (bar := self._bar(trial, trials)) is None:
             return False
         trials.sort(key=lambda each: int(each.user_attrs["number"]))
-        found = _extrapolated(
-            trial.intermediate_values, [(each.intermediate_values, each.value or 0.0) for each in trials]
-        )
+        recent = [(each.intermediate_values, each.value or 0.0) for each in trials[-4 * LATEST :]]  # to stay quick
+        found = _extrapolated(trial.intermediate_values, recent)
         if found is None:
             return False
         chance = found.chance_above(bar)

@@ -12,10 +12,11 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 ENERGY: Final = "energy"
-"""In the details of a trial: its GPU (UUID), and the counter at its start and end in joules."""
+"""In the details of a trial: its GPU (UUID), its machine's boot, and the counter at its start and end in joules."""
 
 MOST_J: Final = 2**64 / 1000
 """More than a counter holds, which has 64 bits of millijoules."""
@@ -59,7 +60,17 @@ def reading(before: Mapping[str, float]) -> dict[str, Any] | None:
         return None
     gpu = _bare(str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid))
     now = counters().get(gpu)
-    return None if now is None or gpu not in before else {"gpu": gpu, "from_j": before[gpu], "to_j": now}
+    if now is None or gpu not in before:
+        return None
+    return {"gpu": gpu, "boot": _boot(), "from_j": before[gpu], "to_j": now}
+
+
+def _boot() -> str | None:
+    """Which boot of this machine it is, since counters begin anew with each; None where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
 
 
 def joules(details: Iterable[Mapping[str, Any]]) -> tuple[float, int]:
@@ -73,13 +84,13 @@ def joules(details: Iterable[Mapping[str, Any]]) -> tuple[float, int]:
     >>> joules([first, second, {}])
     (70.0, 2)
     """
-    spans: dict[str, list[tuple[float, float]]] = {}
+    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for one in details:
         found = one.get(ENERGY)
         if isinstance(found, Mapping):
             start, end = found.get("from_j"), found.get("to_j")
             if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start <= end < MOST_J:
-                spans.setdefault(str(found.get("gpu")), []).append((start, end))
+                spans.setdefault((str(found.get("gpu")), str(found.get("boot"))), []).append((start, end))
     used = 0.0
     for of_gpu in spans.values():
         reached = -math.inf

@@ -155,11 +155,23 @@ def run_job(estimator: Estimator, job: Job, report: Report, device: str = "auto"
     return finished(_advanced(advancing, job, report, device, _first_step(estimator)))
 
 
-def advance_job(estimator: Advancing, job: Job, report: Report, device: str = "auto") -> Generator[int, None, Ending]:
-    """`run_job` step by step, for an estimator that can be advanced; yields what it yields."""
+def advance_job(
+    estimator: Advancing,
+    job: Job,
+    report: Report,
+    device: str = "auto",
+    shared: Callable[[], bool] = lambda: False,
+) -> Generator[int, None, Ending]:
+    """`run_job` step by step, for an estimator that can be advanced; yields what it yields.
+
+    Args:
+        estimator, job, report, device: as there.
+        shared: as in `TrialContext`.
+    """
     return _advanced(
-        lambda context: estimator.advance(job.architecture, context), job, report, device, _first_step(estimator)
-    )
+        lambda context: estimator.advance(job.architecture, context),
+        job, report, device, _first_step(estimator), shared,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -188,7 +200,12 @@ def _first_step(estimator: object) -> int:
 
 
 def _advanced(
-    begin: Callable[[TrialContext], Generator[int, None, Estimate]], job: Job, report: Report, device: str, first: int
+    begin: Callable[[TrialContext], Generator[int, None, Estimate]],
+    job: Job,
+    report: Report,
+    device: str,
+    first: int,
+    shared: Callable[[], bool] = lambda: False,
 ) -> Generator[int, None, Ending]:
     start, before = time.perf_counter(), counters()
     unheard: list[BaseException] = []
@@ -207,7 +224,10 @@ def _advanced(
             raise
 
     def ended() -> Generator[int, None, Ending]:
-        context = TrialContext(job.seed, device, checked_report, **places, stoppable=job.stoppable)
+        context = TrialContext(
+            job.seed, device, checked_report, places["checkpoint"], places["parent"], places["weights"], job.stoppable,
+            shared,
+        )  # fmt: skip
         try:
             estimate = yield from begin(context)
         except Pruned as pruned:
@@ -227,6 +247,8 @@ def _advanced(
         ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
     if unheard:
         raise unheard[0]
+    if ending.details.get("device", "cuda") != "cuda":  # a process may use a GPU for something else
+        return ending
     energy = reading(before)
     return ending if energy is None else replace(ending, details={**ending.details, ENERGY: energy})
 

@@ -65,7 +65,8 @@ class LocalEngine:
         if isinstance(estimator, Advancing):
             width = self._width(str(own))
             if width.most > 1:
-                self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic repeats a seed exactly"
+                how = "exactly" if find_device(str(own)).type == "cpu" else "but for rounding"  # which cuDNN does
+                self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic repeats a seed {how}"
                 return self._interleave(estimator, width, next_job, report, done)
         while (job := next_job()) is not None:
             done(job.number, run_job(estimator, job, report, self._device))
@@ -96,6 +97,7 @@ class LocalEngine:
         again: list[Job] = []  # that ran out of memory beside others, of which there are fewer now
         dry = False  # no job until another one has ended
         answers: dict[int, Answers] = {}
+        new: set[int] = set()  # that have done no step yet
 
         def once(number: int, step: int, accuracy: float) -> bool:
             return answers[number].to_next(lambda: report(number, step, accuracy))
@@ -103,23 +105,28 @@ class LocalEngine:
         with own_globals(device, int(getattr(estimator, "threads", torch.get_num_threads()))):
             try:
                 while True:
-                    while not dry and len(under_way) < width.wanted(len(under_way)):
+                    while not dry and len(under_way) < width.wanted(len(under_way), bool(new)):
                         job = again.pop() if again else next_job()
                         if job is None:
                             dry = True
                         else:
                             answers.setdefault(job.number, Answers()).heard = 0
-                            advancing = advance_job(estimator, job, once, self._device)
+                            advancing = advance_job(estimator, job, once, self._device, lambda: len(under_way) > 1)
                             under_way[job.number] = job, advancing
+                            new.add(job.number)
                     if not under_way:
                         return
                     for number, (job, advancing) in list(under_way.items()):
                         try:
-                            width.count(next(advancing))
+                            images = next(advancing)
+                            width.count(images)
+                            if images:
+                                new.discard(number)
                             continue
                         except StopIteration as end:
                             ending: Ending = end.value
                         del under_way[number]
+                        new.discard(number)
                         dry = False
                         if under_way and failure_kind(ending.reason) == "out of memory":
                             width.narrow(len(under_way))
@@ -140,7 +147,7 @@ class Width:
     Args:
         most: the largest number.
         measured: whether to find the number by measuring; otherwise it is `most`.
-        has_room: whether one more fits into memory, given how many are under way.
+        has_room: whether one more fits into memory, given how many are under way, all of which have done a step.
         clock: seconds.
     """
 
@@ -148,18 +155,29 @@ class Width:
         self,
         most: int,
         measured: bool,
-        has_room: Callable[[int], bool] = lambda under_way: True,
+        has_room: Callable[[int], bool] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.most, self._measured, self._has_room, self._clock = most, measured, has_room, clock
         self._target = 1 if measured else most
         self._speed = 0.0  # images per second at half of the target
         self._images, self._since = 0, 0.0
+        self._full: int | None = None  # so many under way that there was no room for one more
 
-    def wanted(self, under_way: int) -> int:
-        """How many should be under way."""
+    def wanted(self, under_way: int, new: bool = False) -> int:
+        """How many should be under way.
+
+        Args:
+            under_way: how many are.
+            new: whether some of them have done no step, so that nobody knows what memory they need.
+        """
         target = min(self._target, self.most)
-        return target if under_way == 0 or under_way >= target or self._has_room(under_way) else under_way
+        if self._has_room is None or under_way == 0 or under_way >= target:
+            return target
+        if new or under_way == self._full:  # to ask makes the device wait
+            return under_way
+        self._full = None if self._has_room(under_way) else under_way
+        return target if self._full is None else under_way
 
     def count(self, images: int) -> None:
         """So many images were processed by a step."""

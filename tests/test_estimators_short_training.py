@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import math
@@ -15,6 +14,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from garbage import no_collection
 from torch import nn
 
 from estimators import (
@@ -231,6 +231,7 @@ def test_two_halves_give_the_gradient_of_the_whole():
 
 
 @pytest.mark.parametrize("ending", ["whole", "pruned", "failed"])
+@no_collection()
 def test_the_network_does_not_outlive_its_trial(ending):
     architecture = Tiny(lambda module: Full(module, 0, RuntimeError("broken"), []) if ending == "failed" else module)
     held = None
@@ -238,7 +239,6 @@ def test_the_network_does_not_outlive_its_trial(ending):
         train(architecture=architecture, report=lambda step, accuracy: ending == "whole")
     except (Pruned, RuntimeError) as error:
         held = error  # as an engine holds it while it writes the trial down
-    gc.collect()
     assert (held is None) == (ending == "whole")
     assert architecture.built[0]() is None
 

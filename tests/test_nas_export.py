@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,8 @@ def test_model_py_is_a_command_of_its_own(exported, tmp_path):
     assert lines[0].split(":")[1] == lines[3].split(":")[1]  # the same image
     predicted = Trained.open(Path(exported["name"])).logits(DIGITS.test_images[:3]).argmax(1)
     assert [line.split(": ")[1].split(" ")[0] for line in lines[:3]] == [str(each) for each in predicted]
+    scaled = runpy.run_path(str(Path(exported["out"]) / "model.py"), run_name="model")["scaled"]
+    assert scaled(torch.zeros(2, 8, 8, 1, dtype=torch.uint8, device="meta")).is_meta  # as on any other device
 
 
 def pictures(at):

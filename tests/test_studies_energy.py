@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,6 +91,25 @@ def test_of_trials_that_overlap_nothing_is_counted_twice():
     details = [{"energy": {"gpu": gpu, "from_j": start, "to_j": end}} for gpu, start, end in spans]
     used = {(gpu, each) for gpu, start, end in spans for each in range(start, end)}
     assert energy.joules(details) == (len(used), 12)
+
+
+def test_a_counter_that_began_anew_with_its_machine_adds_to_what_it_counted_before():
+    spans = [("first boot", 1000, 2000), ("second boot", 900, 1900)]
+    details = [{"energy": {"gpu": "a", "boot": boot, "from_j": start, "to_j": end}} for boot, start, end in spans]
+    assert energy.joules(details) == (2000.0, 2)
+
+
+def test_a_trial_that_used_another_device_has_no_reading(tmp_path, monkeypatch):
+    Clock(monkeypatch)
+    uses(monkeypatch, "a")
+
+    class OnCpu(Known):
+        def estimate(self, architecture, context):
+            return replace(super().estimate(architecture, context), details={"device": "cpu"})
+
+    study = begin(tmp_path / "run", trials=2, estimator=OnCpu())
+    study.run()
+    assert all("energy" not in trial.details for trial in study.trials)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from studies_stand_ins import begin
 
 from estimators import Estimate, ShortTraining, load_data
+from estimators.core import Core
 from searchspaces import UserError
 from studies import LocalEngine
 from studies.engine import Ending, Job
@@ -180,6 +181,33 @@ def test_no_more_are_begun_than_fit():
     assert [width.wanted(count) for count in range(5)] == [8, 8, 8, 3, 4]
     width.narrow(2)
     assert [width.wanted(count) for count in range(3)] == [2, 2, 2]
+
+
+def test_a_trial_is_begun_beside_others_once_they_have_shown_what_memory_they_take():
+    asked: list[int] = []
+    width = Width(8, measured=False, has_room=lambda under_way: asked.append(under_way) or under_way < 3)
+    assert [width.wanted(2, new=True), width.wanted(2), width.wanted(3, new=True)] == [2, 8, 3]
+    assert [width.wanted(3), width.wanted(3), width.wanted(3)] == [3, 3, 3]
+    assert asked == [2, 3]  # once, as asking makes the device wait
+    assert [width.wanted(2), width.wanted(3)] == [8, 3]
+    assert asked == [2, 3, 2, 3]
+
+
+def test_a_batch_is_not_halved_beside_others_but_whole_when_the_trial_runs_again(monkeypatch):
+    alone, together, gradients, gradient = short(), short(), list[Core](), Core._gradient
+
+    def runs_out_once(self: Core) -> torch.Tensor:
+        gradients.append(self)
+        if len(gradients) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return gradient(self)
+
+    alone.run()
+    monkeypatch.setattr(Core, "_gradient", runs_out_once)
+    together.run(engine=LocalEngine("cpu", at_once=2))
+    assert gradients[0] is not gradients[1]
+    assert not any(trial.details["batch_halved"] for trial in together.trials)
+    assert {each.number: each.curve for each in together.trials} == {each.number: each.curve for each in alone.trials}
 
 
 @pytest.mark.parametrize(
