@@ -159,6 +159,7 @@ def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, giv
         budget(macs),
         str(given.shared / f"{name}.npz"),
         task=data.task,
+        image_size=data.task.image_size,
         strategy=strategy,
         trials=given.trials,
         seed=seed,

@@ -119,6 +119,22 @@ def test_the_best_is_the_one_of_the_highest_mean_once_there_are_confirmations():
     assert (resumed.best.accuracy, resumed.best_error) == (0.85, 0.02)
 
 
+def test_choosing_the_best_takes_a_twentieth_of_the_time_in_a_study_of_any_length():
+    clock, chosen = Clock(), list[float]()
+
+    def choose():
+        chosen.append(clock.now)
+        clock.now += 1.0  # of ten thousand trials
+        return trial(0, 0.85), 0.02
+
+    progress = SearchProgress(planned=None, chosen=choose, confirmed=True, clock=clock)
+    for _ in range(100):
+        clock.now += 1.0
+        progress.ended(trial(1, 0.8))
+    assert len(chosen) <= 1 + clock.now / 20
+    assert chosen[-1] > clock.now - 21
+
+
 def test_time_left_of_a_training_is_that_of_its_steps_and_not_of_its_start():
     clock = Clock()
     display = TrainingDisplay(2, Console(file=io.StringIO()), clock=clock)

@@ -11,9 +11,11 @@
 #
 # A search on all nodes of a SLURM job: a Ray head and a worker on the first node, a worker on each of the others.
 #
-#     sbatch examples/cluster/slurm.sh --data /shared/photos --budget 400M --trials 1000 --name first --out /shared/runs
+#     sbatch examples/cluster/slurm.sh --data /shared/photos --budget 400M --trials 1000 --name first --out /shared/runs \
+#         --ledger journal
 #
-# The options are those of `nas search`; data and run folder must lie where all nodes see them. Two minutes before the
+# The options are those of `nas search`; data and run folder must lie where all nodes see them, on a network file system as
+# a rule, for which the ledger is a journal. Two minutes before the
 # time is over the search is asked to end in order. The same command, or a requeued job, goes on.
 set -euo pipefail
 

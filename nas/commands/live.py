@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class SearchProgress:
 
     def __post_init__(self) -> None:
         self._best_error: float | None = None
+        self._choose_from = -math.inf  # by the clock
         if self.confirmed:
             self._choose()
         self.restart()
@@ -113,8 +115,13 @@ class SearchProgress:
             self.best = trial
 
     def _choose(self) -> None:
+        """The best as the study has it, which takes a second among ten thousand trials: a twentieth of the time."""
+        began = self.clock()
+        if began < self._choose_from:
+            return
         best, self._best_error = self.chosen()
         self.best = best or self.best
+        self._choose_from = self.clock() + 19 * (self.clock() - began)
 
     @property
     def elapsed_s(self) -> float:
