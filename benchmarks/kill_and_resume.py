@@ -25,8 +25,9 @@ from studies import Study
 
 
 def command(folder: Path, given: argparse.Namespace) -> list[str]:
-    """The search that is typed, the same each time."""
-    search = ["search", "--budget", "400M", "--data", "digits", "--device", "cpu", "--seed", str(given.seed)]
+    """The search that is typed, the same each time: one trial after the other, as only that repeats a seed exactly."""
+    search = ["search", "--budget", "400M", "--data", "digits", "--device", "cpu", "--workers", "1"]
+    search += ["--seed", str(given.seed)]
     settings = ["--set", f"estimator.epochs={given.epochs}", "--trials", str(given.trials), "--pruner", given.pruner]
     return [sys.executable, "-m", "nas", *search, *settings, "--name", folder.name, "--out", str(folder.parent)]
 

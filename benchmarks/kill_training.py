@@ -28,7 +28,10 @@ import nas.training  # all that is imported here need not be imported by each pr
 from estimators import checkpoint
 from searchspaces import Scale, Scaled, Task, classic
 
-RECIPE = ("--set", "batch=32", "--set", "randaugment_operations=1", "--checkpoint-every", "0.1s", "--json", "--quiet")
+RECIPE = (
+    *("--set", "batch=32", "--set", "randaugment_operations=1", "--checkpoint-every", "0.1s", "--json", "--quiet"),
+    *("--device", "cpu"),  # where a training repeats itself to the last bit, and a process can fork
+)
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ imgclsmob-models.csv; by default ../shared/reference. `tests/golden_names.csv` h
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +59,10 @@ def rows(folder: Path) -> Iterator[Row]:
 
 def main() -> None:
     """Write the table, by network in the order of `nas classics`."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HOME.parent / "shared" / "reference"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = HOME.parent / "shared" / "reference"
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help="of the tables")
+    folder = parser.parse_args().folder
     order = {name: index for index, name in enumerate(CLASSICS)}
     found = sorted(rows(folder), key=lambda row: order[row[0]])
     with OUT.open("w", newline="") as file:

@@ -308,10 +308,10 @@ def judged(problem: Problem, tried: Trials, by_mean: bool) -> tuple[float, int, 
 
 
 def code_and_table(problem: str, contestant: str) -> str:
-    """What results depend on, in short: the table and, for our own, the files of the strategies."""
-    files = [Path(os.environ[TABLE])] if problem in TABLES else []
+    """What results depend on, in short: the table or problem and, for our own, the strategies and confirmations."""
+    files = [Path(os.environ[TABLE])] if problem in TABLES else [ROOT / "benchmarks" / "problems.py"]
     if contestant.split(",")[0] in OURS:
-        files += sorted((ROOT / "strategies").glob("*.py"))
+        files += [*sorted((ROOT / "strategies").glob("*.py")), ROOT / "studies" / "confirming.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -413,7 +413,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.table and len(given.problem) > 1:
         parser.error("--table is the file of one problem")
-    names = list(given.only)
+    names = list(dict.fromkeys([*given.only, *filter(None, [given.against])]))
     if any(name.startswith("pyglove") for name in names):
         try:
             import pyglove  # noqa: F401

@@ -73,7 +73,7 @@ def main() -> None:
     base = Scaled(best.architecture, Scale(), found.task)
     family = nas.scale(
         base, args.data, phi=(1, 2, 3), band=args.band, name="scaled", out=args.out, space=SPACE,
-        limit_s=left_s(), estimator_settings=CANDIDATES,
+        time=left_s(), estimator_settings=CANDIDATES,
     )  # fmt: skip
     factors = family.members[1].factors
     print(f"factors {factors}; see {family.plan.folder / 'family.html'}", flush=True)

@@ -54,7 +54,7 @@ class Driver:
 def resume(name: str, folder: Path, url: str, given: argparse.Namespace) -> Driver:
     """Begin a driver, in a group of processes of its own."""
     command = [sys.executable, "-m", "nas", "resume", str(folder), "--ledger", url, "--device", "cpu", "--quiet"]
-    command += ["--ray", "--workers", "2"] if given.ray else []
+    command += ["--ray", "--workers", "2"] if given.ray else ["--workers", "1"]
     with (folder.parent / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     return Driver(name, process, time.monotonic())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.documents import axis
-from nas.parsing import parse_duration
+from nas.parsing import seconds_of
 from searchspaces import Architecture, Budget, SearchSpace, Task, UserError, load_space
 from searchspaces.latency import LatencyTable
 from searchspaces.strides import stated
@@ -41,7 +41,7 @@ def space(given: str | SearchSpace) -> SearchSpace:
 def search(
     space: str | SearchSpace = "mbconv",
     budget: str | Budget | None = "400M",
-    data: str = "digits",
+    data: str | Path = "digits",
     *,
     task: str | Task | None = None,
     image_size: int | None = None,
@@ -121,13 +121,13 @@ def search(
     Raises:
         UserError: an argument is wrong, or a setting differs from those of the run that is there.
     """
-    space = stated(space, strides)
+    space, data = stated(space, strides), str(data)
     given = {**locals(), "trials": planned(trials, time)}
     from studies import Study
     from studies.engine import check_device
     from studies.settings import Settings
 
-    limit_s = parse_duration(time) if isinstance(time, str) else time
+    limit_s = seconds_of(time)
     if engine is None:
         check_device(device)
     folder = Path(out) / checked_name(name or run_name(space, budget, data))

@@ -37,12 +37,15 @@ ONE_OBJECTIVE: Final = [name for name in STRATEGIES if name not in ("pareto", "g
 
 
 def compare_runs(
-    runs: Iterable[str | Path | Study], *, space: str | SearchSpace | None = None, trials: int | None = None
+    runs: str | Path | Iterable[str | Path | Study],
+    *,
+    space: str | SearchSpace | None = None,
+    trials: int | None = None,
 ) -> Comparison:
     """Compare finished runs; those of the same settings with different seeds are one contestant.
 
     Args:
-        runs: run folders, or studies.
+        runs: run folders, or studies; one of them alone is taken too.
         space: of the runs, if it is a person's own.
         trials: compare after this many; by default as many as the shortest run has.
 
@@ -52,6 +55,9 @@ def compare_runs(
     from studies import Study
     from studies.comparison import Run, compare
 
+    if trials is not None and trials < 1:
+        raise UserError(f"trials must be at least 1, got {trials}")
+    runs = [runs] if isinstance(runs, str | Path) else runs
     space = None if space is None else load_space(space)
     with contextlib.ExitStack() as opened:
         studies = []

@@ -37,12 +37,12 @@ CARD: Final = "model_card.md"
 
 
 def export(
-    network: str,
+    network: str | Path,
     to: str | Sequence[str] = "onnx",
     out: str | Path | None = None,
     *,
     int8: bool = False,
-    data: str | None = None,
+    data: str | Path | None = None,
     task: str | Task | None = None,
     space: str | SearchSpace | None = None,
     on_step: Callable[[str], None] = lambda _: None,
@@ -67,6 +67,7 @@ def export(
         UserError: there is no such network or format, a library is missing, the network was trained on other data, an
             export does not give torch's logits, or the folder cannot be written.
     """
+    network, data = str(network), None if data is None else str(data)
     formats = _formats(to)
     if int8 and "onnx" not in formats:
         raise UserError(f"int8 is ONNX in 8 bits: it needs --to onnx, got --to {','.join(formats)}")

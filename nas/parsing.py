@@ -31,6 +31,19 @@ def parse_duration(text: str, option: str = "--time") -> float:
     return seconds
 
 
+def seconds_of(time: float | str | None, option: str = "time") -> float | None:
+    """A duration as people write it, or seconds; None where there is none.
+
+    Raises:
+        UserError: it is no duration, or not longer than zero.
+    """
+    if isinstance(time, str):
+        return parse_duration(time, option)
+    if time is not None and not time > 0:  # NaN fails here too
+        raise UserError(f"{option}: must be longer than zero, got {time!r}")
+    return time
+
+
 def parse_values(given: Iterable[str], example: str = "lr=0.05") -> dict[str, Any]:
     """Values by name from `--set NAME=VALUE`, repeated; a value is JSON, or a text without quotes.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from nas.api import checked_name, go_on
 from nas.networks import in_run, named, title
-from nas.parsing import parse_duration
+from nas.parsing import seconds_of
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -356,8 +356,8 @@ def made(plan: ScalingPlan, study: Study | None = None) -> Family:
 
 
 def scale(
-    what: str | Buildable,
-    data: str | None = None,
+    what: str | Path | Buildable,
+    data: str | Path | None = None,
     *,
     target: float = 2.0,
     phi: str | Iterable[float] = "1..7",
@@ -392,16 +392,18 @@ def scale(
         space: of the network, if it is a person's own.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
-        search: every other setting of `nas.search`, by name; by default the strategy is the grid, and candidates are
-            trained whole. Costs are counted on `task`; by default on that of a person's own images for a classic, as in
-            a search, and on the network's own else. `image_size` is the base's, and candidates are trained at it. With
-            `growth="params=1.8,activations=1.6"` other costs of candidates are bounded too, by multiples of the base's.
+        search: every other setting of `nas.search` but the budget, by name; by default the strategy is the grid, and
+            candidates are trained whole. Costs are counted on `task`; by default on that of a person's own images for a
+            classic, as in a search, and on the network's own else. `image_size` is the base's, and candidates are
+            trained at it. With `growth="params=1.8,activations=1.6"` other costs of candidates are bounded too, by
+            multiples of the base's.
 
     Raises:
         UserError: an argument is wrong, the network cannot be scaled, or nothing fits the band.
     """
-    growth = search.pop("growth", None)
-    unknown = search.keys() - {each.name for each in fields(Settings)}
+    what, data = str(what) if isinstance(what, Path) else what, None if data is None else str(data)
+    limit_s, growth = seconds_of(time), search.pop("growth", None)
+    unknown = search.keys() - {each.name for each in fields(Settings)} | (search.keys() & {"budget"})  # `band` is it
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     given: dict[str, Any] = {"target": target, "phi": phi, "step": step, "band": band, "growth": growth}
@@ -414,7 +416,7 @@ def scale(
     if planned.searches:
         found = candidates(planned.space)
         study = Study.create(planned.folder, settings_for(planned, found, search))
-        go_on(study, None, parse_duration(time) if isinstance(time, str) else time, engine, on_event)
+        go_on(study, None, limit_s, engine, on_event)
     family = made(planned, study)
     write(family)
     return family

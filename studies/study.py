@@ -300,7 +300,8 @@ class Study:
         Args:
             trials: in all, those of earlier runs included; by default as many as planned.
             limit_s: seconds after which no trial is started; those under way end in order.
-            engine: runs the trials; by default in this process, one after the other.
+            engine: runs the trials; by default in this process: one after the other on a CPU, on a GPU several at
+                once, whose proposals depend on which ends first (`LocalEngine(at_once=1)`: one).
             on_event: told of everything as it happens, in this thread.
 
         Returns:

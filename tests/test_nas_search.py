@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from test_nas_bad_input import INSTANT
 
+import nas
+
 SLOW = INSTANT.replace("context.report(1, accuracy)", "__import__('time').sleep(0.1); context.report(1, accuracy)")
 TOUR = Path(__file__).parents[1] / "docs" / "tour.md"
 
@@ -226,8 +228,6 @@ def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):
 
 
 def test_the_api_takes_names_files_and_objects(tmp_path):
-    import nas
-
     (tmp_path / "instant.py").write_text(INSTANT)
     by_file = f"{tmp_path / 'instant.py'}:estimator"
     from searchspaces import load_object
@@ -237,6 +237,24 @@ def test_the_api_takes_names_files_and_objects(tmp_path):
     other = nas.search(space=nas.space("mbconv"), estimator=load_object(by_file), name="object", **settings)
     assert [one.architecture for one in first.trials] == [one.architecture for one in other.trials]
     assert nas.open_study(tmp_path / "file", estimator=by_file).best.number == first.best.number
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "message"),
+    [
+        (lambda out: nas.search(time=0, out=out), nas.UserError, "time: must be longer than zero, got 0"),
+        (lambda out: nas.search(time="0s", out=out), nas.UserError, "time: must be longer than zero, got '0s'"),
+        (lambda out: nas.search(data=out / "none", out=out), nas.UserError, "no data at"),
+        (lambda out: nas.export(out / "none"), nas.UserError, "no run folder or network"),
+        (lambda out: nas.compare_runs(str(out)), nas.UserError, "no run folder"),
+        (lambda out: nas.compare_runs([out], trials=0), nas.UserError, "trials must be at least 1, got 0"),
+        (lambda out: nas.scale("resnet18", budget="1M", out=out), TypeError, "keyword argument 'budget'"),
+    ],
+)
+def test_a_mistake_in_the_api_says_what_it_is_and_leaves_nothing(mistake, kind, message, tmp_path):
+    with pytest.raises(kind, match=message):
+        mistake(tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_to_type_next_names_the_space_of_ones_own(nas_cli, words):
