@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: 
 os.environ.setdefault("NAS_CORES", "1")  # a search in a test runs one trial at a time, unless it is about more
 os.environ.setdefault("NAS_CACHE", "none")  # tests write nothing into the cache of the person who runs them
 os.environ.setdefault("RAY_worker_niceness", "0")  # of nodes that tests start; the other files' tests starve them else
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each of the hundred processes that tests start would compile all
+    sys.dont_write_bytecode = False
+
+MEMORY = Path("/dev/shm")
+"""A file system in memory, where a ledger's thousands of commits need not wait for a disk."""
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 8 * 2**30:  # Ray's object store lies there too
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 RAY = (
