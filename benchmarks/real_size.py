@@ -32,7 +32,8 @@ from estimators import load_data
 from estimators.augmentation import Augmentation
 from estimators.batches import Batches, channel_statistics
 from estimators.core import Core
-from estimators.in_files import PROCESSES, cores, crops_ahead
+from estimators.in_files import PROCESSES, crops_ahead
+from estimators.machine import cores
 from estimators.recipe import make_recipe
 from estimators.steps import decayed, find_device, quick_to_load
 from estimators.training import split

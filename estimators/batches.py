@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from estimators.augmentation import Augmentation, Draws, augmented, batches_in, draw
-from estimators.in_files import PROCESSES, InFiles, cores, crops_ahead
+from estimators.in_files import PROCESSES, InFiles, crops_ahead
+from estimators.machine import cores
 from searchspaces import UserError
 
 if TYPE_CHECKING:

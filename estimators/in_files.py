@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from estimators.contents import Contents
 from estimators.image_facts import statistics_of
 from estimators.image_files import decoded_bytes, in_rgb, pillow_settings, read_as_image, recoloured, upright_size
+from estimators.machine import cores
 from searchspaces import UserError
 
 if TYPE_CHECKING:
@@ -244,11 +244,6 @@ def crops_ahead(
         generator=torch.Generator(),  # else it draws from the global one
     )
     return iter(loader)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin_process(number: int) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.machine import memory_bytes
+
 LIMIT: Final = "NAS_MEMORY_LIMIT"
 """The environment's number of bytes above which images stay on disk; by default half of this machine's memory."""
 ROWS: Final = 256
@@ -22,12 +24,7 @@ ROWS: Final = 256
 def limit_bytes() -> int:
     """Bytes of decoded images that memory should hold."""
     given = os.environ.get(LIMIT, "")
-    if given.isdecimal():
-        return int(given)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (ValueError, OSError, AttributeError):  # not known on this system
-        return 8 << 30
+    return int(given) if given.isdecimal() else memory_bytes() // 2
 
 
 class OnDisk:

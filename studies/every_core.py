@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from estimators import machine
 from estimators.steps import find_device
 from searchspaces import UserError
 from studies.engine import Ending, Engine, Job, Report, Snapshot, check_device
@@ -37,9 +38,7 @@ def cores() -> int:
         if not given.isdecimal() or int(given) < 1:
             raise UserError(f"NAS_CORES must be a number of cores, at least 1, got {given!r}")
         return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return machine.cores()
 
 
 class EveryCore:
@@ -62,12 +61,14 @@ class EveryCore:
         self._device, self._workers, self._on_fallback = device, workers, on_fallback
         self._at_once = 1 if at_once is None and workers == 1 else at_once
         self._engine: Engine | None = None
-        self._note: str | None = None
 
     @property
     def note(self) -> str | None:
         """How many run at once, in words; None where they run one after the other."""
-        return self._note or getattr(self._engine, "note", None)
+        workers = getattr(self._engine, "workers", None) or 1
+        if workers > 1:
+            return f"{workers} trials at once; --workers 1 or --deterministic repeats a seed exactly"
+        return getattr(self._engine, "note", None)
 
     @property
     def now(self) -> Snapshot | None:
@@ -89,7 +90,7 @@ class EveryCore:
         threads = getattr(estimator, "threads", None)
         if threads is None or "RAY_ADDRESS" in os.environ or find_device(own).type != "cpu":
             return 1
-        return max(1, min(cores() // int(threads), _memory() // 2 // WORKER_BYTES))
+        return max(1, min(cores() // int(threads), machine.memory_bytes() // 2 // WORKER_BYTES))
 
     def run(
         self,
@@ -101,24 +102,17 @@ class EveryCore:
         """As in `Engine`.
 
         Raises:
-            UserError: the device is not available here, or there is no room for so many trials.
+            UserError: the device is not available here, or there is no room for as many workers as were given.
         """
         count = self.workers_for(estimator)
         if count > 1:
             from studies.ray.engine import RayEngine
 
-            self._engine = RayEngine(workers=count)
-            self._note = f"{count} trials at once; --workers 1 or --deterministic repeats a seed exactly"
+            self._engine = RayEngine(workers=count, or_fewer=self._workers is None)
             try:
                 return self._engine.run(estimator, next_job, report, done)
             except RayUnavailableError as error:  # before any job was taken
-                self._note = None
                 self._on_fallback(f"one trial at a time instead of {count}: {error}")
                 self._workers = 1
         self._engine = LocalEngine(self._device, self._at_once)
         self._engine.run(estimator, next_job, report, done)
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from estimators import Estimate
+from estimators import Estimate, machine
 from searchspaces import UserError
-from studies import every_core
 from studies.engine import Job
 from studies.every_core import EveryCore, cores
 from studies.ray.cluster import RayUnavailableError, connected
@@ -51,7 +50,7 @@ class Silent:
 )
 def test_there_are_as_many_as_cores_and_memory_hold(monkeypatch, given, estimator, memory_gb, count):
     monkeypatch.setenv("NAS_CORES", given)
-    monkeypatch.setattr(every_core, "_memory", lambda: memory_gb << 30)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: memory_gb << 30)
     assert EveryCore("cpu").workers_for(estimator) == count
     assert EveryCore("cpu", workers=3).workers_for(estimator) == 3
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
@@ -63,6 +62,20 @@ def test_a_wrong_number_of_cores_is_refused(monkeypatch, wrong):
     monkeypatch.setenv("NAS_CORES", wrong)
     with pytest.raises(UserError, match="NAS_CORES must be a number of cores, at least 1"):
         cores()
+
+
+def test_where_ray_counts_fewer_cores_there_are_fewer_workers_unless_a_number_was_given(monkeypatch):
+    from studies.ray.engine import RayEngine
+
+    monkeypatch.setenv("NAS_CORES", "16")
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 64 << 30)
+    four = [{"Alive": True, "Resources": {"CPU": 4.0}}]
+    monkeypatch.setattr(RayEngine, "run", lambda engine, *_: engine._fit((1.0, 0.0), four))
+    by_default = EveryCore("cpu")
+    by_default.run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
+    assert by_default.note == "4 trials at once; --workers 1 or --deterministic repeats a seed exactly"
+    with pytest.raises(UserError, match="room for 4 trials at once of 1 cores and 0 GPUs each, not for 16"):
+        EveryCore("cpu", workers=16).run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
 
 
 def test_where_ray_cannot_start_trials_run_one_after_the_other_and_it_is_said(monkeypatch):

@@ -57,11 +57,13 @@ class RayEngine:
             machine belongs to; else `host:6379`.
         workers: trials under way at once; by default as many as there is room for, counted anew as nodes come and go.
             More than there is room for makes a cluster that can grow do so.
+        or_fewer: on this machine alone, take fewer workers where there is no room for so many, in place of an error.
         cpus_per_trial, gpus_per_trial: what one trial takes; a GPU may be shared, as in 0.25.
         trial_timeout: seconds after which a trial is killed and recorded as failed.
         retries: how often a trial is run again after its worker died.
 
     Attributes:
+        workers: as given, or as many as there is room for.
         now: what runs where, for those who look; replaced as things change, and None before there is anything.
         at_end: called when no trial is left, while Ray is still there.
 
@@ -77,6 +79,7 @@ class RayEngine:
         gpus_per_trial: float | None = None,
         trial_timeout: float | None = None,
         retries: int = 2,
+        or_fewer: bool = False,
     ) -> None:
         for name, value, low in (("workers", workers, 1), ("retries", retries, 0)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
@@ -88,7 +91,7 @@ class RayEngine:
                 raise UserError(f"{name} must be a fraction of one or a whole number, got {share!r}")
         if cpus_per_trial == gpus_per_trial == 0:
             raise UserError("cpus_per_trial and gpus_per_trial are both 0: nothing would limit concurrent trials")
-        self._address, self._workers = address, workers
+        self._address, self.workers, self._or_fewer = address, workers, or_fewer
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._timeout, self._retries = trial_timeout, retries
         self.now: Snapshot | None = None
@@ -112,7 +115,7 @@ class RayEngine:
 
             needs = self._needs(estimator, ray.cluster_resources())
             if own:
-                self._refuse_what_never_fits(needs, ray.nodes())
+                self._fit(needs, ray.nodes())
             first = next_job()
             if first is None:
                 return
@@ -124,7 +127,7 @@ class RayEngine:
                     next_job,
                     report,
                     done,
-                    lambda: self._workers or max(1, room(ray.nodes(), *needs)),
+                    lambda: self.workers or max(1, room(ray.nodes(), *needs)),
                     self._timeout,
                     self._retries,
                 )
@@ -149,15 +152,17 @@ class RayEngine:
     def _show(self, now: Snapshot) -> None:
         self.now = now
 
-    def _refuse_what_never_fits(self, needs: tuple[float, float], nodes: list[dict[str, Any]]) -> None:
-        """A machine of one's own does not grow."""
+    def _fit(self, needs: tuple[float, float], nodes: list[dict[str, Any]]) -> None:
+        """Take no more workers than fit, or refuse: a machine of one's own does not grow."""
         fits = room(nodes, *needs)
-        if fits >= (self._workers or 1):
+        if self._or_fewer and self.workers is not None:
+            self.workers = max(1, min(self.workers, fits))
+        if fits >= (self.workers or 1):
             return
         have = nodes[0]["Resources"]
         raise UserError(
             f"this machine has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs: room for {fits} trials "
-            f"at once of {needs[0]:g} cores and {needs[1]:g} GPUs each, not for {self._workers or 1}; "
+            f"at once of {needs[0]:g} cores and {needs[1]:g} GPUs each, not for {self.workers or 1}; "
             "see --cpus-per-trial and --gpus-per-trial"
         )
 
