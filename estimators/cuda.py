@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import gc
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -146,3 +147,20 @@ def room_for_another(device: torch.device, under_way: int) -> bool:
     if not fits():
         torch.cuda.empty_cache()
     return fits()
+
+
+def fatal_error() -> str | None:
+    """CUDA's error after which this process can use its GPU no more, in one line; None while it can.
+
+    An illegal memory access or a failed assertion of a kernel is such an error: whatever is asked of CUDA afterwards
+    fails with it, until the process ends (`cudaErrorIllegalAddress` in "CUDA Runtime API"). Running out of memory is
+    not, which is why nothing is allocated here. Torch is not imported where nothing else did.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None

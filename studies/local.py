@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
+from estimators.cuda import fatal_error
 from estimators.estimator import Advancing
 from estimators.steps import find_device, give_back, own_globals
 from searchspaces import UserError
@@ -58,12 +59,33 @@ class LocalEngine:
         """As in `Engine`.
 
         Raises:
-            UserError: the device is not available here.
+            UserError: the device is not available here, or an error made its GPU unusable for this process; what was
+                under way has then not ended.
         """
         own = getattr(estimator, "device", "auto") if self._device == "auto" else self._device
         check_device(own)
+
+        def ended(number: int, ending: Ending) -> None:
+            if ending.state == "failed":
+                _check_gpu()
+            done(number, ending)
+
+        try:
+            self._run(estimator, str(own), next_job, report, ended)
+        except RuntimeError:  # also of what cannot be stopped in order on such a GPU
+            _check_gpu()
+            raise
+
+    def _run(
+        self,
+        estimator: Estimator,
+        device: str,
+        next_job: Callable[[], Job | None],
+        report: Report,
+        done: Callable[[int, Ending], None],
+    ) -> None:
         if isinstance(estimator, Advancing):
-            width = self._width(str(own))
+            width = self._width(device)
             if width.most > 1:
                 how = "exactly" if find_device(str(own)).type == "cpu" else "but for rounding"  # which cuDNN does
                 self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic repeats a seed {how}"
@@ -139,6 +161,17 @@ class LocalEngine:
                 for _, advancing in under_way.values():
                     advancing.close()
                 give_back(device)
+
+
+def _check_gpu() -> None:
+    """Stop where all that follows would fail.
+
+    Raises:
+        UserError: this process can use its GPU no more.
+    """
+    why = fatal_error()
+    if why is not None:
+        raise UserError(f"this process can use its GPU no more: {why}; resume the study to go on in a new one")
 
 
 class Width:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from studies_stand_ins import begin
+from studies_stand_ins import Known, begin, story
 
 from estimators import Estimate, ShortTraining, load_data
 from estimators.core import Core
@@ -118,6 +118,49 @@ def test_what_the_study_raises_stops_all_that_is_under_way():
     with pytest.raises(OSError, match="no space left"):
         drive(scripted, "abcd", 3, done=full)
     assert scripted.under_way == set()
+
+
+def lose_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CUDA does it: after an error of a kernel every call fails with it."""
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with `TORCH_USE_CUDA_DSA`.")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", fails)
+    monkeypatch.setattr("studies.local.give_back", fails)
+    fails()
+
+
+LOST = "this process can use its GPU no more: CUDA error: an illegal memory access was encountered; resume the study"
+
+
+def test_a_gpu_that_is_lost_ends_the_run_and_no_trial(monkeypatch, tmp_path):
+    whole = begin(trials=4)
+    whole.run()
+    faulty = whole.seed_of(2)
+
+    with monkeypatch.context() as patch:
+        lost = Known(fails=lambda _, seed: lose_the_gpu(patch) if seed == faulty else None)
+        study = begin(tmp_path / "run", trials=4, estimator=lost)
+        with pytest.raises(UserError, match=LOST):
+            study.run(engine=LocalEngine("cpu"))
+    assert [trial.state for trial in study.trials] == ["complete", "complete", "running"]
+    lost._fails = lambda *_: None  # in a new process
+    study.run()
+    assert story(study) == story(whole)
+
+
+def test_a_gpu_that_is_lost_ends_no_trial_of_those_that_share_it(monkeypatch):
+    class Faulty(Scripted):
+        def advance(self, architecture: Any, context: Any) -> Any:
+            yield from super().advance(architecture, context)
+            lose_the_gpu(monkeypatch)
+
+    ended: list[int] = []
+    with pytest.raises(UserError, match=LOST):
+        drive(Faulty(), "abc", 2, done=lambda number, ending: ended.append(number))
+    assert ended == []
 
 
 def test_it_asks_again_only_after_an_end():

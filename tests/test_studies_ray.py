@@ -289,6 +289,29 @@ def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing(cluster: Any, 
     assert len(reports) == len(set(reports))  # what was reported before the death is not reported again
 
 
+def lose_the_gpu() -> None:
+    """As CUDA does it: after an error of a kernel every call of the process fails with it."""
+    import torch
+
+    def fails() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    torch.cuda.is_initialized = lambda: True
+    torch.cuda.synchronize = lambda device=None: fails()
+    fails()
+
+
+def test_a_worker_that_loses_its_gpu_is_replaced_and_its_trial_is_run_again(cluster: Any, tmp_path: Path) -> None:
+    here, there = (
+        begin(trials=3),
+        begin(trials=3, estimator=Unlucky(lambda seed: Once(tmp_path / "lost", lose_the_gpu)())),
+    )
+    here.run()
+    there.run(engine=one_at_a_time())
+    assert (tmp_path / "lost").exists()
+    assert story(there) == story(here)
+
+
 DIES, LEAVES = 1, 2
 """Trials of the study below whose workers die each time, and are left by `sys.exit`."""
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from estimators.cuda import fatal_error
 from searchspaces import UserError, architecture_from_json, own_code
 from searchspaces.catalog import is_ours
 from studies.engine import Ending, Job, run_job
@@ -107,11 +108,18 @@ class _Bench:
         self._jobs.put(Job(number, architecture_from_json(architecture, self._space), seed, **others))
 
     def next(self) -> dict[str, Any]:
-        """What happens next in the trial, in the form of Tune's results; the answer to a report is given first."""
+        """What happens next in the trial, in the form of Tune's results; the answer to a report is given first.
+
+        Raises:
+            RuntimeError: the trial failed and this process can use its GPU no more. Tune reuses no actor that raises,
+                and the trial is run again in another.
+        """
         if self._waits:
             self._answers.put(self.goes_on)
         said = self._said.get()
         self._waits = not isinstance(said, Ending)
+        if isinstance(said, Ending) and said.state == "failed" and (why := fatal_error()) is not None:
+            raise RuntimeError(why)
         return {"ending": said, "done": True} if isinstance(said, Ending) else {"report": said}
 
     def _work(self) -> None:
