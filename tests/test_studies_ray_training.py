@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,26 @@ def test_two_workers_share_each_batch_and_tell_each_step(tmp_path):
     assert trained.facts["finished"]
     told = trained.logits(FEW.test_images).argmax(1)
     assert (told == FEW.test_labels).mean() == pytest.approx(trained.facts["test_accuracy"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_of_any_worker_is_told(monkeypatch, rank):
+    """Only what one worker reads may be damaged; the others wait for it at their next exchange, until it is told."""
+    ray = pytest.importorskip("ray.train", reason="needs Ray Train: pip install 'ray[train]'")
+    from studies.ray import training
+
+    def damaged(*_):
+        raise UserError("cannot read photo.jpg")
+
+    monkeypatch.setattr(training, "train", damaged)
+    monkeypatch.setattr(training, "network_from_json", lambda text, space: None)
+    monkeypatch.setattr("ray.get", lambda reference: reference)
+    monkeypatch.setattr(ray, "get_context", lambda: SimpleNamespace(get_world_rank=lambda: rank))
+    told: list[object] = []
+    names = ("data", "recipe", "folder", "seed", "found", "checkpoint_s")
+    given = {"device": "cpu", "code": {}, "network": ("", None, None, None), **dict.fromkeys(names)}
+    training._work({**given, "told": SimpleNamespace(put=told.append)})
+    assert told == [("here", None), ("UserError", "cannot read photo.jpg")]
 
 
 @pytest.mark.usefixtures("ray")

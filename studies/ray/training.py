@@ -188,6 +188,5 @@ def _work(given: dict[str, Any]) -> None:
             weights,
             teacher,
         )
-    except (UserError, Diverged) as error:  # not for Ray to try again
-        if first:
-            told.put((type(error).__name__, str(error)))
+    except (UserError, Diverged) as error:  # not for Ray to try again, whichever worker meets it first
+        told.put((type(error).__name__, str(error)))
