@@ -61,6 +61,23 @@ def test_an_error_of_any_worker_is_told(monkeypatch, rank):
 
 
 @pytest.mark.usefixtures("ray")
+def test_what_workers_tell_is_kept_on_the_drivers_node(tmp_path, monkeypatch):
+    """Elsewhere the death of a node that trains nothing would end the training."""
+    from ray import get_runtime_context
+
+    asked: list[object] = []
+
+    def queue(actor_options):
+        asked.append(actor_options["label_selector"])
+        raise InterruptedError
+
+    monkeypatch.setattr("ray.util.queue.Queue", queue)
+    with pytest.raises(InterruptedError):
+        train_on_ray(SMALL, FEW, RECIPE, tmp_path / "x", workers=2)
+    assert asked == [{"ray.io/node-id": get_runtime_context().get_node_id()}]
+
+
+@pytest.mark.usefixtures("ray")
 def test_more_gpus_than_there_are_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"1000 workers need 1000 GPUs; Ray has \d+"):
         train_on_ray(SMALL, FEW, RECIPE, tmp_path / "x", gpus=1000)

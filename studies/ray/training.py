@@ -74,7 +74,8 @@ def train_on_ray(
         what, there = ("GPU", "CPU")[not gpus], ray.cluster_resources()
         if there.get(what, 0) < count:
             raise UserError(f"{count} workers need {count} {what}s; Ray has {there.get(what, 0):g}")
-        told = Queue(actor_options={"num_cpus": 0})
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # the death of no other node ends it
+        told = Queue(actor_options={"num_cpus": 0, "label_selector": here})
         with own_files_by_value():
             home = network.architecture.space if network.architecture else None
             sent = ray.put((network_text(network, data.task), home, weights, teacher))
@@ -91,8 +92,7 @@ def train_on_ray(
             "told": told,
         }
         with tempfile.TemporaryDirectory(prefix="nas-ray-train-", ignore_cleanup_errors=True) as storage:
-            here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the temporary folder is
-            fit = ray.remote(num_cpus=0, max_retries=0, label_selector=here)(_fit)
+            fit = ray.remote(num_cpus=0, max_retries=0, label_selector=here)(_fit)  # where the folder is
             result = fit.remote(given, count, bool(gpus), storage)
             ended: list[Any] = []
             up, began = 0, time.monotonic()
