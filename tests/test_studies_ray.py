@@ -29,7 +29,7 @@ from strategies import STRATEGIES
 from studies import Ending, Event, Job, Study, TrialEnded, TrialReported, TrialStarted
 from studies.engine import Report
 from studies.ray.cluster import room
-from studies.ray.engine import RayEngine, what_died
+from studies.ray.engine import RayEngine, _Desk, what_died
 from studies.ray.lookout import head_watched
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
@@ -338,6 +338,24 @@ def test_a_trial_that_always_kills_its_worker_fails_and_stops_nothing(unlucky: S
     assert reason.startswith("worker died: ")
     assert reason.endswith("(tried 2 times)")
     assert "\n" not in reason
+
+
+def test_only_workers_that_die_without_a_new_report_count() -> None:
+    """As on preemptible nodes, where a long trial outlives many; one that always dies at the same place is given up."""
+    ended: list[Ending] = []
+    jobs = [Job(0, None, 0)]  # type: ignore[arg-type]
+    desk = _Desk(
+        jobs, lambda: None, lambda *_: True, lambda _, ending: ended.append(ending), lambda: 1, None, retries=2
+    )
+    reports = [1, 2, 3, 4, 5, 5, 5]  # of each attempt; what was reported before is reported again
+    for attempt, count in enumerate(reports):
+        assert not ended, f"given up after {attempt} attempts"
+        desk.job()
+        desk.started(0, None)
+        for step in range(1, count + 1):
+            desk.reported(0, step, 0.5)
+        desk.died(0, "node died: the node of its worker is no more")
+    assert [each.reason for each in ended] == ["node died: the node of its worker is no more (tried 3 times)"]
 
 
 def test_an_estimator_that_leaves_its_process_fails_its_trial_only(unlucky: Study) -> None:

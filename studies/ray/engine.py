@@ -60,7 +60,7 @@ class RayEngine:
         or_fewer: on this machine alone, take fewer workers where there is no room for so many, in place of an error.
         cpus_per_trial, gpus_per_trial: what one trial takes; a GPU may be shared, as in 0.25.
         trial_timeout: seconds after which a trial is killed and recorded as failed.
-        retries: how often a trial is run again after its worker died.
+        retries: how often a trial is run again after its worker died, without a new report.
 
     Attributes:
         workers: as given, or as many as there is room for.
@@ -173,7 +173,7 @@ class _UnderWay:
 
     Attributes:
         answers: what the study said to its reports.
-        attempts: how often it was handed to Tune.
+        attempts: how often it was handed to Tune, from that on which made its last new report.
         began: when the first worker and the present one took it up; monotonic seconds.
         too_slow: it was killed for its slowness.
         actor: where it runs.
@@ -250,8 +250,13 @@ class _Desk:
 
     def reported(self, number: int, step: int, accuracy: float) -> bool:
         """Whether the trial goes on."""
-        answers = self._under_way[number].answers
-        return answers.to_next(lambda: self._safely(lambda: self._report(number, step, accuracy), True))
+        trial = self._under_way[number]
+
+        def tell() -> bool:
+            trial.attempts = 1  # it got further than any before it
+            return self._safely(lambda: self._report(number, step, accuracy), True)
+
+        return trial.answers.to_next(tell)
 
     def ended(self, number: int, ending: Ending) -> None:
         """A trial came to its end."""
