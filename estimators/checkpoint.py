@@ -110,8 +110,8 @@ def remove(place: str) -> None:
             for each in (path, *files.glob(f"{_plain(path)}.*.part")):
                 if files.exists(each):
                     files.rm_file(each)
-    except OSError as error:
-        raise UserError(f"cannot remove the checkpoint {place}: {error.strerror or error}") from error
+    except Exception as error:  # each storage has errors of its own
+        raise UserError(f"cannot remove the checkpoint {place}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def training_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

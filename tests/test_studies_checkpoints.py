@@ -20,6 +20,7 @@ import pytest
 from studies_stand_ins import SPACE, Known, begin, story
 
 from estimators import Estimate, ShortTraining, TrialContext, epoch_checkpoints, load_data, short_training
+from estimators.checkpoint import remove
 from searchspaces import Architecture, UserError
 from studies import Study
 
@@ -158,6 +159,24 @@ def test_nothing_stays_of_a_trial_that_ended_well_or_not(tmp_path: Path, where: 
     assert not [each for each in tmp_path.rglob("*.safetensors*") if each.is_file()]
     assert not fsspec.filesystem("memory").glob(f"/{tmp_path.name}/**/*.safetensors")
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_storage_that_does_not_remove_a_checkpoint_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class HttpError(Exception):
+        """No OSError, as that of gcsfs."""
+
+    def unavailable(*_: Any, **__: Any) -> bool:
+        raise HttpError("503: backend unavailable")
+
+    found = begin(tmp_path / "run", trials=2, checkpoints=f"memory://{tmp_path.name}")
+    monkeypatch.setattr(MemoryFileSystem, "exists", unavailable)
+    assert found.run().kind == "trials"
+    with pytest.raises(UserError, match=r"cannot remove the checkpoint memory://.*: 503: backend unavailable"):
+        remove(str(found.checkpoints.place(0)))
 
 
 def test_two_studies_of_one_name_share_a_place_and_no_file(tmp_path: Path) -> None:
