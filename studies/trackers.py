@@ -40,7 +40,7 @@ class _Shown:
         return self.name
 
     def init_local_path(self) -> None:
-        """Make the folder."""
+        """Make the folder, as TensorBoard's callback asks; the others' is the run folder."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
 
@@ -81,7 +81,6 @@ class Trackers:
         match event:
             case TrialStarted():
                 shown = self._shown[event.trial.number] = self._show(event.trial)
-                shown.init_local_path()
                 self._tell(lambda each: each.log_trial_start(shown))
             case TrialReported():
                 shown = self._shown[event.number]

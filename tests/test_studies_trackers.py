@@ -129,6 +129,16 @@ def test_one_that_goes_away_stops_nothing_and_is_named(
     study.close()
 
 
+def test_a_folder_that_cannot_be_made_ends_tensorboard_alone(tmp_path: Path, mlflow: Recorder) -> None:
+    study = begin(tmp_path / "run", trials=2)
+    told = Trackers(tmp_path / "run", tensorboard=True, mlflow="sqlite:///ml.db")
+    (tmp_path / "run" / "tensorboard").write_text("")  # as a full disk
+    assert study.run(on_event=told).kind == "trials"
+    assert list(told.lost) == ["tensorboard"]
+    assert [call[1] for call in mlflow.calls if call[0] == "start"] == ["trial-00000", "trial-00001"]
+    study.close()
+
+
 @pytest.mark.parametrize("option", ["mlflow", "wandb"])
 def test_what_is_not_installed_is_said_with_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
