@@ -51,7 +51,7 @@ class Tracking:
         if not isinstance(engine, RayEngine):
             raise UserError("--wandb is for trials on Ray, whose actors upload to it: add --ray")
         found = Trackers(folder, tensorboard=self.tensorboard, mlflow=self.mlflow, wandb=self.wandb)
-        engine.at_end = found.close
+        engine.at_end = found.finish_uploads
         return found
 
     def typed(self) -> str:

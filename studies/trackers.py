@@ -51,8 +51,8 @@ class Trackers:
         folder: the run folder; its name is what the study is called there.
         tensorboard: write what TensorBoard reads into `tensorboard` in the folder.
         mlflow: tracking URI, such as `http://host:5000` or `sqlite:///mlflow.db`.
-        wandb: project; its uploads are actors of Ray, so the trials must run on Ray, and `close` must be called before
-            Ray is left.
+        wandb: project; its uploads are actors of Ray, so the trials must run on Ray, and `finish_uploads` must be
+            called before Ray is left.
 
     Attributes:
         lost: what is no longer told, and why.
@@ -68,6 +68,7 @@ class Trackers:
         self._folder = folder.resolve()
         self._told: dict[str, Any] = {}
         self._shown: dict[int, _Shown] = {}
+        self._project = wandb
         if tensorboard:
             self._told["tensorboard"] = _made("tensorboard", "tensorboardX", _tensorboard)
         if mlflow is not None:
@@ -92,13 +93,23 @@ class Trackers:
             case StudyEnded():
                 self.close()
 
+    def finish_uploads(self) -> None:
+        """End what Weights & Biases has under way and wait until all is sent; trials may follow, on another Ray."""
+        self._finish("wandb")
+        if "wandb" in self._told:
+            self._told["wandb"] = _wandb(self._project, self._folder)  # the old one knows actors of a Ray that is left
+
     def close(self) -> None:
         """End what is under way and wait until all is sent."""
-        while self._shown:
-            _, shown = self._shown.popitem()
-            self._tell(lambda each: each.log_trial_end(shown, failed=True))  # noqa: B023 - called at once
-        self._tell(lambda each: each.on_experiment_end(trials=[]))
+        self._told.pop("wandb", None)  # which `finish_uploads` ended
+        self._finish()
+        self._shown.clear()
         self._told.clear()
+
+    def _finish(self, only: str | None = None) -> None:
+        for shown in self._shown.values():
+            self._tell(lambda each: each.log_trial_end(shown, failed=True), only)  # noqa: B023 - called at once
+        self._tell(lambda each: each.on_experiment_end(trials=[]), only)
 
     def _show(self, trial: Trial) -> _Shown:
         name = f"trial-{trial.number:05d}"
@@ -122,8 +133,10 @@ class Trackers:
         self._tell(lambda each: each.log_trial_result(epochs, shown, dict(result)))
         self._tell(lambda each: each.log_trial_end(shown, failed=trial.state == "failed"))
 
-    def _tell(self, what: Callable[[Any], object]) -> None:
+    def _tell(self, what: Callable[[Any], object], only: str | None = None) -> None:
         for name, callback in list(self._told.items()):
+            if only not in (None, name):
+                continue
             try:
                 what(callback)
             except Exception as error:
@@ -160,7 +173,7 @@ def _mlflow(uri: str, name: str) -> Any:
     return MLflowLoggerCallback(tracking_uri=uri, experiment_name=name)
 
 
-def _wandb(project: str, folder: Path) -> Any:
+def _wandb(project: str | None, folder: Path) -> Any:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
     return WandbLoggerCallback(project=project, group=folder.name, dir=str(folder))

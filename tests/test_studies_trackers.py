@@ -13,8 +13,10 @@ import pytest
 from studies_stand_ins import Known, begin
 from test_studies_laws import some_fail
 
+from nas.tracking import Tracking
 from searchspaces import UserError
-from studies import trackers
+from studies import TrialEnded, trackers
+from studies.ray.engine import RayEngine
 from studies.trackers import Trackers
 
 pytest.importorskip("ray.tune", reason="needs Ray Tune: pip install 'ray[tune]'")
@@ -47,6 +49,20 @@ class Recorder:
 
     def on_experiment_end(self, trials: list[Any]) -> None:
         self.calls.append(("over",))
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
+    """The stand-ins for W&B's callback, in the order in which they are made."""
+    made: list[Recorder] = []
+
+    def make(project: str, folder: Path) -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    monkeypatch.setitem(sys.modules, "wandb", ModuleType("wandb"))
+    monkeypatch.setattr(trackers, "_wandb", make)
+    return made
 
 
 @pytest.fixture
@@ -113,6 +129,43 @@ def test_what_is_under_way_at_ctrl_c_is_ended_too(tmp_path: Path, mlflow: Record
     with pytest.raises(KeyboardInterrupt):
         study.run(on_event=Trackers(tmp_path / "run", mlflow="sqlite:///ml.db"))
     assert mlflow.calls[-2:] == [("end", "trial-00000", True), ("over",)]
+    study.close()
+
+
+def test_an_engine_that_runs_again_ends_the_uploads_of_wandb_each_time_and_no_tracking(
+    tmp_path: Path, mlflow: Recorder, wandb: list[Recorder]
+) -> None:
+    """As with several drivers, where one that has nothing left to do takes over what another left behind."""
+    study, engine = begin(tmp_path / "run", trials=2), RayEngine()
+    told = Tracking(mlflow="sqlite:///ml.db", wandb="mine").trackers(tmp_path / "run", engine)
+    assert told is not None
+
+    def look(event: Any) -> None:
+        told(event)
+        if isinstance(event, TrialEnded):
+            engine.at_end()
+
+    study.run(on_event=look)
+    names = ["trial-00000", "trial-00001"]
+    assert [call[1] for call in mlflow.calls if call[0] == "end"] == names
+    assert mlflow.calls.count(("over",)) == 1
+    assert [[call[1] for call in each.calls if call[0] == "end"] for each in wandb] == [[names[0]], [names[1]], []]
+    assert [each.calls[-1:] for each in wandb] == [[("over",)], [("over",)], []]  # the last one: Ray is left
+    assert told.lost == {}
+    study.close()
+
+
+def test_wandb_is_told_once_that_what_was_under_way_at_ctrl_c_has_ended(tmp_path: Path, wandb: list[Recorder]) -> None:
+    def interrupt(architecture: Any, seed: int) -> None:
+        told.finish_uploads()  # as an engine does, before it leaves Ray
+        raise KeyboardInterrupt
+
+    study = begin(tmp_path / "run", trials=2, estimator=Known(fails=interrupt))
+    told = Trackers(tmp_path / "run", wandb="mine")
+    with pytest.raises(KeyboardInterrupt):
+        study.run(on_event=told)
+    assert wandb[0].calls[-2:] == [("end", "trial-00000", True), ("over",)]
+    assert (wandb[1].calls, told.lost) == ([], {})
     study.close()
 
 

@@ -65,7 +65,7 @@ class RayEngine:
     Attributes:
         workers: as given, or as many as there is room for.
         now: what runs where, for those who look; replaced as things change, and None before there is anything.
-        at_end: called when no trial is left, while Ray is still there.
+        at_end: called at the end of each run, while Ray is still there; a study with several drivers may run again.
 
     Raises:
         UserError: a number is out of range.
