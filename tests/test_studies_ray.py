@@ -668,6 +668,13 @@ def test_a_trial_takes_what_its_estimator_says(says: dict[str, Any], there: int,
     assert RayEngine(gpus_per_trial=0.5)._needs(SimpleNamespace(**says), {"CPU": 8, "GPU": there})[1] == 0.5
 
 
+def test_no_cores_where_there_is_no_gpu_are_refused() -> None:
+    engine, estimator = RayEngine(cpus_per_trial=0), SimpleNamespace(device="auto")
+    assert engine._needs(estimator, {"CPU": 8, "GPU": 1}) == (0, 1)
+    with pytest.raises(UserError, match="both 0: nothing would limit concurrent trials"):
+        engine._needs(estimator, {"CPU": 8})
+
+
 def test_a_gpu_is_looked_for_where_trials_run(cluster: Any, nas_cli: Any, tmp_path: Path) -> None:
     if cluster.cluster_resources().get("GPU"):
         pytest.skip("there are GPUs here")

@@ -89,8 +89,7 @@ class RayEngine:
         for name, share in (("cpus_per_trial", cpus_per_trial), ("gpus_per_trial", gpus_per_trial)):
             if share is not None and not (0 <= share <= 1 or (1 < share < math.inf and share == int(share))):
                 raise UserError(f"{name} must be a fraction of one or a whole number, got {share!r}")
-        if cpus_per_trial == gpus_per_trial == 0:
-            raise UserError("cpus_per_trial and gpus_per_trial are both 0: nothing would limit concurrent trials")
+        _refuse_nothing(cpus_per_trial, gpus_per_trial)
         self._address, self.workers, self._or_fewer = address, workers, or_fewer
         self._cpus, self._gpus = cpus_per_trial, gpus_per_trial
         self._timeout, self._retries = trial_timeout, retries
@@ -147,6 +146,7 @@ class RayEngine:
         cpus = self._cpus
         if cpus is None:
             cpus = float(getattr(estimator, "threads", 1))
+        _refuse_nothing(cpus, gpus)
         return cpus, gpus
 
     def _show(self, now: Snapshot) -> None:
@@ -185,6 +185,11 @@ class _UnderWay:
     began: tuple[float, float] | None = None
     too_slow: bool = False
     actor: Any = None
+
+
+def _refuse_nothing(cpus: float | None, gpus: float | None) -> None:
+    if cpus == gpus == 0:
+        raise UserError("cpus_per_trial and gpus_per_trial are both 0: nothing would limit concurrent trials")
 
 
 class _Over(Exception):  # noqa: N818 - it is how Tune's loop is left
