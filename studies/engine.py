@@ -26,7 +26,7 @@ Report = Callable[[int, int, float], bool]
 """Takes a trial's number, the step (1 after the first epoch; of a rung 0 or less) and the accuracy in [0, 1]; False
 means stop."""
 
-_TRACEBACK: Final = 4000  # characters kept, from the end
+_LONGEST: Final = 4000  # characters kept of a text, from its beginning; of a traceback from the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Ending:
         reason: why it failed or was pruned.
         details: plain JSON values.
 
-    Text of an estimator may hold bytes that are not UTF-8, which no file and no screen takes: they become escapes.
+    Text of an estimator may hold bytes that are not UTF-8, which no file and no screen takes: they become escapes. Of
+    text above 4,000 characters, such as a message with all keys of a network, the beginning is kept.
     """
 
     state: Literal["complete", "pruned", "failed"]
@@ -73,20 +74,21 @@ class Ending:
 
     def __post_init__(self) -> None:
         for name in ("reason", "details"):
-            object.__setattr__(self, name, _encodable(getattr(self, name)))
+            object.__setattr__(self, name, _kept(getattr(self, name)))
 
 
-def _encodable(value: Any) -> Any:
-    """A JSON value whose text can be written as UTF-8.
+def _kept(value: Any) -> Any:
+    """A JSON value whose text can be written as UTF-8, and is not too long for a ledger, a table and a screen.
 
-    >>> _encodable({"name": ["caf\\udce9"]})
+    >>> _kept({"name": ["caf\\udce9"]})
     {'name': ['caf\\\\udce9']}
     """
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     if isinstance(value, Mapping):
-        return {_encodable(key): _encodable(each) for key, each in value.items()}
-    return [_encodable(each) for each in value] if isinstance(value, list) else value
+        return {_kept(key): _kept(each) for key, each in value.items()}
+    return [_kept(each) for each in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,7 @@ def _advanced(
     try:
         ending = yield from ended()
     except (Exception, SystemExit) as error:  # `sys.exit` would end the study, and every resume of it
-        where = {} if isinstance(error, Diverged) else {"traceback": traceback.format_exc()[-_TRACEBACK:]}
+        where = {} if isinstance(error, Diverged) else {"traceback": traceback.format_exc()[-_LONGEST:]}
         ending = Ending("failed", time.perf_counter() - start, reason=_reason(error), details=where)
     if unheard:
         raise unheard[0]

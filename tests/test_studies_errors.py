@@ -19,7 +19,7 @@ from studies_stand_ins import SPACE, TASK, Known, begin, small_space
 
 from estimators import Estimate, Pruned
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
-from studies import LocalEngine, Study, TrialEnded
+from studies import Ending, LocalEngine, Study, TrialEnded
 
 
 @pytest.fixture(scope="module")
@@ -534,6 +534,23 @@ def test_a_name_or_value_of_a_manifest_that_is_unknown_is_refused_with_its_file(
     with pytest.raises(UserError, match=message) as caught:
         Study.open(run, **({} if what == "a space" else {"space": SPACE})).run(4)
     assert one_line(caught).startswith(f"{run / 'study.json'}: ")
+
+
+def test_of_a_very_long_reason_the_beginning_is_kept(tmp_path: Path) -> None:
+    def fails(architecture: Architecture, seed: int) -> None:
+        raise RuntimeError("missing keys: " + 100_000 * "weight ")
+
+    study = begin(tmp_path / "run", estimator=Known(fails=fails), trials=1)
+    study.run()
+    (trial,) = study.trials
+    assert trial.reason is not None
+    assert trial.reason.startswith("RuntimeError: missing keys: weight weight ")
+    assert (len(trial.reason), trial.reason[-3:]) == (4000, "...")
+    assert trial.details["traceback"].endswith("weight \n")
+    assert (tmp_path / "run" / "trials.csv").stat().st_size < 10_000
+    study.close()
+    ending = Ending("complete", 1.0, 0.5, details={"told": [5000 * "x", 4000 * "x"]})
+    assert ending.details == {"told": [3997 * "x" + "...", 4000 * "x"]}
 
 
 WRONG: dict[str, Estimate | Pruned] = {
