@@ -59,16 +59,17 @@ class LocalEngine:
         """As in `Engine`.
 
         Raises:
-            UserError: the device is not available here, or an error made its GPU unusable for this process; what was
-                under way has then not ended.
+            UserError: the device is not available here, or an error made its GPU unusable for this process. The trial
+                that met it has failed, so that a network which always causes it does not stop each resume; what was
+                under way beside it has not ended.
         """
         own = getattr(estimator, "device", "auto") if self._device == "auto" else self._device
         check_device(own)
 
         def ended(number: int, ending: Ending) -> None:
+            done(number, ending)
             if ending.state == "failed":
                 _check_gpu()
-            done(number, ending)
 
         try:
             self._run(estimator, str(own), next_job, report, ended)
@@ -87,7 +88,7 @@ class LocalEngine:
         if isinstance(estimator, Advancing):
             width = self._width(device)
             if width.most > 1:
-                how = "exactly" if find_device(str(own)).type == "cpu" else "but for rounding"  # which cuDNN does
+                how = "exactly" if find_device(device).type == "cpu" else "but for rounding"  # which cuDNN does
                 self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic repeats a seed {how}"
                 return self._interleave(estimator, width, next_job, report, done)
         while (job := next_job()) is not None:
