@@ -7,6 +7,7 @@ happens: others kill it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -290,19 +291,23 @@ def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) ->
         study.close()
 
 
-def test_a_driver_whose_connection_breaks_ends_and_says_so(folder: Path, url: str) -> None:
+def hang_up(url: str) -> None:
+    """Break the connections that hold the locks of drivers."""
     import psycopg
 
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+
+
+def test_a_driver_whose_connection_breaks_ends_and_says_so(folder: Path, url: str) -> None:
     study = begin(folder, ledger=url, trials=8)
 
-    def hang_up(event: object) -> None:
+    def watch(event: object) -> None:
         if isinstance(event, TrialReported) and event.number == 3:
-            held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-            with psycopg.connect(url) as connection:
-                connection.execute(held)
+            hang_up(url)
 
     with pytest.raises(UserError, match=r"the connection broke, .* resume to go on") as caught:
-        study.run(on_event=hang_up)
+        study.run(on_event=watch)
     assert "\n" not in str(caught.value)
     assert url.split(":")[2].split("@")[0] not in str(caught.value)  # the password
     study.close()
@@ -312,6 +317,36 @@ def test_a_driver_whose_connection_breaks_ends_and_says_so(folder: Path, url: st
     whole = begin(trials=8)
     whole.run()
     assert story(again) == story(whole)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "width", "others"), [("start", 1, TrialStarted), ("start", 2, TrialEnded), ("end", 2, TrialEnded)]
+)
+def test_a_driver_that_loses_its_turn_while_it_has_it_writes_nothing(
+    folder: Path, url: str, what: str, width: int, others: type[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begin(folder, ledger=url, trials=8)
+    write, calls, left = getattr(study.record, what), itertools.count(1), list[Any]()
+
+    def late(*given: Any, **named: Any) -> Any:
+        if next(calls) == 3:
+            hang_up(url)
+            other = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+            with contextlib.closing(other), pytest.raises(Cut):
+                other.run(on_event=cut_at(others, 1))
+            left.extend(story(other))
+        return write(*given, **named)
+
+    monkeypatch.setattr(study.record, what, late)
+    with pytest.raises(UserError, match=r"the connection broke, .* resume to go on"):
+        study.run(engine=Shuffled(width))
+    study.close()
+    again = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
+    assert story(again) == left
+    again.run()
+    assert len({trial.architecture.network(again.task) for trial in again.trials}) == 8
+    assert_proposals_follow(again)
     again.close()
 
 

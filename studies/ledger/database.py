@@ -62,7 +62,7 @@ class OptunaLedger:
         engine = getattr(storage, "engine", None)
         if engine is not None and engine.dialect.name == "postgresql":
             self.drivers = Drivers(engine, study_id, where)
-        self._rows = Rows(engine, study_id) if engine is not None and engine.dialect.name in DIALECTS else None
+        self._rows = Rows(engine, study_id, where) if engine is not None and engine.dialect.name in DIALECTS else None
         self._distributions: dict[str, BaseDistribution] = {}
 
     @classmethod
@@ -204,15 +204,14 @@ class OptunaLedger:
         template.datetime_start = trial.started
         with _explained(self._where):
             if self._rows is not None:
-                trial_id, number = self._rows.started(template)
+                trial_id = self._rows.started(template, trial.number, trial.told)
             else:
                 trial_id = self._storage.create_new_trial(self._study_id, template)
                 number = self._storage.get_trial_number_from_id(trial_id)
-        if number != trial.number:
-            raise UserError(
-                f"{self._where}: another process writes trials too ({number} came after {trial.number - 1})"
-            )
-        self._ids[number], self._last = trial_id, trial_id
+                if number != trial.number:
+                    came = f"{number} came after {trial.number - 1}"
+                    raise UserError(f"{self._where}: another process writes trials too ({came})")
+        self._ids[trial.number], self._last = trial_id, trial_id
 
     def reported(self, number: int, step: int, accuracy: float) -> None:
         """Write one point of a running trial's learning curve."""
@@ -230,6 +229,7 @@ class OptunaLedger:
             written: how many of its reports were written as they came in.
             notes: what the pruner noted of it.
         """
+        assert trial.rank is not None, "a trial that ended has its place among the ends"
         trial_id = self._ids[trial.number]
         outcome = {
             "rank": trial.rank,
@@ -243,7 +243,7 @@ class OptunaLedger:
         state, reports = states()[trial.state], trial.reports[written:]
         with _explained(self._where):
             if self._rows is not None:
-                self._rows.ended(trial_id, state, trial.accuracy, reports, {"outcome": outcome})
+                self._rows.ended(trial_id, trial.rank, state, trial.accuracy, reports, {"outcome": outcome})
                 return
             for step, accuracy in reports:
                 self._storage.set_trial_intermediate_value(trial_id, step, accuracy)
