@@ -29,6 +29,7 @@ from test_studies_waves import outcomes
 from searchspaces import Architecture, UserError
 from strategies import make_strategy
 from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
+from studies.ledger.drivers import BOUNDS
 from studies.record import replay
 from studies.trackers import Trackers
 
@@ -289,6 +290,23 @@ def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) ->
         study.record.load()
         assert len(study.trials) <= 6
         study.close()
+
+
+def test_a_driver_that_hangs_within_a_transaction_does_not_stop_the_others(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy import text
+
+    monkeypatch.setitem(BOUNDS, "idle_in_transaction_session_timeout", "1s")
+    with contextlib.closing(begin(folder, ledger=url, trials=4)) as study:
+        engine = study.record.ledger._storage.engine  # type: ignore[attr-defined]
+        with engine.connect() as hanging:
+            bounds = {name: hanging.scalar(text(f"SHOW {name}")) for name in BOUNDS if "tcp" not in name}
+            assert bounds == {"lock_timeout": "5min", "idle_in_transaction_session_timeout": "1s"}
+            hanging.execute(text("SELECT * FROM studies FOR UPDATE"))
+            study.run()
+            hanging.invalidate()
+        assert [trial.state for trial in study.trials] == ["complete"] * 4
 
 
 def hang_up(url: str) -> None:

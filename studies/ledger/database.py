@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError
 from studies.folder import LEDGERS
-from studies.ledger.drivers import Drivers
+from studies.ledger.drivers import PATIENCE_S, Drivers, bounded
 from studies.ledger.ledger import without_password
 from studies.ledger.reading import read_trial, states
 from studies.ledger.rows import DIALECTS, Rows
@@ -303,6 +303,7 @@ def _where(spec: str, folder: Path) -> str:
 
 def _storage(spec: str, folder: Path, there: bool = False) -> BaseStorage:
     """Optuna's storage; of a ledger that is `there` already, no tables are made, wherever a manifest points."""
+    import sqlalchemy
     from optuna import storages
 
     if spec == "journal":
@@ -312,13 +313,15 @@ def _storage(spec: str, folder: Path, there: bool = False) -> BaseStorage:
         path = str(folder.resolve() / LEDGERS[spec])
         return storages.JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=5)))
     if spec == "sqlite":
-        import sqlalchemy
-
         spec = sqlalchemy.URL.create("sqlite", database=str(folder.resolve() / LEDGERS[spec])).render_as_string()
     elif spec.startswith("postgresql://"):
         spec = spec.replace("postgresql", "postgresql+psycopg", 1)  # SQLAlchemy's own choice from 2.1 on
     patient = {"connect_args": {"timeout": _PATIENCE_S}} if spec.startswith("sqlite") else {"pool_pre_ping": True}
-    return storages.RDBStorage(spec, engine_kwargs=patient, skip_table_creation=there)
+    storage = storages.RDBStorage(spec, engine_kwargs=patient, skip_table_creation=there)
+    if storage.engine.dialect.name == "postgresql":
+        sqlalchemy.event.listen(storage.engine, "connect", bounded)
+        storage.engine.dispose()  # its first connection has no bounds
+    return storage
 
 
 def _check_there(spec: str, folder: Path) -> None:
@@ -400,6 +403,8 @@ def _explanation(where: str, error: BaseException) -> str:
         return f"{where}: another driver took over what was under way here; resume to go on ({text})"
     if "is locked" in text:
         return f"{where} was locked by another process for more than {_PATIENCE_S} seconds"
+    if "lock timeout" in text:
+        return f"{where} was locked by another driver for more than {PATIENCE_S} seconds"
     return f"{where}: {type(root).__name__}: {text}"
 
 

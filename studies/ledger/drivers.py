@@ -29,6 +29,16 @@ PRESENT: Final = 0x6E617302
 PATIENCE_S: Final = 300
 """Seconds that a turn is waited for; a turn takes as long as a strategy takes to propose."""
 
+BOUNDS: Final[dict[str, str]] = {
+    "lock_timeout": f"{PATIENCE_S}s",
+    "tcp_keepalives_idle": "20s",  # a machine that is lost is missed in 50 s
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "50s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+"""Settings of every connection to PostgreSQL: one that hangs, or whose machine is lost, gives its locks back."""
+
 
 class Drivers:
     """Those who work on one study at the same time, of whom this is one.
@@ -54,9 +64,6 @@ class Drivers:
         with self._explained():
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
-            self.ask(f"SET lock_timeout = '{PATIENCE_S}s'")
-            for setting, value in (("idle", 20), ("interval", 10), ("count", 3)):  # a machine lost is missed in 50 s
-                self.ask(f"SET tcp_keepalives_{setting} = {value}")
             self.ask("SELECT pg_advisory_lock(:kind, :key)", kind=PRESENT, key=_signed(key))
             self.me = f"{socket.gethostname()}:{os.getpid()}:{key:08x}"
             yield
@@ -108,6 +115,13 @@ class Drivers:
             elif isinstance(error, DBAPIError) and error.connection_invalidated:
                 why = f"the connection broke, so that others may take over what was under way; resume to go on ({why})"
             raise UserError(f"{self._where}: {why}") from error
+
+
+def bounded(connection: Any, record: object) -> None:
+    """Give a new connection its `BOUNDS`; SQLAlchemy calls it."""
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(f"SET {name} = '{value}'" for name, value in BOUNDS.items()))
+    connection.commit()
 
 
 def key_of(driver: str) -> str:
