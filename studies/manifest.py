@@ -108,7 +108,19 @@ class Manifest:
             raise UserError(f"no run folder {str(folder)!r}")
         if not path.exists():
             raise UserError(f"{str(folder)!r} is not a run folder: it has no {MANIFEST}")
-        read = read_json(path, "the manifest")
+        return Manifest.of(read_json(path, "the manifest"), str(path))
+
+    @staticmethod
+    def of(read: Any, path: str) -> Manifest:
+        """A manifest as it was kept.
+
+        Args:
+            read: JSON values, which may be anybody's.
+            path: what to call it in messages.
+
+        Raises:
+            UserError: it is damaged or of a newer format.
+        """
         found = read.get("format") if isinstance(read, dict) else None
         if not isinstance(found, int) or found < 1:
             raise UserError(f"{path} is not a manifest: it has no format")

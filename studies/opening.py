@@ -1,7 +1,9 @@
 """How a study begins and how it is found again: settings become a space, a strategy, an estimator and a manifest.
 
-A new run folder appears complete, with its manifest and an empty ledger, or not at all. From a folder that is there,
-only names and numbers are read; what came from a person's own file or from memory must be given again.
+A new run folder appears complete, with its manifest and an empty ledger, or not at all. A ledger in PostgreSQL, where
+drivers may work in folders of their own, keeps the manifest too: the same settings make a folder again that was lost,
+or that a killed process never finished. From a folder that is there, only names and numbers are read; what came from a
+person's own file or from memory must be given again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -37,9 +39,9 @@ from searchspaces.strides import SMALL_IMAGES, SUFFIX, rule_of, with_strides
 from strategies import STRATEGIES, settings_of
 from studies.checkpoints import Checkpoints, whole_place
 from studies.confirming import Confirm, usual
-from studies.folder import LATENCY, LEDGERS, MANIFEST
+from studies.folder import LATENCY, MANIFEST
 from studies.inheritance import Inheritance, check_inherits
-from studies.ledger import Ledger, MemoryLedger, OptunaLedger, without_password
+from studies.ledger import Ledger, MemoryLedger, OptunaLedger, StudyExistsError, without_password
 from studies.leftovers import part_of, remove_parts
 from studies.manifest import Manifest, fingerprint
 from studies.origins import (
@@ -69,6 +71,8 @@ PLANNED: Final = 200
 """Trials that a strategy is told to expect where only time limits them."""
 LATENCY_SIZE: Final = "that of the latency table"
 """What an image size follows from, in words."""
+KEPT: Final = "manifest"
+"""The attribute of a study in PostgreSQL that keeps its manifest."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,31 @@ class Opened:
 
 
 def create(folder: str | Path | None, settings: Settings) -> Opened:
-    """Begin a study, or find the one that is in the folder, if all settings are the same.
+    """Begin a study, or find the one that is in the folder or in PostgreSQL, if all settings are the same.
 
     Raises:
         UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
     """
     place = None if folder is None else Path(folder).expanduser()
-    there = _manifest_of(place)
+    try:
+        return _create(place, settings, _manifest_of(place), str(place))
+    except StudyExistsError as found:
+        if KEPT not in found.attributes:
+            raise
+        where = f"{without_password(settings.ledger)}, study {found.name!r}"
+        return _create(place, settings, Manifest.of(found.attributes[KEPT], where), where, lost=True)
+
+
+def _create(place: Path | None, settings: Settings, there: Manifest | None, where: str, lost: bool = False) -> Opened:
+    """As `create`.
+
+    Args:
+        place: the run folder, if any.
+        settings: as given.
+        there: the manifest of the study that is there, if any.
+        where: what to call that in messages.
+        lost: whether its folder is to be made again.
+    """
     ledger = "memory" if place is None else settings.ledger
     space_origin, whole = space_from(settings.space)
     made: _Made | None = None
@@ -146,12 +168,14 @@ def create(folder: str | Path | None, settings: Settings) -> Opened:
     )
     if settings.inherit:
         check_inherits(estimator, manifest.estimator["name"], place, settings.checkpoints)
+    if there is not None:
+        there.refuse_changes(manifest, where)
+        manifest = there
     opened: Ledger
-    if there is None:
-        opened = _begin(place, manifest, ledger, task)
+    if there is None or lost:
+        opened = _begin(place, manifest, ledger, task, lost)
     else:
-        there.refuse_changes(manifest, str(place))
-        manifest, opened = there, OptunaLedger.open(ledger, cast(Path, place), there.study)
+        opened = OptunaLedger.open(ledger, cast(Path, place), there.study)
     kept, inheritance = Checkpoints.of(place, manifest, settings.checkpoints), Inheritance.of(place, manifest)
     return Opened(
         place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, inheritance, size_from
@@ -474,8 +498,11 @@ def _task_of(manifest: Manifest, place: Path) -> Task:
     return table.on(task)
 
 
-def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task) -> Ledger:
-    """Make the folder beside its place, and move it there when it is complete."""
+def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task, lost: bool) -> Ledger:
+    """Make the folder beside its place, and move it there when it is complete.
+
+    A study that is in a database stays there, whatever fails: another driver may have found it.
+    """
     if place is None:
         return MemoryLedger()
     above = [each for each in place.parents if not each.exists()]
@@ -483,7 +510,7 @@ def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task) -> Led
     try:
         remove_parts(place)
         part.mkdir(parents=True)
-        ledger = _written(part, manifest, spec, task)
+        _write(part, manifest, spec, task, lost)
         if place.exists():
             place.rmdir()  # it is empty
         part.rename(place)
@@ -499,24 +526,22 @@ def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task) -> Led
             why = "the disk is full" if full else str(error).replace(str(part), str(place))
             raise UserError(f"cannot make the run folder {str(place)!r}: {why}") from error
         raise
-    return OptunaLedger.open(spec, place, manifest.study) if spec in LEDGERS else ledger
+    return MemoryLedger() if spec == "memory" else OptunaLedger.open(spec, place, manifest.study)
 
 
-def _written(part: Path, manifest: Manifest, spec: str, task: Task) -> Ledger:
-    """All that a new run folder holds, and its ledger."""
+def _write(part: Path, manifest: Manifest, spec: str, task: Task, lost: bool) -> None:
+    """Write all that a new run folder holds, and its ledger, unless only the folder was lost."""
     manifest.write(part)
     if task.latency is not None:
         write_whole(part / LATENCY, task.latency.text())
-    if spec == "memory":
-        return MemoryLedger()
+    if lost or spec == "memory":
+        return
     about: Mapping[str, Any] = {
+        **({KEPT: asdict(manifest)} if spec.startswith("postgresql") else {}),
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
         "made by": "nas-toolkit",
     }
     metric = "score" if "estimates" in manifest.estimator["resolved"] else "accuracy"
-    ledger = OptunaLedger.create(spec, part, manifest.study, about, metric)
-    if spec in LEDGERS:
-        ledger.close()
-    return ledger
+    OptunaLedger.create(spec, part, manifest.study, about, metric).close()

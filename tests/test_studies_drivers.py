@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from latency_stand_ins import made_up
 from postgresql_server import programs, server
-from studies_stand_ins import SPACE, Known, Shuffled, begin, story
+from studies_stand_ins import SPACE, TASK, Known, Shuffled, begin, story
 from test_studies_waves import outcomes
 
 from searchspaces import Architecture, UserError
 from strategies import make_strategy
 from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
+from studies.ledger import OptunaLedger
 from studies.ledger.drivers import BOUNDS
 from studies.record import replay
 from studies.trackers import Trackers
@@ -299,7 +302,7 @@ def test_a_driver_that_hangs_within_a_transaction_does_not_stop_the_others(
 
     monkeypatch.setitem(BOUNDS, "idle_in_transaction_session_timeout", "1s")
     with contextlib.closing(begin(folder, ledger=url, trials=4)) as study:
-        engine = study.record.ledger._storage.engine  # type: ignore[attr-defined]
+        engine = study.record.ledger._storage.engine
         with engine.connect() as hanging:
             bounds = {name: hanging.scalar(text(f"SHOW {name}")) for name in BOUNDS if "tcp" not in name}
             assert bounds == {"lock_timeout": "5min", "idle_in_transaction_session_timeout": "1s"}
@@ -384,6 +387,46 @@ def test_a_copy_of_the_manifest_is_a_run_folder_too_and_no_password_is_in_it(fol
     with contextlib.closing(Study.open(folder, space=SPACE, ledger=url)) as same:
         assert story(study) == story(same)
     study.close()
+
+
+def test_a_lost_folder_is_made_again_by_the_same_settings(folder: Path, url: str) -> None:
+    settings: dict[str, Any] = {"latency": made_up(SPACE, TASK), "confirm": 1}
+    whole = begin(trials=8, **settings)
+    whole.run()
+    with contextlib.closing(begin(folder, ledger=url, trials=8, **settings)) as study:
+        study.run(5)
+    before = {name: (folder / name).read_text() for name in ("study.json", "latency.json")}
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=r"seed was 3 when the study began and is 4 now") as caught:
+        begin(folder, ledger=url, seed=4, **settings)
+    assert url.split(":")[2].split("@")[0] not in str(caught.value)  # the password
+    assert not folder.exists()
+    with contextlib.closing(begin(folder, ledger=url, trials=20, **settings)) as study:  # goes by what was planned
+        study.run(8)
+        assert story(study) == story(whole)
+    assert {name: (folder / name).read_text() for name in before} == before
+
+
+def test_a_process_killed_as_it_makes_the_folder_takes_no_name_away(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*paths: Path) -> None:
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(Cut):
+            begin(folder, ledger=url, trials=2)
+    assert not folder.exists()
+    with contextlib.closing(begin(folder, ledger=url, trials=2)) as study:
+        study.run()
+
+
+def test_a_study_of_the_same_name_that_keeps_no_manifest_is_left_alone(folder: Path, url: str) -> None:
+    OptunaLedger.create(url, folder, folder.name, {}).close()
+    with pytest.raises(UserError, match=r"holds a study named .* already; choose another name"):
+        begin(folder, ledger=url)
+    assert not folder.exists()
 
 
 if __name__ == "__main__":

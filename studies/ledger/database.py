@@ -42,6 +42,18 @@ _NOT_OURS: Final = (LookupError, TypeError, AttributeError, ArithmeticError, Ass
 _PATIENCE_S: Final = 60  # for another process, such as a dashboard, that holds SQLite's lock
 
 
+class StudyExistsError(UserError):
+    """A database holds a study of that name already.
+
+    Attributes:
+        name, attributes: of the study.
+    """
+
+    def __init__(self, where: str, name: str, attributes: Mapping[str, Any]) -> None:
+        super().__init__(f"{where} holds a study named {name!r} already; choose another name")
+        self.name, self.attributes = name, attributes
+
+
 class OptunaLedger:
     """An Optuna study that keeps trials; made by `create` and `open`.
 
@@ -75,11 +87,12 @@ class OptunaLedger:
             spec: `sqlite` or `journal` (a file in the folder), or the URL of a database that SQLAlchemy knows.
             folder: the run folder.
             name: of the study in it; a database may hold many.
-            attributes: of the study, for people who look at it with Optuna's tools.
-            metric: what they call the values of trials.
+            attributes: of the study, written in this order.
+            metric: what people who look at it with Optuna's tools call the values of trials.
 
         Raises:
-            UserError: the database cannot be reached, or holds a study of that name already.
+            StudyExistsError: the database holds a study of that name already.
+            UserError: it cannot be reached.
         """
         import optuna
 
@@ -89,7 +102,10 @@ class OptunaLedger:
             try:
                 study_id = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], name)
             except optuna.exceptions.DuplicatedStudyError as error:
-                raise UserError(f"{where} holds a study named {name!r} already; choose another name") from error
+                study_id = storage.get_study_id_from_name(name)
+                there = storage.get_study_user_attrs(study_id)
+                cls(storage, study_id, where).close()
+                raise StudyExistsError(where, name, there) from error
             for key, value in attributes.items():
                 storage.set_study_user_attr(study_id, key, value)
             with warnings.catch_warnings():  # naming what is maximized is "experimental" in Optuna since 3.2
