@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
     It waits for `DYING_S` at most: processes that load images hold the lock of a run that was killed, until they end.
 
     Raises:
-        UserError: another process holds it; the message has its id.
+        UserError: another process holds it, and the message has its id; or the file system has no locks.
     """
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -32,12 +35,10 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     try:
         until = time.monotonic() + DYING_S
-        while not (held := taken(handle)) and time.monotonic() < until:
+        while not (held := _taken_in(folder, handle)) and time.monotonic() < until:
             time.sleep(0.05)
         if not held:
-            holder = os.pread(handle, 20, 1).decode(errors="replace").strip() if sys.platform != "win32" else ""
-            who = f" (process {holder})" if holder.isdigit() else ""
-            raise UserError(f"{folder} is in use by another run{who}; wait for it or stop it, then resume")
+            raise UserError(f"{folder} is in use by another run{_holder(handle)}; wait for it or stop it, then resume")
         _sign(handle)
         yield
     finally:
@@ -45,19 +46,23 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process holds the folder's lock; False where there is none, or it cannot be opened."""
+    """Whether a process is known to hold the folder's lock; False where there is none, or it cannot be tried."""
     try:
         handle = os.open(folder / LOCK, os.O_RDWR)
+        try:
+            return not taken(handle)
+        finally:
+            os.close(handle)
     except OSError:
         return False
-    try:
-        return not taken(handle)
-    finally:
-        os.close(handle)
 
 
 def taken(handle: int) -> bool:
-    """Try to take the lock of an open file."""
+    """Try to take the lock of an open file.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -67,15 +72,37 @@ def taken(handle: int) -> bool:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
         return False
     return True
 
 
+def _taken_in(folder: Path, handle: int) -> bool:
+    try:
+        return taken(handle)
+    except OSError as error:  # such as ENOSYS of Lustre, and ENOLCK of NFS without its lock service
+        raise UserError(
+            f"the file system of {folder} has no file locks ({error.strerror}), which keep two runs apart; "
+            "choose a folder on a local disk, or for a search a ledger in PostgreSQL"
+        ) from error
+
+
 def _sign(handle: int) -> None:
-    """Leave the process id, for the message that another process gives; not worth failing for on a full disk."""
+    """Leave host and process id, for the message that another process gives; not worth failing for on a full disk."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f" {os.getpid():<19}".encode())
+        os.write(handle, f" {socket.gethostname()}:{os.getpid()}\n".encode())
     except OSError:
         return
+
+
+def _holder(handle: int) -> str:
+    """Who signed, in words; nothing where nobody can read that."""
+    signed = os.pread(handle, 300, 1).decode(errors="replace") if sys.platform != "win32" else ""
+    found = re.match(r"([\w.-]+):(\d+)\n", signed)
+    if found is None:
+        return ""
+    host, process = found.groups()
+    return f" (process {process})" if host == socket.gethostname() else f" (process {process} on {host})"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import math
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from studies_stand_ins import SPACE, TASK, Known, begin, small_space
 from estimators import Estimate, Pruned
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
 from studies import Ending, LocalEngine, Study, TrialEnded
+from studies.leftovers import MARK, remove_left
+from studies.lock import in_use, locked
 
 
 @pytest.fixture(scope="module")
@@ -404,6 +409,37 @@ def test_two_runs_in_one_folder_at_once_are_refused(run: Path) -> None:
     assert len(refusals) == 2
     assert second.run(6).kind == "trials"  # and sees what the first one did
     assert len(second.trials) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can read there who holds a lock")
+def test_a_run_on_another_machine_is_named_with_its_host(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        there.setattr(socket, "gethostname", lambda: "node-7.cluster")
+        holder = contextlib.ExitStack()
+        holder.enter_context(locked(run))
+    with holder, pytest.raises(UserError, match=rf"another run .process {os.getpid()} on node-7.cluster.; wait"):
+        begin(run, trials=9).run(5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it locks in another way")
+@pytest.mark.parametrize("kind", [errno.ENOSYS, errno.ENOLCK])  # of Lustre, and of NFS without its lock service
+def test_a_file_system_without_locks_is_not_taken_for_a_run(
+    run: Path, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(handle: int, how: int) -> None:
+        raise OSError(kind, os.strerror(kind))
+
+    with locked(run):
+        assert in_use(run)
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert not in_use(run)
+    with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* ledger in PostgreSQL") as caught:
+        begin(run, trials=9).run(5)
+    one_line(caught)
+    (run / MARK).touch()
+    os.utime(run, (0, 0))
+    remove_left([run])
+    assert run.exists()
 
 
 @contextlib.contextmanager
