@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -67,8 +68,11 @@ def remove_parts(folder: Path) -> None:
 
 
 def part_of(folder: Path) -> Path:
-    """Where a folder is made, to be moved to its place when it is complete."""
-    return folder.with_name(f".{folder.name}.{os.getpid()}")
+    """Where a folder is made, to be moved to its place when it is complete; another one each time.
+
+    Processes of two containers may have one number.
+    """
+    return folder.with_name(f".{folder.name}.{secrets.randbits(32)}")
 
 
 def _is_old(folder: Path) -> bool:

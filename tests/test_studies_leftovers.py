@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from studies_stand_ins import begin
 
+from searchspaces import UserError
 from studies.leftovers import MARK, YOUNG_S, marked, remove_left
+from studies.manifest import Manifest
 
 HOLD = """
 import sys
@@ -74,3 +76,19 @@ def test_a_run_folder_that_was_half_made_is_removed_when_one_of_its_name_is_made
             aged(tmp_path / name)
     begin(tmp_path / "run").close()
     assert {each.name for each in tmp_path.iterdir()} == {"run", *mine[1:]}
+
+
+def test_two_processes_of_one_number_make_a_run_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Manifest.write
+
+    def write_later(manifest: Manifest, part: Path) -> None:
+        monkeypatch.setattr(Manifest, "write", write)
+        begin(tmp_path / "run").close()  # in another container, in the same moment
+        assert part.exists()
+        write(manifest, part)
+
+    monkeypatch.setattr(Manifest, "write", write_later)
+    with pytest.raises(UserError, match=r"cannot make the run folder .*run': .*not empty"):
+        begin(tmp_path / "run")
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+    begin(tmp_path / "run").close()
