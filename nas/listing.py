@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
 from searchspaces import UserError
@@ -15,6 +15,9 @@ from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     from nas.documents import Document
+
+CONNECT_S: Final = 5
+"""Seconds in which a PostgreSQL server is to answer: of one that is away, the other runs are listed all the same."""
 
 
 def runs_document(folder: Path) -> Document:
@@ -54,17 +57,19 @@ def _search(folder: Path) -> dict[str, Any]:
     """A search: what it looked for, how far it is, and the best that it found."""
     from nas.api import open_study
 
-    study = open_study(folder)
+    study = open_study(folder, ledger=_in_time(Manifest.read(folder).ledger))
     try:
         manifest, trials = study.manifest, study.trials
         ended = sum(trial.state != "running" for trial in trials)
         done = manifest.trials is not None and ended >= manifest.trials
+        drivers = study.record.drivers  # who hold no lock of the folder
+        at_work = drivers is not None and drivers.at_work()
         best = study.best if any(trial.state == "complete" for trial in trials) else None
         return {
             "what": str(manifest.space["name"]),
             "budget": manifest.budget,
             "data": _name(manifest.data),
-            "state": "done" if done else "unfinished",
+            "state": "running" if at_work else "done" if done else "unfinished",
             "trials": ended,
             "planned": manifest.trials,
             "accuracy": None if best is None or not best.is_accuracy else best.accuracy,
@@ -74,6 +79,13 @@ def _search(folder: Path) -> dict[str, Any]:
         }
     finally:
         study.close()
+
+
+def _in_time(ledger: str) -> str:
+    """The ledger; of PostgreSQL, with a limit on the time that connecting takes, unless it has one."""
+    if not ledger.startswith(("postgresql://", "postgresql+psycopg")) or "connect_timeout" in ledger:
+        return ledger
+    return f"{ledger}{'&' if '?' in ledger else '?'}connect_timeout={CONNECT_S}"
 
 
 def _training(folder: Path) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +30,8 @@ from postgresql_server import programs, server
 from studies_stand_ins import SPACE, TASK, Known, Shuffled, begin, story
 from test_studies_waves import outcomes
 
-from searchspaces import Architecture, UserError
+from nas.listing import runs_document
+from searchspaces import Architecture, Budget, UserError
 from strategies import make_strategy
 from studies import Study, StudyEnded, TrialEnded, TrialReported, TrialStarted
 from studies.ledger import OptunaLedger
@@ -387,6 +390,45 @@ def test_a_copy_of_the_manifest_is_a_run_folder_too_and_no_password_is_in_it(fol
     with contextlib.closing(Study.open(folder, space=SPACE, ledger=url)) as same:
         assert story(study) == story(same)
     study.close()
+
+
+def test_runs_are_listed_as_running_while_any_driver_works(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", url.split(":")[2].split("@")[0])
+    settings: dict[str, Any] = {"space": "mbconv", "task": None, "budget": Budget.parse("400M"), "strategy": "random"}
+
+    def listed() -> tuple[str, int]:
+        (row,) = runs_document(folder.parent)["runs"]
+        return row["state"], row["trials"]
+
+    def watch(event: object) -> None:
+        if isinstance(event, TrialEnded):
+            assert listed() == ("running", event.trial.number + 1)
+
+    with contextlib.closing(begin(folder, ledger=url, trials=3, **settings)) as study:
+        with pytest.raises(Cut):
+            study.run(on_event=cut_at(TrialEnded, 1))
+        assert listed() == ("unfinished", 1)
+        study.run(on_event=watch)
+    assert listed() == ("done", 3)
+
+
+def test_a_server_that_does_not_answer_does_not_hold_up_the_list_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'nas-toolkit[postgresql]'")
+    monkeypatch.setattr("nas.listing.CONNECT_S", 2)
+    begin(tmp_path / "run", space="mbconv", budget=None).close()
+    kept = tmp_path / "run" / "study.json"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://nas@127.0.0.1:{silent.getsockname()[1]}/postgres"
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "ledger": url}))
+        began = time.monotonic()
+        (row,) = runs_document(tmp_path)["runs"]
+    assert row["state"] == "unreadable"
+    assert "timeout" in row["reason"]
+    assert time.monotonic() - began < 60  # psycopg waits for 130 s
 
 
 def test_a_lost_folder_is_made_again_by_the_same_settings(folder: Path, url: str) -> None:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 TURN: Final = 0x6E617301
 PRESENT: Final = 0x6E617302
-"""First halves of the keys of our locks, "nas" and a number: with a study's id, and with a driver's key."""
+WORK: Final = 0x6E617303
+"""First halves of the keys of our locks, "nas" and a number: with a study's id, with a driver's key, and with a study's
+id, which all its drivers share."""
+
+_HELD: Final = """FROM pg_locks WHERE locktype = 'advisory' AND classid = :kind AND objsubid = 2 AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 PATIENCE_S: Final = 300
 """Seconds that a turn is waited for; a turn takes as long as a strategy takes to propose."""
@@ -65,6 +70,7 @@ class Drivers:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             self.ask("SELECT pg_advisory_lock(:kind, :key)", kind=PRESENT, key=_signed(key))
+            self.ask("SELECT pg_advisory_lock_shared(:kind, :study)", kind=WORK, study=self._study_id)
             self.me = f"{socket.gethostname()}:{os.getpid()}:{key:08x}"
             yield
         finally:
@@ -85,9 +91,15 @@ class Drivers:
 
     def there(self) -> set[str]:
         """The keys of all drivers that live, of other studies too; see `key_of`."""
-        held = "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = :kind AND objsubid = 2 AND granted"
-        here = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        return {f"{key:08x}" for (key,) in self.ask(held + here, kind=PRESENT)}
+        return {f"{key:08x}" for (key,) in self.ask(f"SELECT objid {_HELD}", kind=PRESENT)}
+
+    def at_work(self) -> bool:
+        """Whether there is any driver on this study; also for who is none."""
+        from sqlalchemy import text
+
+        found = text(f"SELECT count(*) {_HELD} AND objid = :study")
+        with self._explained(), self._engine.connect() as connection:
+            return bool(connection.scalar(found, {"kind": WORK, "study": self._study_id}))
 
     def ask(self, sql: str, **values: Any) -> list[Any]:
         """The rows that the database answers with.
