@@ -7,7 +7,7 @@ whether to continue. It knows nothing else of the trial: not its number, its led
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -21,6 +21,20 @@ PREPARED_S: Final = "prepared_s"
 
 def _go_on(step: int, accuracy: float) -> bool:
     return True
+
+
+BALANCED: Final = "balanced_images"
+"""In the details of a trial that estimates a balanced accuracy: see `effective_images`."""
+
+
+def effective_images(counts: Iterable[int]) -> int:
+    """Images of which an accuracy has the standard error of a balanced one, where all classes are equally hard.
+
+    >>> effective_images([400, 40, 10]), effective_images([150, 150, 150])
+    (70, 450)
+    """
+    there = [each for each in counts if each]
+    return int(len(there) ** 2 / sum(1 / each for each in there))
 
 
 def _alone() -> bool:

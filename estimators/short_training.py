@@ -27,7 +27,7 @@ from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, train_and_validation
 from estimators.epoch_checkpoints import EpochCheckpoints, TrainingProgress
-from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
+from estimators.estimator import BALANCED, Diverged, Estimate, Pruned, TrialContext, effective_images
 from estimators.parent import leave, parent_at
 from estimators.rungs import Rung, parse_rungs, passed, step_of
 from estimators.steps import (
@@ -407,8 +407,11 @@ class ShortTraining:
             if epoch + 1 < self.epochs:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, time.perf_counter() - start))
         details = {"device": device.type, "train_loss": loss, "batch_halved": core.memory.micro < batch, **kept.details}
+        judged_by = len(validation[1])
+        if self.metric == "balanced":
+            judged_by = details[BALANCED] = effective_images(np.bincount(self.data.labels[val]).tolist())
         if self.adjusted:
-            details["val_images"] = len(validation[1])
+            details["val_images"] = judged_by
         if self.metric == TRAINING_LOSS:
             details |= {"likelihood": curve[-1], "val_accuracy": validated}
         epochs = self.epochs - first + (0 if parent is None else parent.epochs)

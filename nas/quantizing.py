@@ -1,8 +1,9 @@
 """ONNX in 8 bits: static quantization by ONNX Runtime, calibrated on training images.
 
-Weights per output channel, activations per tensor, symmetric int8 with QuantizeLinear and DequantizeLinear around each
-operator (QDQ), which ONNX Runtime, TensorRT and OpenVINO read. Calibration takes the minimum and maximum of each
-activation. Left out: quantization-aware training, which recovers the accuracy that is lost here.
+Symmetric int8 weights per output channel and asymmetric int8 activations per tensor, with QuantizeLinear and
+DequantizeLinear around each operator (QDQ), which ONNX Runtime and OpenVINO read. Calibration takes the minimum and
+maximum of each activation. Left out: symmetric activations with biases in floats, which is all that TensorRT reads, and
+which ONNX Runtime does not fuse; and quantization-aware training, which recovers the accuracy that is lost here.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from strategies import BEFORE
 from studies import Study
 from studies.folder import LATENCY, REPORT
 from studies.proxy_agreement import agreement, comparisons
+from studies.results import pooled_variance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -263,18 +265,19 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 def _belief(study: Study, trained: Sequence[Trained]) -> str:
     """How far the proxy is to be believed: what was measured, and what was not."""
-    import numpy as np
 
     from studies.pages.page import section, table, words
     from studies.pages.proxies import proxies_notes, proxies_parts
 
     said, parts = [], []
-    if confirmed := study.confirmed:
-        spread = float(np.sqrt(np.mean([np.var(each.accuracies, ddof=1) for each in confirmed])))
-        trainings = sum(len(each.accuracies) for each in confirmed)
+    several = [each.accuracies for each in study.confirmed if len(each.accuracies) > 1]
+    if several:
+        spread = math.sqrt(pooled_variance(several))
+        trainings = sum(map(len, several))
         said.append(
             f"Trained several times, a network's accuracy has a standard deviation of {100 * spread:.2f} points "
-            f"({len(confirmed)} networks, {trainings} trainings): single trainings tell networks apart that differ by "
+            f"({number_of(len(several), 'network')}, {trainings} trainings): single trainings tell networks apart that "
+            f"differ by "
             f"more than about {100 * 2 * spread * 2**0.5:.1f} points."
         )
     else:

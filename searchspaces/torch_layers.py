@@ -300,7 +300,7 @@ class PathMean(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.paths: JoinPaths | None = None
-        self.first = False  # whether it is the first such join of the network
+        self.first = False  # whether it is the first such join of the network that trains
 
     def forward(self, values: list[Tensor]) -> Tensor:
         if self.paths is None or not self.training:

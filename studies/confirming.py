@@ -90,7 +90,9 @@ def with_confirmations(proposals: int, confirm: Confirm) -> int:
     return proposals + (proposals // (AUTO_SHARE - 1) if confirm == AUTO else CONFIRMATIONS * confirm)
 
 
-def next_confirmed(confirm: Confirm, leaders: Sequence[Trial], again: Sequence[Trial], before: int) -> Trial | None:
+def next_confirmed(
+    confirm: Confirm, leaders: Sequence[Trial], again: Sequence[Trial], before: int, alone: bool = False
+) -> Trial | None:
     """The leader that is trained again next; None if there is none left.
 
     Args:
@@ -98,12 +100,14 @@ def next_confirmed(confirm: Confirm, leaders: Sequence[Trial], again: Sequence[T
         leaders: proposals that may be trained again, the best first.
         again: all trainings that confirm a network, those under way included.
         before: how `auto` is to know their accuracies: those of trials with a lower number.
+        alone: whether fresh trainings alone count, where a network has one; the others began from weights of parents.
     """
     several = []
     for leader in leaders:
         own = [each for each in again if each.confirms == leader.number]
         known = [each for each in own if each.number < before and each.state == "complete"]
-        several.append(Trained((accuracy_of(leader), *map(accuracy_of, known)), 1 + len(own)))
+        first = [] if alone and known and confirm == AUTO else [leader]
+        several.append(Trained(tuple(map(accuracy_of, [*first, *known])), len(first) + len(own)))
     chosen = contested(several) if confirm == AUTO else in_turn(several)
     return None if chosen is None else leaders[chosen]
 

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from estimators.estimator import binomial_error
 from searchspaces import COSTS
 from studies.adjusting import adjusted
@@ -54,18 +52,14 @@ class Confirmed:
         accuracies: of its first training and of the fresh ones, in [0, 1], as observed; of the fresh ones alone where
             trials start from the weights of others, since these do not.
         mean: over these trainings, the first adjusted, as it was chosen for being high.
+        standard_error: of the mean, by the variance between trainings of one network, pooled over all that are
+            confirmed, as one network has too few to tell its own; NaN where none was trained twice.
     """
 
     trial: Trial
     accuracies: tuple[float, ...]
     mean: float
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean; NaN with a single training."""
-        if len(self.accuracies) < 2:
-            return math.nan
-        return float(np.std(self.accuracies, ddof=1)) / math.sqrt(len(self.accuracies))
+    standard_error: float
 
 
 def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
@@ -79,14 +73,30 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
     for trial in trials:
         if trial.confirms is not None and trial.state == "complete":
             found.setdefault(trial.confirms, [] if alone else [trial.confirms]).append(trial.number)
+    accuracies = {number: tuple(accuracy_of(trials[each]) for each in several) for number, several in found.items()}
+    variance = pooled_variance(accuracies.values())
     return [
         Confirmed(
             trials[number],
-            tuple(accuracy_of(trials[each]) for each in several),
+            accuracies[number],
             sum(accuracy_of(believed[each]) for each in several) / len(several),
+            math.sqrt(variance / len(several)),
         )
         for number, several in sorted(found.items())
     ]
+
+
+def pooled_variance(groups: Iterable[Sequence[float]]) -> float:
+    """The variance within groups of numbers, each weighted by its degrees of freedom; NaN where no group has two.
+
+    >>> pooled_variance([(0.8, 0.9, 1.0), (0.5,), (0.7, 0.7)])  # 0.02 of squares by 3 degrees of freedom
+    0.006666666666666664
+    """
+    squares = freedom = 0.0
+    for group in groups:
+        middle = sum(group) / len(group)
+        squares, freedom = squares + sum((each - middle) ** 2 for each in group), freedom + len(group) - 1
+    return squares / freedom if freedom else math.nan
 
 
 def inherited(trials: Sequence[Trial]) -> bool:
@@ -98,16 +108,20 @@ def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, fl
     """The standard error of the accuracy of each complete proposal, by number; without those of which it is unknown.
 
     Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone, which
-    is less than what another seed would change.
+    is less than what another seed would change. So too, by their number, of confirmed ones whose trainings all agree.
 
     Args:
         trials: all of a study, by number.
         images: on which accuracies are estimated; None where nobody knows.
     """
-    several = {each.trial.number: each.standard_error for each in confirmed(trials)}
-    found = {number: error for number, error in several.items() if not math.isnan(error)}  # a single training
-    once = [trial for trial in complete(trials) if trial.number not in found]
-    return found | ({trial.number: binomial_error(accuracy_of(trial), images) for trial in once} if images else {})
+    again = confirmed(trials)
+    found = {each.trial.number: each.standard_error for each in again if each.standard_error > 0}
+    trainings = {each.trial.number: len(each.accuracies) for each in again}
+    if images:
+        for trial in complete(trials):
+            by_images = binomial_error(accuracy_of(trial), images) / math.sqrt(trainings.get(trial.number, 1))
+            found.setdefault(trial.number, by_images)
+    return found
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:

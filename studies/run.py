@@ -20,7 +20,7 @@ from studies.engine import Ending, Job, failure_kind
 from studies.ledger.drivers import key_of
 from studies.pruning import Pruning
 from studies.record import replay
-from studies.results import accuracy_of
+from studies.results import accuracy_of, inherited
 from studies.trial import StudyEnded, Trial, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ class Run:
         believed = adjusted(trials)
         leaders = [believed[each.number] for each in self._leaders()]
         again = [trial for trial in trials if trial.confirms is not None]
-        chosen = next_confirmed(confirm, leaders, again, before)
+        chosen = next_confirmed(confirm, leaders, again, before, alone=inherited(trials))
         planned = self._limits.trials or self._manifest.trials or 0
         enough = confirm == AUTO and kind == "exhausted" and len(again) >= confirmations(confirm, planned)
         if chosen is None or enough:

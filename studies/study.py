@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from estimators.estimator import Preparing
+from estimators.estimator import BALANCED, Preparing
 from searchspaces import Budget, UserError, nearest
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
@@ -172,16 +172,30 @@ class Study:
 
         Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone.
         """
+        return results.standard_errors(self.record.trials, self.judged_by)
+
+    @property
+    def judged_by(self) -> int | None:
+        """Validation images, from which the standard error of an accuracy follows; None where there is none.
+
+        Of a balanced accuracy as many as would tell as much if each class had as many of them, from the first trial
+        that says so.
+        """
         resolved = self.manifest.estimator["resolved"]
-        return results.standard_errors(
-            self.record.trials, None if "estimates" in resolved else resolved.get("val_images")
-        )
+        if "estimates" in resolved:
+            return None
+        if resolved.get("metric") != "balanced":
+            images: int | None = resolved.get("val_images")
+            return images
+        told = (each.details.get(BALANCED) for each in self.record.trials)
+        return next((each for each in told if isinstance(each, int) and each > 0), None)
 
     @property
     def near_best(self) -> list[Trial]:
-        """Complete proposals, the best aside, whose accuracy is within one standard error of the best one's below it.
+        """Complete proposals, the best aside, whose accuracy is within one standard error of the best one's.
 
-        None of them where that error is unknown.
+        None of them where that error is unknown. Where networks were confirmed, one that was trained once may be far
+        above the best, by luck.
 
         Raises:
             UserError: no trial is complete.
@@ -190,8 +204,10 @@ class Study:
         error = self.standard_errors.get(best.number)
         if error is None:
             return []
-        least, complete = results.accuracy_of(best) - error, results.complete(self.record.trials)
-        return [each for each in complete if each.number != best.number and results.accuracy_of(each) >= least]
+        reached, others = results.accuracy_of(best), results.complete(self.record.trials)
+        return [
+            each for each in others if each.number != best.number and abs(results.accuracy_of(each) - reached) <= error
+        ]
 
     def pareto(self, x: str = "macs") -> list[Trial]:
         """Complete trials that no other one beats in accuracy and in a cost, cheapest first.

@@ -426,7 +426,11 @@ def test_balanced_accuracy_counts_each_class_alike():
     first = (data.labels[ShortTraining(data, data_fraction=1.0).split()[1]] == 0).mean()
     assert first > 0.85
     assert train(architecture=Tiny(First), data=data, data_fraction=1.0).accuracy == pytest.approx(first)
-    assert train(architecture=Tiny(First), data=data, data_fraction=1.0, metric="balanced").accuracy == 0.5
+    balanced = train(architecture=Tiny(First), data=data, data_fraction=1.0, metric="balanced", adjusted=True)
+    assert balanced.accuracy == 0.5
+    judged = np.bincount(data.labels[ShortTraining(data, data_fraction=1.0).split()[1]])
+    assert balanced.details["balanced_images"] == balanced.details["val_images"]
+    assert balanced.details["balanced_images"] == pytest.approx(4 / (1 / judged).sum(), abs=1)
     assert "metric" not in ShortTraining(data).describe()
     assert ShortTraining(data, metric="balanced").describe()["metric"] == "balanced"
     with pytest.raises(UserError, match="unknown metric 'balance'; did you mean 'balanced'"):

@@ -11,14 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from estimators import ImageData, load_data
-from estimators.freezing import ALL_BUT_HEAD, FEW, MANY, middle, proposed, stages, to_training_mode
+from estimators.freezing import ALL_BUT_HEAD, FEW, MANY, Frozen, middle, proposed, stages, to_training_mode
 from estimators.recipe import make_recipe
 from estimators.starting_weights import StartingWeights
 from estimators.steps import decayed
 from estimators.trained import built
-from estimators.training import _Training, train
+from estimators.training import _exchange, train
 from nas.exporting import export
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
+from searchspaces.torch_layers import PathMean
 
 TASK = Task(8, 1, 10)
 DIGITS = load_data("digits")
@@ -50,6 +51,18 @@ def frozen_names(name):
         return set(tensors[:-2])  # the weight and the bias of the classifier come last
     order = ["stem", *(f"stage{number}" for number in range(1, 8)), "head"]
     return {each for each in tensors if order.index(each.partition(".")[0]) <= order.index(name)}
+
+
+@pytest.mark.parametrize("name", ["stage1", "stage2", ALL_BUT_HEAD])
+def test_the_first_join_of_fractalnet_that_trains_draws_the_columns_of_all(name):
+    fractal, task = classic("fractalnet"), Task(32, 3, 10)
+    module = fractal.build(task, drop_path=0.15)
+    joins = [each for each in module.modules() if isinstance(each, PathMean)]
+    Frozen.of(name, fractal.network(task), task.shape, module, ()).freeze(module)
+    learn = [each for each in joins if each.training]
+    assert len(learn) < len(joins)
+    assert [each for each in learn if each.first] == learn[:1]
+    assert module(torch.randn(4, 3, 32, 32)).shape == (4, 10)
 
 
 @pytest.mark.parametrize("name", [ALL_BUT_HEAD, "stem", "stage4"])
@@ -116,7 +129,7 @@ def test_workers_exchange_no_frozen_statistics(parent):
     to_training_mode(model)
     before = {name: each.clone() for name, each in model.named_buffers()}
     group = SimpleNamespace(average=lambda tensors: [each.add_(1) for each in tensors])
-    _Training._exchange(SimpleNamespace(group=group, model=model))
+    _exchange(group, model, torch.zeros(()))
     changed = {name for name, each in model.named_buffers() if not torch.equal(each, before[name])}
     statistics = {name for name in before if name.endswith(("running_mean", "running_var"))}
     assert changed == statistics - frozen_names("stage4")

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies_stand_ins import Known, Shuffled, begin, story
+from studies_stand_ins import Known, Shuffled, begin, noise, story
 
+from estimators import Estimate, TrialContext
+from estimators.estimator import binomial_error
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import Event, LocalEngine, Study, StudyEnded, TrialEnded, results
-from studies.confirming import Confirm, Trained, contested, in_turn
+from studies.confirming import Confirm, Trained, contested, in_turn, next_confirmed
 from studies.pages.pareto import pareto_notes
 from studies.results import by_merit
 from studies.settings import Settings
@@ -40,8 +42,43 @@ def test_the_leaders_are_trained_again_with_fresh_seeds_and_the_best_is_chosen_o
         )
     best = max(study.confirmed, key=lambda each: each.mean)
     assert (study.best.number, study.best.accuracy) == (best.trial.number, best.mean)
-    assert best.standard_error == pytest.approx(np.std(best.accuracies, ddof=1) / 2)  # of four trainings
+    pooled = np.sqrt(np.mean([np.var(each.accuracies, ddof=1) for each in study.confirmed]))  # of four trainings each
+    assert best.standard_error == pytest.approx(pooled / 2)
+    error, reached = best.standard_error, {each.number: each.accuracy for each in results.complete(study.trials)}
+    near = {number for number, accuracy in reached.items() if abs(accuracy - best.mean) <= error}
+    assert {best.trial.number, *(trial.number for trial in study.near_best)} == near
     assert not {trial.number for trial in study.pareto()} & {trial.number for trial in again}
+
+
+def test_trainings_that_happen_to_agree_are_not_known_exactly() -> None:
+    class Same(Known):
+        def describe(self) -> dict[str, Any]:
+            return {"name": "same", "val_images": 100}
+
+        def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+            accuracy = 0.5 + round(0.4 * noise(architecture.to_json()), 2)
+            return Estimate(accuracy, 0.1, (accuracy,))
+
+    study = begin(trials=12, confirm=2, estimator=Same(), strategy="random")
+    study.run()
+    assert {each.standard_error for each in study.confirmed} == {0.0}
+    for each in study.confirmed:
+        assert study.standard_errors[each.trial.number] == pytest.approx(binomial_error(each.mean, 100) / 2)
+
+
+def test_where_fresh_trainings_alone_count_auto_goes_by_them() -> None:
+    """The first began from weights of parents: better by them the one, better by fresh trainings the other."""
+    study = begin(trials=4, strategy="random")
+    study.run()
+    one, other, last = (replace(study.trials[index], accuracy=each) for index, each in enumerate((0.95, 0.90, 0.5)))
+    again = [
+        replace(study.trials[3], number=number, confirms=leader.number, accuracy=accuracy)
+        for number, (leader, accuracy) in enumerate(
+            [(one, 0.84), (one, 0.84), (other, 0.88), (other, 0.88), (last, 0.86)], start=4
+        )
+    ]
+    assert next_confirmed("auto", [one, other, last], again, 99) == other  # of 0.877, 0.887 and 0.68
+    assert next_confirmed("auto", [one, other, last], again, 99, alone=True) == last  # of 0.84, 0.88 and 0.86
 
 
 def test_a_run_of_fewer_trials_than_planned_proposes_what_the_whole_one_does() -> None:

@@ -23,6 +23,7 @@ from test_studies_resume import Cut, cut_at
 
 from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data
 from estimators.checkpoint import load, save
+from nas.reporting import _belief
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import LocalEngine, Study, TrialEnded, TrialReported, TrialStarted, inheritance
 from studies.comparison import Run
@@ -174,6 +175,7 @@ def test_a_network_trained_alone_once_has_no_standard_error_and_pages_end_at_its
     assert all(math.isfinite(error) for error in study.standard_errors.values())
     json.loads(best_network(study.trials, str(study.task)), parse_constant=pytest.fail)  # NaN is no JSON
     assert "nan" not in told(study.best, study)
+    assert "nan" not in _belief(study, [])
     assert report._reached(study)[1][-1] == pytest.approx(study.best.accuracy) == Run.of(study).reached[-1]
 
 

@@ -112,7 +112,7 @@ class Running:
             chosen=chosen,
             confirmed=any(trial.confirms is not None for trial in study.trials),
             unit=told.get("estimates"),
-            images=told.get("val_images"),
+            images=study.judged_by,
             epochs=told.get("epochs"),
             usual_s=sum(took) / len(took) if took else None,
         )
