@@ -10,8 +10,11 @@ from estimators.estimator import binomial_error
 from estimators.recipe import make_recipe
 from estimators.training import train
 from estimators.views import VIEWS, probabilities
+from nas.commands.console import console
+from nas.commands.evaluating import show_evaluation
 from nas.metrics import balanced_error, calibration_error, interval, metrics
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
+from studies.pages.training import _classes
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])
@@ -54,6 +57,22 @@ def test_a_class_without_images_and_one_never_predicted_have_no_figure():
     assert [each["accuracy"] for each in found["classes"]] == [1.0, None, None]
     assert found["balanced_accuracy"] == 1.0
     assert found["interval"][1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("known", "screen", "page"),
+    [
+        (25, "and 5 more classes with higher recall; 1 class has no images", "The 20 classes of 25 with the lowest"),
+        (18, "8 classes have no images", "<span>Classes; 8 classes have no images</span>"),
+    ],
+)
+def test_classes_without_images_are_not_counted_among_those_of_higher_recall(known, screen, page, capsys):
+    labels = np.arange(known).repeat(2)
+    found = metrics(sure(labels, 26), labels, [f"c{n}" for n in range(26)])
+    told = {"part": "test", "data": "few", "notes": [], "folders": ["a"], "views": "one"}
+    show_evaluation({**found, **told}, console(json=False))
+    assert screen in capsys.readouterr().out.splitlines()
+    assert page in _classes(found)
 
 
 def test_top_five_counts_what_is_among_the_five_most_probable():

@@ -110,8 +110,12 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
         shares = ["" if one[key] is None else percent(one[key]) for key in ("accuracy", "precision")]
         made.add_row(Text(one["class"]), f"{one['images']:,}", *shares)
     console.print(made)
-    if len(several) > 20:
-        console.print(Text(f"and {len(several) - 20} more classes with higher recall", style=FAINT))
+    empty = sum(one["accuracy"] is None for one in several)
+    more = len(several) - empty - 20
+    said = [f"and {more} more class{'es' * (more > 1)} with higher recall"] if more > 0 else []
+    said += [f"{empty} class{'es have' if empty > 1 else ' has'} no images"] if empty else []
+    if said:
+        console.print(Text("; ".join(said), style=FAINT))
     top1 = (percent(document["accuracy"]), GOOD), _error(document, "")
     top5 = "" if document["top5_accuracy"] is None else percent(document["top5_accuracy"]) + _error(document, "top5_")
     balanced = within(document["balanced_accuracy"], document["balanced_standard_error"])

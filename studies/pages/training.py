@@ -101,7 +101,10 @@ def _classes(evaluation: Mapping[str, Any]) -> str:
         + ["" if one[key] is None else f"{one[key]:.1%}" for key in ("accuracy", "precision")]
         for one in several[:20]
     ]
-    which = f"The 20 classes of {len(several)} with the lowest recall" if len(several) > 20 else "Classes"
+    empty = sum(one["accuracy"] is None for one in several)
+    known = len(several) - empty
+    which = f"The 20 classes of {known} with the lowest recall" if known > 20 else "Classes"
+    which += f"; {empty} class{'es have' if empty > 1 else ' has'} no images" if empty else ""
     return table(which, ("class", "images", "recall", "precision"), rows)
 
 
