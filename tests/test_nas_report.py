@@ -7,16 +7,22 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from studies_stand_ins import SPACE, Known, begin
 from test_studies_inheritance import Heir
 
 import nas
 from estimators import load_data
+from estimators.estimator import binomial_error
 from estimators.recipe import make_recipe
+from estimators.short_training import LIKELIHOOD
 from estimators.training import train
 from searchspaces import Scale, Scaled, Task, UserError
+from studies.pages.pareto import pareto_figure
+from studies.pages.report import learning_figure, progress_figure
 
 SECTIONS = [
     "Summary", "Pareto front", "Best so far", "The best network", "Decisions", "Learning curves", "Failures",
@@ -65,10 +71,57 @@ def test_the_best_so_far_is_that_of_the_study(run):
     from studies.comparison import Run
     from studies.pages.report import _reached
 
-    places, reached = _reached(run)
+    places, reached, _ = _reached(run)
     expected = Run.of(run).reached
     assert reached == pytest.approx([float(expected[place - 1]) for place in places])
     assert reached[-1] == pytest.approx(run.best.accuracy)
+
+
+def test_the_band_is_of_validation_images_until_a_network_is_confirmed_and_then_of_its_trainings():
+    class OnImages(Known):
+        def describe(self):
+            return {**super().describe(), "val_images": 200}
+
+    study = begin(trials=30, confirm=3, estimator=OnImages())
+    study.run()
+    above, below, so_far, *_ = progress_figure(study).data
+    errors = (np.array(above.y) - np.array(below.y)) / 2
+    first = min(trial.rank for trial in study.trials if trial.confirms is not None)
+    alone = [binomial_error(best, 200) for place, best in zip(so_far.x, so_far.y, strict=True) if place <= first]
+    assert errors[: len(alone)] == pytest.approx(alone)
+    assert errors[-1] == pytest.approx(study.standard_errors[study.best.number])
+    assert errors[-1] != pytest.approx(binomial_error(study.best.accuracy, 200), rel=0.05)
+
+
+def test_learning_curves_are_two_traces_with_a_gap_between_trials(run):
+    other, front = learning_figure(run).data
+    on_front = {trial.number for trial in run.pareto()}
+    for trace, numbers in ((front, on_front), (other, {trial.number for trial in run.trials} - on_front)):
+        assert set(trace.customdata) == numbers
+        points = [*zip(trace.customdata, trace.x, trace.y, trace.text, strict=True)]
+        for number in numbers:
+            *drawn, gap = [point for point in points if point[0] == number][1:]
+            assert gap[2] is None
+            assert [(step, y) for _, step, y, _ in drawn] == list(run.trials[number].reports)
+            for _, step, y, text in drawn:
+                assert text.startswith(f"{y:.2%} after step {step}<br><b>trial {number}</b>")
+
+
+def test_what_is_no_accuracy_is_no_percentage():
+    class Likelihood(Known):
+        def describe(self):
+            return {**super().describe(), "estimates": LIKELIHOOD}
+
+        def estimate(self, architecture, context):
+            found = super().estimate(architecture, context)
+            return replace(found, details={"likelihood": found.accuracy})
+
+    study = begin(trials=24, confirm=2, estimator=Likelihood())
+    study.run()
+    texts = [each for trace in learning_figure(study).data for each in trace.text if each]
+    single = next(trace.hovertemplate for trace in pareto_figure(study).data if trace.name == "single trainings")
+    assert any("±" in each for each in texts)
+    assert not any("%" in each for each in [*texts, single.replace("%{", "")])
 
 
 def test_failures_have_their_reasons(tmp_path):

@@ -7,6 +7,7 @@ name it.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import subprocess
@@ -207,21 +208,53 @@ def test_a_browser_draws_every_plot_in_the_dark_and_runs_nothing_of_a_name(
     assert ran.stdout.count(f"background: {DARK_PAPER}") >= len(drawn)
 
 
-def test_ticks_of_costs_are_few_round_and_written_alike() -> None:
+def told_by(browsed: str, script: str, folder: Path) -> Any:
+    """What the body of an asynchronous function returns in a browser that has opened a page."""
+    asked = f"(async () => {{ {script} }})().then((told) => {{ document.title = JSON.stringify(told); }})"
+    (folder / "asked.html").write_text(browsed.replace("</body>\n</html>", f"<script>{asked}</script></body></html>"))
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder}", "--dump-dom", (folder / "asked.html").as_uri()]
+    title = re.search(r"<title>(.*?)</title>", subprocess.run(command, capture_output=True, text=True).stdout)
+    assert title is not None
+    return json.loads(html.unescape(title[1]))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
+def test_a_double_click_shows_all_trials_and_not_all_that_is_over_the_budget(
+    pages: dict[str, Path], tmp_path: Path
+) -> None:
+    script = """
+    const plot = document.getElementById("pareto"), view = [...plot.layout.xaxis.range];
+    await Plotly.relayout(plot, { "xaxis.autorange": true, "yaxis.autorange": true });
+    return [view, plot._fullLayout.xaxis.range];"""
+    view, all_of_it = told_by(pages["front"].read_text(), script, tmp_path)
+    assert view[0] <= all_of_it[0] < all_of_it[1] <= view[1]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
+def test_an_entry_of_a_legend_hides_its_traces_and_draws_no_other_plot(pages: dict[str, Path], tmp_path: Path) -> None:
+    script = """
+    const react = Plotly.react, drawn = [];
+    Plotly.react = (name, ...more) => { drawn.push(name); return react(name, ...more); };
+    document.querySelector("button[data-group=other]").click();
+    return [drawn, document.getElementById("learning").data.map((trace) => trace.visible ?? true)];"""
+    assert told_by(pages["report"].read_text(), script, tmp_path) == [["learning"], [False, True]]
+
+
+def test_ticks_of_costs_are_few_and_exact_in_one_unit_with_as_many_digits_each() -> None:
     rng = np.random.default_rng(0)
     for most in (4, 7):
         for _ in range(300):
             low = 10 ** rng.uniform(2, 11)
-            high = low * (1 + 10 ** rng.uniform(-1.5, 1))
+            high = low * (1 + 10 ** rng.uniform(-4, 1))
             ticks = linear_ticks(low, high, most)
             assert 1 <= len(ticks["tickvals"]) <= most
             assert all(low <= each <= high for each in ticks["tickvals"])
-            digits: dict[str, set[int]] = {}
+            written = set()
             for text, value in zip(ticks["ticktext"], ticks["tickvals"], strict=True):
                 number, unit = re.fullmatch(r"([\d.]+)([KMGT]?)", text).groups()
-                assert float(number) * 1000 ** " KMGT".index(unit or " ") == pytest.approx(value, rel=6e-3)
-                digits.setdefault(unit, set()).add(len(number.partition(".")[2]))
-            assert all(len(each) == 1 for each in digits.values()), ticks
+                assert float(number) * 1000 ** " KMGT".index(unit or " ") == pytest.approx(value, rel=1e-9)
+                written.add((unit, len(number.partition(".")[2])))
+            assert len(written) == 1, ticks
 
 
 def test_each_proxy_has_a_row_of_its_own_and_the_colour_of_what_was_found_of_it() -> None:

@@ -79,7 +79,7 @@
       document.querySelectorAll("button[data-group]").forEach((each) => {
         if (each.dataset.group === group) each.setAttribute("aria-pressed", String(shown));
       });
-      drawAll();
+      sources.filter((source) => document.getElementById(source.dataset.plot).data.some((trace) => trace.legendgroup === group)).forEach(draw);
     });
   }
   drawAll();

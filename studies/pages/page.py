@@ -276,16 +276,21 @@ def log_ticks(values: Iterable[float]) -> dict[str, Any]:
 
 
 def linear_ticks(low: float, high: float, most: int) -> dict[str, Any]:
-    """Of a linear axis of costs from `low` to `high`: at most so many round numbers, written as everywhere.
+    """Of a linear axis of costs from `low` to `high`: at most so many round numbers, in the unit of the largest.
 
-    >>> linear_ticks(760e6, 1.45e9, most=7)["ticktext"], linear_ticks(0, 172_000, most=4)["ticktext"]
-    (['800M', '900M', '1.0G', '1.1G', '1.2G', '1.3G', '1.4G'], ['0', '50K', '100K', '150K'])
+    They have the digits that tell them apart.
+
+    >>> linear_ticks(399e6, 401.2e6, most=7)["ticktext"], linear_ticks(0, 172_000, most=4)["ticktext"]
+    (['399.0M', '399.5M', '400.0M', '400.5M', '401.0M'], ['0', '50K', '100K', '150K'])
     """
     exponent = math.floor(math.log10((high - low) / most))
-    steps = (factor * 10.0**power for power in (exponent, exponent + 1) for factor in (1, 2, 5))
-    step = next(each for each in steps if math.floor(high / each) - math.ceil(low / each) < most)
+    steps = ((factor * 10.0**power, power) for power in (exponent, exponent + 1) for factor in (1, 2, 5))
+    step, power = next(each for each in steps if math.floor(high / each[0]) - math.ceil(low / each[0]) < most)
     found = [step * place for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return {"tickmode": "array", "tickvals": found, "ticktext": _alike(found)}
+    prefix, unit = next((each for each in _PREFIXES if found[-1] >= 10 ** each[0]), (0, ""))
+    digits = max(prefix - power, 0)
+    texts = [f"{value / 10**prefix:.{digits}f}{unit}" if value else "0" for value in found]
+    return {"tickmode": "array", "tickvals": found, "ticktext": texts}
 
 
 def _alike(values: Iterable[float]) -> list[str]:
@@ -295,6 +300,8 @@ def _alike(values: Iterable[float]) -> list[str]:
     return [f"{float(number):.{digits[unit]}f}{unit}" for number, unit in parts]
 
 
+_PREFIXES: Final = ((12, "T"), (9, "G"), (6, "M"), (3, "K"))
+"""Powers of ten with their letters."""
 _UNIT: Final = re.compile(r"^([\d.]+)(.*)$")
 _TICKS: Final = 6
 

@@ -231,7 +231,8 @@ def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go
     if ringed is not None:
         _ring(figure, ringed, x, [state for state, _ in others])
     _dress(figure, study, complete, ringed)
-    figure.update_xaxes(range=[left, right], **_ticks(x, (left, right), 7))
+    clipped = {"clipmin": left, "clipmax": right}  # else a double click shows all of the shaded area
+    figure.update_xaxes(range=[left, right], autorangeoptions=clipped, **_ticks(x, (left, right), 7))
     figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
     if rows:
         names = [state for state, _ in others] + ["classics"] * bool(references)
@@ -381,11 +382,12 @@ def _draw_trainings(figure: go.Figure, study: Study, x: str) -> None:
     single = [(_cost(each.trial.cost, x), one) for each in study.confirmed for one in each.accuracies]
     if not single:
         return
+    digits = ".4f" if "estimates" in study.manifest.estimator["resolved"] else ".2%"
     figure.add_trace(
         go.Scatter(
             x=[at for at, _ in single], y=[accuracy for _, accuracy in single], mode="markers",
             name="single trainings",
-            legendgroup="trainings", hovertemplate="one training: %{y:.2%}<extra></extra>",
+            legendgroup="trainings", hovertemplate=f"one training: %{{y:{digits}}}<extra></extra>",
             marker={"symbol": "x-thin", "size": 6, "line": {"width": 1.2, "color": FAINT}},
         ), row=1, col=1,
     )  # fmt: skip
@@ -516,17 +518,18 @@ def told(trial: Trial, study: Study) -> str:
     return f"{with_error(trial, study.standard_errors)} at {human(trial.cost.macs)} MACs (trial {trial.number})"
 
 
-def with_error(trial: Trial, errors: Mapping[int, float]) -> str:
+def with_error(trial: Trial, errors: Mapping[int, float], digits: int = 1) -> str:
     """The accuracy of a complete trial with its standard error, where that is known: `97.4% ± 0.9%`.
 
     Args:
         trial: of a study.
         errors: by the trial's number, as of `Study.standard_errors`.
+        digits: of a percentage, after the point.
     """
-    error = errors.get(trial.number)
+    error, accuracy = errors.get(trial.number), written(trial, digits)
     if error is None:
-        return written(trial)
-    return f"{written(trial)} ± {error:.4f}" if "likelihood" in trial.details else f"{written(trial)} ± {error:.1%}"
+        return accuracy
+    return f"{accuracy} ± {error:.4f}" if "likelihood" in trial.details else f"{accuracy} ± {error:.{digits}%}"
 
 
 def time_text(seconds: float) -> str:
@@ -549,8 +552,7 @@ def hovers(study: Study) -> dict[int, str]:
         number = trial.number
         head = f"<b>trial {number}</b>"
         if trial.state == "complete":
-            head += f"  <b>{written(trial, 2)}</b>"
-            head += f" ± {errors[number]:.2%}" if number in errors else ""
+            head += f"  <b>{with_error(trial, errors, 2)}</b>"
             head += f", mean of {trainings[number]} trainings" if number in trainings else ""
             head += f", observed {written(study.trials[number], 2)}" if number in once else ""
         elif trial.reason:

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S, binomial_error
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from studies.study import Study
+    from studies.trial import Trial
 
 SHOWN: Final = 15
 """Decisions whose importance is drawn, at most."""
@@ -85,11 +86,10 @@ def progress_figure(study: Study) -> go.Figure:
     trials = adjusted(study.trials)
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     complete = [(place, trial) for place, trial in enumerate(ended, 1) if trial.state == "complete"]
-    xs, reached = _reached(study)
+    xs, reached, errors = _reached(study)
     colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), _images(study), hovers(study)
     figure = go.Figure(layout=layout())
     if images:
-        errors = [binomial_error(each, images) for each in reached]
         for sign, fill in ((1, None), (-1, "tonexty")):
             figure.add_trace(
                 go.Scatter(
@@ -117,25 +117,37 @@ def progress_figure(study: Study) -> go.Figure:
     return figure
 
 
-def _reached(study: Study) -> tuple[list[int], list[float]]:
-    """Numbers of ended trials, and the accuracy of the best network after as many, as `Study.best` chooses it."""
-    trials = adjusted(study.trials)
+def _reached(study: Study) -> tuple[list[int], list[float], list[float]]:
+    """Numbers of ended trials; the accuracy of the best network after as many, as `Study.best` chooses it; and its
+    standard error, as `Study.standard_errors` has it, NaN where that is unknown."""
+    trials, images = adjusted(study.trials), _images(study)
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
-    xs, reached = [], []
-    leaders: dict[int, list[float]] = {}
-    best, alone = -math.inf, results.inherited(trials)
+    xs, reached, errors = [], [], []
+    best, error, confirmed = -math.inf, math.nan, False
     for place, trial in enumerate(ended, 1):
         if trial.state == "complete" and trial.accuracy is not None:
             if trial.confirms is not None:
-                first = results.accuracy_of(trials[trial.confirms])
-                leaders.setdefault(trial.confirms, [] if alone else [first]).append(trial.accuracy)
-                best = max(sum(each) / len(each) for each in leaders.values())
-            elif not leaders:
+                so_far = _confirmed_until(study.trials, trial.rank or 0)
+                leader = results.best(so_far)
+                assert leader is not None
+                best, confirmed = results.accuracy_of(leader), True
+                error = results.standard_errors(so_far, images).get(leader.number, math.nan)
+            elif not confirmed:
                 best = max(best, trial.accuracy)
+                error = binomial_error(best, images) if images else math.nan
         if best > -math.inf:
             xs.append(place)
             reached.append(best)
-    return xs, reached
+            errors.append(error)
+    return xs, reached, errors
+
+
+def _confirmed_until(trials: Sequence[Trial], rank: int) -> list[Trial]:
+    """The trials as they were at that place among the ends, as far as confirmations go."""
+    return [
+        each if each.confirms is None or (each.rank is not None and each.rank <= rank)
+        else replace(each, state="running") for each in trials
+    ]  # fmt: skip
 
 
 def winner_section(study: Study, drawing: str) -> str:
@@ -225,27 +237,35 @@ def curves_section(study: Study) -> str:
 
 
 def learning_figure(study: Study) -> go.Figure:
-    """Accuracy after each report of each trial, for a notebook."""
+    """Accuracy after each report of each trial, for a notebook; two traces, as a browser takes long over thousands."""
     import plotly.graph_objects as go
 
     front, hovered = {trial.number for trial in study.pareto()}, hovers(study)
+    digits = ".4f" if "estimates" in study.manifest.estimator["resolved"] else ".2%"
     figure = go.Figure(layout=layout())
-    for trial in sorted(study.trials, key=lambda trial: trial.number in front):
-        if not trial.reports:
-            continue
-        on_it = trial.number in front
-        reports: list[tuple[int, float | None]] = [*trial.reports]
-        if trial.rungs and trial.curve:  # a rung is no point of the curve: the line begins after it
-            reports.insert(len(trial.rungs), (1, None))
-        figure.add_trace(
-            go.Scatter(
-                x=[step for step, _ in reports], y=[each for _, each in reports], mode="lines+markers",
-                legendgroup="front" if on_it else "other", opacity=1 if on_it else 0.6, marker={"size": 4},
-                line={"color": RED if on_it else FAINT, "width": 2.2 if on_it else 1},
-                text=[f"{each or 0:.2%} {_where(step)}<br>{hovered[trial.number]}" for step, each in reports],
-                customdata=[trial.number] * len(reports), hovertemplate="%{text}<extra></extra>",
-            )
-        )  # fmt: skip
+    for group, opacity, line in (
+        ("other", 0.6, {"color": FAINT, "width": 1}),
+        ("front", 1, {"color": RED, "width": 2.2}),
+    ):
+        points: list[tuple[int, float | None, str, int]] = []
+        for trial in study.trials:
+            if not trial.reports or (trial.number in front) != (group == "front"):
+                continue
+            gap = (trial.reports[0][0], None, "", trial.number)
+            drawn = [
+                (step, each, f"{each:{digits}} {_where(step)}<br>{hovered[trial.number]}", trial.number)
+                for step, each in trial.reports
+            ]
+            rungs = len(trial.rungs) if trial.curve else 0  # a rung is no point of the curve: the line begins after it
+            points += [*drawn[:rungs], gap, *drawn[rungs:], gap]
+        if points:
+            steps, ys, texts, numbers = zip(*points, strict=True)
+            figure.add_trace(
+                go.Scatter(
+                    x=steps, y=ys, text=texts, customdata=numbers, mode="lines+markers", legendgroup=group,
+                    opacity=opacity, marker={"size": 4}, line=line, hovertemplate="%{text}<extra></extra>",
+                )
+            )  # fmt: skip
     climbed = any(trial.rungs for trial in study.trials)
     title = "report (epoch; up to 0: rung)" if climbed else "report (epoch)"
     most = max((len(each.reports) for each in study.trials), default=1)
