@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
+def finite(value: Any) -> Any:
+    """A JSON value with null in place of NaN and of infinities, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def space_document(space: SearchSpace, task: Task, budget: Budget | None = None) -> Document:
     """The size of a space, the costs of its networks and, under a budget, the share of them that fits.
 

@@ -181,7 +181,8 @@ def _folder_name(proxy: str) -> str:
 
 
 def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Document:
-    """What each proxy is worth, as plain JSON values; accuracies and regrets in [0, 1].
+    """What each proxy is worth, as plain JSON values; accuracies and regrets in [0, 1], None for what is undefined, as
+    the correlation with a constant is.
 
     Args:
         comparison: of which they are.
@@ -192,7 +193,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     """
     from estimators import agreement
     from estimators.short_training import LIKELIHOOD, TRAINING_LOSS
-    from nas.documents import search_command
+    from nas.documents import finite, search_command
     from studies.adjusting import adjusted
     from studies.results import accuracy_of
 
@@ -236,7 +237,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     doing("resampling the networks")
     taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
     tau = float(np.mean(taus)) if taus else None
-    counting = max(COUNTED, key=lambda name: agreement.kendall(estimated[name][0], truth))
+    counting = max(COUNTED, key=lambda name: np.nan_to_num(agreement.kendall(estimated[name][0], truth), nan=-math.inf))
     dearest = max(seconds for _, seconds in estimated.values())
     rows = []
     for name, (values, seconds) in estimated.items():
@@ -248,7 +249,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "estimator": resolved.get(name),
         })  # fmt: skip
     recommended = _recommended(rows)
-    return {
+    document: Document = finite({
         "space": some.manifest.space["name"],
         "budget": some.manifest.budget,
         "task": some.manifest.task,
@@ -263,7 +264,7 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "mean": float(truth.mean()),
             "best": float(truth.max()),
             "spread": float(truth.std(ddof=1)),
-            "luck": float(replicas.std(0, ddof=1).mean()) if len(replicas) > 1 else None,
+            "luck": float(np.sqrt(replicas.var(0, ddof=1).mean())) if len(replicas) > 1 else None,
             "seconds": float(np.mean([each[1] for values in references for each in values.values()])),
         },
         "level": LEVEL,
@@ -273,7 +274,8 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         "recommended": recommended,
         "next": None if recommended is None else search_command(whose[recommended], added.get(recommended)),
         "folder": str(comparison.folder),
-    }
+    })  # fmt: skip
+    return document
 
 
 def _row(values: Values, truth: Values, tau: float | None, replicas: int) -> Document:

@@ -64,13 +64,15 @@ apart from counting MACs"
 
 
 def agreement(study: Study) -> Agreement | None:
-    """What was measured of the study's own proxy, on the most networks; None where nothing was."""
+    """What was measured of the study's own proxy, on the most networks; None where nothing was, or where it gave all
+    networks one estimate, which ranks none."""
     settings = _settings(study.manifest.estimator["resolved"])
     found = [
         _agreement(document, row)
         for document in comparisons(study)
         for row in document["proxies"]
         if isinstance(row.get("estimator"), Mapping) and _settings(row["estimator"]) == settings
+        if row["tau"] is not None
     ]
     return max(found, key=lambda each: each.networks, default=None)
 
@@ -98,7 +100,7 @@ def _agreement(document: Mapping[str, Any], row: Mapping[str, Any]) -> Agreement
     above = row.get("beyond_counting") or [0.0]  # the lower end of an interval first
     return Agreement(
         str(document["folder"]), document["networks"], document.get("budget"), document["reference"]["estimator"],
-        row["tau"], (low, high), document["level"], document["counting"], above[0] > 0,
+        row["tau"], (low, high), document["level"], document["counting"], (above[0] or 0) > 0,
     )  # fmt: skip
 
 
@@ -112,14 +114,15 @@ def _fingerprint(data: Any) -> Any:
 
 
 _NUMBER: Final = (int, float)
+_NUMBER_OR_NULL: Final = (*_NUMBER, type(None))
 _DOCUMENT: Final[Mapping[str, Any]] = {
     "space": str, "task": str, "budget": (str, type(None)), "folder": str, "counting": str, "networks": int,
     "level": _NUMBER, "reference": Mapping, "proxies": list,
 }  # fmt: skip
-_REFERENCE: Final[Mapping[str, Any]] = {"estimator": str, "trainings": int, "ceiling": (*_NUMBER, type(None))}
+_REFERENCE: Final[Mapping[str, Any]] = {"estimator": str, "trainings": int, "ceiling": _NUMBER_OR_NULL}
 _ROW: Final[Mapping[str, Any]] = {
-    "proxy": str, "tau": _NUMBER, "interval": list, "spearman": _NUMBER, "regret": _NUMBER, "top": _NUMBER,
-    "seconds": _NUMBER,
+    "proxy": str, "tau": _NUMBER_OR_NULL, "interval": list, "spearman": _NUMBER_OR_NULL, "regret": _NUMBER,
+    "top": _NUMBER, "seconds": _NUMBER,
 }  # fmt: skip
 
 
@@ -128,8 +131,8 @@ def _is_comparison(document: Any) -> bool:
     return (
         _has(document, _DOCUMENT)
         and _has(document["reference"], _REFERENCE)
-        and all(_has(row, _ROW) and _interval(row["interval"]) for row in document["proxies"])
-        and all(_interval(row.get("beyond_counting") or [0, 0]) for row in document["proxies"])
+        and all(_has(row, _ROW) and _interval(row["interval"], row["tau"] is None) for row in document["proxies"])
+        and all(_interval(row.get("beyond_counting") or [0, 0], True) for row in document["proxies"])
     )
 
 
@@ -137,5 +140,6 @@ def _has(value: Any, kinds: Mapping[str, Any]) -> bool:
     return isinstance(value, Mapping) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
 
 
-def _interval(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, _NUMBER) for each in value)
+def _interval(value: Any, undefined: bool) -> bool:
+    kinds = _NUMBER_OR_NULL if undefined else _NUMBER
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, kinds) for each in value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 from nas.api import open_study
-from nas.proxies import found_within, parse_estimated
+from nas.commands.proxies import verdicts
+from nas.proxies import _recommended, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
+from studies.pages.proxies import _ranked, proxies_figure
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -81,7 +84,7 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     macs = [each.cost(Task(16, 1, 10)).macs for each in networks]
     assert found["proxies"][0]["tau"] == pytest.approx(kendalltau(macs, exact).statistic)
     assert 0.7 < found["reference"]["tau"] < found["reference"]["ceiling"] < 1
-    assert found["reference"]["luck"] == pytest.approx(trainings.std(0, ddof=1).mean())
+    assert found["reference"]["luck"] == pytest.approx(trainings.var(0, ddof=1).mean() ** 0.5)
     assert found["recommended"] == "table:half.json"
     page = Path(found["files"]["plot"]).read_text()
     assert "table:half.json" in page
@@ -109,6 +112,41 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
     assert "synflow" in out
     assert "not told apart from counting" in out or "no proxy is told apart" in out
     assert "its noise" not in out  # of one training nobody knows
+
+
+def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
+    rng = np.random.default_rng(2)
+    Path("luck.json").write_text(json.dumps({key: rng.normal(0.8, 0.01, 9).tolist() for key in recorded[0]}))
+    Path("constant.json").write_text(json.dumps({key: [0.5] for key in recorded[0]}))
+    tables = [f"table:{name}.json+key=small.py:key" for name in ("luck", "constant", "half")]
+    command = (*COMMAND, "--reference", tables[0], "--trainings", "2", "--proxies", ",".join(tables[1:]))
+    screen = nas_cli(*command).out
+    found = json.loads(Path("runs/here/proxies.json").read_text(), parse_constant=pytest.fail)
+    rows = {one["proxy"]: one for one in found["proxies"]}
+    assert found["reference"]["tau"] <= 0  # of trainings that are luck alone, so there is nothing to correct by
+    assert [one["corrected"] for one in rows.values()] == [None] * 4
+    constant = rows["table:constant.json"]
+    assert (constant["tau"], constant["interval"], constant["beyond_counting"]) == (None, [None] * 2, [None] * 2)
+    assert [one["tau"] or -1 for one in _ranked(found)] == sorted(one["tau"] or -1 for one in rows.values())[::-1]
+    assert proxies_figure(found).layout.yaxis.ticktext[0] == "table:constant.json"
+    assert re.search(r"table:constant.json +– +–", screen)
+    assert '<td class="text">table:constant.json</td><td>–</td>' in Path("runs/here/proxies.html").read_text()
+    alike, half = (nas_cli(*SEARCH, *by_table(name), "--json").json() for name in ("constant", "half"))
+    assert alike["proxy_agreement"] is None
+    assert half["proxy_agreement"]["tau"] == rows["table:half.json"]["tau"]
+
+
+def test_the_proxy_recommended_finds_the_most_of_those_better_than_counting_and_nothing_more_is_said():
+    one = {"seconds": 1.0, "interval": [0.1, 0.5]}
+    rows = [
+        {**one, "proxy": "macs", "found": 0.93, "beyond_counting": None},
+        {**one, "proxy": "short", "found": 0.91, "beyond_counting": [0.05, 0.4]},
+        {**one, "proxy": "zico", "found": 0.92, "beyond_counting": [-0.1, 0.3]},  # more, and perhaps by luck
+    ]
+    document = {"counting": "macs", "proxies": rows, "recommended": _recommended(rows), "within_seconds": 60.0}
+    *_, (said, _) = verdicts(document)
+    assert said.startswith("recommended: short, which finds a network of 91.0% in 1m")
+    assert said.endswith("of one worker, the most of those better than counting")
 
 
 def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):

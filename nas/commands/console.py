@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json as as_text
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -58,15 +57,9 @@ def console(json: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """Print a document as JSON, which has no NaN and no infinity: both are null."""
-    print(as_text.dumps(_finite(value), indent=2, default=str, allow_nan=False))
+    from nas.documents import finite
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(as_text.dumps(finite(value), indent=2, default=str, allow_nan=False))
 
 
 def say(message: str) -> None:

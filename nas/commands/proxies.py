@@ -115,7 +115,7 @@ def proxy(
             document = proxy_document(comparison, found)
             document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / names.PROXIES)}
             write_proxies(document, folder / "proxies.html")
-            write_whole(folder / names.PROXIES, as_text.dumps(document, indent=1) + "\n")
+            write_whole(folder / names.PROXIES, as_text.dumps(document, indent=1, allow_nan=False) + "\n")
     if json:
         return print_json(document)
     show_proxies(document, screen)
@@ -123,6 +123,8 @@ def proxy(
 
 def show_proxies(document: Document, console: Console) -> None:
     """What `nas proxy` found."""
+    from studies.pages.proxies import ends, two_digits
+
     reference = document["reference"]
     made = table("proxy", "τ>", f"{document['level']:.0%} interval>", "ρ>", "regret>", "best quarter>", "time>")
     within = f" within {budget_text(document['budget'])}" if document["budget"] else ""
@@ -131,9 +133,9 @@ def show_proxies(document: Document, console: Console) -> None:
         chosen = one["proxy"] == document["recommended"]
         made.add_row(
             Text(one["proxy"], style=GOOD if chosen else ""),
-            f"{one['tau']:.2f}",
-            "{:.2f} to {:.2f}".format(*one["interval"]),
-            f"{one['spearman']:.2f}",
+            two_digits(one["tau"]),
+            ends(one["interval"]),
+            two_digits(one["spearman"]),
             _points(one["regret"]),
             f"{one['top']:.0%}",
             duration(one["seconds"]) if one["seconds"] else "none",
@@ -143,7 +145,8 @@ def show_proxies(document: Document, console: Console) -> None:
     between = f"± {_points(reference['spread'])} points between networks, best {percent(reference['best'])}"
     rows = [("reference", f"{reference['estimator']}; accuracy {percent(reference['mean'])} {between}")]
     if reference["luck"] is not None:
-        exact = f"two agree at τ {reference['tau']:.2f}, so an exact proxy would reach {reference['ceiling']:.2f}"
+        ceiling = two_digits(reference["ceiling"])
+        exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {ceiling}"
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
     if document["left_out"]:
         rows.append(("left out", f"{document['left_out']} networks that failed in one of the ways"))
@@ -163,14 +166,14 @@ def verdicts(document: Document) -> list[tuple[str, str]]:
     """What follows, in plain words, each with its style."""
     counting = document["counting"]
     told = [one for one in document["proxies"] if one["beyond_counting"] is not None]
-    worse = [one["proxy"] for one in told if one["beyond_counting"][0] <= 0]
+    worse = [one["proxy"] for one in told if (one["beyond_counting"][0] or 0) <= 0]
     if document["recommended"] is None:
         why = f"no proxy is told apart from counting {counting}: train longer, or draw more networks, to tell more"
         return [(why, WARNING)]
     best = next(one for one in told if one["proxy"] == document["recommended"])
     finds = f"finds a network of {percent(best['found'])} in {duration(document['within_seconds'])} of one worker"
     found = [(f"not told apart from counting {counting}: {', '.join(worse)}", WARNING)] if worse else []
-    return [*found, (f"recommended: {best['proxy']}, which {finds}, more than the others here", GOOD)]
+    return [*found, (f"recommended: {best['proxy']}, which {finds}, the most of those better than counting", GOOD)]
 
 
 def _points(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,8 @@ def proxies_figure(found: Mapping[str, Any]) -> go.Figure:
     broken = {"tickvals": places, "ticktext": [name.replace("+", "<br>+") for name in names]}
     figure = go.Figure(layout=layout(narrow={"yaxis": broken}))
     for group, colour in (("better", RED), ("other", BLUE), ("counting", FAINT)):
-        rows = [(place, one) for place, one in zip(places, ranked, strict=True) if _group(one) == group]
+        grouped = [(place, one) for place, one in zip(places, ranked, strict=True) if _group(one) == group]
+        rows = [(place, one) for place, one in grouped if one["tau"] is not None]
         figure.add_trace(
             go.Scatter(
                 x=[one["tau"] for _, one in rows], y=[place for place, _ in rows], mode="markers", name=group,
@@ -84,18 +85,18 @@ def proxies_figure(found: Mapping[str, Any]) -> go.Figure:
 
 
 def _ranked(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The proxies, the one with the highest τ first."""
-    return sorted(found["proxies"], key=lambda one: -one["tau"])
+    """The proxies, the one with the highest τ first; last those without any, which tell no two networks apart."""
+    return sorted(found["proxies"], key=lambda one: (one["tau"] is None, -(one["tau"] or 0.0)))
 
 
 def _group(one: Mapping[str, Any]) -> str:
     beyond = one.get("beyond_counting")
-    return "counting" if beyond is None else "better" if beyond[0] > 0 else "other"
+    return "counting" if beyond is None else "better" if (beyond[0] or 0) > 0 else "other"
 
 
 def _hover(one: Mapping[str, Any]) -> str:
-    within = "{:.2f} to {:.2f}".format(*one["interval"])
-    return f"<b>{html.escape(one['proxy'])}</b><br>τ {one['tau']:.2f} ({within})<br>{one['seconds']:.3g} s a network"
+    within = f"τ {two_digits(one['tau'])} ({ends(one['interval'])})"
+    return f"<b>{html.escape(one['proxy'])}</b><br>{within}<br>{one['seconds']:.3g} s a network"
 
 
 def _about(found: Mapping[str, Any]) -> list[str]:
@@ -111,13 +112,28 @@ def _table(found: Mapping[str, Any]) -> str:
     columns = ("proxy", "τ", "interval", "beyond counting", "ρ", "regret, points", "best quarter", "s/network")
     rows = [
         (
-            one["proxy"], f"{one['tau']:.2f}", _ends(one["interval"]), _ends(one.get("beyond_counting")),
-            f"{one['spearman']:.2f}", f"{100 * one['regret']:.2f}", f"{one['top']:.0%}", f"{one['seconds']:.3g}",
+            one["proxy"], two_digits(one["tau"]), ends(one["interval"]), ends(one.get("beyond_counting")),
+            two_digits(one["spearman"]), f"{100 * one['regret']:.2f}", f"{one['top']:.0%}", f"{one['seconds']:.3g}",
         )
         for one in _ranked(found)
     ]  # fmt: skip
     return table("Agreement with the reference", columns, rows)
 
 
-def _ends(interval: Any) -> str:
-    return "–" if interval is None else "{:.2f} to {:.2f}".format(*interval)
+def two_digits(correlation: float | None) -> str:
+    """A correlation; a dash where it is undefined.
+
+    >>> two_digits(0.523), two_digits(None)
+    ('0.52', '–')
+    """
+    return "–" if correlation is None else f"{correlation:.2f}"
+
+
+def ends(interval: Sequence[float | None] | None) -> str:
+    """An interval of a correlation; a dash where there is none.
+
+    >>> ends([0.31, 0.7]), ends([None, None])
+    ('0.31 to 0.70', '–')
+    """
+    low, high = interval or (None, None)
+    return "–" if low is None or high is None else f"{low:.2f} to {high:.2f}"
