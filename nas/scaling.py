@@ -428,6 +428,7 @@ def write(found: Family) -> None:
     Raises:
         UserError: the folder cannot be written, or is that of another study.
     """
+    from estimators.short_training import LIKELIHOOD
     from studies.pages.family import family_html
 
     folder = found.plan.folder
@@ -440,9 +441,11 @@ def write(found: Family) -> None:
         if not isinstance(base, dict) or _network(base) != _network(document["base"]):
             raise UserError(f"{str(folder)!r} has the family of another network; choose another name")
     make_folder(folder / "family")
+    estimate = {None: "accuracy", LIKELIHOOD: "likelihood"}.get(document.get("estimates"), "estimate")
     for each, one in zip(found.members, document["members"], strict=True):
         text = {**each.document(), "base": found.plan.name}
-        text |= {key: one[key] for key in ("accuracy", "standard_error") if key in one}
+        if "accuracy" in one:
+            text |= {estimate: one["accuracy"], "standard_error": one["standard_error"]}
         write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
     write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
     write_whole(folder / FAMILY_PLOT, family_html(document))
@@ -516,6 +519,7 @@ def family_document(found: Family) -> Document:
         powers = family(plan.space.base, PUBLISHED, plan.settings.phi)
         document["powers"] = [_row(each, before, None) for each, before in _with_before(powers)]
     if study is not None:
+        document["estimates"] = study.manifest.estimator["resolved"].get("estimates")
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
         document["data"] = study.manifest.data

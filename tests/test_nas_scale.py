@@ -146,6 +146,25 @@ def test_the_files_of_a_family_are_networks_and_a_page_that_needs_no_network(nas
     assert not re.search(r"<(script|link)[^>]+(src|href)=", page)
 
 
+def test_what_is_no_accuracy_is_shown_and_written_as_what_it_is(nas_cli, words, tmp_path):
+    described = '"prefers-depth", "estimates": "training likelihood, not accuracy"'
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0").replace('"prefers-depth"', described))
+    screen = nas_cli(*words, "--quiet").out
+    run = tmp_path / "runs" / "scale-base"
+    best, first = json.loads((run / "best.json").read_text()), json.loads((run / "family" / "phi1.json").read_text())
+    shown = f"{first['likelihood']:.4f} ± {first['standard_error']:.4f}"
+    assert screen.count(shown) == 2  # among the candidates, and in the family
+    assert "by training likelihood" in screen
+    assert first["standard_error"] == best["standard_error"]
+    assert "accuracy" not in first
+    page = (run / "family.html").read_text()
+    page = page[page.index("<main>") : page.index("<footer>")].replace("\\u00b1", "±")
+    assert page.count(shown) == 3  # of the candidate and of the member under the pointer, and in the table
+    assert re.search(r"training likelihood 0\.\d{4} <i></i> 0\.\d{4}<", page)
+    assert ">training likelihood</th>" in page
+    assert not re.search(r"\d%", page)
+
+
 def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tmp_path):
     whole = nas_cli(*words, "--json", "--quiet", "--name", "whole").json()
     cut = nas_cli(*words, "--json", "--quiet", "--name", "cut", "--trials", "7", "--confirm", "3").err

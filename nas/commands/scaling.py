@@ -15,7 +15,7 @@ from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, facts, table
-from nas.wording import budget_text, human, within
+from nas.wording import budget_text, estimate_name, human, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -226,9 +226,10 @@ def show_family(
         space: as typed, if the base is of a person's own space.
         notes: what the accuracies and costs of the study are those of, if one found the factors.
     """
+    unit = document.get("estimates")
     if "trained" in document:
-        console.print(_ranking(document["trained"], notes))
-    console.print(_members(document["members"], "The family"))
+        console.print(_ranking(document["trained"], notes, unit))
+    console.print(_members(document["members"], "The family", unit))
     if "powers" in document:
         console.print(_members(document["powers"], "For comparison, the powers of (1.2, 1.1, 1.15)"))
     console.print(_alone(document["alone"]))
@@ -269,29 +270,30 @@ def _dropout_text(members: list[Document]) -> str:
     return f"{told} before the classifier: 0.1 more every two steps of φ, 0.5 at most, as EfficientNet-B0 to B7"
 
 
-def _ranking(trained: list[Document], notes: Sequence[str]) -> Table:
-    made = table("trial>", "accuracy>", "depth>", "width>", "image>", "true>", "parameters>")
-    made.title = with_notes(f"The best of {len(trained)} candidates, by proxy accuracy", notes)
+def _ranking(trained: list[Document], notes: Sequence[str], unit: str | None) -> Table:
+    made = table("trial>", f"{estimate_name(unit)}>", "depth>", "width>", "image>", "true>", "parameters>")
+    by = "proxy accuracy" if unit is None else estimate_name(unit)
+    made.title = with_notes(f"The best of {len(trained)} candidates, by {by}", notes)
     for index, one in enumerate(trained[:8]):
         made.add_row(
-            str(one["trial"]), within(one["accuracy"], one["standard_error"]),
+            str(one["trial"]), within(one["accuracy"], one["standard_error"], unit),
             *_factors(one), f"{one['ratio']:.3f}", human(one["params"]), style="" if index else GOOD,
         )  # fmt: skip
     return made
 
 
-def _members(members: list[Document], title: str) -> Table:
+def _members(members: list[Document], title: str, unit: str | None = None) -> Table:
     """A family; of the factor on the image only the pixels are shown, so that it fits into 80 columns."""
     known = any("accuracy" in one for one in members)
     made = table("φ>", "depth>", "width>", "px>", "MACs>", "growth>", "formula>", "parameters>",
-                 *(["accuracy>"] if known else []), title=title)  # fmt: skip
+                 *([f"{estimate_name(unit)}>"] if known else []), title=title)  # fmt: skip
     before = None
     for one in members:
         formula = "" if before is None else f"{one['formula'] / before['formula']:.2f}"
         made.add_row(
             f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", str(one["image_size"]),
             human(one["macs"]), "" if one["ratio"] is None else f"{one['ratio']:.2f}", formula, human(one["params"]),
-            *([within(one.get("accuracy"), one.get("standard_error"))] if known else []),
+            *([within(one.get("accuracy"), one.get("standard_error"), unit)] if known else []),
         )  # fmt: skip
         before = one
     return made

@@ -49,9 +49,10 @@ def family_html(document: Mapping[str, Any]) -> str:
         "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it. "
         "Depths are rounded up, widths to multiples of 8, image sizes to even numbers: so true MACs differ."
     ]
-    trained = document.get("trained")
+    trained, unit = document.get("trained"), document.get("estimates")
     if trained:
-        notes.append("Accuracies are those of the proxy training, not those of a full training.")
+        of_proxy = "Accuracies are those of the proxy training, not those of a full training."
+        notes.append(of_proxy if unit is None else f"Each estimate is a {unit}.")
     chosen = document["coefficients"]
     factors = ", ".join(f"{name} {chosen[name]:g}" for name in ("depth", "width", "resolution") if name in chosen)
     about = [f"{factors or 'factors'} ({chosen['how']})", f"a step is to multiply MACs by {document['target']:g}"]
@@ -64,9 +65,9 @@ def family_html(document: Mapping[str, Any]) -> str:
     if trained:
         accuracies = [one["accuracy"] for one in trained]
         first = plot(
-            candidates_figure(trained), "candidates", [Key("chosen", _CHOSEN, "star")],
+            candidates_figure(trained, unit), "candidates", [Key("chosen", _CHOSEN, "star")],
             caption="Candidates, by the shares of their growth",
-            scale=scale("accuracy", f"{min(accuracies):.1%}", f"{max(accuracies):.1%}"),
+            scale=scale(_name(unit), _written(min(accuracies), unit), _written(max(accuracies), unit)),
         )  # fmt: skip
     else:
         first = plot(
@@ -77,8 +78,13 @@ def family_html(document: Mapping[str, Any]) -> str:
     return page(title, about, [side_by_side(first, sizes), _tables(document)], notes)
 
 
-def candidates_figure(trained: list[dict[str, Any]]) -> go.Figure:
-    """Each candidate by the shares of its growth, for a notebook; the chosen one is the first."""
+def candidates_figure(trained: list[dict[str, Any]], unit: str | None = None) -> go.Figure:
+    """Each candidate by the shares of its growth, for a notebook; the chosen one is the first.
+
+    Args:
+        trained: candidates of `family.json`.
+        unit: of the estimates, if they are no accuracies.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure(
@@ -92,7 +98,7 @@ def candidates_figure(trained: list[dict[str, Any]]) -> go.Figure:
     depth, width, resolution = ([share[index] / sum(share) for share in shares] for index in range(3))
     figure.add_trace(
         go.Scatterternary(
-            a=depth, b=width, c=resolution, mode="markers", text=[_hover(one) for one in trained],
+            a=depth, b=width, c=resolution, mode="markers", text=[_hover(one, unit) for one in trained],
             hovertemplate="%{text}<extra></extra>", cliponaxis=False,
             marker={
                 "size": [12] * (len(trained) - 1) + [20], "symbol": ["circle"] * (len(trained) - 1) + ["star"],
@@ -151,7 +157,7 @@ def sizes_figure(document: Mapping[str, Any]) -> go.Figure:
         go.Scatter(
             x=[one["macs"] for one in members], y=[one["params"] for one in members], mode="lines+markers+text",
             name="the family", text=[f"{one['phi']:g}" for one in members], textposition="bottom right",
-            hovertext=[f"φ = {one['phi']:g}<br>{_hover(one)}" for one in members],
+            hovertext=[f"φ = {one['phi']:g}<br>{_hover(one, document.get('estimates'))}" for one in members],
             hovertemplate="%{hovertext}<extra></extra>", textfont={"color": _TRUE, "size": 13},
             line={"color": _TRUE, "width": 2.5}, marker={"size": 9}, legendgroup="family",
         )
@@ -167,21 +173,30 @@ def _costs(one: Mapping[str, Any]) -> str:
     return f"{three_digits(one['macs'])} MACs, {three_digits(one['params'])} parameters"
 
 
-def _hover(one: Mapping[str, Any]) -> str:
+def _hover(one: Mapping[str, Any], unit: str | None) -> str:
     lines = [f"depth ×{one['depth']:.4g}, width ×{one['width']:.4g}, image ×{one['resolution']:.4g}"]
     lines.append(f"{_costs(one)}, {one['image_size']} pixels")
     if one.get("accuracy") is not None:
-        lines.append(f"<b>{_within(one)}</b>")
+        lines.append(f"<b>{_within(one, unit)}</b>")
     return "<br>".join(lines)
 
 
-def _within(one: Mapping[str, Any]) -> str:
+def _within(one: Mapping[str, Any], unit: str | None) -> str:
     error = one.get("standard_error")
-    return f"{one['accuracy']:.1%}" + ("" if error is None else f" ± {error:.1%}")
+    return _written(one["accuracy"], unit) + ("" if error is None else f" ± {_written(error, unit)}")
+
+
+def _written(estimate: float, unit: str | None) -> str:
+    return f"{estimate:.1%}" if unit is None else f"{estimate:.4f}"
+
+
+def _name(unit: str | None) -> str:
+    return "accuracy" if unit is None else unit.partition(",")[0]
 
 
 def _tables(document: Mapping[str, Any]) -> str:
     """The family, and the best candidates."""
+    unit = document.get("estimates")
     rows = [
         [f"{one['phi']:g}", f"{one['depth']:.4g}", f"{one['width']:.4g}", f"{one['resolution']:.4g}",
          str(one["image_size"]), three_digits(one["macs"]), "" if one["ratio"] is None else f"{one['ratio']:.2f}",
@@ -191,9 +206,9 @@ def _tables(document: Mapping[str, Any]) -> str:
     found = table("The family", columns, rows)
     if "trained" in document:
         best = [
-            [f"{one['depth']:g}, {one['width']:g}, {one['resolution']:g}", _within(one),
+            [f"{one['depth']:g}, {one['width']:g}, {one['resolution']:g}", _within(one, unit),
              f"{one['ratio']:.3f}",
              f"{one['formula']:.2f}"] for one in document["trained"][:8]
         ]  # fmt: skip
-        found += table("The best candidates", ("factors", "accuracy", "true growth", "by the formula"), best)
+        found += table("The best candidates", ("factors", _name(unit), "true growth", "by the formula"), best)
     return found
