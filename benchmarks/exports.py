@@ -80,8 +80,7 @@ def differing_source(node: Node, task: Task, text: str | None = None) -> str | N
 
 def differences(node: Node, task: Task, formats: Sequence[str]) -> str:
     """What each format's logits are away from torch's, of the largest, and the size of its files."""
-    whole = Classic("x", "none", lambda task: node)
-    found = Exportable("x", whole, task, settled(node, task), names(task), grey(task), grey(task))
+    found = settled_exportable(node, task)
     reference = torch_predictor(found.from_pixels())
     told = []
     for name in formats:
@@ -90,6 +89,12 @@ def differences(node: Node, task: Task, formats: Sequence[str]) -> str:
         size = sum(map(len, made.files.values()))
         told.append(f"{name} {checked['max_difference'] / checked['largest_logit']:.1e} {size / 1e6:.1f}MB")
     return "   ".join(told)
+
+
+def settled_exportable(node: Node, task: Task) -> Exportable:
+    """A settled module with all that an export of it needs."""
+    whole = Classic("x", "none", lambda task: node)
+    return Exportable("x", whole, task, settled(node, task), names(task), grey(task), grey(task))
 
 
 def own_error(node: Node, task: Task) -> float:

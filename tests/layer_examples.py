@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 from types import NoneType, UnionType
@@ -175,6 +176,27 @@ def takes_flat(node: Node) -> bool:
 
 def everything() -> Node:
     """One network that has every layer with each value of its fields, and each join; small, as exports take long."""
+    groups = []
+    for before, nodes in _alike():
+        group = Chain(*before, Concat(*nodes))
+        groups.append(Chain(*group.nodes, GlobalPool(), Flatten()) if len(group.shape(MAP)) == 3 else group)
+    return Chain(Concat(*groups), Linear(7))
+
+
+def side_by_side() -> tuple[Node, list[tuple[Node, int]]]:
+    """What `everything` has, with the values of each example in its output; the examples with their numbers of values.
+
+    Neither pooled nor mixed, so that each can be compared at each pixel, on its own scale.
+    """
+    groups, examples = [], []
+    for before, nodes in _alike():
+        groups.append(Chain(*before, Concat(*nodes), Flatten()))
+        examples += [(node, math.prod(node.shape(Chain(*before).shape(MAP)))) for node in nodes]
+    return Concat(*groups), examples
+
+
+def _alike() -> Iterator[tuple[tuple[Node, ...], list[Node]]]:
+    """Examples whose outputs can be concatenated, with what makes their input of a map."""
     tried: list[tuple[Node, Shape]] = [(node, MAP) for node in JOINS]
     for kind in CALLS:
         examples = _one_at_a_time(kind)
@@ -185,9 +207,5 @@ def everything() -> Node:
     parts: dict[tuple[int, ...], list[Node]] = {}  # by input, and by height and width of the output
     for node, given in tried:
         parts.setdefault((len(given), *node.shape(given)[1:]), []).append(node)
-    vector = GlobalPool(), Flatten()
-    groups = []
-    for (dimensions, *sides), nodes in parts.items():
-        before, after = () if dimensions == len(MAP) else vector, vector if sides else ()
-        groups.append(Chain(*before, Concat(*nodes), *after))
-    return Chain(Concat(*groups), Linear(7))
+    for (dimensions, *_), nodes in parts.items():
+        yield () if dimensions == len(MAP) else (GlobalPool(), Flatten()), nodes
