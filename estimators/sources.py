@@ -313,14 +313,18 @@ def _decode_all(
     facts: list[NDArray[Any]] = []
     bad: dict[int, str] = {}
     with pillow_settings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = counted("decoding", pool.map(decode, range(len(files))), len(files), "images")
-        for row, result in enumerate(results):
-            if isinstance(result, UserError):
-                bad[row] = readable(files.relative(row))
-                continue
-            if images is not None:
-                images[len(facts)] = result[0]
-            facts.append(result[1])
+        try:
+            results = counted("decoding", pool.map(decode, range(len(files))), len(files), "images")
+            for row, result in enumerate(results):
+                if isinstance(result, UserError):
+                    bad[row] = readable(files.relative(row))
+                    continue
+                if images is not None:
+                    images[len(facts)] = result[0]
+                facts.append(result[1])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for no other images
+            raise
     return np.concatenate(facts) if facts else np.zeros(0, FACTS), bad
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -302,11 +303,33 @@ def test_quiet_and_json_show_no_line_on_a_terminal_either(tmp_path):
         assert text.startswith("nas: budget")
 
 
+SLOWLY = """
+import time
+from pathlib import Path
+from estimators import sources
+from nas.cli import main
+
+decoded = sources.decoded_bytes
+
+def slowly(*given):
+    time.sleep(0.2)
+    with Path("decoded").open("a") as file:
+        file.write(".")
+    return decoded(*given)
+
+sources.decoded_bytes = slowly
+main()
+"""
+
+
 def test_ctrl_c_while_images_are_loaded_ends_at_once_and_says_so(tmp_path):
-    photographs(tmp_path / "set", each=9)
-    code, text = on_terminal(["search", "--data", "set", "--budget", "5M"], tmp_path, when("loading"))
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    photographs(tmp_path / "set", each=32)
+    words = ["search", "--data", "set", "--budget", "5M"]
+    code, text = on_terminal(words, tmp_path, when("decoding [0-9]+ of 64"), program=["slowly.py"])
     assert code == 130, text
     assert text.rstrip().endswith("nas: interrupted")
+    assert len((tmp_path / "decoded").read_text()) < 64  # what has begun ends, and no more begins
     assert not (tmp_path / "runs").exists()
 
 
@@ -322,6 +345,22 @@ def test_the_images_that_are_decoded_are_counted(monkeypatch, tmp_path):
     assert told[1:] == [f"decoding {number} of 18 images" for number in range(19)]
     load_data(str(tmp_path / "set"), 16)
     assert len(told) == 20  # nobody watches any more
+
+
+def test_an_interrupt_between_two_images_decodes_no_more_of_them(monkeypatch, tmp_path):
+    from estimators import load_data, sources
+    from searchspaces import progress
+
+    def interrupt(words):
+        if words.startswith("decoding"):
+            raise KeyboardInterrupt
+
+    photographs(tmp_path / "set", each=32)
+    decode, decoded = sources.decoded_bytes, list[object]()
+    monkeypatch.setattr(sources, "decoded_bytes", lambda *given: decoded.append(time.sleep(0.02)) or decode(*given))
+    with progress.watched(interrupt), pytest.raises(KeyboardInterrupt):
+        load_data(str(tmp_path / "set"), 16)
+    assert len(decoded) < 64
 
 
 SLOW = """
