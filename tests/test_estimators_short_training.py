@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -381,8 +382,18 @@ def test_bfloat16_is_chosen_where_a_cpu_has_it_and_is_faster_with_it(monkeypatch
         monkeypatch.setattr(ShortTraining, "_gain_of_bf16", lambda *given, gain=gain: gain)
         assert estimator.suited(SMALL) == {"width": 1.0, "depth": 1.0, "adjusted": True, **chosen}
     monkeypatch.undo()
-    rng = np.random.default_rng(0)
-    assert estimator._gain_of_bf16([SMALL.sample(rng)], Scale()) > 0
+    drawn = [SMALL.sample(np.random.default_rng(0))]
+    assert estimator._gain_of_bf16(drawn, Scale()) > 0  # it would be 0 if the steps could not be taken
+    clock = [0.0]
+
+    def advance(training, architecture, context):
+        while True:
+            clock[0] += {"fp32": 3.0, "bf16": 2.0}[training.precision]
+            yield
+
+    monkeypatch.setattr(ShortTraining, "advance", advance)
+    monkeypatch.setattr(short_training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert estimator._gain_of_bf16(drawn, Scale()) == 1.5
 
 
 def test_in_bfloat16_grouped_convolutions_stay_in_float32_and_accuracies_are_those_of_float32():
@@ -398,11 +409,11 @@ def test_in_bfloat16_grouped_convolutions_stay_in_float32_and_accuracies_are_tho
                 each.register_forward_hook(lambda _, given, out, name=name: seen.append((name, out.dtype)))
             return module
 
-    one, other = (train(architecture=Watched(), precision=each) for each in ("bf16", "fp32"))
-    training = set(seen[: 5 * 2])
-    assert ("0", torch.bfloat16) in training
-    assert ("1", torch.float32) in training
-    assert ("0", torch.float32) in set(seen)  # judged in full precision
+    one = train(architecture=Watched(), precision="bf16")
+    first, last = dict(seen[:5]), dict(seen[-5:])  # a step of training, and a batch of validation images
+    assert (first["0"], first["1"], first["4"]) == (torch.bfloat16, torch.float32, torch.bfloat16)
+    assert set(last.values()) == {torch.float32}
+    other = train(architecture=Watched(), precision="fp32")
     assert one.details["train_loss"] == pytest.approx(other.details["train_loss"], rel=0.02)
     assert one.details != other.details
     with pytest.raises(UserError, match="unknown precision 'bf61'; did you mean 'bf16'"):
