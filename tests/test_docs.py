@@ -173,7 +173,8 @@ def anchors(text: str) -> set[str]:
 def test_every_public_name_has_a_docstring_and_its_package_a_page(package):
     assert TEXTS[f"docs/api/{package}.md"] == f"::: {package}\n"
     module = import_module(package)
-    lacking = [name for name in module.__all__ if callable(it := getattr(module, name)) and not it.__doc__]
+    given = {name: it.__doc__ or "" for name in module.__all__ if callable(it := getattr(module, name))}
+    lacking = [name for name, text in given.items() if not text or text.startswith(f"{name}(")]  # a dataclass's own
     assert lacking == []
 
 

@@ -72,10 +72,17 @@ def test_no_new_member_is_nearer(seed: int) -> None:
     assert departures(found, wish) == min(departures(member, wish) for member in MEMBERS if member not in tried)
 
 
-def test_ties_are_broken_evenly_over_decisions() -> None:
+def test_ties_are_broken_evenly_over_decisions_and_their_options() -> None:
     wish = MEMBERS[0].choices
-    rng = np.random.default_rng(0)
-    nearest = [member for member in MEMBERS if departures(member, wish) == 1]
-    found = [nearest_new(FEASIBLE, wish, {m for m in MEMBERS if departures(m, wish) == 0}, rng) for _ in range(200)]
-    changed = {next(n for n, v in member.choices.items() if n in wish and wish[n] != v) for member in found}
-    assert changed == {next(n for n, v in m.choices.items() if n in wish and wish[n] != v) for m in nearest}
+    known = {member for member in MEMBERS if departures(member, wish) == 0}
+
+    def departure(member: Architecture) -> tuple[str, object]:
+        return next((name, value) for name, value in member.choices.items() if name in wish and wish[name] != value)
+
+    ways = {departure(member) for member in MEMBERS if departures(member, wish) == 1}
+    rng, draws = np.random.default_rng(0), 300 * len(ways)
+    counts = Counter(departure(nearest_new(FEASIBLE, wish, known, rng)) for _ in range(draws))
+    assert counts.keys() == ways
+    # 300 each, as above; the band is 5 deviations
+    chi = sum((count - 300) ** 2 / 300 for count in counts.values())
+    assert chi < len(ways) - 1 + 5 * np.sqrt(2 * (len(ways) - 1))
