@@ -127,18 +127,33 @@ def test_another_weight_is_another_training(trained, tmp_path):
 
 
 TOGETHER = """
-import sys, torch.distributed as dist
-from test_estimators_auxiliary import IMAGES, NETWORK, recipe, train
+import sys, torch, torch.distributed as dist
+from estimators import training
+from test_estimators_auxiliary import IMAGES, NETWORK, Objective, recipe, train
 rank, place = sys.argv[1:]
+
+def head(network):
+    return torch.cat([each.flatten() for name, each in network.named_parameters() if ".head." in name]).detach()
+
+def watched(network, *given):
+    seen.append((network, head(network)))
+    return Objective(network, *given)
+
+seen, training.Objective = [], watched
 dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=int(rank), world_size=2)
 train(NETWORK, IMAGES, recipe(epochs=1), f"{place}/two", 4)
 dist.destroy_process_group()
+((network, before),) = seen
+torch.save([before, head(network)], f"{place}/heads{rank}.pt")
 """
 
 
 def test_two_processes_train_the_heads_together(tmp_path):
     run_two(TOGETHER, tmp_path)
     assert Trained.open(tmp_path / "two", TINY).facts["workers"] == 2
+    (before, after), (_, elsewhere) = (torch.load(tmp_path / f"heads{rank}.pt") for rank in range(2))
+    assert torch.equal(after, elsewhere)  # each saw images of its own
+    assert not torch.equal(after, before)
 
 
 @pytest.mark.parametrize(

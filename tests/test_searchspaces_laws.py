@@ -88,6 +88,7 @@ def test_a_module_learns_in_every_parameter(name):
     for parameter_name, parameter in module.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.any(), parameter_name
 
 
 @pytest.mark.parametrize("name", SPACES)
