@@ -178,7 +178,7 @@ def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp
     ("arguments", "message"),
     [
         (["train", "resnet18"], "--data is needed"),
-        (["train", "resnet81", "--data", "digits"], "resnet"),
+        (["train", "resnet81", "--data", "digits"], "unknown network 'resnet81'; did you mean 'resnet18'"),
         (["train", "resnet18", "--data", "digits", "--recipe", "adam"], "unknown recipe 'adam'; did you mean 'adamw'"),
         (
             ["train", "resnet18", "--data", "digits", "--set", "epoch=3"],
