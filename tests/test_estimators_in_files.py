@@ -159,6 +159,7 @@ def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights
         time.sleep(0.01)
     children = Path(f"/proc/{killed.pid}/task/{killed.pid}/children")
     loaders = [int(each) for each in children.read_text().split()] if children.exists() else []
+    assert loaders or not children.exists()
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     subprocess.run(cut, check=True, capture_output=True)  # at once: no loader process still holds the folder

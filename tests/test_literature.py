@@ -1,4 +1,4 @@
-"""The lectures, item by item: figures are what the code says, commands run, nothing is open without a reason."""
+"""The lectures, item by item: figures are what the code says, commands are taken, nothing is open without a reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def group():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_page_is_one_that_runs(group, command):
+def test_a_command_of_the_page_is_one_that_nas_takes_or_whose_file_there_is(group, command):
     if command.startswith("nas "):
         name, *rest = shlex.split(command)[1:]
         given = group.commands[name].make_context(name, rest).params

@@ -349,9 +349,13 @@ def _check_there(spec: str, folder: Path) -> None:
     if spec in LEDGERS:
         _check_file(spec, folder / LEDGERS[spec])
     elif spec.startswith("sqlite"):
+        from urllib.parse import unquote
+
         import sqlalchemy
 
-        _check_file("sqlite", Path(sqlalchemy.make_url(spec).database or ""))
+        url = sqlalchemy.make_url(spec)
+        file = url.database or ""  # or its URI, such as file:ledger.db?uri=true
+        _check_file("sqlite", Path(unquote(file.removeprefix("file:")) if "uri" in url.query else file))
 
 
 def _check_file(spec: str, path: Path) -> None:
