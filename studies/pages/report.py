@@ -71,7 +71,7 @@ def front_section(study: Study, x: str) -> str:
 def progress_section(study: Study) -> str:
     """The best so far after each trial, with a band of one standard error."""
     key = [Key("best so far", strategy_colour(study.manifest.strategy["name"]), "line", "best so far")]
-    if _images(study):
+    if study.judged_by:
         key.append(Key("one standard error", strategy_colour(study.manifest.strategy["name"]), "area", "band"))
     key.append(Key("trial", FAINT, "disc", "trial"))
     return section(
@@ -87,7 +87,7 @@ def progress_figure(study: Study) -> go.Figure:
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     complete = [(place, trial) for place, trial in enumerate(ended, 1) if trial.state == "complete"]
     xs, reached, errors = _reached(study)
-    colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), _images(study), hovers(study)
+    colour, images, hovered = strategy_colour(study.manifest.strategy["name"]), study.judged_by, hovers(study)
     figure = go.Figure(layout=layout())
     if images:
         for sign, fill in ((1, None), (-1, "tonexty")):
@@ -120,7 +120,7 @@ def progress_figure(study: Study) -> go.Figure:
 def _reached(study: Study) -> tuple[list[int], list[float], list[float]]:
     """Numbers of ended trials; the accuracy of the best network after as many, as `Study.best` chooses it; and its
     standard error, as `Study.standard_errors` has it, NaN where that is unknown."""
-    trials, images = adjusted(study.trials), _images(study)
+    trials, images = adjusted(study.trials), study.judged_by
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     xs, reached, errors = [], [], []
     best, error, confirmed = -math.inf, math.nan, False
@@ -348,12 +348,6 @@ def commands_section(commands: Sequence[str], notes: Sequence[str]) -> str:
         f'<pre class="commands">{html.escape(chr(10).join(commands))}</pre>',
         *(words(note) for note in notes),
     )
-
-
-def _images(study: Study) -> int | None:
-    """Validation images of each accuracy; None where estimates are none, or nobody knows."""
-    resolved: dict[str, Any] = dict(study.manifest.estimator["resolved"])
-    return None if "estimates" in resolved else resolved.get("val_images")
 
 
 def _estimate(study: Study) -> str:
