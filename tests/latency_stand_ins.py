@@ -1,6 +1,10 @@
-"""Latency tables that nobody measured: numbers that follow from the parts' names, in any process."""
+"""Latency tables that nobody measured, of numbers that follow from the parts' names; measurements of a few runs."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 
 from searchspaces import SearchSpace, Task
 from searchspaces.latency import LatencyTable, Line, space_parts
@@ -17,3 +21,16 @@ def made_up(
         for name in space_parts(space, task)
     }
     return LatencyTable(space.name, task, HOW, parts, overhead_us, Line(intercept_us, slope), {})
+
+
+@contextmanager
+def measured_quickly() -> Iterator[None]:
+    """Medians of a few runs, instead of up to 10 s a network: for tests to which they are of no interest."""
+    from estimators import latency, latency_table
+
+    whole = latency.measured
+    quick = latency.StoppingRule(within=1.0, runs=1, turn_s=0, most_s=0.001)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (latency, latency_table):
+            patch.setattr(module, "measured", lambda runners, rule, *more: whole(runners, quick, *more))
+        yield

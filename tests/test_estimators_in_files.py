@@ -23,7 +23,7 @@ from estimators.training import train
 from nas.evaluating import evaluate
 from searchspaces import Scale, Scaled, Task, UserError, space_named
 
-SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(224))
+SMALL = Scaled(space_named("resnet-cifar").references["resnet20"], Scale(width=0.25, depth=0.34), Task(32))
 RECIPE = make_recipe("sgd", epochs=3, batch=8, resized_crop=0.35, crop=0.0, ema=0.5)
 
 
@@ -146,14 +146,16 @@ def test_a_file_that_is_lost_meanwhile_is_one_line_with_its_name(tmp_path):
         train(SMALL, data, RECIPE, tmp_path / "x", seed=2)
 
 
-def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights(tmp_path):
-    folder = photographs(tmp_path / "photos")
+def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights(nas_cli, tmp_path):
+    folder, network = photographs(tmp_path / "photos"), tmp_path / "small.json"
+    network.write_text(SMALL.to_json())
     settings = ["--image-size", "96", "--set", "epochs=2", "--set", "batch=4", "--checkpoint-every", "0.001s"]
-    command = [sys.executable, "-m", "nas", "train", "lenet5", "--data", str(folder), "--device", "cpu", *settings]
-    subprocess.run([*command, "--out", str(tmp_path / "whole"), "--quiet"], check=True, capture_output=True)
+    words = ["train", str(network), "--data", str(folder), "--device", "cpu", *settings, "--quiet", "--out"]
+    whole = nas_cli(*words, tmp_path / "whole")
+    assert whole.code == 0, whole.err
     assert Trained.open(tmp_path / "whole").facts["data"]["in_files"] is True
-    cut = [*command, "--out", str(tmp_path / "cut"), "--quiet"]
-    killed = subprocess.Popen(cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-m", "nas", *words, str(tmp_path / "cut")]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while not (tmp_path / "cut" / "checkpoint.safetensors").exists():
         assert killed.poll() is None
         time.sleep(0.01)
@@ -162,7 +164,8 @@ def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights
     assert loaders or not children.exists()
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    subprocess.run(cut, check=True, capture_output=True)  # at once: no loader process still holds the folder
+    resumed = nas_cli(*words, tmp_path / "cut")  # at once: no loader process still holds the folder
+    assert resumed.code == 0, resumed.err
     assert not any(Path(f"/proc/{pid}").exists() for pid in loaders)
     assert (tmp_path / "whole" / "last.safetensors").read_bytes() == (
         tmp_path / "cut" / "last.safetensors"

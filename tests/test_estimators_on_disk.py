@@ -19,7 +19,7 @@ from estimators.training import train
 from nas.evaluating import evaluate
 from searchspaces import Scale, Scaled, Task, UserError, space_named
 
-SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(224))
+SMALL = Scaled(space_named("resnet-cifar").references["resnet20"], Scale(width=0.25, depth=0.34), Task(32))
 
 
 def photographs(folder: Path, grey: bool = False, parts: tuple[str, ...] = ("train",)) -> Path:

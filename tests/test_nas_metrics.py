@@ -18,7 +18,7 @@ from studies.pages.training import _classes
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:300], DIGITS.labels[:300], DIGITS.test_images[:60], DIGITS.test_labels[:60])
-SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(224))
+SMALL = Scaled(space_named("resnet-cifar").references["resnet20"], Scale(width=0.25, depth=0.34), Task(32))
 
 # ten images of three classes: 0 0 0 0 0 0 of which five are right, 1 1 1 of which one is, and 2, which is not
 LABELS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])

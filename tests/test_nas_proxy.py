@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from estimators import load_data
 from nas.api import open_study
 from nas.commands.proxies import verdicts
 from nas.proxies import _recommended, found_within, parse_estimated
@@ -38,7 +39,10 @@ def key(architecture):
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """A space of one's own, a table of three noisy trainings of each network, and one of a proxy that knows half."""
+    """A space of one's own, a table of three noisy trainings of each network, and one of a proxy that knows half.
+
+    And `few.npz`: 200 digits, for what is trained.
+    """
     monkeypatch.chdir(tmp_path)
     Path("small.py").write_text(SPACE)
     space, key = (load_object(f"small.py:{name}") for name in ("space", "key"))
@@ -50,6 +54,8 @@ def recorded(tmp_path, monkeypatch):
         proxy[key(member)] = [0.5 + quality + rng.normal(0, 0.02)]
     Path("truth.json").write_text(json.dumps(truth))
     Path("half.json").write_text(json.dumps(proxy))
+    digits = load_data("digits")
+    np.savez("few.npz", train_images=digits.images[:200], train_labels=digits.labels[:200])
     return truth, proxy, key
 
 
@@ -152,7 +158,7 @@ def test_the_proxy_recommended_finds_the_most_of_those_better_than_counting_and_
 def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):
     found = nas_cli("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "8", "--reference-epochs",
                     "2", "--trainings", "1", "--proxies", "epochs=1,naswot", "--workers", "1", "--quiet", "--json",
-                    "--task", "16x16x1:10").json()  # fmt: skip
+                    "--task", "16x16x1:10", "--data", "few.npz").json()  # fmt: skip
     one, observed, by_loss = "epochs=1", "epochs=1+adjusted=false", "epochs=1+metric=training-loss"
     rows = {each["proxy"]: each for each in found["proxies"]}
     assert [*rows] == ["macs", "params", one, observed, by_loss, "naswot"]
@@ -170,7 +176,7 @@ def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, re
     assert rows[one]["estimator"] == {**rows[observed]["estimator"], "adjusted": True}
     assert found["reference"]["tau"] is None
     assert found["proxies"][2]["seconds"] > 0
-    assert found["folder"] == "runs/proxy-small-space-100-digits"
+    assert found["folder"] == "runs/proxy-small-space-100-few"
 
 
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])
@@ -179,7 +185,7 @@ def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli
     trained = proxy.removesuffix("+metric=training-loss")
     command = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference", "epochs=1",
                "--trainings", "1", "--proxies", trained, "--workers", "1", "--quiet", "--task",
-               "16x16x1:10")  # fmt: skip
+               "16x16x1:10", "--data", "few.npz")  # fmt: skip
     found = nas_cli(*command, "--json").json()
     assert found["next"] in " ".join(nas_cli(*command).out.split())
     made = nas_cli(*shlex.split(found["next"])[1:], "--trials", "1", "--workers", "1", "--quiet", "--json").json()
@@ -264,7 +270,7 @@ def test_a_search_says_what_was_measured_of_its_own_proxy_and_of_no_other(nas_cl
 
 
 def test_the_command_that_a_search_names_measures_its_proxy(nas_cli, recorded):
-    made = nas_cli(*SEARCH, "--set", "estimator.epochs=1", "--json").json()
+    made = nas_cli(*SEARCH, "--data", "few.npz", "--set", "estimator.epochs=1", "--json").json()
     assert made["proxy_agreement"] is None
     less = ("--networks", "4", "--reference-epochs", "1", "--trainings", "1", "--workers", "1", "--quiet", "--json")
     measured = nas_cli(*shlex.split(made["proxy_command"])[1:], *less).json()

@@ -21,7 +21,7 @@ from searchspaces import Scale, Scaled, Task, UserError, space_named
 DIGITS = load_data("digits")
 NAMES = tuple("abcdefghij")
 TASK = Task(8, 1, 10)
-NETWORK = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), TASK)
+NETWORK = Scaled(space_named("resnet-cifar").references["resnet20"], Scale(width=0.25, depth=0.34), TASK)
 QUICK = {"epochs": 2, "batch": 60, "randaugment_operations": 1, "mix": 0.5}
 
 

@@ -22,7 +22,7 @@ from studies import Study
 from studies.settings import Settings
 
 DIGITS = load_data("digits")
-SMALL = Scaled(space_named("mbconv").references["mobilenetv2_100"], Scale(width=0.25, depth=0.3), Task(8, 1, 10))
+SMALL = Scaled(space_named("resnet-cifar").references["resnet20"], Scale(width=0.25, depth=0.34), Task(8, 1, 10))
 FIXED = {"data_fraction": 0.2, "batch": 64}
 SPACE = RecipeSpace(SMALL, {"lr": (0.02, 0.05, 0.1), "optimizer": ("sgd", "adam"), "nesterov": (False, True)})
 

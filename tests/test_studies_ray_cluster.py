@@ -1,6 +1,7 @@
 """A study on three Ray nodes of one machine loses nothing when a node and then its driver are killed.
 
-Run as a script, `python test_studies_ray_cluster.py FOLDER TRIALS ADDRESS`, it is the driver: it says what happens.
+Run as a script, `python test_studies_ray_cluster.py FOLDER TRIALS ADDRESS SECONDS`, it is the driver: it says what
+happens. SECONDS are those before each report of a trial.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from studies.ray.engine import RayEngine
 TRIALS = 24  # enough that some are left when a node has started on a busy machine
 
 
-def driver(folder: str, trials: str, address: str) -> None:
+def driver(folder: str, trials: str, address: str, seconds: str) -> None:
     """Run the study to its end; one line for each event."""
 
     def say(event: Any) -> None:
@@ -30,7 +31,7 @@ def driver(folder: str, trials: str, address: str) -> None:
         elif isinstance(event, TrialReported):
             print(type(event).__name__, event.number, event.step, flush=True)
 
-    study = begin(folder, trials=int(trials), estimator=Known(seconds=0.5))
+    study = begin(folder, trials=int(trials), estimator=Known(seconds=float(seconds)))
     print(study.run(engine=RayEngine(address), on_event=say).kind, flush=True)
 
 
@@ -62,12 +63,13 @@ def test_a_node_and_then_the_driver_are_killed_and_no_trial_is_lost_or_run_twice
 
     nodes.environment["TMPDIR"] = str(tmp_path)  # of the driver, which is killed and cannot tidy up
 
-    def drive() -> subprocess.Popen[str]:
-        command = [sys.executable, "-W", "ignore", __file__, str(tmp_path / "run"), str(TRIALS), nodes.address]
+    def drive(seconds: float) -> subprocess.Popen[str]:
+        words = [str(tmp_path / "run"), str(TRIALS), nodes.address, str(seconds)]
+        command = [sys.executable, "-W", "ignore", __file__, *words]
         with (tmp_path / "driver.log").open("a") as log:
             return subprocess.Popen(command, env=nodes.environment, stdout=subprocess.PIPE, stderr=log, text=True)
 
-    with drive() as running:
+    with drive(0.5) as running:  # long enough that the kills come while a trial is under way
         assert running.stdout is not None
         lines = lines_until(running.stdout, lambda found: len(ended(found)) == 3)
         lines += lines_until(running.stdout, lambda found: found[-1][0] == "TrialReported")
@@ -82,7 +84,7 @@ def test_a_node_and_then_the_driver_are_killed_and_no_trial_is_lost_or_run_twice
     under_way.close()
     assert set(ended(lines)) <= set(finished)
     assert 6 <= len(finished) < TRIALS
-    with drive() as running:
+    with drive(0.05) as running:
         assert running.stdout is not None
         again = lines_until(running.stdout, lambda found: False)
     assert again[-1] == ["trials"], (tmp_path / "driver.log").read_text()[-2000:]

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from studies_stand_ins import begin, story
 
+from estimators import load_data
 from estimators.core import Core
 from studies import Study, StudyPrepares, StudyStarted, TrialStarted
 
@@ -61,7 +63,9 @@ def test_it_is_searched_from_the_command_line_and_says_what_its_numbers_are(nas_
 
 
 def test_it_is_a_proxy_that_is_measured_with_its_share_of_the_training(nas_cli: Any, tmp_path: Path) -> None:
-    words = ["proxy", *SEARCH[1:7], "--name", "p", "--networks", "4", "--trainings", "1", "--reference-epochs", "1"]
+    digits = load_data("digits")
+    np.savez(tmp_path / "few.npz", train_images=digits.images[:200], train_labels=digits.labels[:200])
+    words = ["proxy", *SEARCH[1:7], "--data", tmp_path / "few.npz", "--name", "p", "--networks", "4", "--trainings", "1", "--reference-epochs", "1"]
     settings = "+".join(["supernet", *(each.removeprefix("estimator.") for each in TYPED[1::2])])
     said = nas_cli(*words, "--proxies", settings, "--out", tmp_path, "--json")
     assert said.code == 0, said.err
