@@ -1,12 +1,15 @@
 """Laws of the tests on samples that are too large for each run of them: `python -m benchmarks.proofs [TEXT]`.
 
 Prints a line a law, and exits with 1 if one of them does not hold; TEXT runs those whose names contain it. All at once
-take about a quarter of an hour of one core. The laws, the spaces and the functions that measure are those of the tests,
+take about twenty minutes of one core. The laws, the spaces and the functions that measure are those of the tests,
 which keep a smaller sample of each:
 
 - draws from a space, and under budgets, are uniform: 100,000 draws, chi-square over cells of equally many members;
 - the controller learns: twenty seeds of each algorithm, and each of them;
 - late proposals are better than random ones: twenty seeds of each strategy;
+- costs are those that fvcore counts: five samples of each space on both tasks at both scales;
+- what claims to compute what its parent does, does: twenty children of each space;
+- a band between two costs of a chain is refused: DenseNet, too;
 - seeded studies are those that were recorded: all of them, and the documents of the commands.
 """
 
@@ -27,6 +30,7 @@ os.environ.setdefault("NAS_CACHE", "none")
 TESTS = Path(__file__).parent.parent / "tests"
 DRAWS = 100_000
 SEEDS = 20
+CHILDREN = 20
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,38 @@ def macs_of(name: str) -> Found:
     return Found("all", f"{found[0]:,} to {found[1]:,}", f"{RANGES[name]}", found == RANGES[name])
 
 
+def counted(name: str) -> Found:
+    """How many samples cost another thing than fvcore counts on the built module."""
+    import test_searchspaces_laws as laws
+
+    tried = [(task, scale, seed) for task in laws.TASKS for scale in laws.SCALES for seed in range(1, 6)]
+    wrong = 0
+    for each in tried:
+        ours, theirs = laws.counts(name, *each)
+        wrong += ours != theirs
+    return Found(f"{len(tried)} samples", f"{wrong} differ", "none differs", not wrong)
+
+
+def inherits(name: str) -> Found:
+    """Whether each child that claims to compute what its parent does, does so."""
+    import test_estimators_inheritance as inheritance
+
+    try:
+        claimed = inheritance.claims(name, CHILDREN)
+    except AssertionError as error:
+        return Found(f"{CHILDREN} children", str(error).split("\n")[0][:16], "each claim is true", False)
+    return Found(f"{CHILDREN} children", f"{claimed} claim it", "each claim is true", True)
+
+
+def refuses(name: str) -> Found:
+    """What is said of a band that lies between two costs."""
+    import test_searchspaces_laws as laws
+
+    said = laws.refusal(name)
+    holds = f"architectures of {name} fits" in said
+    return Found(laws.BANDS[name], "refused" if said else "not refused", "none fits", holds)
+
+
 def learns(algorithm: str) -> Found:
     """The least that any seed of the controller gained, and its last hundred proposals."""
     import test_strategies_rl as rl
@@ -122,6 +158,12 @@ def proofs() -> Iterator[tuple[str, Callable[[], Found]]]:
     yield "uniform draws, wired cells", uniform_cells
     for name in SPACES:
         yield f"macs of {name}", partial(macs_of, name)
+    for name in SPACES:
+        yield f"costs of {name}", partial(counted, name)
+    for name in SPACES:
+        yield f"inheritance in {name}", partial(inherits, name)
+    for name in spaces.BANDS:
+        yield f"bands of {name}", partial(refuses, name)
     for algorithm in ("ppo", "reinforce"):
         yield f"learns, {algorithm}", partial(learns, algorithm)
     for name in strategies.LEARNING:

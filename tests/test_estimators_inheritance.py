@@ -96,10 +96,10 @@ def test_the_same_network_inherits_all_and_computes_the_same_to_the_last_bit(nam
     assert equal(bits(parent), before)
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_what_claims_to_compute_the_same_does_and_the_parent_is_left_as_it_was(name):
-    space, rng = space_named(name), np.random.default_rng(4)
-    for seed in range(4):
+def claims(name: str, draws: int) -> int:
+    """How many of so many children claim to compute what their parents do; what fails is an AssertionError."""
+    space, rng, claimed = space_named(name), np.random.default_rng(4), 0
+    for seed in range(draws):
         architecture = space.sample(rng)
         one, other = (each.network(SMALL, SIZE) for each in (architecture, space.mutate(architecture, rng)))
         parent = trained(one, SMALL.shape, seed)
@@ -110,6 +110,13 @@ def test_what_claims_to_compute_the_same_does_and_the_parent_is_left_as_it_was(n
         assert torch.isfinite(logits(child, SMALL.shape)).all()
         if found.preserved:
             assert_computes_the_same(parent, child, SMALL.shape)
+        claimed += found.preserved
+    return claimed
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_claims_to_compute_the_same_does_and_the_parent_is_left_as_it_was(name):
+    claims(name, 2)  # 20 in `benchmarks.proofs`
 
 
 def residual(width, inside, kernel=3, reduced=4, act="silu"):

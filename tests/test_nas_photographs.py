@@ -392,9 +392,9 @@ def test_a_large_image_is_refused_with_a_way_round(searched, tmp_path, nas_cli, 
     assert len(said.json()["images"]) == len(said.json()["skipped"]) == 1
 
 
-@pytest.mark.parametrize(("channels", "centre"), [(1, 1.0), (3, 1.0), (3, 0.6)])
+@pytest.mark.parametrize(("channels", "centre"), [(1, 0.6), (3, 1.0)])
 def test_every_way_from_a_file_to_a_class_agrees(nas_cli, tmp_path, channels, centre):
-    """Eleven modes and nine orientations; 500 files: `python -m benchmarks.one_way`."""
+    """Eleven modes and nine orientations. 500 files, in grey uncut and in colours cut too: `benchmarks.one_way`."""
     from benchmarks.one_way import disagreements, made_network
 
     files = of_every_mode(tmp_path / "files", 99)

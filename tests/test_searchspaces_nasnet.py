@@ -77,6 +77,12 @@ def tiny() -> NASNetSpace:
     return NASNetSpace("tiny", pairs=1, operations=operations, width=(8,), repeats=(1,), stem_width=(8,))
 
 
+@pytest.fixture(scope="module")
+def macs():
+    """Of each member of the tiny space, in the order in which they are enumerated."""
+    return {member: member.cost(SMALL).macs for member in tiny().enumerate()}
+
+
 def test_a_space_holds_as_many_different_networks_as_it_says():
     space = tiny()
     members = list(space.enumerate())
@@ -123,34 +129,30 @@ def test_mutants_change_inputs_operations_outputs_and_the_frame_of_both_cells():
     assert 0 < changed["frame"] < 30
 
 
-def test_what_fits_is_estimated_and_says_from_how_many_draws(monkeypatch):
+def test_what_fits_is_estimated_and_says_from_how_many_draws(monkeypatch, macs):
     monkeypatch.setattr(feasible_spaces, "LISTED", 0)  # as if it were too large to be listed
-    space = tiny()
-    costs = sorted(member.cost(SMALL).macs for member in space.enumerate())
+    costs = sorted(macs.values())
     median = costs[len(costs) // 2]
-    feasible = space.under(Budget.parse(f"{median}"), SMALL)
+    feasible = tiny().under(Budget.parse(f"{median}"), SMALL)
     assert not feasible.exact
     assert feasible.count.draws == 400
-    assert feasible.count.low <= sum(macs <= median for macs in costs) <= feasible.count.high
+    assert feasible.count.low <= sum(each <= median for each in costs) <= feasible.count.high
     assert costs[0] <= feasible.smallest.macs < costs[20]
     assert costs[-20] < feasible.largest.macs <= costs[-1]
 
 
-def test_what_fits_of_a_small_space_is_listed():
-    space = tiny()
-    costs = {member: member.cost(SMALL).macs for member in space.enumerate()}
-    median = sorted(costs.values())[len(costs) // 2]
-    feasible = space.under(Budget.parse(f"{median}"), SMALL)
-    fits = {member for member, macs in costs.items() if macs <= median}
+def test_what_fits_of_a_small_space_is_listed(macs):
+    median = sorted(macs.values())[len(macs) // 2]
+    feasible = tiny().under(Budget.parse(f"{median}"), SMALL)
+    fits = {member for member, each in macs.items() if each <= median}
     assert feasible.exact
     assert feasible.count.low == feasible.count.high == len(fits)
     assert set(feasible.enumerate()) == fits
-    assert (feasible.smallest.macs, feasible.largest.macs) == (min(costs.values()), max(costs.values()))
+    assert (feasible.smallest.macs, feasible.largest.macs) == (min(macs.values()), max(macs.values()))
 
 
-def test_a_band_that_nothing_meets_is_given_up(monkeypatch):
-    space = tiny()
-    costs = sorted({member.cost(SMALL).macs for member in space.enumerate()})
+def test_a_band_that_nothing_meets_is_given_up(monkeypatch, macs):
+    space, costs = tiny(), sorted(set(macs.values()))
     low, high = next((a, b) for a, b in itertools.pairwise(costs) if b - a > 2)
     with pytest.raises(UserError, match="none of the 3,360 architectures of tiny fits"):
         space.under(Budget.parse(f"{low + 1}..{high - 1}"), SMALL)

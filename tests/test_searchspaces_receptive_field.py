@@ -31,7 +31,8 @@ from searchspaces.torch_layers import GroupNorm as TorchGroupNorm
 from searchspaces.torch_layers import SqueezeExcite as TorchSqueezeExcite
 
 SIDE = 96
-LARGE = 4 * SIDE
+LARGE = 224
+"""Of the classics; the largest receptive field has 207 pixels a side."""
 MAP = (8, SIDE, SIDE)
 
 
