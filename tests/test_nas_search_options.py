@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from studies_stand_ins import begin
 from test_nas_bad_input import INSTANT, search
 
 from searchspaces import Budget, Space, Stage, Task, choice, conv_head, mbconv, space_named
@@ -171,7 +172,15 @@ TWENTY = Space(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_path, strategy):
+def test_a_study_of_a_space_of_twenty_ends_before_fifty_trials(strategy):
+    study = begin(space=TWENTY, budget=None, trials=50, strategy=strategy)
+    ended = study.run()
+    assert (ended.kind, len(study.trials)) == ("exhausted", 20)
+    assert {trial.architecture for trial in study.trials} == {*TWENTY.enumerate()}
+
+
+@pytest.mark.parametrize("strategy", ["random", "guided"])
+def test_a_search_of_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_cli, tmp_path, strategy):
     table = {each.to_json(): 0.5 + number / 100 for number, each in enumerate(TWENTY.enumerate())}
     (tmp_path / "table.json").write_text(json.dumps(table))
     said = nas_cli(

@@ -106,7 +106,9 @@ def check_it_went_on(tmp_path: Path) -> None:
 def test_a_study_killed_inside_a_training_goes_on_after_its_last_checkpoint(tmp_path: Path) -> None:
     assert drive(tmp_path) == -signal.SIGKILL
     assert [each.name for each in (tmp_path / "run" / "checkpoints").iterdir()] == ["1.safetensors"]
-    assert drive(tmp_path) == 0
+    resumed = study(tmp_path / "run", tmp_path / "log", tmp_path / "dies")
+    resumed.run()
+    resumed.close()
     check_it_went_on(tmp_path)
 
 

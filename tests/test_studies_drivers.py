@@ -39,7 +39,7 @@ from studies.ledger.drivers import BOUNDS
 from studies.record import replay
 from studies.trackers import Trackers
 
-TRIALS = 60
+TRIALS = 40
 PACE_S = 0.02  # before each of three reports
 
 

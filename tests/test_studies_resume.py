@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on() -> None:
 
 
 def test_sigkill_loses_no_finished_trial_and_repeats_none(tmp_path: Path) -> None:
-    # Ten kills at random moments of the work; the long form, with real training, is benchmarks/kill_and_resume.py.
+    # Five kills at random moments of the work; the long form, with real training, is benchmarks/kill_and_resume.py.
     trials, folder, moment = 30, tmp_path / "run", random.Random(0)
     begin(folder).close()
     command = [sys.executable, str(Path(__file__).with_name("studies_stand_ins.py")), str(folder), str(trials)]
@@ -248,7 +248,7 @@ def test_sigkill_loses_no_finished_trial_and_repeats_none(tmp_path: Path) -> Non
         assert nursery.stdin is not None
         assert nursery.stdout is not None
         finished: list[Any] = []
-        for _ in range(10):
+        for _ in range(5):
             nursery.stdin.write("\n")
             said: list[str] = []
             events = moment.randint(2, 12)  # five are one trial
