@@ -50,10 +50,14 @@ def test_there_is_something_to_check():
     assert {"README.md", "docs/ten-minutes.md", "docs/how-do-i.md"} <= {page for page, _ in TYPED}
 
 
+@pytest.fixture(scope="module")
+def group():
+    return typer.main.get_command(cli.make_app(cli.COMMANDS))
+
+
 @pytest.mark.parametrize(("page", "arguments"), TYPED, ids=lambda given: given if isinstance(given, str) else given[0])
-def test_every_command_of_a_page_is_one_that_nas_takes(page, arguments):
+def test_every_command_of_a_page_is_one_that_nas_takes(group, page, arguments):
     name, *rest = with_address(arguments)
-    group = typer.main.get_command(cli.make_app(cli.COMMANDS))
     given = group.commands[name].make_context(name, rest).params  # an unknown option or a missing argument is an error
     if given.get("budget"):
         assert Budget.parse(given["budget"]) is not None

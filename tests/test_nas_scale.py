@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import re
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.cli import main
 from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named, space_of
 from searchspaces.layers import Dropout, leaves
 from studies.scaling import PUBLISHED, alone, candidates, curves, family, told_apart
@@ -42,13 +45,27 @@ estimator = Estimator()
 BASE = space_named("resnet-cifar").references["resnet32"]
 
 
+def words_in(folder):
+    (folder / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    (folder / "base.json").write_text(Scaled(BASE, Scale(), Task(32, 3, 10)).to_json())
+    estimator = ["--estimator", f"{folder / 'prefers.py'}:estimator", "--phi", "1..3"]
+    return ["scale", str(folder / "base.json"), *estimator, "--out", str(folder / "runs")]
+
+
 @pytest.fixture
 def words(tmp_path):
     """A scaling study of ResNet-32 that trains nothing."""
-    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
-    (tmp_path / "base.json").write_text(Scaled(BASE, Scale(), Task(32, 3, 10)).to_json())
-    estimator = ["--estimator", f"{tmp_path / 'prefers.py'}:estimator", "--phi", "1..3"]
-    return ["scale", str(tmp_path / "base.json"), *estimator, "--out", str(tmp_path / "runs")]
+    return words_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The study of `words` in one go: its document and its folder, in which nobody writes."""
+    folder, out = tmp_path_factory.mktemp("whole"), io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
+        main([*words_in(folder), "--json", "--quiet"])
+    assert not ended.value.code
+    return json.loads(out.getvalue()), folder / "runs" / "scale-base"
 
 
 def test_published_coefficients_give_efficientnet_b0_to_b7_exactly(nas_cli, tmp_path):
@@ -115,8 +132,8 @@ def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):
     assert [each.cost.macs for each in family(base, PUBLISHED, (0.5, 1, 2))] == [one["macs"] for one in said["members"]]
 
 
-def test_a_study_finds_the_factors_and_every_candidate_is_within_the_band(nas_cli, words, tmp_path):
-    document = nas_cli(*words, "--json", "--quiet").json()
+def test_a_study_finds_the_factors_and_every_candidate_is_within_the_band(whole):
+    document, _ = whole
     grid, found = document["grid"], document["family"]
     offered = grid["candidates"]
     assert len(offered) >= 9
@@ -133,9 +150,8 @@ def test_a_study_finds_the_factors_and_every_candidate_is_within_the_band(nas_cl
     assert first["macs"] == next(one["macs"] for one in offered if one["depth"] == deepest["depth"])
 
 
-def test_the_files_of_a_family_are_networks_and_a_page_that_needs_no_network(nas_cli, words, tmp_path):
-    found = nas_cli(*words, "--json", "--quiet").json()["family"]
-    run = tmp_path / "runs" / "scale-base"
+def test_the_files_of_a_family_are_networks_and_a_page_that_needs_no_network(nas_cli, whole):
+    found, run = whole[0]["family"], whole[1]
     assert json.loads((run / "family.json").read_text()) == found
     for one in found["members"]:
         said = nas_cli("cost", one["file"], "--json").json()
@@ -165,8 +181,7 @@ def test_what_is_no_accuracy_is_shown_and_written_as_what_it_is(nas_cli, words, 
     assert not re.search(r"\d%", page)
 
 
-def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tmp_path):
-    whole = nas_cli(*words, "--json", "--quiet", "--name", "whole").json()
+def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tmp_path, whole):
     cut = nas_cli(*words, "--json", "--quiet", "--name", "cut", "--trials", "7", "--confirm", "3").err
     assert "confirm 3 takes 9 of the trials" in cut
     (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0.1"))
@@ -181,20 +196,20 @@ def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tm
     (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
     again = nas_cli(*words, "--json", "--quiet", "--name", "cut").json()
     for key in ("trained", "coefficients"):
-        assert again["family"][key] == whole["family"][key]
-    assert again["study"]["trials"] == whole["study"]["trials"]
+        assert again["family"][key] == whole[0]["family"][key]
+    assert again["study"]["trials"] == whole[0]["study"]["trials"]
     changed = nas_cli(*words, "--name", "cut", "--step", "0.1")
     assert (changed.code, "the content of the space was" in changed.err) == (2, True)
 
 
-def test_a_scaling_study_is_opened_from_its_folder_alone(nas_cli, words, tmp_path):
-    nas_cli(*words, "--quiet")
+def test_a_scaling_study_is_opened_from_its_folder_alone(nas_cli, whole):
     from studies import Study
 
-    study = Study.open(tmp_path / "runs" / "scale-base")
+    study = Study.open(whole[1])
     assert isinstance(study.space, ScalingSpace)
     assert study.space.base == Scaled(BASE, Scale(), Task(32, 3, 10))
-    assert nas_cli("show", str(tmp_path / "runs" / "scale-base"), "--json").json()["space"] == "scaling"
+    study.close()
+    assert nas_cli("show", str(whole[1]), "--json").json()["space"] == "scaling"
 
 
 def test_any_other_strategy_finds_factors_too(nas_cli, words):

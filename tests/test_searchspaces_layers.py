@@ -365,7 +365,8 @@ def test_a_new_layer_is_a_value_a_torch_class_and_a_line_in_a_table(given, monke
     test_a_layer_builds_costs_what_is_counted_and_has_its_source(ConstantShift(0.5), given)
     network = Chain(on_map(ConstantShift(0.5), given), Linear(7))
     assert "constant shift 0.5" in svg(network, TASK)
-    assert all(differences(network, TASK, [name]) for name in ("python", "torchscript", "onnx"))
+    if given == MAP:
+        assert all(differences(network, TASK, [name]) for name in ("python", "torchscript", "onnx"))
     with pytest.raises(UserError, match="ConstantShift: amount must be a number of at least 0, got -1"):
         ConstantShift(-1)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +18,6 @@ from studies.comparison import Comparison, Run, compare
 from studies.contest import contest
 from studies.pages.comparison import curves_html
 from studies.settings import Settings
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"),
-    "--proxy-server=127.0.0.1:9",  # nothing listens there: no network
-]
 
 
 def run(strategy: str, seed: int, accuracies: Any, truths: Any = None, **settings: Any) -> Run:
@@ -274,20 +262,6 @@ def test_the_page_has_every_seed_and_runs_nothing_of_a_name() -> None:
     figure, _ = json.JSONDecoder().raw_decode(page, page.index('data-plot="seeds">') + len('data-plot="seeds">'))
     seeds = {trace["name"]: trace["y"] for trace in figure["data"] if trace.get("text")}
     assert seeds["b"] == [0.3, 0.4]
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
-def test_a_browser_without_network_draws_curves_bands_and_tables(found: Comparison, tmp_path: Path) -> None:
-    path = tmp_path / "compare.html"
-    path.write_text(curves_html(found))
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", path.as_uri()]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert len(re.findall(r'<path class="js-line"[^>]* d="M', page)) >= 2
-    assert len(re.findall(r'<path class="js-fill"[^>]* d="M', page)) >= 2
-    assert len(re.findall(r'<path class="point[^"]*" transform="translate', page)) == 2 * 3 + 2  # seeds, and means
-    written = " ".join(re.findall(r"<(?:t(?:ext|span|d|h)|h1)[^>]*>([^<]+)", page))
-    for text in ("small within 400K MACs", "trials that ended", f"{found.contestants[0].mean:.2%}", "95% interval"):
-        assert text in written
 
 
 def test_trials_that_still_run_do_not_count() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,14 @@ def test_a_page_says_why_networks_are_drawn_above_the_best_where_some_are() -> N
     assert seen == {True, False}
 
 
+@functools.cache
+def unbroken(strategy: str, trials: int, confirm: Confirm) -> list[Mapping[str, Any]]:
+    """The story of a study, which is told for several cuts."""
+    study = begin(strategy=strategy, trials=trials, confirm=confirm)  # 6 or 5 of them confirmations
+    study.run()
+    return story(study)
+
+
 @pytest.mark.parametrize(
     ("strategy", "cut", "confirm", "trials"),
     [
@@ -114,8 +124,6 @@ def test_a_page_says_why_networks_are_drawn_above_the_best_where_some_are() -> N
 def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one(
     tmp_path: Path, strategy: str, cut: int, confirm: Confirm, trials: int
 ) -> None:
-    whole = begin(strategy=strategy, trials=trials, confirm=confirm)  # 6 or 5 of them confirmations
-    whole.run()
     folder = tmp_path / "run"
     ends = 0
 
@@ -130,7 +138,7 @@ def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one
     resumed = begin(folder, strategy=strategy, trials=trials, confirm=confirm)
     assert sum(trial.state == "complete" for trial in resumed.trials) == cut
     resumed.run()
-    assert story(resumed) == story(whole)
+    assert story(resumed) == unbroken(strategy, trials, confirm)
 
 
 @pytest.mark.parametrize(("confirm", "again"), [(2, 6), ("auto", 5)])

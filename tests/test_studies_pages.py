@@ -7,6 +7,7 @@ name it.
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 import re
@@ -27,6 +28,7 @@ from nas.metrics import metrics
 from searchspaces import Architecture, UserError
 from strategies import STRATEGIES
 from studies import Study
+from studies.comparison import Comparison
 from studies.importances import FEWEST, decision_importances
 from studies.pages import page as template
 from studies.pages.comparison import curves_html
@@ -91,7 +93,9 @@ def a_family(trained: bool) -> str:
     )  # fmt: skip
 
 
-def a_comparison() -> str:
+@functools.cache
+def compared() -> Comparison:
+    """Two strategies of two seeds each."""
     from dataclasses import replace
 
     runs = []
@@ -101,7 +105,7 @@ def a_comparison() -> str:
             runs[-1].run()
     found = compare_runs(runs)
     first, *others = found.contestants
-    return curves_html(replace(found, contestants=(replace(first, name=EVIL), *others)))
+    return replace(found, contestants=(replace(first, name=EVIL), *others))
 
 
 def the_proxies(path: Path) -> str:
@@ -127,7 +131,7 @@ def the_report(study: Study, path: Path) -> str:
 
 MADE: dict[str, Callable[[Study, Path], str]] = {
     "front": lambda study, path: study.plot(path / "front.html").read_text(),
-    "comparison": lambda study, path: a_comparison(),
+    "comparison": lambda study, path: curves_html(compared()),
     "family": lambda study, path: a_family(trained=False),
     "candidates": lambda study, path: a_family(trained=True),
     "proxies": lambda study, path: the_proxies(path / "proxies.html"),
@@ -192,14 +196,30 @@ def test_the_colours_of_a_page_have_another_in_the_dark(pages: dict[str, Path], 
     assert set(re.findall(r"var\(--c([0-9a-f]{6})\)", text)) <= {key[1:] for key in template.DARK}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
+Opened = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def opened(pages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """What a browser makes of a page in the dark, which is opened once; the front in the light: test_studies_plots."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here to open the page with")
+
+    @functools.cache
+    def opened(name: str) -> subprocess.CompletedProcess[str]:
+        flags = [*FLAGS, "--enable-logging=stderr", "--blink-settings=preferredColorScheme=0"]
+        own = f"--user-data-dir={tmp_path_factory.mktemp('browser')}"
+        command = [str(CHROMIUM), *flags, own, "--dump-dom", pages[name].as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, check=True)
+
+    return opened
+
+
 @pytest.mark.parametrize("name", MADE)
 def test_a_browser_draws_every_plot_in_the_dark_and_runs_nothing_of_a_name(
-    pages: dict[str, Path], name: str, tmp_path: Path
+    pages: dict[str, Path], opened: Opened, name: str
 ) -> None:
-    flags = [*FLAGS, "--enable-logging=stderr", "--blink-settings=preferredColorScheme=0"]
-    command = [str(CHROMIUM), *flags, f"--user-data-dir={tmp_path}", "--dump-dom", pages[name].as_uri()]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = opened(name)
     assert "CONSOLE" not in ran.stderr
     assert "<title>run</title>" not in ran.stdout
     assert '<img src="x"' not in ran.stdout
@@ -238,6 +258,16 @@ def test_an_entry_of_a_legend_hides_its_traces_and_draws_no_other_plot(pages: di
     document.querySelector("button[data-group=other]").click();
     return [drawn, document.getElementById("learning").data.map((trace) => trace.visible ?? true)];"""
     assert told_by(pages["report"].read_text(), script, tmp_path) == [["learning"], [False, True]]
+
+
+def test_a_browser_draws_curves_bands_and_tables_of_a_comparison(opened: Opened) -> None:
+    page, found = opened("comparison").stdout, compared()
+    assert len(re.findall(r'<path class="js-line"[^>]* d="M', page)) >= 2
+    assert len(re.findall(r'<path class="js-fill"[^>]* d="M', page)) >= 2
+    assert len(re.findall(r'<path class="point[^"]*" transform="translate', page)) == 2 * 2 + 2  # seeds, and means
+    written = " ".join(re.findall(r"<(?:t(?:ext|span|d|h)|h1)[^>]*>([^<]+)", page))
+    for text in ("small within 400K MACs", "trials that ended", f"{found.contestants[0].mean:.2%}", "95% interval"):
+        assert text in written
 
 
 def test_ticks_of_costs_are_few_and_exact_in_one_unit_with_as_many_digits_each() -> None:

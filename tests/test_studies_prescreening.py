@@ -100,19 +100,42 @@ class Imaged(Known):
     data = load_data("digits")
 
 
+SCREENED: dict[str, Any] = {"estimator": Imaged(), "prescreen": "naswot:3", "trials": 8}
+PREDICTED: dict[str, Any] = {
+    "estimator": Imaged(), "strategy": "guided", "trials": 10,
+    "strategy_settings": {"score": "naswot", "startup": 4, "candidates": 6},  # each is scored
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def screened() -> Study:
+    """Unbroken."""
+    study = begin(**SCREENED)
+    study.run()
+    return study
+
+
+@pytest.fixture(scope="module")
+def predicted() -> Study:
+    """Unbroken."""
+    study = begin(**PREDICTED)
+    study.run()
+    return study
+
+
 @pytest.mark.parametrize("cut", [1, 5])
-def test_a_screened_study_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path, cut: int) -> None:
-    changes: dict[str, Any] = {"estimator": Imaged(), "prescreen": "naswot:3", "trials": 8}
-    whole = begin(tmp_path / "whole", **changes)
-    whole.run()
-    begin(tmp_path / "cut", **changes).run(cut)
+def test_a_screened_study_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path, screened: Study, cut: int) -> None:
+    begin(tmp_path / "cut", **SCREENED).run(cut)
     resumed = Study.open(tmp_path / "cut", space=SPACE, estimator=Imaged())
     resumed.run()
-    assert story(resumed) == story(whole)
-    assert whole.manifest.prescreen == "naswot:3" == Manifest.read(tmp_path / "cut").prescreen
-    plain = begin(None, **{**changes, "prescreen": None})
+    assert story(resumed) == story(screened)
+    assert screened.manifest.prescreen == "naswot:3" == Manifest.read(tmp_path / "cut").prescreen
+
+
+def test_a_study_without_a_screen_tries_others(screened: Study) -> None:
+    plain = begin(**{**SCREENED, "prescreen": None})
     plain.run()
-    assert story(plain) != story(whole)
+    assert story(plain) != story(screened)
 
 
 def test_a_study_chooses_by_the_score_of_its_own_seed() -> None:
@@ -125,18 +148,16 @@ def test_a_study_chooses_by_the_score_of_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize("cut", [2, 7])
-def test_a_study_whose_predictor_has_a_score_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path, cut: int) -> None:
-    own = {"score": "naswot", "startup": 4}
-    changes: dict[str, Any] = {"estimator": Imaged(), "strategy": "guided", "strategy_settings": own, "trials": 10}
-    whole = begin(tmp_path / "whole", **changes)
-    whole.run()
-    begin(tmp_path / "cut", **changes).run(cut)
+def test_a_study_whose_predictor_has_a_score_cut_and_resumed_equals_an_unbroken_one(
+    tmp_path: Path, predicted: Study, cut: int
+) -> None:
+    begin(tmp_path / "cut", **PREDICTED).run(cut)
     resumed = Study.open(tmp_path / "cut", space=SPACE, estimator=Imaged())
     resumed.run()
-    assert story(resumed) == story(whole)
+    assert story(resumed) == story(predicted)
     assert Manifest.read(tmp_path / "cut").strategy["resolved"]["score"] == "naswot"
     with pytest.raises(UserError, match="score"):
-        begin(tmp_path / "cut", **{**changes, "strategy_settings": {**own, "score": "swap"}})
+        begin(tmp_path / "cut", **PREDICTED | {"strategy_settings": PREDICTED["strategy_settings"] | {"score": "swap"}})
 
 
 def test_the_predictor_is_given_the_score_of_the_study_s_seed_and_asks_for_each_once(

@@ -65,7 +65,8 @@ def test_it_is_searched_from_the_command_line_and_says_what_its_numbers_are(nas_
 def test_it_is_a_proxy_that_is_measured_with_its_share_of_the_training(nas_cli: Any, tmp_path: Path) -> None:
     digits = load_data("digits")
     np.savez(tmp_path / "few.npz", train_images=digits.images[:200], train_labels=digits.labels[:200])
-    words = ["proxy", *SEARCH[1:7], "--data", tmp_path / "few.npz", "--name", "p", "--networks", "4", "--trainings", "1", "--reference-epochs", "1"]
+    few = ["--data", tmp_path / "few.npz", "--networks", "4", "--trainings", "1", "--reference-epochs", "1"]
+    words = ["proxy", *SEARCH[1:7], "--name", "p", *few]
     settings = "+".join(["supernet", *(each.removeprefix("estimator.") for each in TYPED[1::2])])
     said = nas_cli(*words, "--proxies", settings, "--out", tmp_path, "--json")
     assert said.code == 0, said.err

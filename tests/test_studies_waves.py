@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ def test_without_waves_the_order_matters() -> None:
         assert all(one != other for number, one in enumerate(found) for other in found[:number]), pruner
 
 
+@functools.cache
+def unbroken(strategy: str, pruner: str) -> list[Mapping[str, Any]]:
+    """The outcomes of a study, which are those of several cuts."""
+    return outcomes(made(LocalEngine(), strategy=strategy, pruner=pruner))
+
+
 @pytest.mark.parametrize(
     "cuts",
     [
@@ -79,7 +86,7 @@ def test_cut_anywhere_it_goes_on_with_the_same_trials(strategy: str, pruner: str
         with pytest.raises(Cut):
             broken.run(engine=Shuffled(WAVE, number), on_event=cut_at(kind, count))
     broken.run(engine=Shuffled(3, 7))
-    assert outcomes(broken) == outcomes(made(LocalEngine(), strategy=strategy, pruner=pruner))
+    assert outcomes(broken) == unbroken(strategy, pruner)
 
 
 def test_a_wave_is_proposed_on_what_was_known_before_it() -> None:
