@@ -146,6 +146,14 @@ def test_a_file_that_is_lost_meanwhile_is_one_line_with_its_name(tmp_path):
         train(SMALL, data, RECIPE, tmp_path / "x", seed=2)
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and not one that has ended and nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights(nas_cli, tmp_path):
     folder, network = photographs(tmp_path / "photos"), tmp_path / "small.json"
     network.write_text(SMALL.to_json())
@@ -166,7 +174,10 @@ def test_the_command_trains_from_files_and_killed_it_goes_on_to_the_same_weights
     killed.wait()
     resumed = nas_cli(*words, tmp_path / "cut")  # at once: no loader process still holds the folder
     assert resumed.code == 0, resumed.err
-    assert not any(Path(f"/proc/{pid}").exists() for pid in loaders)
+    until = time.monotonic() + 30
+    while any(map(runs, loaders)) and time.monotonic() < until:  # it is told of the death of its parent
+        time.sleep(0.05)
+    assert not any(map(runs, loaders))
     assert (tmp_path / "whole" / "last.safetensors").read_bytes() == (
         tmp_path / "cut" / "last.safetensors"
     ).read_bytes()

@@ -41,7 +41,7 @@ def key(architecture):
 def recorded(tmp_path, monkeypatch):
     """A space of one's own, a table of three noisy trainings of each network, and one of a proxy that knows half.
 
-    And `few.npz`: 200 digits, for what is trained.
+    And `few.npz`: 600 digits, for what is trained.
     """
     monkeypatch.chdir(tmp_path)
     Path("small.py").write_text(SPACE)
@@ -55,7 +55,7 @@ def recorded(tmp_path, monkeypatch):
     Path("truth.json").write_text(json.dumps(truth))
     Path("half.json").write_text(json.dumps(proxy))
     digits = load_data("digits")
-    np.savez("few.npz", train_images=digits.images[:200], train_labels=digits.labels[:200])
+    np.savez("few.npz", train_images=digits.images[:600], train_labels=digits.labels[:600])
     return truth, proxy, key
 
 

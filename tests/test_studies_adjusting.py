@@ -162,7 +162,7 @@ def test_everything_that_says_which_network_is_best_goes_by_adjusted_accuracies(
     network = json.loads(results.best_network(study.trials, str(TASK)))
     assert (network["trial"], network["accuracy"], network["observed"]) == (best, known[best], observed[best])
     assert Run.of(study).reached[-1] == known[best]
-    assert f"<b>{known[best]:.2%}</b>" in hovers(study)[best]
+    assert f"<b>{known[best]:.2%} ±" in hovers(study)[best]
     assert f"observed {observed[best]:.2%}" in hovers(study)[best]
 
 

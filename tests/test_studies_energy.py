@@ -49,6 +49,7 @@ def uses(monkeypatch, uuid):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: types.SimpleNamespace(uuid=uuid))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
 
 
 def test_each_trial_keeps_its_readings_however_it_ends_and_the_report_adds_them(tmp_path, monkeypatch):
