@@ -50,7 +50,8 @@ def compare_runs(
         trials: compare after this many; by default as many as the shortest run has.
 
     Raises:
-        UserError: a folder is not a run folder, or runs cannot be compared; the message says what differs.
+        UserError: a folder is not a run folder, `trials` is not at least 1, or runs cannot be compared; the message
+            says what differs.
     """
     from studies import Study
     from studies.comparison import Run, compare

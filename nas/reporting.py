@@ -265,7 +265,6 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 def _belief(study: Study, trained: Sequence[Trained]) -> str:
     """How far the proxy is to be believed: what was measured, and what was not."""
-
     from studies.pages.page import section, table, words
     from studies.pages.proxies import proxies_notes, proxies_parts
 
@@ -277,8 +276,7 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         said.append(
             f"Trained several times, a network's accuracy has a standard deviation of {100 * spread:.2f} points "
             f"({number_of(len(several), 'network')}, {trainings} trainings): single trainings tell networks apart that "
-            f"differ by "
-            f"more than about {100 * 2 * spread * 2**0.5:.1f} points."
+            f"differ by more than about {100 * 2 * spread * 2**0.5:.1f} points."
         )
     else:
         said.append("No network was trained twice, so how much a second training would change was not measured here.")

@@ -403,7 +403,7 @@ def scale(
     """
     what, data = str(what) if isinstance(what, Path) else what, None if data is None else str(data)
     limit_s, growth = seconds_of(time), search.pop("growth", None)
-    unknown = search.keys() - {each.name for each in fields(Settings)} | (search.keys() & {"budget"})  # `band` is it
+    unknown = search.keys() - ({each.name for each in fields(Settings)} - {"budget"})  # which the band is
     if unknown:
         raise TypeError(f"scale() got an unexpected keyword argument {min(unknown)!r}")
     given: dict[str, Any] = {"target": target, "phi": phi, "step": step, "band": band, "growth": growth}
