@@ -271,6 +271,23 @@ class GaussianProcess:
         mean: Matrix = self._warped - self._spread * self._noises * self._weights
         return mean
 
+    def without(self, luck: float) -> tuple[Matrix, Matrix]:
+        """Posterior mean and deviation (observations,) of the accuracy of each observation, less a part of its noise.
+
+        What the choices do not tell of a network is in the noise as well as what another training would change. With
+        all of the noise for luck the mean is `mean_of_observed`; with none of it, what was observed.
+
+        Args:
+            luck: variance of what is to be left out of each observation, at most that of the noise of all; the noise
+                that an observation has beyond that is left out too.
+        """
+        base = min(luck / self.kernel.spread**2, self.kernel.noise)
+        luck_of = self._noises - self.kernel.noise + base
+        inverse = _solved(self._factor, np.eye(len(self)))
+        means = self.kernel.warp.back(self._warped - self._spread * luck_of * self._weights)
+        variances = luck_of - luck_of**2 * np.einsum("ij,ij->j", inverse, inverse)
+        return means, self._spread * np.sqrt(np.maximum(variances, 0.0))
+
     def expected_improvement(self, features: Matrix, best: float) -> Matrix:
         """Expected improvement (rows,) of the noiseless accuracy over `best` (Jones et al. 1998, eq. 15)."""
         from scipy.special import ndtr

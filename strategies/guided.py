@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 import numpy as np
 
 from searchspaces import Task, UserError, rows_of
+from strategies.features import Options
 from strategies.gaussian_process import GaussianProcess, Kernel, Matrix
 from strategies.novelty import sample_new
 from strategies.rungs import FEWEST, Rungs
@@ -281,14 +282,7 @@ class _Columns:
 
     def __init__(self, space: SearchSpace, rows: Rows) -> None:
         self._space, self._rows = space, rows
-        self._decisions = space.decisions
-        self._offsets = np.cumsum([0, *(len(each.options) + 1 for each in self._decisions)])
-        self._ranked = [
-            index
-            for index, each in enumerate(self._decisions)
-            if len(each.options) > 2 and all(isinstance(option, (int, float)) for option in each.options)
-        ]
-        self._most = np.array([len(self._decisions[index].options) - 1 for index in self._ranked])
+        self._options = Options(space.decisions)
         self._task = space.task or Task()  # without a budget there is none, and costs tell as much
         self._known: dict[Architecture, Indices] = {}
         self._first: Sequence[Architecture] = ()
@@ -311,17 +305,13 @@ class _Columns:
         return np.array([self._known[architecture] for architecture in architectures])
 
     def of(self, architectures: Sequence[Architecture]) -> Matrix:
-        """Features (architectures, columns); one differing decision adds about 1 to the squared distance."""
+        """Features (architectures, columns)."""
         return self.of_rows(self.rows(architectures))
 
     def of_rows(self, rows: Indices) -> Matrix:
         """Features (rows, columns)."""
-        one_hot = np.zeros((len(rows), self._offsets[-1]))
-        one_hot[np.arange(len(rows))[:, None], self._offsets[:-1] + rows + 1] = np.sqrt(0.5)
-        ranked = rows[:, self._ranked]
-        ranks = np.where(ranked >= 0, ranked / self._most, 0.5)
         costs = np.log(np.maximum(self._rows.costs(rows, self._task), 1))
-        return np.concatenate([one_hot, ranks, costs, *self._scores(rows)], axis=1)
+        return np.concatenate([*self._options.of(rows), costs, *self._scores(rows)], axis=1)
 
     def _scores(self, rows: Indices) -> list[Matrix]:
         """The column (rows, 1) of standardized scores, within four deviations; none where there is no score."""

@@ -71,13 +71,40 @@ class Line:
         >>> round(Line(drawn).adjusted(Training(0.60, 0.35, 800)), 2)
         0.6
         """
+        expected, kept, _ = self._divided(training)
+        return min(max(expected + kept * (training.accuracy - expected), 0.0), 1.0)
+
+    def standard_error(self, training: Training) -> float:
+        """Of the adjusted accuracy: what is left of that of its validation images.
+
+        >>> drawn = [Training(0.5 + each / 100, 0.3 + each / 200, 800) for each in range(16)]
+        >>> round(Line(drawn).standard_error(Training(0.60, 0.33, 800)), 4)  # the line is exact
+        0.0
+        """
+        _, kept, noise = self._divided(training)
+        return math.sqrt(kept * noise)
+
+    def _divided(self, training: Training) -> tuple[float, float, float]:
+        """The accuracy that the line says, the share kept of the distance from it, and the noise: a variance."""
         off = training.likelihood - self._centre
         expected = self._height + self._slope * off
         within = min(max(expected, 0.0), 1.0)
         noise = within * (1 - within) / training.images
         own = self._own + self._residual * (1 / self._count + off**2 / self._scatter)
-        kept = own / (own + noise) if own + noise > 0 else 1.0
-        return min(max(expected + kept * (training.accuracy - expected), 0.0), 1.0)
+        return expected, own / (own + noise) if own + noise > 0 else 1.0, noise
+
+
+def line_of(trials: Sequence[Trial]) -> Line | None:
+    """The line through the complete proposals; None where there is none, as `adjusted` says.
+
+    Args:
+        trials: all of a study, by number.
+    """
+    proposed = [each for each in trials if each.state == "complete" and each.confirms is None]
+    trainings = [found for each in proposed if (found := training_of(each)) is not None]
+    if len(proposed) < FEWEST or len(trainings) < len(proposed) or any(each.parent is not None for each in trials):
+        return None
+    return None if np.ptp([each.likelihood for each in trainings]) < 1e-9 else Line(trainings)
 
 
 def adjusted(trials: Sequence[Trial]) -> Sequence[Trial]:
@@ -91,15 +118,13 @@ def adjusted(trials: Sequence[Trial]) -> Sequence[Trial]:
     Args:
         trials: all of a study, by number.
     """
-    proposed = [each for each in trials if each.state == "complete" and each.confirms is None]
-    trainings = {each.number: found for each in proposed if (found := training_of(each)) is not None}
-    if len(proposed) < FEWEST or len(trainings) < len(proposed) or any(each.parent is not None for each in trials):
+    line = line_of(trials)
+    if line is None:
         return trials
-    if np.ptp([each.likelihood for each in trainings.values()]) < 1e-9:
-        return trials
-    line = Line([*trainings.values()])
     return [
-        each if (found := trainings.get(each.number)) is None else replace(each, accuracy=line.adjusted(found))
+        each
+        if each.state != "complete" or each.confirms is not None or (found := training_of(each)) is None
+        else replace(each, accuracy=line.adjusted(found))
         for each in trials
     ]
 

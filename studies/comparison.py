@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from searchspaces import UserError
-from studies.adjusting import adjusted
+from studies.belief import believed
 from studies.results import Merit, by_merit, inherited, merit
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ class Run:
             study: finished or not.
             truth: gives an architecture's true accuracy in [0, 1], where that is known.
             where: what to call it; by default its folder.
-            trials: leave out all that ended after so many; accuracies are adjusted for luck by those that are left, as
-                the study itself did then.
+            trials: leave out all that ended after so many; accuracies are believed by those that are left, as the study
+                itself did then.
         """
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):
             raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
-        left = adjusted(sorted(ended[:trials], key=lambda trial: trial.number))
+        left = believed(sorted(ended[:trials], key=lambda trial: trial.number))
         ended = sorted(left, key=lambda trial: trial.rank or 0)
         reached = np.full(len(ended), np.nan)
         truths = np.full(len(ended), np.nan)

@@ -1,7 +1,7 @@
 """What a study found: one order of trials, confirmed means, the front, and the tables made of them.
 
-There is one order, `by_merit`, and everything that says which network is best uses it, with accuracies as `adjusted`
-has them.
+There is one order, `by_merit`, and everything that says which network is best uses it, with accuracies as they are
+`believed`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.estimator import binomial_error
 from searchspaces import COSTS
-from studies.adjusting import adjusted
+from studies.belief import beliefs, believed, standard_error
 from studies.pareto import hypervolumes
 from studies.trial import RANKS
 
@@ -51,7 +51,7 @@ class Confirmed:
         trial: the one that proposed it.
         accuracies: of its first training and of the fresh ones, in [0, 1], as observed; of the fresh ones alone where
             trials start from the weights of others, since these do not.
-        mean: over these trainings, the first adjusted, as it was chosen for being high.
+        mean: over these trainings, the first as it is believed, since it was chosen for being high.
         standard_error: of the mean, by the variance between trainings of one network, pooled over all that are
             confirmed, as one network has too few to tell its own; NaN where none was trained twice.
     """
@@ -69,7 +69,7 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
         trials: all of a study, by number.
     """
     found: dict[int, list[int]] = {}
-    alone, believed = inherited(trials), adjusted(trials)
+    alone, first = inherited(trials), believed(trials)
     for trial in trials:
         if trial.confirms is not None and trial.state == "complete":
             found.setdefault(trial.confirms, [] if alone else [trial.confirms]).append(trial.number)
@@ -79,7 +79,7 @@ def confirmed(trials: Sequence[Trial]) -> list[Confirmed]:
         Confirmed(
             trials[number],
             accuracies[number],
-            sum(accuracy_of(believed[each]) for each in several) / len(several),
+            sum(accuracy_of(first[each]) for each in several) / len(several),
             math.sqrt(variance / len(several)),
         )
         for number, several in sorted(found.items())
@@ -107,8 +107,9 @@ def inherited(trials: Sequence[Trial]) -> bool:
 def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, float]:
     """The standard error of the accuracy of each complete proposal, by number; without those of which it is unknown.
 
-    Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone, which
-    is less than what another seed would change. So too, by their number, of confirmed ones whose trainings all agree.
+    Over its trainings, of a confirmed network; of one that was trained once, that of its belief or, where there is
+    none, that of its validation images alone, which is less than what another seed would change. So too, by their
+    number, of confirmed ones whose trainings all agree.
 
     Args:
         trials: all of a study, by number.
@@ -117,17 +118,20 @@ def standard_errors(trials: Sequence[Trial], images: int | None) -> dict[int, fl
     again = confirmed(trials)
     found = {each.trial.number: each.standard_error for each in again if each.standard_error > 0}
     trainings = {each.trial.number: len(each.accuracies) for each in again}
-    if images:
-        for trial in complete(trials):
-            by_images = binomial_error(accuracy_of(trial), images) / math.sqrt(trainings.get(trial.number, 1))
+    once = beliefs(trials)
+    for trial in complete(trials):
+        if trial.number not in trainings:
+            found[trial.number] = standard_error(trial, once.get(trial.number), images)
+        elif images:
+            by_images = binomial_error(accuracy_of(trial), images) / math.sqrt(trainings[trial.number])
             found.setdefault(trial.number, by_images)
-    return found
+    return {number: error for number, error in found.items() if not math.isnan(error)}
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete proposals with their accuracies as `adjusted`; a confirmed one has the mean over its trainings."""
+    """Complete proposals with their accuracies as `believed`; a confirmed one has the mean over its trainings."""
     means = {each.trial.number: each.mean for each in confirmed(trials)}
-    proposed = [trial for trial in adjusted(trials) if trial.state == "complete" and trial.confirms is None]
+    proposed = [trial for trial in believed(trials) if trial.state == "complete" and trial.confirms is None]
     return [replace(each, accuracy=means[each.number]) if each.number in means else each for each in proposed]
 
 
@@ -184,8 +188,7 @@ def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str,
         trials: by number.
         shares: the hypervolume after each.
     """
-    believed = adjusted(trials)
-    for trial, also, share in zip(trials, believed, shares, strict=True):
+    for trial, also, share in zip(trials, believed(trials), shares, strict=True):
         yield {
             **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
             "adjusted": None if also is trial else also.accuracy,
@@ -208,7 +211,7 @@ def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, 
 
 def best_network(trials: Sequence[Trial], task: str) -> str:
     """The text form of the best network, with its trial, its accuracy (or score or likelihood, where that is what
-    was estimated; where it is adjusted, also as observed in its own training) and its costs.
+    was estimated; where it is a belief, also as observed in its own training) and its costs.
 
     Args:
         trials: all of a study, one of them complete.
@@ -222,7 +225,7 @@ def best_network(trials: Sequence[Trial], task: str) -> str:
         "costs": chosen.cost.told(),
         "task": task,
     }
-    if adjusted(trials) is not trials:
+    if chosen.number in beliefs(trials):
         found["observed"] = trials[chosen.number].accuracy
     if not chosen.is_accuracy:
         found |= {name: chosen.details[name] for name in (*RANKS, "val_accuracy") if name in chosen.details}

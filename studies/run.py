@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from strategies import Exhausted, Outcome
-from studies.adjusting import adjusted
+from studies.belief import beliefs
 from studies.confirming import AUTO, confirmations, most_leaders, next_confirmed
 from studies.engine import Ending, Job, failure_kind
 from studies.ledger.drivers import key_of
 from studies.pruning import Pruning
 from studies.record import replay
-from studies.results import accuracy_of, inherited
+from studies.results import by_merit, inherited, merit
 from studies.trial import StudyEnded, Trial, TrialEnded, TrialReported, TrialStarted
 
 if TYPE_CHECKING:
@@ -313,8 +313,7 @@ class Run:
         if any(each.state == "running" and (each.confirms is None or each.number < awaited) for each in trials):
             return None
         self._tell_wave()
-        believed = adjusted(trials)
-        leaders = [believed[each.number] for each in self._leaders()]
+        leaders = self._leaders()
         again = [trial for trial in trials if trial.confirms is not None]
         chosen = next_confirmed(confirm, leaders, again, before, alone=inherited(trials))
         planned = self._limits.trials or self._manifest.trials or 0
@@ -325,12 +324,21 @@ class Run:
         return self._record.start(chosen.architecture, self.ends, confirms=chosen.number)
 
     def _leaders(self) -> list[Trial]:
-        """The most accurate proposals, the best first; one observation is luck in part, so as the strategy believes
-        them where it has a `believed`."""
+        """The best proposals, the best first, with their accuracies as they are believed.
+
+        Where there are no beliefs, in the order of the strategy's `believed`, if it has one: one observation is luck.
+        """
         proposed = [each for each in self._record.trials if each.state == "complete" and each.confirms is None]
-        believed = getattr(self._strategy, "believed", None)
-        merits = believed([each.architecture for each in proposed]) if believed else [*map(accuracy_of, proposed)]
-        order = sorted(range(len(proposed)), key=lambda index: (-float(merits[index]), proposed[index].number))
+        found, merits = beliefs(self._record.trials), [*map(by_merit, proposed)]
+        if found:
+            proposed = [replace(each, accuracy=found[each.number].mean) for each in proposed]
+            merits = [*map(by_merit, proposed)]
+        elif own := getattr(self._strategy, "believed", None):
+            means = own([each.architecture for each in proposed])
+            merits = [
+                merit(float(mean), each.cost.macs, each.number) for mean, each in zip(means, proposed, strict=True)
+            ]
+        order = sorted(range(len(proposed)), key=merits.__getitem__)
         return [proposed[index] for index in order[: most_leaders(self._manifest.confirm)]]
 
     def _stop_if_all_fail(self) -> None:

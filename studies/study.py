@@ -22,7 +22,7 @@ from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import watched
 from studies import opening, results
-from studies.adjusting import adjusted
+from studies.belief import beliefs
 from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, SUPERNET, TABLE
 from studies.interrupts import first_interrupt, raise_interrupt
@@ -155,22 +155,18 @@ class Study:
 
     @property
     def adjusted(self) -> dict[int, float]:
-        """The accuracy of each complete proposal, by number, as `studies.adjusting` has it; empty where none is.
+        """The accuracy of each complete proposal, by number, as it is believed (`studies.belief`); empty where none is.
 
         Of its own training; `best`, `pareto` and `near_best` take the mean over those of a confirmed network.
         """
-        trials = self.record.trials
-        found = adjusted(trials)
-        if found is trials:
-            return {}
-        proposed = [each for each in found if each.state == "complete" and each.confirms is None]
-        return {each.number: results.accuracy_of(each) for each in proposed}
+        return {number: each.mean for number, each in beliefs(self.record.trials).items()}
 
     @property
     def standard_errors(self) -> dict[int, float]:
         """The standard error of the accuracy of each complete proposal, by number, where it is known.
 
-        Over its trainings, of a confirmed network; of one that was trained once, that of its validation images alone.
+        Over its trainings, of a confirmed network; of one that was trained once, that of its belief or, where there is
+        none, that of its validation images alone.
         """
         return results.standard_errors(self.record.trials, self.judged_by)
 

@@ -18,7 +18,7 @@ from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
 from studies import results
-from studies.adjusting import adjusted
+from studies.belief import believed
 from studies.energy import joules
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
@@ -83,7 +83,7 @@ def progress_figure(study: Study) -> go.Figure:
     """The figure, for a notebook."""
     import plotly.graph_objects as go
 
-    trials = adjusted(study.trials)
+    trials = believed(study.trials)
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     complete = [(place, trial) for place, trial in enumerate(ended, 1) if trial.state == "complete"]
     xs, reached, errors = _reached(study)
@@ -120,7 +120,7 @@ def progress_figure(study: Study) -> go.Figure:
 def _reached(study: Study) -> tuple[list[int], list[float], list[float]]:
     """Numbers of ended trials; the accuracy of the best network after as many, as `Study.best` chooses it; and its
     standard error, as `Study.standard_errors` has it, NaN where that is unknown."""
-    trials, images = adjusted(study.trials), study.judged_by
+    trials, images = believed(study.trials), study.judged_by
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     xs, reached, errors = [], [], []
     best, error, confirmed = -math.inf, math.nan, False
