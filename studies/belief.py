@@ -6,8 +6,9 @@ with those of all other networks of the study: a Gaussian process over choices a
 (`strategies.rungs`), and a network's belief is its posterior mean, with the posterior's deviation.
 
 What the process calls noise is both: what another seed would change, and what is the network's own and its choices do
-not tell (a nugget). One training of each does not say how it divides. Half of it is taken to be luck: all of it draws
-the best networks to a fit that smooths what was exact, none of it is the observation. `docs/strategies.md` has what
+not tell (a nugget). One training of each does not say how it divides. Half of it is taken to be luck, or as much as the
+number of validation images says if that is more: all of it draws the best networks to a fit that smooths what was
+exact, none of it is the observation. `docs/strategies.md` has what
 each costs on tables with no, little and much noise, and how far beliefs are from trainings that came later.
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from estimators.estimator import binomial_error
 from strategies.features import Options
-from studies.adjusting import adjusted, line_of, training_of
+from studies.adjusting import Line, adjusted, line_of, training_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,21 +90,31 @@ def beliefs(trials: Sequence[Trial]) -> dict[int, Belief]:
     if len(complete) < FEWEST:
         if line is None:
             return {}
-        trainings = {each.number: training_of(each) for each in complete}
         return {
-            number: Belief(line.adjusted(training), line.standard_error(training))
-            for number, training in trainings.items()
-            if training is not None
+            number: Belief(observed[number].accuracy or 0.0, error) for number, error in _errors(complete, line).items()
         }
     ended = sorted(complete, key=lambda each: each.rank or 0)
     seen = tuple(_seen(each, observed[each.number].accuracy or 0.0) for each in ended)
     stopped = tuple(_stopped(proposed, observed))
-    found = {each.number: belief for each, belief in zip(ended, posterior(seen, stopped), strict=True)}
+    errors = _errors(complete, line)
+    certain = sum(error**2 for error in errors.values()) / len(errors)
+    means = posterior(seen, stopped, known_luck=certain)
+    found = {each.number: belief for each, belief in zip(ended, means, strict=True)}
     if line is None:
         return found
-    trainings = {each.number: training_of(each) for each in complete}
-    own = {number: line.standard_error(each) for number, each in trainings.items() if each is not None}
-    return {number: Belief(mean, math.hypot(error, own[number])) for number, (mean, error) in found.items()}
+    return {number: Belief(mean, math.hypot(error, errors[number])) for number, (mean, error) in found.items()}
+
+
+def _errors(complete: Sequence[Trial], line: Line | None) -> dict[int, float]:
+    """Standard errors of accuracies for want of more validation images: what the line through losses leaves of them."""
+    found = {}
+    for each in complete:
+        training = training_of(each)
+        if line is not None and training is not None:
+            found[each.number] = line.standard_error(training)
+        else:
+            found[each.number] = binomial_error(each.accuracy or 0.0, each.details["val_images"])
+    return found
 
 
 def believed(trials: Sequence[Trial]) -> Sequence[Trial]:
@@ -157,12 +168,16 @@ def _stopped(proposed: Sequence[Trial], observed: Mapping[int, Trial]) -> list[S
 
 
 @functools.lru_cache(maxsize=16)
-def posterior(complete: tuple[Seen, ...], stopped: tuple[Seen, ...] = ()) -> list[Belief]:
+def posterior(
+    complete: tuple[Seen, ...], stopped: tuple[Seen, ...] = (), luck: float = LUCK, known_luck: float = 0.0
+) -> list[Belief]:
     """The belief of each complete one.
 
     Args:
         complete: in the order in which they ended.
         stopped: others that tell of theirs.
+        luck: the share of the process's noise that another seed would change, at least.
+        known_luck: variance of an accuracy that is luck for certain.
     """
     from strategies.gaussian_process import GaussianProcess
 
@@ -171,10 +186,9 @@ def posterior(complete: tuple[Seen, ...], stopped: tuple[Seen, ...] = ()) -> lis
         count = more
     kernel = _kernel(complete[:count])
     taken = _remembered(complete)
-    known = [*(complete[index] for index in taken), *stopped[-REMEMBERED:]]
-    process = GaussianProcess(kernel, *_table(known))
-    luck = LUCK * kernel.noise * kernel.spread**2
-    means, deviations = process.without(luck)
+    used = [*(complete[index] for index in taken), *stopped[-REMEMBERED:]]
+    process = GaussianProcess(kernel, *_table(used))
+    means, deviations = process.without(max(luck * kernel.noise * kernel.spread**2, known_luck))
     found = [Belief(each.accuracy, math.nan) for each in complete]
     for index, mean, deviation in zip(taken, means.tolist(), deviations.tolist(), strict=False):
         found[index] = Belief(min(max(mean, 0.0), 1.0), deviation)

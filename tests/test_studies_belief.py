@@ -1,0 +1,183 @@
+"""What a study believes: nearer to the truth than single trainings, and as observed where nothing is told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from studies_stand_ins import begin
+
+from estimators import Estimate, TrialContext
+from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
+from studies import Study, Trial, results
+from studies.adjusting import adjusted
+from studies.belief import FEWEST, REMEMBERED, Seen, _remembered, beliefs, believed, posterior
+
+SPACE = Space(
+    "smooth",
+    stem=Stage(conv_stem, width=8),
+    stages=[
+        Stage(mbconv, width=choice(8, 16, 24, 32), kernel=choice(3, 5, 7), depth=choice(1, 2, 3)) for _ in range(3)
+    ],
+    head=Stage(conv_head, width=16),
+)
+TASK = Task(8, 1, 4)
+
+
+def truth(architecture: Architecture) -> float:
+    """Of a mean of about 0.55: each option adds or takes about a point, alike in every stage."""
+    return 0.55 + 0.015 * float(np.sin(1 + 2 * np.array(SPACE.encode(architecture), float)).sum())
+
+
+@dataclass
+class Trained:
+    """Accuracies on 400 images.
+
+    Args:
+        tells: what of a training details say.
+    """
+
+    tells: tuple[str, ...] = ("val_images",)
+    noisy: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "trained", "val_images": 400}
+
+    def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
+        accuracy = float(np.random.default_rng(context.seed).binomial(400, truth(architecture)) / 400)
+        told = {"val_images": 400, "train_loss": -math.log(0.5)}
+        return Estimate(accuracy, 0.1, (accuracy,), {name: told[name] for name in self.tells})
+
+
+def run(folder: Any = None, tells: tuple[str, ...] = ("val_images",), **changes: Any) -> Study:
+    given = {
+        "estimator": Trained(tells),
+        "space": SPACE,
+        "task": TASK,
+        "strategy": "random",
+        "confirm": 0,
+        "budget": None,
+    }
+    study = begin(folder, **{**given, "trials": 60, **changes})
+    study.run()
+    return study
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return run()
+
+
+def test_beliefs_are_nearer_to_the_truth_than_what_was_observed_and_say_how_near(study: Study) -> None:
+    found = beliefs(study.trials)
+    assert [*found] == [each.number for each in sorted(study.trials, key=lambda each: each.rank or 0)]
+    true = np.array([truth(each.architecture) for each in study.trials])
+    seen = np.array([results.accuracy_of(each) for each in study.trials])
+    means, errors = np.array([found[each.number] for each in study.trials]).T
+    assert np.square(means - true).mean() < 0.7 * np.square(seen - true).mean()
+    assert 0.5 < np.square((means - true) / errors).mean() ** 0.5 < 1.5
+    luckiest = int(seen.argmax())
+    assert abs(means[luckiest] - true[luckiest]) < abs(seen[luckiest] - true[luckiest])
+    assert study.adjusted == {number: belief.mean for number, belief in found.items()}
+    assert study.standard_errors == pytest.approx({number: belief.standard_error for number, belief in found.items()})
+
+
+@pytest.mark.parametrize("strategy", ["random", "evolution"])  # guided goes by a predictor anyway
+def test_what_is_believed_best_is_better_than_what_was_observed_best(strategy: str) -> None:
+    gained = []
+    for seed in range(8):
+        trials = run(strategy=strategy, seed=seed, trials=40).trials
+        by = [results.complete(trials), trials]
+        best = [min((each for each in some), key=results.by_merit) for some in by]
+        gained.append(truth(best[0].architecture) - truth(best[1].architecture))
+    assert np.mean(gained) > 0
+
+
+def test_where_noise_is_nothing_the_belief_is_what_was_observed() -> None:
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(60):
+        member = SPACE.sample(rng)
+        cost = member.cost(TASK)
+        seen.append(Seen(member, cost.macs, cost.params, truth(member), 0.0))
+    found = posterior(tuple(seen))
+    assert np.abs([belief.mean - each.accuracy for belief, each in zip(found, seen, strict=True)]).max() < 0.003
+    observed = posterior(tuple(seen), luck=0.0)
+    assert [each.mean for each in observed] == pytest.approx([each.accuracy for each in seen], abs=1e-9)
+
+
+@pytest.mark.parametrize("change", ["few", "silent", "inherited", "likelihood"])
+def test_accuracies_are_as_observed_where_beliefs_are_not(study: Study, change: str) -> None:
+    trials = study.trials
+    if change == "few":
+        trials = trials[: FEWEST - 1]
+    elif change == "silent":
+        trials = [*trials[:-1], replace(trials[-1], details={})]
+    elif change == "inherited":
+        trials = [*trials[:-1], replace(trials[-1], parent=0)]
+    else:
+        trials = [replace(each, details={**each.details, "likelihood": 0.5}) for each in trials]
+    assert beliefs(trials) == {}
+    assert [*believed(trials)] == trials
+
+
+def test_trials_that_were_stopped_teach_and_those_that_failed_do_not(study: Study) -> None:
+    def cut(trial: Trial, state: Any) -> Trial:
+        return replace(trial, state=state, accuracy=results.accuracy_of(trial), reports=((1, trial.accuracy or 0.0),))
+
+    half = len(study.trials) // 2
+    first = [
+        replace(each, reports=((1, each.accuracy or 0.0), (2, each.accuracy or 0.0))) for each in study.trials[:half]
+    ]
+    by_state = {state: [*first, *(cut(each, state) for each in study.trials[half:])] for state in ("pruned", "failed")}
+    alone, pruned, failed = (beliefs(trials) for trials in (first, by_state["pruned"], by_state["failed"]))
+    assert failed == alone
+    assert pruned.keys() == alone.keys()
+    true = np.array([truth(study.trials[number].architecture) for number in alone])
+    near = [np.square(np.array([each.mean for each in found.values()]) - true).mean() for found in (alone, pruned)]
+    assert near[1] < near[0]
+
+
+def test_beliefs_follow_from_the_trials_alone(study: Study) -> None:
+    trials = study.trials
+    again = beliefs([replace(each) for each in trials])
+    posterior.cache_clear()
+    assert beliefs(trials) == again
+    assert beliefs([*trials, replace(trials[0], number=len(trials), state="running", rank=None)]) == again
+
+
+def test_the_leaders_that_are_trained_again_are_those_believed_best() -> None:
+    study = run(confirm=3, trials=49)
+    again = {each.confirms for each in study.trials if each.confirms is not None}
+    proposed = [each for each in study.trials if each.confirms is None]
+    found = beliefs(study.trials)
+    assert again == {*sorted(found, key=lambda number: -found[number].mean)[:3]}
+    assert again != {each.number for each in sorted(proposed, key=results.by_merit)[:3]}
+
+
+def test_of_many_the_best_and_the_latest_are_kept() -> None:
+    member = SPACE.sample(np.random.default_rng(0))
+    seen = [Seen(member, 1, 1, accuracy, 0.0) for accuracy in np.random.default_rng(1).permutation(3000).tolist()]
+    kept = _remembered(seen)
+    assert len(kept) == REMEMBERED
+    assert kept == sorted({*kept})
+    assert {*sorted(range(3000), key=lambda index: -seen[index].accuracy)[: REMEMBERED // 2]} < {*kept}
+    assert 2999 in kept
+    assert _remembered(seen[:REMEMBERED]) == [*range(REMEMBERED)]
+
+
+def test_the_line_of_training_losses_comes_first(study: Study) -> None:
+    told = []
+    for each in study.trials:
+        loss = -math.log(truth(each.architecture) - 0.1)
+        told.append(replace(each, details={**each.details, "train_loss": loss}))
+    true = np.array([truth(each.architecture) for each in told])
+    line = np.array([results.accuracy_of(each) for each in adjusted(told)])
+    with_loss = np.array([beliefs(told)[each.number].mean for each in told])
+    without = np.array([beliefs(study.trials)[each.number].mean for each in told])
+    far = [float(np.square(each - true).mean()) for each in (line, with_loss, without)]
+    assert far[1] < far[2]
+    assert far[1] < 1.2 * far[0]
