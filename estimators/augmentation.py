@@ -35,7 +35,7 @@ class Augmentation:
         mirror: mirror half of the images left to right.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         randaugment_operations: RandAugment's operations on each image; 0 is off.
-        randaugment_magnitude: their strength; `STRONGEST` is AutoAugment's, see `operated`.
+        randaugment_magnitude: their strength, see `operated`.
         auto_augment: a policy of AutoAugment in place of RandAugment, in `estimators.autoaugment`; None is off.
         mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
         mix: share of the batches that are mixed, by either method, in [0, 1].
@@ -312,13 +312,13 @@ OPERATIONS: Final = (
     "identity", "auto_contrast", "equalize", "rotate", "solarize", "color", "posterize", "contrast", "brightness",
     "sharpness", "shear_x", "shear_y", "translate_x", "translate_y",
 )  # fmt: skip
-"""The 14 operations of RandAugment (arXiv:1909.13719, table 1)."""
+"""The 14 operations of RandAugment (arXiv:1909.13719, sec. 3)."""
 
 KINDS: Final = (*OPERATIONS, "invert")
 """These, and the one that only AutoAugment's policies have."""
 
 STRONGEST: Final = 10
-"""The magnitude of AutoAugment's strongest operations (arXiv:1805.09501, table 6)."""
+"""The magnitude of the far end of torchvision's ranges, which are not the authors': see `operated`."""
 
 
 def _at_levels(pixels: Tensor, kinds: Tensor, signs: Tensor, levels: NDArray[np.int64], fill: Tensor) -> Tensor:
@@ -334,14 +334,24 @@ def _at_levels(pixels: Tensor, kinds: Tensor, signs: Tensor, levels: NDArray[np.
 def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
     """One operation on each image, batched by operation (Cubuk et al. 2020, arXiv:1909.13719).
 
-    Two departures: operations run on tensors, on many images at a time, and warps interpolate bilinearly instead of
-    taking the nearest pixel. The colour operation only changes images with three channels.
+    Magnitudes mean what they mean in torchvision's AutoAugment: 0 leaves an image as it is, and from there each
+    operation grows stronger. Departures from the authors' code (tensorflow/tpu, efficientnet/autoaugment.py):
+
+    - Colour, contrast, brightness and sharpness have the factor 1 + 0.09 M or 1 - 0.09 M, each half of the time; there
+      0.1 + 0.18 M, without a sign: M = 0 takes nearly all of the colour and M = 5 changes nothing.
+    - Posterize takes 0.4 M bits away, and solarize inverts what is above 255 - 25.5 M; there posterize keeps 0.4 M
+      bits and solarize inverts what is above 25.6 M, so that both are weaker the larger M is.
+    - Translations are up to 150/331 of the side; there up to 100 pixels for RandAugment, 250 for AutoAugment.
+    - These are the 14 operations of the paper's list; the code has 16, without the identity.
+    - They come before crops and mirroring; in that code after both.
+    - They run on tensors, on many images at a time, and warps interpolate bilinearly. The colour operation only changes
+      images with three channels.
 
     Args:
         pixels: float (batch, channels, side, side) in 0 to 255.
         kinds: (batch,) on the CPU, indices into `KINDS`.
         signs: (batch,) on the CPU, 1 or -1: the direction of operations that have one.
-        magnitude: at least 0; `STRONGEST` is AutoAugment's maximum, and larger values are allowed (M in the paper).
+        magnitude: at least 0 (M in the paper); values above `STRONGEST` are allowed.
         fill: (channels,), the colour of pixels that a warp leaves empty.
 
     Returns:
@@ -424,7 +434,7 @@ def _without(operation: str, pixels: Tensor) -> Tensor:
 
 
 def _matrices(operation: str, strength: Tensor) -> Tensor:
-    """Affine matrices (batch, 2, 3) from output to input, in units of half a side; strength 1 is AutoAugment's."""
+    """Affine matrices (batch, 2, 3) from output to input, in units of half a side; strength 1 is torchvision's most."""
     import torch
 
     matrices = torch.eye(2, 3, device=strength.device).repeat(len(strength), 1, 1)

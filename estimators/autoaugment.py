@@ -2,9 +2,14 @@
 tables 7 to 9).
 
 A policy is 25 sub-policies of two operations, each with the probability that it is applied and a level from 0 to 9 of
-its magnitude. An image gets one sub-policy, drawn uniformly. Level 9 is the strongest magnitude of the paper's table 6.
-Operations that have a direction take either with equal probability, as in torchvision; in the authors' code
-enhancements have one direction.
+its magnitude. An image gets one sub-policy, drawn uniformly.
+
+Departure: what a level means is torchvision's, not the paper's. Here 0 leaves an image as it is, and level 9 is the
+strongest of each operation: `operated` in `estimators.augmentation` has the ranges at 10/9 of the level, and how the
+authors' code differs. In the paper's table 6 levels run from the low to the high end of a range. So level 0 of colour,
+contrast, brightness and sharpness takes nearly all of it (0.1; here nothing), a middle one changes nothing and 9 is
+1.9, without a sign, where here either direction has equal probability; and high levels of solarize (a threshold up to
+256) and of posterize (up to 8 bits) are the weak ones there and the strong ones here.
 
 Left out: the search for a policy; and stronger or weaker ones: progressive learning leaves a policy as it is.
 """

@@ -10,7 +10,7 @@ Left out: detection and multi-label data, streaming, and data that do not fit in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from searchspaces import Task, UserError
 __all__ = [
     "DEFAULT_IMAGE_SIZE",
     "ImageData",
+    "has_validation_part",
     "load_data",
     "mirrors",
     "read_images",
@@ -42,6 +43,7 @@ TEST_FRACTION: Final = 0.15
 """Share of the images held out as test images if the source has none."""
 
 _LEFT_OUT: Final = "left out of"
+_OF_THE_PART: Final = "of the validation part"
 _TEST_SEED: Final = 20_231  # not the study's seed: no study may train on the test images of another
 
 
@@ -166,7 +168,7 @@ class ImageData:
             indices = np.arange(len(labels), len(labels) + len(validation.labels))
             images = joined(images, squared(validation.images, side))
             labels = np.concatenate([labels, validation.labels])
-            notes.append(f"validation images: the {len(indices):,} of the validation part")
+            notes.append(f"validation images: the {len(indices):,} {_OF_THE_PART}")
         arrays = images, labels, squared(test.images, side), test.labels
         mirror, reason = mirroring(names) if source.class_names else (False, "the classes have no names")
         facts = [each.facts for each in (train, *([] if validation is None else [validation]), test)]
@@ -215,6 +217,11 @@ class ImageData:
             **({"in_files": True} if isinstance(self.images, InFiles) else {}),
             "fingerprint": self.fingerprint,
         }
+
+
+def has_validation_part(described: Mapping[str, Any]) -> bool:
+    """Whether images, as `ImageData.describe` describes them, came with a validation part, which no seed chooses."""
+    return any(str(note).endswith(_OF_THE_PART) for note in described.get("notes", ()))
 
 
 def stratified_split(

@@ -5,17 +5,21 @@
     adamw   Loshchilov & Hutter 2019, arXiv:1711.05101: rate 0.001; weight decay 0.05 after Touvron et al. 2021,
             arXiv:2012.12877, table 9, which also has mixup 0.8.
     resnet  He et al. 2016, sec. 4.2, as it is there: rate 0.1 divided by 10 at half and three quarters of the steps, no
-            Nesterov momentum, weight decay 1e-4, crops and mirroring, and nothing of what is shared below.
+            Nesterov momentum, weight decay 1e-4, crops and mirroring, and nothing of what is shared below but the
+            weight decay on convolution and linear weights only, of which the paper says nothing.
     efficientnet
             Tan & Le 2019, arXiv:1905.11946, sec. 5.2, and its code: RMSProp, rate 0.016 for each 256 images of a batch,
             times 0.97 every 2.4 epochs, weight decay 1e-5, no mixing. There AutoAugment (`auto_augment=imagenet`); here
             RandAugment, with which EfficientNet-B7 has 85.0 % instead of 84.4 % (arXiv:1909.13719). The rates of
-            dropout, 0.2 for B0 to 0.5 for B7, are those of the networks; stochastic depth is 0.2 for all.
+            dropout, 0.2 for B0 to 0.5 for B7, are those of the networks; stochastic depth is 0.2 for all. Departures:
+            stochastic depth grows over residual blocks alone, and batch norm has torch's eps and momentum
+            (`searchspaces.modules`).
 
 Shared: rates up linearly for a twentieth of the steps (Goyal et al. 2017, arXiv:1706.02677, 5 of 90 epochs), then down
 a cosine (Loshchilov & Hutter 2017, arXiv:1608.03983); weight decay on convolution and linear weights only (He et al.
 2019, arXiv:1812.01187, sec. 3.1); label smoothing 0.1 (Szegedy et al. 2016, arXiv:1512.00567, sec. 7); RandAugment with
-2 operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719, sec. 4.4, ResNet-50); mixup 0.2 (Zhang et al. 2018,
+2 operations of magnitude 9 (Cubuk et al. 2020, arXiv:1909.13719, sec. 4.4, ResNet-50; magnitudes are torchvision's, see
+`estimators.augmentation`); mixup 0.2 (Zhang et al. 2018,
 arXiv:1710.09412, sec. 3.1); CutMix 1, half of the batches mixed (Yun et al. 2019, arXiv:1905.04899, sec. 4.1 and its
 code); weights averaged with decay 0.9999 and stochastic depth 0.2 (Tan & Le 2019, arXiv:1905.11946, sec. 5.2 and its
 code; for networks that have places for it); crops by an eighth of the side and mirroring (arXiv:1512.03385, sec. 4.2);
@@ -86,7 +90,7 @@ class Recipe:
         resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         randaugment_operations: RandAugment's operations on each image; 0 is off.
-        randaugment_magnitude: their strength; 10 is that of AutoAugment's strongest operations.
+        randaugment_magnitude: their strength; at 10 they are as strong as torchvision's strongest.
         mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
         mix: share of the batches that are mixed, by either method, in [0, 1].
         auto_augment: a policy of AutoAugment in place of RandAugment: `cifar10`, `svhn` or `imagenet`; by default

@@ -98,7 +98,7 @@ def _classifier(model: nn.Module) -> nn.Linear | None:
 
 
 EPSILON: Final = 1e-3
-"""The least norm that a unit's weights are taken to have, so that weights of zero can move (sec. 4.1 there)."""
+"""The least norm that a unit's weights are taken to have, so that weights of zero can move (sec. 4 there)."""
 
 
 def clip_by_unit(parameters: Iterable[nn.Parameter], ratio: float) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,9 +34,10 @@ DEFAULT: Final = "short"
 SUPERNET: Final = "supernet"
 PROXIES: Final = "short,epochs=2,width=1+depth=1,naswot,swap,zico"
 """What is compared unless told otherwise."""
-LONG: Final[Mapping[str, Any]] = {"width": 1.0, "depth": 1.0, "data_fraction": 1.0, "split_seed": 1}
-"""The reference: whole networks on all images. Its validation images are others than those of the proxies, as good as
-all of them, so that luck with images does not count as agreement."""
+LONG: Final[Mapping[str, Any]] = {"width": 1.0, "depth": 1.0, "data_fraction": 1.0}
+"""The reference: whole networks on all images."""
+SPLIT: Final = "split_seed"
+"""The setting that chooses the validation images."""
 LEVEL: Final = 0.9
 """Of all intervals."""
 TOP: Final = 0.25
@@ -144,13 +145,32 @@ class Comparison:
         from studies import Study
 
         doing("beginning with the reference")
-        first = Study.create(self.folder / "reference-1", self._settings(self.reference, self.seed))
+        taken = {proxy.settings.get(SPLIT, 0) for proxy in self.proxies}
+        place = self.folder / "reference-1"
+        first = Study.create(place, self._settings(self._apart(place, taken), self.seed))
+        taken.add(_split_of(first))
         yield "reference 1", first
         for number in range(2, self.trainings + 1):
             # another seed trains otherwise, and would draw other networks: it is given those of the first
             drawn = tuple(trial.architecture.to_json() for trial in first.trials)
-            again = self._settings(self.reference, self.seed + number - 1, strategy="evolution", start_from=drawn)
-            yield f"reference {number}", Study.create(self.folder / f"reference-{number}", again)
+            place = self.folder / f"reference-{number}"
+            how = self._apart(place, taken)
+            again = self._settings(how, self.seed + number - 1, strategy="evolution", start_from=drawn)
+            study = Study.create(place, again)
+            taken.add(_split_of(study))
+            yield f"reference {number}", study
+
+    def _apart(self, place: Path, taken: Collection[Any]) -> Estimated:
+        """The reference with validation images of its own: the first split that neither a proxy nor an earlier training
+        of the reference has, so that luck with images counts neither as agreement nor as something that trainings agree
+        on. A study that is there goes on with its own, and what a person gives is left as it is."""
+        from studies.manifest import Manifest
+
+        splits = self.reference.estimator in ("short-training", SUPERNET) and SPLIT not in self.reference.settings
+        if not splits or Manifest.is_in(place):
+            return self.reference
+        split = next(number for number in itertools.count(1) if number not in taken)
+        return replace(self.reference, settings={**self.reference.settings, SPLIT: split})
 
     def _settings(self, how: Estimated, seed: int, strategy: str = "random", start_from: Any = ()) -> Settings:
         from studies.settings import Settings
@@ -235,7 +255,10 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
                 resolved[name], added[name] = described, more
 
     doing("resampling the networks")
-    taus = [agreement.kendall(one, other) for one, other in itertools.combinations(replicas, 2)]
+    pairs = list(itertools.combinations(range(len(replicas)), 2))
+    alike = _alike([study for name, study in studies.items() if name.startswith("reference ")])
+    apart = [pair for pair in pairs if pair not in alike] or pairs
+    taus = [agreement.kendall(replicas[one], replicas[other]) for one, other in apart]
     tau = float(np.mean(taus)) if taus else None
     counting = max(COUNTED, key=lambda name: np.nan_to_num(agreement.kendall(estimated[name][0], truth), nan=-math.inf))
     dearest = max(seconds for _, seconds in estimated.values())
@@ -264,7 +287,8 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "mean": float(truth.mean()),
             "best": float(truth.max()),
             "spread": float(truth.std(ddof=1)),
-            "luck": float(np.sqrt(replicas.var(0, ddof=1).mean())) if len(replicas) > 1 else None,
+            "shares_validation": None if comparison.reference.is_recorded or tau is None else bool(alike),
+            "luck": _luck(replicas),
             "seconds": float(np.mean([each[1] for values in references for each in values.values()])),
         },
         "level": LEVEL,
@@ -314,6 +338,45 @@ def _recommended(rows: Sequence[Document]) -> str | None:
     """The proxy that finds most in the time, of those that are told apart from counting; None if none is."""
     better = [row for row in rows if row["beyond_counting"] is not None and row["beyond_counting"][0] > 0]
     return max(better, key=lambda row: row["found"])["proxy"] if better else None
+
+
+def _split_of(study: Study) -> Any:
+    """The seed by which a study chooses its validation images; None where it reads a table."""
+    return study.manifest.estimator["resolved"].get(SPLIT)
+
+
+def _alike(references: Sequence[Study]) -> set[tuple[int, int]]:
+    """The pairs of trainings that are judged on the same images, as far as is known: of a table it is not."""
+    from estimators.data import has_validation_part
+
+    judged = []
+    for number, study in enumerate(references):
+        data = study.manifest.estimator["resolved"].get("data")
+        whole = isinstance(data, Mapping) and has_validation_part(data)
+        split = "all of them" if whole else _split_of(study)
+        judged.append(number if split is None else str(split))
+    return {
+        (one, other) for one, other in itertools.combinations(range(len(judged)), 2) if judged[one] == judged[other]
+    }
+
+
+def _luck(replicas: Values) -> float | None:
+    """The standard deviation of the trainings of one network, pooled over networks; None for one training of each.
+
+    What all networks have in common in a training, as where its validation images are the harder ones, is no luck of
+    any of them and taken off: the residual of a two-way analysis of variance.
+
+    Args:
+        replicas: (trainings, networks).
+
+    >>> _luck(np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6]]))  # the same order at the same distances
+    0.0
+    """
+    trainings, networks = replicas.shape
+    if trainings == 1:
+        return None
+    residual = replicas - replicas.mean(0) - replicas.mean(1, keepdims=True) + replicas.mean()
+    return round(float(np.sqrt((residual**2).sum() / ((trainings - 1) * (networks - 1)))), 12)
 
 
 def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:

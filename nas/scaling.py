@@ -254,6 +254,8 @@ def _base(found: Buildable, task: Task, strides: str | None) -> Scaled:
     architecture = found.architecture
     assert architecture is not None
     base = Scaled(architecture, found.scale, task)
+    if isinstance(found, Classic):
+        base = base.dropping(found.dropout)  # which is the space's own in the member
     if strides is not None:
         home = with_strides(architecture.space, strides)
         return replace(base, architecture=home.architecture(architecture.choices))

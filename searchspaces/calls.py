@@ -171,7 +171,8 @@ def _bias(bias: bool) -> dict[str, Literal]:
 
 def _norm(node: layers.Norm, given: Shape) -> Call:
     if node.kind == "local_response":
-        return call_to("nn.LocalResponseNorm", 5, alpha=1e-4, beta=0.75, k=2.0)
+        # Krizhevsky 2012, sec. 3.3: alpha is 1e-4 times the sum over 5 channels, where torch takes their mean
+        return call_to("nn.LocalResponseNorm", 5, alpha=5e-4, beta=0.75, k=2.0)
     flat, usual = len(given) == 1, {"batch": 1e-5, "layer": 1e-6}[node.kind]
     names = {"batch": ("nn.BatchNorm2d", "nn.BatchNorm1d"), "layer": ("LayerNorm2d", "nn.LayerNorm")}
     eps = usual if node.eps is None else float(node.eps)

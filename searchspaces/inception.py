@@ -122,7 +122,10 @@ def inception_stem2(c_in: int, width: int, stride: int, *, act: str = "relu") ->
 
 
 def pooled_head(c_in: int, width: int, stride: int, *, classes: int, dropout: float = 0.2) -> Node:
-    """The average over the image and the classifier; it has no `width` of its own."""
+    """The average over the image and the classifier; it has no `width` of its own.
+
+    Dropout is Inception-v3's rate, and torchvision's for GoogLeNet; the classic `googlenet` has its paper's 0.4.
+    """
     return Chain(GlobalPool(), Flatten(), Dropout(dropout), Linear(classes))
 
 

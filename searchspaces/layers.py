@@ -48,7 +48,7 @@ class Conv(Node):
         padding: zeros on each side in pixels, or (height, width); None keeps the size at stride 1 with an odd kernel.
         dilation: distance between the taps of the kernel in pixels.
         standardized: weights standardized per output channel with a learnt gain (Brock 2021, arXiv:2102.06171,
-            sec. 4.1), for networks without normalisation.
+            sec. 3), for networks without normalisation.
 
     >>> Conv(64, kernel=7, stride=2).cost((3, 224, 224)).macs  # stem of ResNet-50
     118013952

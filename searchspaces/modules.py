@@ -2,7 +2,8 @@
 
 Weights are initialised as in the literature: convolutions by He's normal initialisation, fan-out (arXiv:1502.01852),
 norms with 1 and 0, linear layers from N(0, 0.01). Activations never work in place, as a value may have several readers.
-Left out: bit-equality with the weights of other libraries.
+Departure: batch norm has torch's momentum 0.1, and its eps 1e-5 where a layer says no other, in MBConv blocks too;
+EfficientNet's code has 0.01 and 1e-3. Left out: bit-equality with the weights of other libraries.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = Fa
     Args:
         node: a network or a piece of one.
         given: channels, height and width (or features) of an input.
-        drop_path: rate of the last `DropPath`; those before it rise linearly towards it. Joins by a mean drop each of
-            their inputs at that rate (FractalNet).
+        drop_path: rate of the last `DropPath`; those before it rise linearly towards it: the i-th of n has i/n of it
+            (Huang 2016, arXiv:1603.09382, sec. 3). They are counted over the residual blocks, from 1; EfficientNet's
+            code counts over all blocks, from 0. Joins by a mean drop each of their inputs at that rate (FractalNet).
         auxiliary: whether to build the auxiliary heads.
 
     Returns:

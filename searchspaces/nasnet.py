@@ -1,6 +1,6 @@
 """The space `nasnet`: every input and every operation of a normal and a reduction cell is a decision.
 
-Zoph 2018, arXiv:1707.07012, sec. 3.1 (pairs, operations, stacking); Real 2019, arXiv:1802.01548, sec. 3.1 (mutation).
+Zoph 2018, arXiv:1707.07012, sec. 3 (pairs, operations, stacking); Real 2019, arXiv:1802.01548, sec. 3.2 (mutation).
 Cells that differ only in the order of a pair's halves, or of the pairs, are one architecture: see `Wiring.canonical`.
 Beyond the papers, a used state may be an output of its cell too, as it is in the published networks.
 """

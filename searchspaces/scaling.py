@@ -53,7 +53,7 @@ class Factors:
     def formula(self) -> float:
         """How much more compute that is, without any rounding: α·β²·γ².
 
-        >>> round(Factors(1.2, 1.1, 1.15).formula, 4)  # EfficientNet's (sec. 4.2)
+        >>> round(Factors(1.2, 1.1, 1.15).formula, 4)  # EfficientNet's (sec. 4)
         1.9203
         """
         return self.depth * self.width**2 * self.resolution**2
@@ -111,8 +111,7 @@ class Scaled:
     @property
     def dropout(self) -> float:
         """The rate of its last layer of dropout, before the classifier; 0 where it has none."""
-        rates = [leaf.rate for leaf, _ in leaves(self.network(), self.task.shape) if isinstance(leaf, Dropout)]
-        return float(rates[-1]) if rates else 0.0
+        return last_dropout(self.network(), self.task)
 
     def dropping(self, rate: float) -> Scaled:
         """The same with another rate of dropout before the classifier; itself where its head takes none."""
@@ -161,6 +160,12 @@ class Scaled:
             return said
         dropout = "" if self.scale.dropout is None else f", dropout {self.scale.dropout:g}"
         return f"{said} | width x {self.scale.width:g}, depth x {self.scale.depth:g}{dropout}"
+
+
+def last_dropout(node: Node, task: Task) -> float:
+    """The rate of a network's last layer of dropout; 0 where it has none."""
+    rates = [leaf.rate for leaf, _ in leaves(node, task.shape) if isinstance(leaf, Dropout)]
+    return float(rates[-1]) if rates else 0.0
 
 
 class ScalingSpace:

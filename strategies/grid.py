@@ -1,6 +1,6 @@
 """Grid search: every architecture of a space that is small enough, in order.
 
-EfficientNet's scaling coefficients were found this way (Tan & Le 2019, arXiv:1905.11946, sec. 3.3, step 1).
+EfficientNet's scaling coefficients were found this way (Tan & Le 2019, arXiv:1905.11946, sec. 4, step 1).
 """
 
 from __future__ import annotations

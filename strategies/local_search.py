@@ -1,10 +1,11 @@
 """Hill climbing with restarts, which few methods beat on small budgets of trials.
 
 White et al. 2021, *Exploring the Loss Landscape in Neural Architecture Search*, arXiv:2005.02960, Algorithm 1 in the
-variant that moves to the first neighbour that is better (`query_until_lower` in its code). A neighbour differs in one
-decision. Departures: once no neighbour is new, a climb begins anew at the best architecture with several decisions
-changed (iterated local search: Lourenço et al. 2003, *Iterated Local Search*), where the paper stops or goes on from
-the second best; asks may run ahead of tells, and then try several neighbours of the same architecture.
+variant that moves to the first neighbour that is better (`query_full_nbhd=False` in its code, naszilla). A neighbour
+differs in one decision. Departures: once no neighbour is new, a climb begins anew at the best architecture with several
+decisions changed (iterated local search: Lourenço et al. 2003, *Iterated Local Search*), where the code draws
+`num_init` architectures anew, or goes on from the next best (`stop_at_minimum=False`); asks may run ahead of tells, and
+then try several neighbours of the same architecture.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The recurrent policy of the RL controller in torch: an LSTM, its objectives and its optimizer.
 
-Zoph & Le 2017, arXiv:1611.01578, sec. 3.1; initial weights as in Zoph et al. 2018, arXiv:1707.07012, app. A.2. The only
+Zoph & Le 2017, arXiv:1611.01578, sec. 3.1; initial weights as in Zoph et al. 2018, arXiv:1707.07012, app. A.3. The only
 file of this package that imports torch.
 """
 

@@ -1,7 +1,7 @@
 """The RL controller: an LSTM samples an architecture decision by decision and is trained on the accuracy it reached.
 
 Zoph & Le 2017, *Neural Architecture Search with Reinforcement Learning*, arXiv:1611.01578, sec. 3.1 and 3.2 (the LSTM;
-REINFORCE with a moving-average baseline); Zoph et al. 2018, arXiv:1707.07012, app. A.2 (PPO instead); Schulman et al.
+REINFORCE with a moving-average baseline); Zoph et al. 2018, arXiv:1707.07012, app. A.3 (PPO instead); Schulman et al.
 2017, arXiv:1707.06347, eq. 7 (the clipped ratio) and 11 (advantages by a value function). Left out: anchor points for
 skip connections, which are ordinary decisions here, and the parameter servers.
 """

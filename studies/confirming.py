@@ -1,10 +1,11 @@
 """Which network is trained again: so many leaders in turn, or whichever training changes the choice most.
 
-`auto` is the top-two rule of Jourdan et al. 2022, *Top Two Algorithms Revisited*, arXiv:2206.05979, in its greedy form
-(EB-TC): the leader is the network of the highest mean, its challenger the one whose mean is the fewest standard errors
-of the difference below, and of the two the one with fewer trainings is trained again. The trainings of all networks are
-taken to be equally noisy, so how noisy they are cancels out and need not be known. Departure: of equal numbers the
-leader is trained, where the paper draws one of the two.
+`auto` takes leader and challenger from Jourdan et al. 2022, *Top Two Algorithms Revisited*, arXiv:2206.05979 (EB-TC):
+the leader is the network of the highest mean, its challenger the one whose mean is the fewest standard errors of the
+difference below. The trainings of all networks are taken to be equally noisy, so how noisy they are cancels out and
+need not be known. Departure, so that it is not that algorithm, and its guarantees are not shown for it: of the two the
+one with fewer trainings is trained again, the leader of equals, and nothing is drawn. In the paper the leader is
+sampled with a fixed probability, and else the challenger.
 """
 
 from __future__ import annotations

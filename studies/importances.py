@@ -1,9 +1,10 @@
 """How much each decision of a space matters for the accuracy of the networks that a study tried.
 
 Functional ANOVA (Hutter et al. 2014, ICML) as Optuna has it: the share of a random forest's variance that a decision
-explains by itself. A decision without effect in a network, such as the kernel of a block that is not there, has an
-option of its own for that. It is what the trials show: a strategy that tried few options of a decision shows little
-of it.
+explains by itself. What is left of 1 decisions explain only together: interactions, and noise that the forest has
+learned, which looks like them. A decision without effect in a network, such as the kernel of a block that is not
+there, has an option of its own for that. It is what the trials show: a strategy that tried few options of a decision
+shows little of it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _NONE: Final = "no effect"
 
 
 def decision_importances(study: Study, seed: int = 0) -> dict[str, float]:
-    """The importance of each decision with several options, the largest first; they add up to 1.
+    """The importance of each decision with several options, the largest first: its share of the variance, by itself.
 
-    Empty where fewer than `FEWEST` networks are complete, or all of them have one accuracy.
+    The shares add up to 1 at most; where interactions matter, to less. Empty where fewer than `FEWEST` networks are
+    complete, or all of them have one accuracy.
 
     Args:
         study: its complete trials, a confirmed network with its mean.
@@ -53,7 +55,7 @@ def decision_importances(study: Study, seed: int = 0) -> dict[str, float]:
             for params, trial in zip(chosen, looked_at, strict=True):
                 made.add_trial(optuna.trial.create_trial(params=params, distributions=options, value=trial.accuracy))
             evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-            found = optuna.importance.get_param_importances(made, evaluator=evaluator)
+            found = optuna.importance.get_param_importances(made, evaluator=evaluator, normalize=False)
         finally:
             optuna.logging.set_verbosity(verbosity)
     return {name: float(value) for name, value in found.items()}

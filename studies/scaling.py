@@ -1,8 +1,8 @@
 """Compound scaling: from factors on depth, width and image size to a family; and what else as many MACs would buy.
 
-Tan & Le 2019, arXiv:1905.11946, sec. 3.3. Step 1, the search for α, β and γ, is a study like any other, over
-`searchspaces.ScalingSpace`; step 2, α, β and γ to the power of φ, is here, with the curves of the paper's figure 3: the
-base scaled in depth alone, width alone or resolution alone to the same MACs.
+Tan & Le 2019, arXiv:1905.11946, sec. 3.3 (the formula) and 4 (the steps). Step 1, the search for α, β and γ, is a
+study like any other, over `searchspaces.ScalingSpace`; step 2, α, β and γ to the power of φ, is here, with the curves
+of the paper's figure 3: the base scaled in depth alone, width alone or resolution alone to the same MACs.
 
 The published family is not quite its own formula: its factors are the ones that the authors' code states
 (tensorflow/tpu, efficientnet_builder.py), and only near powers of 1.2, 1.1 and 1.15. That code also states a rate of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DIMENSIONS: Final = ("depth", "width", "resolution")
 PUBLISHED: Final = Factors(1.2, 1.1, 1.15)
-"""EfficientNet's, of which its family is said to be made (sec. 4.2)."""
+"""EfficientNet's, of which its family is said to be made (sec. 4)."""
 MOST_DROPOUT: Final = 0.5
 """The largest rate of dropout that a family grows to: that of EfficientNet-B6 and B7."""
 _LARGEST: Final = 1000.0

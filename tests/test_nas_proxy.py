@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 from estimators import load_data
+from estimators.agreement import ceiling, kendall
 from nas.api import open_study
 from nas.commands.proxies import verdicts
-from nas.proxies import _recommended, found_within, parse_estimated
+from nas.proxies import Comparison, _recommended, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 from studies.pages.proxies import _ranked, proxies_figure
 
@@ -90,7 +93,10 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     macs = [each.cost(Task(16, 1, 10)).macs for each in networks]
     assert found["proxies"][0]["tau"] == pytest.approx(kendalltau(macs, exact).statistic)
     assert 0.7 < found["reference"]["tau"] < found["reference"]["ceiling"] < 1
-    assert found["reference"]["luck"] == pytest.approx(trainings.var(0, ddof=1).mean() ** 0.5)
+    # two-way analysis of variance: what a training adds to all networks is none's luck; (3 - 1) * (30 - 1) degrees
+    rest = trainings - exact - trainings.mean(1, keepdims=True) + trainings.mean()
+    assert found["reference"]["luck"] == pytest.approx(((rest**2).sum() / 58) ** 0.5)
+    assert found["reference"]["shares_validation"] is None  # of a table nobody knows
     assert found["recommended"] == "table:half.json"
     page = Path(found["files"]["plot"]).read_text()
     assert "table:half.json" in page
@@ -101,7 +107,7 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
 def test_the_screen_says_what_follows_and_the_command_resumes(nas_cli, recorded):
     out = nas_cli(*COMMAND, "--trainings", "2").out
     assert "recommended: table:half.json" in out
-    assert "an exact proxy would reach" in out
+    assert "an exact proxy would reach at most" in " ".join(out.split())
     ledger = Path("runs/here/reference-1/ledger.db")
     before = ledger.read_bytes()
     again = nas_cli(*COMMAND, "--trainings", "3", "--json").json()  # goes on: one more training of each
@@ -179,6 +185,73 @@ def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, re
     assert found["folder"] == "runs/proxy-small-space-100-few"
 
 
+TRAINED = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference-epochs", "1",
+           "--proxies", "naswot,epochs=1+split_seed=2", "--name", "split", "--workers", "1", "--quiet", "--task",
+           "16x16x1:10", "--data", "few.npz", "--json")  # fmt: skip
+
+
+def splits():
+    places = sorted(Path("runs/split").glob("reference-*"))
+    return [open_study(place, space="small.py:space").manifest.estimator["resolved"]["split_seed"] for place in places]
+
+
+def test_each_training_of_the_reference_has_a_split_that_no_proxy_and_no_other_training_has(nas_cli, recorded):
+    found = nas_cli(*TRAINED, "--trainings", "3").json()
+    assert splits() == [1, 3, 4]  # 0 is that of short training where nobody says, 2 that of the other proxy
+    assert found["reference"]["shares_validation"] is False
+    assert "at most" not in Path(found["files"]["plot"]).read_text()
+
+
+def test_a_reference_begun_with_one_split_goes_on_and_its_ceiling_is_an_upper_bound(nas_cli, recorded, monkeypatch):
+    def all_by_the_first(self, place, taken):  # as it once was
+        return replace(self.reference, settings={**self.reference.settings, "split_seed": 1})
+
+    with monkeypatch.context() as before:
+        before.setattr(Comparison, "_apart", all_by_the_first)
+        nas_cli(*TRAINED, "--trainings", "2")
+    ledgers = [Path(f"runs/split/reference-{number}/ledger.db") for number in (1, 2)]
+    recorded_then = [ledger.read_bytes() for ledger in ledgers]
+    same = nas_cli(*TRAINED, "--trainings", "2").json()
+    assert [ledger.read_bytes() for ledger in ledgers] == recorded_then
+    assert same["reference"]["shares_validation"] is True
+    assert "share their validation images" in Path(same["files"]["plot"]).read_text()
+    assert "reach at most" in " ".join(nas_cli(*TRAINED[:-1], "--trainings", "2").out.split())
+    more = nas_cli(*TRAINED, "--trainings", "3").json()
+    assert [ledger.read_bytes() for ledger in ledgers] == recorded_then
+    assert splits() == [1, 1, 3]
+    assert more["reference"]["shares_validation"] is True  # the first two still do
+    studies = [open_study(f"runs/split/reference-{number}", space="small.py:space") for number in (1, 2, 3)]
+    by_network = [{trial.architecture: trial.accuracy for trial in study.trials} for study in studies]
+    one, two, third = ([found[each] for each in by_network[0]] for found in by_network)
+    # the pair that shares its images agrees on their luck as well, and is left out
+    apart = [kendalltau(one, third).statistic, kendalltau(two, third).statistic]
+    assert more["reference"]["tau"] == pytest.approx(float(np.mean(apart)))
+
+
+def test_trainings_on_data_with_a_validation_part_share_it(nas_cli, recorded):
+    few = np.load("few.npz")
+    images, labels = few["train_images"], few["train_labels"]
+    np.savez("parts.npz", train_images=images[:300], train_labels=labels[:300], val_images=images[300:450],
+             val_labels=labels[300:450], test_images=images[450:], test_labels=labels[450:])  # fmt: skip
+    found = nas_cli(*TRAINED, "--trainings", "2", "--data", "parts.npz").json()
+    assert found["reference"]["shares_validation"] is True
+
+
+def test_the_ceiling_is_what_an_exact_proxy_has_where_trainings_do_not_share_their_luck():
+    # quality, luck with images and luck in training deviate by 1 each: trainings that are judged on images of their own
+    # correlate by 1/3, on the same images by 2/3, as if luck with these were quality
+    quality, one, two, luck, other_luck = np.random.default_rng(0).normal(size=(5, 2000))
+    shared = [quality + luck + each for each in (one, two)]
+    apart = [quality + luck + one, quality + other_luck + two]
+    exact = {}
+    for name, trainings in (("shared", shared), ("apart", apart)):
+        found = ceiling(kendall(*trainings), 2)
+        exact[name] = found - kendall(quality, np.mean(trainings, 0))
+    assert exact["apart"] == pytest.approx(0, abs=0.03)
+    # sqrt(4/5) against sqrt(1/2.5) by Spearman and Brown: 2/pi * asin(0.894) less 2/pi * asin(0.632)
+    assert exact["shared"] == pytest.approx(0.705 - 0.436, abs=0.03)
+
+
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])
 def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli, recorded, monkeypatch, proxy):
     monkeypatch.setattr("nas.proxies._recommended", lambda rows: proxy)  # four networks tell none apart
@@ -228,8 +301,6 @@ def test_a_proxy_that_fails_everywhere_is_named(nas_cli, recorded):
 
 
 def test_what_is_found_in_some_time_is_the_mean_over_all_draws():
-    from itertools import combinations
-
     rng = np.random.default_rng(1)
     proxy, truth = rng.normal(size=7), rng.normal(size=7)
     exact = np.mean([truth[max(drawn, key=lambda each: proxy[each])] for drawn in combinations(range(7), 3)])

@@ -62,6 +62,48 @@ def test_a_classic_costs_what_other_collections_say(name):
         assert agrees != (row.digits == "differs"), f"{row.source} on {row.task}"
 
 
+# billions of FLOPs of Bello 2021, arXiv:2103.07579, appendix: two for each MAC
+RESNET_RS = {"resnetrs50": (160, 4.6), "resnetrs101": (192, 12), "resnetrs152": (256, 31), "resnetrs200": (256, 40),
+             "resnetrs270": (256, 54), "resnetrs350": (320, 107), "resnetrs420": (320, 128)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESNET_RS)
+def test_resnet_rs_has_the_size_and_the_compute_of_its_paper(name):
+    size, flops = RESNET_RS[name]
+    network = classic(name)
+    assert network.task == Task(size)
+    assert 2 * network.cost().macs / 1e9 == pytest.approx(flops, abs=0.05 if flops < 10 else 0.5)
+
+
+DROPOUT = {
+    # Szegedy 2015, arXiv:1409.4842, table 1; torchvision's GoogLeNet; Chollet 2017, arXiv:1610.02357, sec. 4.3
+    "googlenet": 0.4, "googlenet_torchvision": 0.2, "xception": 0.5,
+    # tensorflow/tpu, models/official/resnet/resnet_rs/configs
+    "resnetrs50": 0.25, "resnetrs101": 0.25, "resnetrs350": 0.4,
+    # google/automl, efficientnetv2/effnetv2_configs.py
+    "efficientnetv2_b0": 0.2, "efficientnetv2_b1": 0.2, "efficientnetv2_b2": 0.3, "efficientnetv2_b3": 0.3,
+    "efficientnetv2_s": 0.2, "efficientnetv2_m": 0.3, "efficientnetv2_l": 0.4, "efficientnetv2_xl": 0.4,
+    # tensorflow/tpu, models/official/efficientnet/efficientnet_builder.py
+    "efficientnet_b0": 0.2, "efficientnet_b2": 0.3, "efficientnet_b4": 0.4, "efficientnet_b7": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DROPOUT)
+def test_a_classic_has_the_dropout_of_its_authors(name):
+    assert classic(name).dropout == DROPOUT[name]
+    assert classic(name).under("small-images").dropout == DROPOUT[name]
+
+
+@pytest.mark.parametrize("name", ["googlenet", "resnetrs50", "efficientnetv2_l"])
+def test_a_member_of_other_dropout_is_still_a_member_and_is_scaled_from_its_own(name):
+    from nas.scaling import _base
+
+    network = classic(name)
+    assert network.architecture is not None
+    base = _base(network, network.task, None)
+    assert (base.dropout, base.cost()) == (network.dropout, network.cost())
+
+
 def test_small_examples_cost_what_their_papers_print():
     assert [macs for _, macs, _ in table.examples()] == [854_196_224, 271_351_808, 358_055_936, 2160, 672]
 

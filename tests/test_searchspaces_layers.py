@@ -89,6 +89,18 @@ def test_a_layer_builds_costs_what_is_counted_and_has_its_source(node, given):
     assert svg(network, TASK)
 
 
+def test_local_response_normalization_is_the_formula_of_its_paper():
+    # Krizhevsky 2012, sec. 3.3: b_i = a_i / (k + alpha * sum of a_j**2 over n neighbours)**beta with k = 2, n = 5,
+    # alpha = 1e-4, beta = 0.75
+    given = (9, 3, 2)
+    values = 100 * torch.rand(2, *given, generator=torch.Generator().manual_seed(0))
+    expected = torch.empty_like(values)
+    for i in range(9):
+        squares = values[:, max(0, i - 2) : min(8, i + 2) + 1].square().sum(1)
+        expected[:, i] = values[:, i] / (2 + 1e-4 * squares) ** 0.75
+    torch.testing.assert_close(build(Norm("local_response"), given)(values), expected)
+
+
 def test_no_layer_and_no_way_to_join_is_without_examples():
     joined = {type(node) for node in JOINS}
     assert kinds() == set(CALLS) | joined

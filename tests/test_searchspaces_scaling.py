@@ -160,7 +160,7 @@ def test_equal_networks_are_one_architecture_the_nearest_to_the_formula():
 
 
 def test_the_formula_and_true_macs_of_efficientnets_factors_differ():
-    published = Factors(1.2, 1.1, 1.15)  # Tan & Le 2019, sec. 4.2
+    published = Factors(1.2, 1.1, 1.15)  # Tan & Le 2019, sec. 4
     assert published in list(SIZES.triples())
     assert published.formula == pytest.approx(1.2 * 1.21 * 1.3225)  # 1.92: within 5 % of 2
     # all seven stages of B0, of 1, 2, 2, 3, 3, 4 and 1 blocks, get one more: B2 with 258 pixels and not 260

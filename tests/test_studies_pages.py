@@ -36,6 +36,7 @@ from studies.pages.confusion import write_confusion
 from studies.pages.family import family_html
 from studies.pages.page import linear_ticks, page, table
 from studies.pages.proxies import proxies_figure, write_proxies
+from studies.pages.report import decisions_section
 from studies.pages.training import training_section
 
 EVIL = "<img src=x onerror=\"document.title='run'\">"
@@ -349,6 +350,24 @@ def test_a_decision_that_alone_makes_the_accuracy_has_all_of_the_importance() ->
     assert next(iter(found)) == "stage1.kernel"
     assert found["stage1.kernel"] == pytest.approx(1, abs=1e-6)
     assert sum(found.values()) == pytest.approx(1)
+    assert "Together these shares are 100%; what is left, 0%" in decisions_section(study, "macs")
+
+
+def test_what_decisions_explain_only_together_is_no_importance_of_theirs() -> None:
+    class OfTwoKernels(Known):
+        def estimate(self, architecture: Architecture, context: Any) -> Any:
+            from dataclasses import replace
+
+            one, other = (architecture.choices[f"stage{number}.kernel"] for number in (1, 2))
+            return replace(super().estimate(architecture, context), accuracy=0.9 if one == other else 0.1)
+
+    study = begin(strategy="random", trials=60, estimator=OfTwoKernels())
+    study.run(60)
+    found = decision_importances(study)
+    # a parity: the mean over either kernel does not depend on the other, so all but chance is an interaction
+    assert 0 < sum(found.values()) < 0.5
+    left = 1 - sum(found.values())
+    assert f"what is left, {left:.0%}, decisions explain only in combination" in decisions_section(study, "macs")
 
 
 def test_a_plot_is_what_its_ending_says(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

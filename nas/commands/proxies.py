@@ -146,7 +146,8 @@ def show_proxies(document: Document, console: Console) -> None:
     rows = [("reference", f"{reference['estimator']}; accuracy {percent(reference['mean'])} {between}")]
     if reference["luck"] is not None:
         ceiling = two_digits(reference["ceiling"])
-        exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {ceiling}"
+        least = "" if reference["shares_validation"] is False else "at most "
+        exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {least}{ceiling}"
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
     if document["left_out"]:
         rows.append(("left out", f"{document['left_out']} networks that failed in one of the ways"))

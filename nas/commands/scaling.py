@@ -238,7 +238,7 @@ def show_family(
     if coefficients["how"] == "published":
         rows.append(
             ("factors", "as the authors' code states them for B1 to B7 (tensorflow/tpu, efficientnet_builder.py); they "
-                        "are close to, but not equal to, the powers of (1.2, 1.1, 1.15) of the paper's section 4.2")
+                        "are close to, but not equal to, the powers of (1.2, 1.1, 1.15) of the paper's section 4")
         )  # fmt: skip
     else:
         values = ", ".join(f"{words} {coefficients[name]:g}" for name, words in _NAMES.items())

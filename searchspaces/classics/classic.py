@@ -12,7 +12,7 @@ from searchspaces.cost import Cost
 from searchspaces.errors import UserError, nearest
 from searchspaces.latency import network_cost
 from searchspaces.layers import Node
-from searchspaces.scaling import Scaled
+from searchspaces.scaling import Scaled, last_dropout
 from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.strides import RULES, published
 from searchspaces.task import Task
@@ -30,7 +30,8 @@ class Classic:
         paper: authors, year, arXiv number or venue, table or section.
         tree: the tree of layers for a task.
         task: the images and classes of its published numbers.
-        architecture: the same network as a member of one of our spaces; None where it is a member of none.
+        architecture: the same network as a member of one of our spaces, but for the rate of dropout before the
+            classifier, which is the space's own there; None where it is a member of none.
         for_small_images: its tree under the other rule for strides (`searchspaces.strides`), which trained networks of
             earlier versions have; None where it is the same.
         strides: the rule that `tree` follows.
@@ -48,9 +49,10 @@ class Classic:
     def member(
         architecture: Architecture, name: str, paper: str, task: Task = Task(), scale: Scale = Scale()
     ) -> Classic:
-        """A classic that is an architecture of a space, or a scaled one, which is no member itself."""
+        """A classic that is an architecture of a space, or a scaled one, which is no member itself; dropout alone does
+        not make it another one."""
         small, scaled = (Scaled(each, scale, task) for each in (architecture, published(architecture)))
-        member = architecture if scale == Scale() else None
+        member = architecture if replace(scale, dropout=None) == Scale() else None
         return Classic(name, paper, scaled.network, task, member, small.network)
 
     def under(self, strides: str) -> Classic:
@@ -69,6 +71,11 @@ class Classic:
     def scale(self) -> Scale:
         """A classic is not scaled."""
         return Scale()
+
+    @property
+    def dropout(self) -> float:
+        """The rate of its last layer of dropout, before the classifier; 0 where it has none."""
+        return last_dropout(self.network(), self.task)
 
     def words(self) -> str:
         """Its name."""

@@ -32,7 +32,9 @@ from searchspaces.layers import (
     Pool,
     Sum,
 )
+from searchspaces.scaling import Scaled
 from searchspaces.space import Space
+from searchspaces.stage import Scale
 from searchspaces.strides import published
 from searchspaces.task import Task
 
@@ -137,7 +139,10 @@ def _residual(width: int, scale: float, *branches: Node) -> Node:
 
 
 def _inception_resnet_v1(task: Task) -> Node:
-    """Szegedy 2017, arXiv:1602.07261, figures 10 to 14; two linear layers at the end, as in imgclsmob and FaceNet."""
+    """Szegedy 2017, arXiv:1602.07261, figures 10 to 15: 5, 10 and 5 blocks.
+
+    As in FaceNet and imgclsmob, a sixth C block follows, without an activation, and the end has two linear layers.
+    """
     a = _residual(256, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (32, 3), (32, 3)))
     b = _residual(896, 0.1, conv(128), _path((128, 1), (128, (1, 7)), (128, (7, 1))))
     inside = conv(192), _path((192, 1), (192, (1, 3)), (192, (3, 1)))
@@ -156,7 +161,11 @@ def _inception_resnet_v1(task: Task) -> Node:
 
 
 def _inception_resnet_v2(task: Task) -> Node:
-    """Szegedy 2017, arXiv:1602.07261, figures 3 and 16 to 19; widths of the authors' code, as in timm."""
+    """The authors' code for Szegedy 2017, arXiv:1602.07261, as in timm.
+
+    It is not the paper's network (figures 3 and 15 to 19): its stem is Inception-v3's and a module of four branches,
+    its blocks are 10, 20 and 10, where figure 15 has 5, 10 and 5, and the last of them has no activation.
+    """
     a = _residual(320, 0.17, conv(32), _path((32, 1), (32, 3)), _path((32, 1), (48, 3), (64, 3)))
     b = _residual(1088, 0.1, conv(192), _path((128, 1), (160, (1, 7)), (192, (7, 1))))
     inside = conv(192), _path((192, 1), (224, (1, 3)), (256, (3, 1)))
@@ -202,7 +211,7 @@ def _xception(task: Task) -> Node:
         exit=Chain(
             block((728, 728, 1024), 2), separable(1024, 1536), Act("relu"), separable(1536, 2048), Act("relu")
         ),
-        head=pooled_head(2048, 1, 1, classes=task.classes),
+        head=pooled_head(2048, 1, 1, classes=task.classes, dropout=0.5),  # sec. 4.3, on ImageNet
     )  # fmt: skip
 
 
@@ -211,20 +220,20 @@ def _space() -> Space:
     return inception_space()
 
 
-def _with_auxiliaries(member: Architecture, task: Task) -> Node:
-    """The member of `inception`, with GoogLeNet's two auxiliary heads."""
-    return with_heads(member.network(task), task.shape, task.classes)
-
-
-def _googlenet(name: str, paper: str) -> Callable[[], Classic]:
+def _googlenet(name: str, paper: str, dropout: float) -> Callable[[], Classic]:
     def made() -> Classic:
         member = _space().references[name]
+
+        def tree(member: Architecture, task: Task) -> Node:
+            """The member of `inception`, with its dropout and GoogLeNet's two auxiliary heads."""
+            return with_heads(Scaled(member, Scale(dropout=dropout), task).network(), task.shape, task.classes)
+
         return Classic(
             name,
             paper,
-            lambda task: _with_auxiliaries(published(member), task),
+            lambda task: tree(published(member), task),
             architecture=member,
-            for_small_images=lambda task: _with_auxiliaries(member, task),
+            for_small_images=lambda task: tree(member, task),
         )
 
     return made
@@ -235,17 +244,17 @@ def _classic(name: str, tree: Callable[[Task], Node], paper: str) -> Callable[[]
 
 
 NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
-    "googlenet": _googlenet("googlenet", "Szegedy 2015, arXiv:1409.4842, table 1, with batch norm"),
+    "googlenet": _googlenet("googlenet", "Szegedy 2015, arXiv:1409.4842, table 1, with batch norm", 0.4),
     "googlenet_torchvision": _googlenet(
-        "googlenet_torchvision", "Szegedy 2015, arXiv:1409.4842, with 3x3 in place of 5x5, as torchvision has it"
+        "googlenet_torchvision", "Szegedy 2015, arXiv:1409.4842, with 3x3 in place of 5x5, as torchvision has it", 0.2
     ),
     "inception_v3": _classic("inception_v3", _inception_v3, "Szegedy 2016, arXiv:1512.00567, table 1"),
     "inception_v4": _classic("inception_v4", _inception_v4, "Szegedy 2017, arXiv:1602.07261, fig. 9"),
     "inception_resnet_v1": _classic(
-        "inception_resnet_v1", _inception_resnet_v1, "Szegedy 2017, arXiv:1602.07261, fig. 15"
+        "inception_resnet_v1", _inception_resnet_v1, "Szegedy 2017, arXiv:1602.07261, fig. 15, with a sixth C block"
     ),
     "inception_resnet_v2": _classic(
-        "inception_resnet_v2", _inception_resnet_v2, "Szegedy 2017, arXiv:1602.07261, fig. 15"
+        "inception_resnet_v2", _inception_resnet_v2, "Szegedy 2017, arXiv:1602.07261, the authors' code, as in timm"
     ),
     "xception": _classic("xception", _xception, "Chollet 2017, arXiv:1610.02357, fig. 5"),
 }

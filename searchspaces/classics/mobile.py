@@ -174,7 +174,7 @@ def _efficientnetv2_b3() -> Classic:
     """Factors 1.2 and 1.4; the first stage's width of 19.2 is rounded to 16, although that loses more than a tenth."""
     space, scale = efficientnetv2_space(), Scale(1.2, 1.4)
     stages = _like(space, "efficientnetv2_b0", lambda width: multiple_of_8(width * 1.2, least=0), scale.blocks)
-    return _alone("efficientnetv2_b3", _V2, stages, 40, Stage(conv_head, width=1536), "silu", size=300)
+    return _alone("efficientnetv2_b3", _V2, stages, 40, Stage(conv_head, width=1536, dropout=0.3), "silu", size=300)
 
 
 def _efficientnetv2_xl() -> Classic:
@@ -188,7 +188,7 @@ def _efficientnetv2_xl() -> Classic:
         Stage(cell, depth=depth, width=width, stride=stride, expansion=expansion, se=se)
         for cell, depth, width, stride, expansion, se in rows
     )
-    return _alone("efficientnetv2_xl", _V2, stages, 32, act="silu", size=512)
+    return _alone("efficientnetv2_xl", _V2, stages, 32, Stage(conv_head, width=1280, dropout=0.4), "silu", size=512)
 
 
 def _shufflenet(name: str, groups: int, first: int, stem: int) -> Thunk:
@@ -212,9 +212,11 @@ B_SCALED: Final = (
 )  # fmt: skip
 """Width, depth, image size and dropout of EfficientNet-B0 to B7 (tensorflow/tpu, efficientnet_builder.py)."""
 _V2_SIZES: Final = (
-    ("b0", "b0", 224, Scale()), ("b1", "b0", 240, Scale(1.0, 1.1)), ("b2", "b0", 260, Scale(1.1, 1.2)),
-    ("s", "s", 384, Scale()), ("m", "m", 480, Scale()), ("l", "l", 480, Scale()),
+    ("b0", "b0", 224, Scale()), ("b1", "b0", 240, Scale(1.0, 1.1)), ("b2", "b0", 260, Scale(1.1, 1.2, dropout=0.3)),
+    ("s", "s", 384, Scale()), ("m", "m", 480, Scale(dropout=0.3)), ("l", "l", 480, Scale(dropout=0.4)),
 )  # fmt: skip
+"""Name, member, image size and factors of EfficientNetV2, with dropout where it is not the head's 0.2 (google/automl,
+effnetv2_configs.py)."""
 _TINY: Final = (
     ("tinynet_a", 192, 1.0, 1.2), ("tinynet_b", 188, 0.75, 1.1), ("tinynet_c", 184, 0.54, 0.85),
     ("tinynet_d", 152, 0.54, 0.695), ("tinynet_e", 106, 0.51, 0.6),

@@ -32,7 +32,7 @@ from searchspaces.task import Task
 
 
 def nfnet(task: Task, depth: int = 1, dropout: float = 0.2) -> Node:
-    """NFNet-F0 to F6: residuals without normalisation (sec. 4.1 and table 1).
+    """NFNet-F0 to F6: residuals without normalisation (sec. 5 and table 1).
 
     Departures: padding is symmetric, where the reference pads as TensorFlow does; shapes and costs are the same.
 

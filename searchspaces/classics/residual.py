@@ -21,6 +21,7 @@ from searchspaces.layers import (
 )
 from searchspaces.mbconv import conv_norm_act
 from searchspaces.resnet import deep_stem, residual_head, resnet_cifar_space, resnet_space, shortcut_of
+from searchspaces.stage import Scale
 from searchspaces.task import Task
 
 _CIFAR: Final = Task(32, 3, 10)
@@ -103,8 +104,8 @@ def ror3(task: Task, depth: int) -> Node:
     )
 
 
-def _member(name: str, paper: str) -> Callable[[], Classic]:
-    return lambda: Classic.member(resnet_space().references[name], name, paper)
+def _member(name: str, paper: str, task: Task = Task(), scale: Scale = Scale()) -> Callable[[], Classic]:
+    return lambda: Classic.member(resnet_space().references[name], name, paper, task, scale)
 
 
 def _small_member(name: str, paper: str) -> Callable[[], Classic]:
@@ -115,6 +116,7 @@ def _network(name: str, paper: str, tree: Callable[[Task], Node], task: Task = T
     return lambda: Classic(name, paper, tree, task)
 
 
+RESNET_RS: Final = "Bello 2021, arXiv:2103.07579, and the authors' configurations (tensorflow/tpu, resnet_rs)"
 _HE: Final = "He 2016, arXiv:1512.03385, table 1"
 _XIE: Final = "Xie 2017, arXiv:1611.05431, table 1"
 _HU: Final = "Hu 2018, arXiv:1709.01507, table 1"
@@ -133,14 +135,14 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
     "wide_resnet50_2": _member("wide_resnet50_2", _ZAGORUYKO + "table 8"),
     "wide_resnet101_2": _member("wide_resnet101_2", _ZAGORUYKO + "deeper, as in torchvision"),
     "resnext50_32x4d": _member("resnext50_32x4d", _XIE),
-    "resnext101_32x8d": _member("resnext101_32x8d", _XIE),
+    "resnext101_32x8d": _member("resnext101_32x8d", "Xie 2017, arXiv:1611.05431, wider, as in torchvision"),
     "seresnet50": _member("seresnet50", _HU),
     "seresnext50_32x4d": _member("seresnext50_32x4d", _HU),
     "res2net50_26w_4s": _member("res2net50_26w_4s", _GAO),
     "res2net50_26w_8s": _member("res2net50_26w_8s", _GAO),
-    "seres2net50_26w_4s": _member("seres2net50_26w_4s", _GAO + " 3.3, with squeeze-excite"),
+    "seres2net50_26w_4s": _member("seres2net50_26w_4s", "Gao 2019, arXiv:1904.01169, sec. 3.3, with squeeze-excite"),
     "preresnet200": _member("preresnet200", "He 2016, arXiv:1603.05027, table 5"),
-    "resnetrs50": _member("resnetrs50", "Bello 2021, arXiv:2103.07579"),
+    "resnetrs50": _member("resnetrs50", RESNET_RS, Task(160), Scale(dropout=0.25)),
     "legacy_senet154": _network("legacy_senet154", "Hu 2018, arXiv:1709.01507, appendix", senet154),
     **{name: _small_member(name, "He 2016, arXiv:1512.03385, table 6")
        for name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")},

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from searchspaces.classics.classic import Classic
-from searchspaces.classics.residual import stages_of
+from searchspaces.classics.residual import RESNET_RS, stages_of
 from searchspaces.layers import (
     Act,
     Chain,
@@ -152,7 +152,7 @@ def _small(name: str, paper: str, tree: Callable[[Task], Node]) -> tuple[str, Ca
 
 def _rs(depth: int, size: int, depths: Sequence[int], dropout: float) -> tuple[str, Callable[[], Classic]]:
     name, tree = f"resnetrs{depth}", partial(resnet_rs, depths=tuple(depths), dropout=dropout)
-    return name, lambda: Classic(name, "Bello 2021, arXiv:2103.07579, table 1", tree, Task(size))
+    return name, lambda: Classic(name, RESNET_RS, tree, Task(size))
 
 
 def _res2(
@@ -170,8 +170,9 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = dict((
       for depth in (110, 164, 1001)),
     *(_small(f"elu_resnet{depth}", "Shah 2016, arXiv:1604.04112, sec. 4", partial(elu_resnet, depth=depth))
       for depth in (20, 32, 44, 56, 110)),
-    _rs(101, 288, (3, 4, 23, 3), 0.25), _rs(152, 320, (3, 8, 36, 3), 0.25), _rs(200, 320, (3, 24, 36, 3), 0.25),
-    _rs(270, 352, (4, 29, 53, 4), 0.25), _rs(350, 384, (4, 36, 72, 4), 0.4), _rs(420, 416, (4, 44, 87, 4), 0.4),
+    # of the sizes that the authors trained a depth at, the largest
+    _rs(101, 192, (3, 4, 23, 3), 0.25), _rs(152, 256, (3, 8, 36, 3), 0.25), _rs(200, 256, (3, 24, 36, 3), 0.25),
+    _rs(270, 256, (4, 29, 53, 4), 0.25), _rs(350, 320, (4, 36, 72, 4), 0.4), _rs(420, 320, (4, 44, 87, 4), 0.4),
     _res2("res2net50_48w_2s", partial(res2net, base=48, scale=2)),
     _res2("res2net50_14w_8s", partial(res2net, base=14, scale=8)),
     _res2("res2net50_26w_6s", partial(res2net, base=26, scale=6)),

@@ -58,6 +58,6 @@ NETWORKS: Final[dict[str, Callable[[], Classic]]] = {
         repeats=(6, 6, 6),
         stem_width=32,
     ),
-    "pnasnet5mobile": _pnasnet("pnasnet5mobile", "PNASNet-5 (N=3, F=54), table 5", 224, 54, (3, 2, 2), 32),
+    "pnasnet5mobile": _pnasnet("pnasnet5mobile", "PNASNet-5 (N=3, F=54), table 4", 224, 54, (3, 2, 2), 32),
     "pnasnet5large": _pnasnet("pnasnet5large", "PNASNet-5 (N=4, F=216), table 5", 331, 216, (4, 3, 3), 96),
 }

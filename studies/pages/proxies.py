@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Budget
 from searchspaces.files import write_whole
@@ -14,6 +14,15 @@ from studies.pages.page import BLUE, DECIMALS, FAINT, RED, Key, layout, page, pl
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+_CEILING = "the τ that the reference's own noise leaves to an exact proxy"
+_CEILINGS: Final[Mapping[Any, str]] = {
+    False: _CEILING,
+    True: f"{_CEILING}, at most: its trainings share their validation images, and luck with these is not in it",
+    None: f"{_CEILING}; at most, where its trainings share their validation images, as luck with these is not in it",
+}
+"""What the ceiling is, by whether the reference's trainings share validation images; None where nobody knows."""
 
 
 def write_proxies(found: Mapping[str, Any], path: Path) -> None:
@@ -38,7 +47,7 @@ def proxies_notes(found: Mapping[str, Any]) -> list[str]:
         f"the difference from the τ of {found['counting']}, the better count, is above 0."
     ]
     if found["reference"]["ceiling"] is not None:
-        notes.append("Ceiling: the τ that the reference's own noise leaves to an exact proxy.")
+        notes.append(f"Ceiling: {_CEILINGS[found['reference'].get('shares_validation')]}.")
     return notes
 
 

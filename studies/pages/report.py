@@ -174,12 +174,14 @@ def decisions_section(study: Study, x: str) -> str:
     found = decision_importances(study)
     parts = []
     if found:
+        total = min(sum(found.values()), 1.0)
         more = f" The {SHOWN} most important of {len(found)} are drawn." if len(found) > SHOWN else ""
         parts = [
             plot(importances_figure(found), "importances", height="low" if len(found) <= LOW else "tall"),
             words(
-                "Importance: the share of the variance of accuracy that a decision explains by itself among the trials "
-                f"(functional ANOVA).{more}"
+                "Importance: the share of the variance of accuracy, as a random forest predicts it, that a decision "
+                f"explains by itself among the trials (functional ANOVA). Together these shares are {total:.0%}; "
+                f"what is left, {1 - total:.0%}, decisions explain only in combination, noise included.{more}"
             ),
         ]
     else:
