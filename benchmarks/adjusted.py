@@ -1,4 +1,4 @@
-"""What searches choose by adjusted accuracies and by observed ones: `python -m benchmarks.adjusted [--seeds 100]`.
+"""What searches choose by observed and adjusted accuracies and by beliefs: `python -m benchmarks.adjusted [--seeds 100]`.
 
 On `fashion-losses.json`: six short trainings of each of the 315 networks of `fashion_space.py`, with the training loss
 of their last epoch (`record.py --losses` made it). A trial returns one of the first three trainings at random, and so
@@ -32,6 +32,7 @@ from benchmarks.fashion_space import BUDGET, TASK, key, space
 from estimators.agreement import kendall
 from strategies import Outcome, make_strategy
 from studies.adjusting import Line, Training
+from studies.belief import Seen, posterior
 from studies.confirming import AUTO_LEADERS, AUTO_SHARE, ENOUGH, Trained, contested
 
 TABLE = Path(__file__).with_name("fashion-losses.json")
@@ -62,15 +63,16 @@ def main() -> None:
         print(f"\nwith {name}:")
         ranked(list(seen.values()), np.array(list(truth.values())))
     invented()
-    columns = [f"{name}: observed | adjusted | difference" for name in truths]
+    columns = [f"{name}: observed | adjusted | believed" for name in truths]
     print(f"\n| strategy | trials | {' | '.join(columns)} |\n|---|---|---|---|---|---|---|---|")
     for strategy in given.strategies:
         for trials in given.trials:
             found = np.array([search(strategy, trials, seed, seen) for seed in range(1000, 1000 + given.seeds)])
             cells = []
             for truth in truths.values():
-                accuracies = 100 * np.vectorize(truth.__getitem__)(found)  # (seeds, two choices)
-                cells += [mean(accuracies[:, 0]), mean(accuracies[:, 1]), mean(np.diff(accuracies)[:, 0], "+")]
+                accuracies = 100 * np.vectorize(truth.__getitem__)(found)  # (seeds, three choices)
+                cells.append(mean(accuracies[:, 0]))
+                cells += [mean(accuracies[:, way] - accuracies[:, 0], "+") for way in (1, 2)]
             print(f"| `{strategy}` | {trials} | {' | '.join(cells)} |", flush=True)
 
 
@@ -113,8 +115,8 @@ def invented() -> None:
         print(f"| {correlation:g} | {' | '.join(cells)} |", flush=True)
 
 
-def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -> tuple[str, str]:
-    """The networks that a search chooses by observed and by adjusted accuracies."""
+def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -> tuple[str, ...]:
+    """The networks that a search chooses by observed accuracies, by adjusted ones and by beliefs."""
     confirmations = trials // AUTO_SHARE if trials >= ENOUGH else 0
     strategy, luck = make_strategy(name, FEASIBLE, trials), np.random.default_rng([seed, 0])
     members, found = [], []
@@ -126,14 +128,21 @@ def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -
         members.append(member)
         found.append(training)
     line = Line(found)
-    believed = getattr(strategy, "believed", None)
+    own = getattr(strategy, "believed", None)
+    observed, adjusted = [each.accuracy for each in found], [*map(line.adjusted, found)]
+    costs = [member.cost(TASK) for member in members]
+    told = tuple(
+        Seen(member, cost.macs, cost.params, accuracy, 0.0)
+        for member, cost, accuracy in zip(members, costs, adjusted, strict=True)
+    )
+    certain = float(np.mean([line.standard_error(each) ** 2 for each in found]))
+    beliefs = [each.mean for each in posterior(told, known_luck=certain)]
     chosen = []
-    for judge in (lambda training: training.accuracy, line.adjusted):
-        judged = [judge(each) for each in found]
+    for judged in (observed, adjusted, beliefs):
         if not confirmations:
             chosen.append(key(members[int(np.argmax(judged))]))
             continue
-        merits = believed(members) if believed else np.array([each.accuracy for each in found])
+        merits = np.array(beliefs if judged is beliefs else own(members) if own else observed)
         leaders = np.argsort(-merits, kind="stable")[:AUTO_LEADERS].tolist()
         several, luck = [[judged[each]] for each in leaders], np.random.default_rng([seed, 2])
         for _ in range(confirmations):
@@ -142,7 +151,7 @@ def search(name: str, trials: int, seed: int, seen: dict[str, list[Training]]) -
             several[one].append(seen[key(members[leaders[one]])][luck.integers(SEEN)].accuracy)
         again = [one for one, each in enumerate(several) if len(each) > 1]
         chosen.append(key(members[leaders[max(again, key=lambda one: float(np.mean(several[one])))]]))
-    return chosen[0], chosen[1]
+    return tuple(chosen)
 
 
 def mean(values: Any, sign: str = "") -> str:

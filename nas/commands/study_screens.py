@@ -374,10 +374,15 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if "score" in document["details"]:
         rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
-        found = within(document["accuracy"], document["standard_error"], unit)
-        rows.append((estimate_name(unit), Text(found, style=GOOD)))
-        if (adjusted := document["adjusted"]) is not None:
-            rows.append(("", f"{percent(adjusted)} adjusted, which is what decides"))
+        adjusted, error = document["adjusted"], document["standard_error"]
+        if adjusted is None:
+            rows.append((estimate_name(unit), Text(within(document["accuracy"], error, unit), style=GOOD)))
+        else:
+            from estimators.estimator import binomial_error
+
+            observed = binomial_error(document["accuracy"], document["details"]["val_images"])
+            rows.append((estimate_name(unit), Text(within(document["accuracy"], observed, unit), style=GOOD)))
+            rows.append(("", f"{within(adjusted, error)} adjusted, which is what decides"))
     if unit is not None and isinstance(validated := document["details"].get("val_accuracy"), float):
         rows.append(("accuracy", f"{percent(validated)} on the validation images"))
     if document["rungs"]:
