@@ -1,4 +1,4 @@
-"""What searches choose by observed and adjusted accuracies and by beliefs: `python -m benchmarks.adjusted [--seeds 100]`.
+"""What searches choose by observed and adjusted accuracies and beliefs: `python -m benchmarks.adjusted [--seeds 40]`.
 
 On `fashion-losses.json`: six short trainings of each of the 315 networks of `fashion_space.py`, with the training loss
 of their last epoch (`record.py --losses` made it). A trial returns one of the first three trainings at random, and so
