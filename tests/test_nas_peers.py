@@ -159,6 +159,18 @@ def test_a_peer_of_another_python_is_answered_through_pipes(
         assert played.run.reached == pytest.approx(np.maximum.accumulate(accuracies))
 
 
+def test_a_peer_of_another_python_that_breaks_is_one_line(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "syne_tune").mkdir()
+    (tmp_path / "syne_tune" / "config_space.py").write_text("raise RuntimeError('an older NumPy is wanted')\n")
+    (tmp_path / "syne_tune-0.16.0.dist-info").mkdir()
+    (tmp_path / "syne_tune-0.16.0.dist-info" / "METADATA").write_text("Name: syne-tune\nVersion: 0.16.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UserError, match="ended before its last trial"):
+        bench(table, ["peer:syne-tune-evolution"], trials=7, peers_python=sys.executable)
+
+
 def test_a_peer_that_is_not_installed_is_refused_with_how_to_install_it(
     nas_cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -126,7 +126,7 @@ def search(
         python: another Python, in which Syne Tune and NNI are installed.
 
     Raises:
-        RuntimeError: a search in another Python ended before its last trial.
+        UserError: a search in another Python ended before its last trial.
     """
     peer = PEERS[name]
     if peer.search is not None:

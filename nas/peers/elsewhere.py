@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Sequence
@@ -23,23 +24,30 @@ def search_elsewhere(
     """Run a search in another Python to its last trial; arguments as for `catalog.search`, the name as in `server`.
 
     Raises:
-        RuntimeError: it ended before its last trial; what it said is on standard error.
+        UserError: it ended before its last trial; what it said of that is on standard error.
     """
     if python not in _SERVERS:
-        command = [python, "-P", str(SERVER)]  # -P: no file beside it is taken for a package
         _SERVERS[python] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [python, "-P", str(SERVER)],  # -P: no file beside it is taken for a package
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,  # Ctrl-C is for the process that waits, which closes it
         )
     server = _SERVERS[python]
     assert server.stdin
     assert server.stdout
     asked = {"search": name, "settings": settings, "digits": list(sizes), "trials": trials, "seed": seed}
-    server.stdin.write(json.dumps(asked) + "\n")
-    while (line := server.stdout.readline()) != "null\n":
-        if not line:
-            close()
-            raise RuntimeError(f"{name} ended before its last trial: see above")
-        server.stdin.write(json.dumps(observe(json.loads(line)).accuracy) + "\n")
+    try:
+        server.stdin.write(json.dumps(asked) + "\n")
+        while (line := server.stdout.readline()) != "null\n":
+            if not line:
+                raise BrokenPipeError
+            server.stdin.write(json.dumps(observe(json.loads(line)).accuracy) + "\n")
+    except BrokenPipeError:
+        close()
+        raise UserError(f"{name} in {python} ended before its last trial; what it said of that is above") from None
 
 
 def version_elsewhere(python: str, module: str, package: str) -> str | None:
@@ -65,7 +73,8 @@ def close() -> None:
         _, server = _SERVERS.popitem()
         assert server.stdin
         assert server.stdout
-        server.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            server.stdin.close()
         server.stdout.close()
         server.terminate()
         server.wait()
