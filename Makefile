@@ -5,7 +5,7 @@
 # make gallery  runs the searches and trainings of docs/gallery.md, and makes its pages and pictures; needs Chromium
 # make bench    two quick ones of the measurements that the documentation quotes: startup and cost
 # make bench-strategies  regret of the strategies after 25, 50, 100 and 200 trials on two tables of trainings, beside others'
-#                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see benchmarks/peers.py); hours
+#                        searches; PEERS=python-of-theirs adds Syne Tune's and NNI's (see nas/peers/server.py); hours
 #
 # Everything is installed into .venv, once; PYTHON=python3.12 takes another interpreter.
 

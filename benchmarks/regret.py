@@ -18,8 +18,8 @@ search --confirm 1` and the like do (one leader for each 25 trials, three traini
 `confirm auto` is what searches of 50 trials and more do by default. The peers search the plain product of options, as a
 person would set them up: what does not fit and what was tried before counts as a trial spent; Optuna is told of the
 budget by `set_constraint`, the others get a reward of 0. Numbers behind a peer's name are its population and
-tournament, first its own defaults. pyglove needs `pip install pyglove==0.4.5`, Syne Tune and NNI an environment of
-their own: `peers.py` says how.
+tournament, first its own defaults. They are the `peer:` contestants of `nas bench-strategies` (`nas/peers`). pyglove
+needs `pip install pyglove==0.4.5`, Syne Tune and NNI an environment of their own: `nas/peers/server.py` says how.
 
 `--against` adds a table of differences, seed by seed, from one contestant.
 
@@ -42,16 +42,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: processes side by
 
 import argparse
 import copy
-import functools
 import hashlib
 import heapq
 import itertools
 import json
 import math
-import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -63,6 +60,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from benchmarks.problems import PROBLEMS, ROOT, TABLE, TABLES, Problem
+from nas.peers.catalog import search
+from nas.peers.here import Observed, excess
 from searchspaces import Architecture, Task
 from strategies import Outcome, make_strategy, settings_of
 from studies.confirming import AUTO, Confirm, Trained, confirmations, contested, in_turn, most_leaders
@@ -71,7 +70,6 @@ SIGMA = math.sqrt(math.log1p(0.5**2))
 """Of the logarithm of a trial's length, whose standard deviation is half of its mean."""
 
 Trials = list[tuple[Architecture, float]]  # what was tried, what was observed; 0 for what does not fit
-Peer = Callable[[Problem, int, int], Iterator[tuple[Architecture, float]]]  # problem, trials, seed
 
 
 class Running:
@@ -152,94 +150,36 @@ def confirmed(running: Running, confirm: Confirm, again: int, problem: Problem, 
     return found
 
 
-def optuna_tpe(multivariate: bool, problem: Problem, trials: int, seed: int) -> Iterator[tuple[Architecture, float]]:
-    """Optuna's TPE at its defaults, told by how much the budget is exceeded."""
-    import optuna
+def peer_trials(name: str, problem: Problem, trials: int, seed: int) -> Trials:
+    """What a search of another package tries, and what it is told."""
+    tried, noise = Trials(), np.random.default_rng([seed, 1 << 20])
+    budget, task = problem.space.budget, problem.space.task or Task()
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=multivariate)
-    study, noise = optuna.create_study(direction="maximize", sampler=sampler), np.random.default_rng([seed, 1 << 20])
-    bounds, task = problem.space.budget.bounds if problem.space.budget else (), problem.space.task or Task()
-    for _ in range(trials):
-        trial = study.ask()
-        digits = [trial.suggest_categorical(f"digit{i}", range(n)) for i, n in enumerate(problem.digits)]
+    def observe(digits: Sequence[int]) -> Observed:
         member = problem.member(digits)
-        cost, accuracy = member.cost(task), accuracy_or_0(problem, member, noise)
-        for bound in bounds:
-            trial.set_constraint(bound.cost, getattr(cost, bound.cost) - bound.upper)
-        study.tell(trial, accuracy)
-        yield member, accuracy
+        fits = member in problem.space
+        tried.append((member, problem.observed(member, noise) if fits else 0.0))
+        return Observed(tried[-1][1], excess(budget, member.cost(task)) if budget else {})
 
-
-def pyglove_evolution(
-    population: int, tournament: int, problem: Problem, trials: int, seed: int
-) -> Iterator[tuple[Architecture, float]]:
-    """pyglove's regularized evolution."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pyglove
-
-    hyper = pyglove.Dict(digits=pyglove.List([pyglove.oneof(list(range(n))) for n in problem.digits]))
-    search = pyglove.evolution.regularized_evolution(
-        mutator=pyglove.evolution.mutators.Uniform(seed=seed),
-        population_size=population,
-        tournament_size=tournament,
-        seed=seed,
-    )
-    noise = np.random.default_rng([seed, 1 << 20])
-    for example, feedback in pyglove.sample(hyper, search, num_examples=trials):
-        member = problem.member([int(digit) for digit in example.digits])
-        accuracy = accuracy_or_0(problem, member, noise)
-        feedback(accuracy)
-        yield member, accuracy
-
-
-def elsewhere(
-    search: str, settings: dict[str, int], problem: Problem, trials: int, seed: int
-) -> Iterator[tuple[Architecture, float]]:
-    """A search in the peers' environment."""
-    process, noise = peers_process(os.environ[PEERS]), np.random.default_rng([seed, 1 << 20])
-    assert process.stdin
-    assert process.stdout
-    asked = {"search": search, "settings": settings, "digits": problem.digits, "trials": trials, "seed": seed}
-    process.stdin.write(json.dumps(asked) + "\n")
-    while (line := process.stdout.readline()) != "null\n":
-        if not line:
-            raise RuntimeError(f"{search} ended before its last trial: see above")
-        member = problem.member(json.loads(line))
-        accuracy = accuracy_or_0(problem, member, noise)
-        process.stdin.write(json.dumps(accuracy) + "\n")
-        yield member, accuracy
+    search(name, observe, problem.digits, trials, seed, os.environ.get(PEERS))
+    return tried
 
 
 PEERS = "NAS_BENCHMARK_PEERS"  # in the environment of the processes of a run: the peers' Python
-
-
-@functools.cache
-def peers_process(python: str) -> subprocess.Popen[str]:
-    """One for each process of ours; it ends when its input does."""
-    command = [python, str(ROOT / "benchmarks" / "peers.py")]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-
-
-def accuracy_or_0(problem: Problem, member: Architecture, noise: np.random.Generator) -> float:
-    """What is observed of a network that may not fit the budget."""
-    return problem.observed(member, noise) if member in problem.space else 0.0
-
-
 OURS = ("random", "evolution", "local-search", "tpe", "rl", "guided")
-CONTESTANTS: dict[str, Peer | None] = {
+CONTESTANTS: dict[str, str | None] = {
     **dict.fromkeys(OURS),
-    "pyglove 100/10": functools.partial(pyglove_evolution, 100, 10),
-    "pyglove 40/20": functools.partial(pyglove_evolution, 40, 20),
-    "Optuna TPE univariate": functools.partial(optuna_tpe, False),
-    "Optuna TPE multivariate": functools.partial(optuna_tpe, True),
-    "Syne Tune 100/10": functools.partial(elsewhere, "syne-tune-evolution", {}),
-    "Syne Tune 40/20": functools.partial(elsewhere, "syne-tune-evolution", {"population_size": 40, "sample_size": 20}),
-    "NNI 100/25": functools.partial(elsewhere, "nni-evolution", {}),
-    "NNI 40/20": functools.partial(elsewhere, "nni-evolution", {"population_size": 40, "sample_size": 20}),
-    "NNI RL": functools.partial(elsewhere, "nni-rl", {}),
+    "pyglove 100/10": "pyglove-evolution",
+    "pyglove 40/20": "pyglove-evolution-40-20",
+    "Optuna TPE univariate": "optuna-tpe-univariate",
+    "Optuna TPE multivariate": "optuna-tpe",
+    "Syne Tune 100/10": "syne-tune-evolution",
+    "Syne Tune 40/20": "syne-tune-evolution-40-20",
+    "NNI 100/25": "nni-evolution",
+    "NNI 40/20": "nni-evolution-40-20",
+    "NNI RL": "nni-rl",
 }
+"""And the name of each peer in `nas.peers.catalog`."""
 WAYS: dict[str, Callable[[int], Confirm]] = {
     ", confirmed": lambda trials: trials // 25,
     ", confirm auto": lambda _: AUTO,
@@ -280,7 +220,7 @@ def scores(problem_name: str, contestant: str, at_once: int, trials: Sequence[in
     runs: list[tuple[str, int, Trials]] = []
     peer = CONTESTANTS[contestant]
     if peer:
-        tried = list(peer(problem, max(trials), seed))
+        tried = peer_trials(peer, problem, max(trials), seed)
         runs = [(contestant, n, tried[:n]) for n in trials]
     else:
         name = called(contestant, at_once)
@@ -308,10 +248,12 @@ def judged(problem: Problem, tried: Trials, by_mean: bool) -> tuple[float, int, 
 
 
 def code_and_table(problem: str, contestant: str) -> str:
-    """What results depend on, in short: the table or problem and, for our own, the strategies and confirmations."""
+    """What results depend on, in short: the table or problem, and the strategies and confirmations or the peers."""
     files = [Path(os.environ[TABLE])] if problem in TABLES else [ROOT / "benchmarks" / "problems.py"]
     if contestant.split(",")[0] in OURS:
         files += [*sorted((ROOT / "strategies").glob("*.py")), ROOT / "studies" / "confirming.py"]
+    else:
+        files += [ROOT / "nas" / "peers" / name for name in ("here.py", "server.py")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

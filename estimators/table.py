@@ -139,6 +139,11 @@ class TableEstimator:
         several = [len(accuracies) for accuracies in self._observed.values()]
         return len(several), min(several), max(several)
 
+    @property
+    def noisy(self) -> bool:
+        """Whether some network has several accuracies, of which a trial gets one by its seed."""
+        return self.recorded[2] > 1
+
     def mean(self, architecture: Architecture) -> float | None:
         """Mean of the accuracies recorded for the architecture, in [0, 1]; None if there is no entry."""
         observed = self._observed.get(self._key(architecture))

@@ -105,8 +105,8 @@ def search(
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times, as the last of the trials; the best
             is chosen by the mean. `auto` takes an eighth of the trials, and trains again what changes the choice most.
-            By default `auto` where candidates are trained and at least 50 trials are planned, else 0; not for the
-            strategies pareto and grid, nor with the pruner curves.
+            By default `auto` where candidates are trained, or a table has several accuracies of a network, and at least
+            50 trials are planned, else 0; not for the strategies pareto and grid, nor with the pruner curves.
         inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer
             epochs; confirmations are trained from scratch.
         wave: proposals in a synchronous batch, so that they do not depend on the order in which trials end.

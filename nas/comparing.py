@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
+import json
 import math
 import multiprocessing
 import signal
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from nas.recorded import Recorded, Source
-from searchspaces import Budget, SearchSpace, Task, UserError, load_space, own_code
+from searchspaces import Budget, SearchSpace, Task, UserError, load_space, nearest, own_code
 from searchspaces.progress import doing
 from strategies import STRATEGIES
 
@@ -124,22 +124,44 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Played:
+    """A run of a benchmark.
+
+    Attributes:
+        run: of a strategy or a peer with a seed.
+        trials: the numbers of trials that it is compared after, rising; it was planned for the last of them.
+        infeasible: trials that did not fit the budget; our strategies have none.
+        repeated: trials of what was tried before, but for confirmations, of a peer; our strategies have none.
+    """
+
+    run: Run
+    trials: tuple[int, ...]
+    infeasible: int = 0
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
 class Bench:
     """The results of strategies on a table.
 
     Attributes:
-        runs: of every strategy, seed after seed.
+        played: the runs of every strategy, seed after seed.
         after: what they had found after each number of trials that was asked for, rising.
         recorded: what they were run on.
         seconds: wall-clock time.
         interrupted: whether Ctrl-C ended it before the last seed.
     """
 
-    runs: tuple[Run, ...]
+    played: tuple[Played, ...]
     after: tuple[Found, ...]
     recorded: Recorded
     seconds: float
     interrupted: bool = False
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Of every strategy, seed after seed."""
+        return tuple(each.run for each in self.played)
 
     @property
     def observed(self) -> Comparison:
@@ -160,8 +182,9 @@ def bench_strategies(
     trials: int | Sequence[int] = 100,
     seeds: int = 10,
     strategies: Sequence[str] = (),
-    confirm: Confirm | str = 0,
+    confirm: Confirm | str | None = None,
     jobs: int = 1,
+    peers_python: str | None = None,
     on_begin: Callable[[str, int], None] = lambda strategy, seed: None,
 ) -> Bench:
     """Run strategies on recorded accuracies, through the same studies as any search, and compare them.
@@ -170,11 +193,15 @@ def bench_strategies(
         source: of the accuracies, the space and the costs.
         budget: of the networks that may be tried.
         task: on which costs are counted, where they are not recorded.
-        trials: of each run; of several numbers the largest, and each is compared after the first trials of those runs.
+        trials: of each run. Of several numbers, each is compared as a search of so many trials: those for which a
+            strategy has the same settings and confirms nothing are compared after the first trials of one run, the
+            others have runs of their own.
         seeds: number of runs of each strategy, with the seeds 0, 1, ...
-        strategies: names; by default all of one objective.
-        confirm: number of leading networks that are evaluated again, within the trials, or `auto`, as in `nas search`.
+        strategies: names, those of peers included (`nas.peers.catalog`); by default all of ours with one objective.
+        confirm: number of leading networks that are evaluated again, within the trials, or `auto`; None is what
+            `nas search` does of itself. Peers confirm nothing.
         jobs: parallel processes; the results do not depend on their number.
+        peers_python: another Python, for peers that need one.
         on_begin: called with the strategy and the seed that begin, or with several processes are waited for. Ctrl-C
             ends the benchmark after the last whole round of seeds.
 
@@ -182,37 +209,67 @@ def bench_strategies(
         UserError: an argument is wrong.
         KeyboardInterrupt: the first round of seeds is not finished.
     """
+    from nas.peers import elsewhere
     from studies.confirming import confirm_from
-    from studies.contest import best_truth, check
+    from studies.contest import best_truth
 
     numbers = sorted({trials} if isinstance(trials, int) else set(trials)) or [0]
-    confirm = confirm_from(confirm)
+    confirm = None if confirm is None else confirm_from(confirm)
     for name, value in (("trials", numbers[0]), ("seeds", seeds), ("jobs", jobs)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    if confirm and len(numbers) > 1:
-        raise UserError("confirm takes the last trials of each run, so that it needs one number of trials, not several")
     task = Task.parse(task) if isinstance(task, str) else task
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     strategies = list(dict.fromkeys(strategies)) or ONE_OBJECTIVE
-    given = _Benchmark(source, budget, task, numbers[-1], confirm)
+    given = _Benchmark(source, budget, task, confirm, peers_python)
+    _refuse_unknown(strategies)
     source.refuse_bare(strategies)
     whole, truth = source.whole(), source.opened()[1]
     best = None if truth is None else best_truth(whole, task, budget, truth)
-    runs, began, interrupted = [], time.monotonic(), False
-    check(given.settings(), strategies)
+    contestants = [given.contestant(strategy, numbers) for strategy in strategies]
+    turns, began, interrupted = list[list[Played]](), time.monotonic(), False
     played = _played if jobs == 1 else functools.partial(_played_by, jobs)
     try:
-        for run in played(given, [(strategy, seed) for seed in range(seeds) for strategy in strategies], on_begin):
-            runs.append(run)
+        for turn in played(given, [(each, seed) for seed in range(seeds) for each in contestants], on_begin):
+            turns.append(turn)
     except KeyboardInterrupt:
         interrupted = True
-        del runs[len(runs) - len(runs) % len(strategies) :]
-        if not runs:
+        del turns[len(turns) - len(turns) % len(strategies) :]
+        if not turns:
             raise
-    shortest = min(len(run.reached) for run in runs)  # a small space is exhausted before
-    after = tuple(_found(runs, number, best) for number in sorted({min(number, shortest) for number in numbers}))
-    return Bench(tuple(runs), after, source.recorded(), time.monotonic() - began, interrupted)
+    finally:
+        elsewhere.close()
+    every = [one for turn in turns for one in turn]
+    return Bench(tuple(every), _after(every, numbers, best), source.recorded(), time.monotonic() - began, interrupted)
+
+
+def _refuse_unknown(strategies: Sequence[str]) -> None:
+    """Refuse a name that is neither a strategy's nor a peer's, with the nearest of both.
+
+    Raises:
+        UserError: there is one.
+    """
+    from nas.peers.catalog import is_peer, names
+
+    for name in strategies:
+        if not (name in STRATEGIES or ":" in name or is_peer(name)):
+            raise UserError(f"unknown strategy {name!r}{nearest(name, [*STRATEGIES, 'optuna:GPSampler', *names()])}")
+
+
+def _after(played: Sequence[Played], numbers: Sequence[int], best: float | None) -> tuple[Found, ...]:
+    """What runs had found after each number of trials, or after all where a small space is exhausted before.
+
+    Args:
+        played: runs of every strategy, for every number.
+        numbers: of trials, rising.
+        best: the largest true accuracy there is, if it is known.
+    """
+    found = dict[int, Found]()
+    for number in numbers:
+        runs = [each.run for each in played if number in each.trials]
+        shortest = min(number, *(len(run.reached) for run in runs))
+        found[shortest] = _found(runs, shortest, best)
+    return tuple(found[each] for each in sorted(found))
 
 
 def _found(runs: Sequence[Run], trials: int, best: float | None) -> Found:
@@ -237,23 +294,37 @@ def _found(runs: Sequence[Run], trials: int, best: float | None) -> Found:
 
 
 @dataclass(frozen=True)
+class _Contestant:
+    """A strategy or a peer, with the runs that it has for each seed.
+
+    Attributes:
+        strategy: its name.
+        together: the numbers of trials that one run is compared after, for each of its runs; each is rising.
+        version: of a peer's package; None for a strategy of ours.
+    """
+
+    strategy: str
+    together: tuple[tuple[int, ...], ...]
+    version: str | None = None
+
+
+@dataclass(frozen=True)
 class _Benchmark:
     """What each study of a benchmark is given, so that another process can begin it.
 
     Attributes:
         source: of the accuracies and the space.
-        budget, task, confirm: as for `bench_strategies`.
-        trials: of each run.
+        budget, task, confirm, peers_python: as for `bench_strategies`.
     """
 
     source: Source
     budget: Budget | None
     task: Task
-    trials: int
-    confirm: Confirm
+    confirm: Confirm | None
+    peers_python: str | None
 
-    def settings(self) -> Settings:
-        """Of each study, but for its strategy and its seed."""
+    def settings(self, strategy: str, trials: int, seed: int = 0) -> Settings:
+        """Of a study."""
         from studies.settings import Settings
 
         return Settings(
@@ -261,18 +332,48 @@ class _Benchmark:
             task=self.task,
             budget=self.budget,
             estimator=self.source.opened()[0],
-            trials=self.trials,
+            trials=trials,
+            strategy=strategy,
+            seed=seed,
             confirm=self.confirm,
         )
 
+    def contestant(self, strategy: str, numbers: Sequence[int]) -> _Contestant:
+        """A contestant, checked before anything has run.
+
+        Searches of different numbers of trials begin alike, and are one run, where the strategy has the same settings
+        and nothing is confirmed, which is what the last trials of a search are for.
+
+        Args:
+            strategy: its name.
+            numbers: of trials, rising.
+
+        Raises:
+            UserError: the name is unknown, a peer is not installed, or a study cannot be begun.
+        """
+        from nas.peers.catalog import is_peer, version
+        from studies import Study
+
+        if is_peer(strategy):
+            return _Contestant(strategy, (tuple(numbers),), version(strategy, self.peers_python))
+        together = dict[str, list[int]]()
+        for number in numbers:
+            manifest = Study.create(None, self.settings(strategy, number)).manifest
+            alike = json.dumps([manifest.strategy["resolved"], manifest.confirm, number if manifest.confirm else 0])
+            together.setdefault(alike, []).append(number)
+        return _Contestant(strategy, tuple(map(tuple, together.values())))
+
+
+_Turn = tuple[_Contestant, int]  # with its seed
+
 
 def _played(
-    given: _Benchmark, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None] = lambda *_: None
-) -> Iterator[Run]:
-    """Every run, one after the other."""
+    given: _Benchmark, plan: Sequence[_Turn], on_begin: Callable[[str, int], None] = lambda *_: None
+) -> Iterator[list[Played]]:
+    """The runs of every turn, one after the other."""
     from studies.contest import play
 
-    settings, mean = given.settings(), given.source.opened()[1]
+    mean = given.source.opened()[1]
 
     def truth(architecture: Architecture) -> float:
         found = mean(architecture) if mean else None
@@ -280,21 +381,31 @@ def _played(
             raise UserError(f"the true accuracy of {architecture.to_json()}, which a run chose, is not known")
         return found
 
-    for strategy, seed in plan:
-        on_begin(strategy, seed)
-        yield play(replace(settings, strategy=strategy, seed=seed), truth if mean else None)
+    for contestant, seed in plan:
+        on_begin(contestant.strategy, seed)
+        turn = []
+        for numbers in contestant.together:
+            settings = given.settings(contestant.strategy, numbers[-1], seed)
+            if contestant.version is None:
+                turn.append(Played(play(settings, truth if mean else None), numbers))
+            else:
+                from nas.peers.playing import play_peer
+
+                run = play_peer(settings, contestant.version, truth if mean else None, given.peers_python)
+                turn.append(Played(run.run, numbers, run.infeasible, run.repeated))
+        yield turn
 
 
 def _played_by(
-    jobs: int, given: _Benchmark, plan: Sequence[tuple[str, int]], on_begin: Callable[[str, int], None]
-) -> Iterator[Run]:
-    """Every run in the same order, from spawned processes."""
+    jobs: int, given: _Benchmark, plan: Sequence[_Turn], on_begin: Callable[[str, int], None]
+) -> Iterator[list[Played]]:
+    """The runs of every turn in the same order, from spawned processes."""
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_process, (own_code.sources(),))
     try:
         futures = [pool.submit(_played_alone, given, each) for each in plan]
-        for (strategy, seed), future in zip(plan, futures, strict=True):
-            on_begin(strategy, seed)
+        for (contestant, seed), future in zip(plan, futures, strict=True):
+            on_begin(contestant.strategy, seed)
             yield future.result()
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -310,7 +421,7 @@ def _begin_process(code: Mapping[str, own_code.Source]) -> None:
     own_code.install(code)
 
 
-def _played_alone(given: _Benchmark, one: tuple[str, int]) -> Run:
+def _played_alone(given: _Benchmark, one: _Turn) -> list[Played]:
     return next(_played(given, [one]))
 
 
@@ -324,20 +435,25 @@ def bench_document(bench: Bench, files: Mapping[str, Path]) -> Document:
         "seconds": bench.seconds,
         "interrupted": bench.interrupted,
         "files": {name: str(path) for name, path in files.items()},
-        "runs": [_run_document(run) for run in bench.runs],
+        "runs": [
+            {
+                **_run_document(one.run),
+                "trials": list(one.trials),
+                "infeasible": one.infeasible,
+                "repeated": one.repeated,
+            }
+            for one in bench.played
+        ],
     }
+
+
+def _played_document(played: Played) -> Document:
+    """A run of a benchmark as plain JSON values."""
+    spent = {"infeasible": played.infeasible, "repeated": played.repeated}
+    return {**_run_document(played.run), "trials": list(played.trials), **spent}
 
 
 def _found_document(found: Found) -> Document:
     """Comparisons after one number of trials; None for what is not known."""
     compared = {"observed": found.observed, "regret": found.regret, "judged": found.judged}
     return {name: None if each is None else comparison_document(each) for name, each in compared.items()}
-
-
-def settings_follow_trials(strategy: str) -> bool:
-    """Whether a strategy that is known by its name begins with other settings for another number of trials.
-
-    >>> [settings_follow_trials(name) for name in ("random", "evolution")]
-    [False, True]
-    """
-    return "trials" in inspect.signature(STRATEGIES[strategy]).parameters if strategy in STRATEGIES else True

@@ -51,6 +51,11 @@ def test_the_mean_is_of_what_is_recorded(tmp_path):
     assert estimator.mean(named("b")) is None
 
 
+@pytest.mark.parametrize(("entries", "noisy"), [({"a": 0.1, "b": [0.2]}, False), ({"a": 0.1, "b": [0.2, 0.3]}, True)])
+def test_a_table_says_whether_accuracies_of_a_network_differ(tmp_path, entries, noisy):
+    assert table(tmp_path, entries).noisy is noisy
+
+
 def test_recorded_accuracies_are_drawn_alike(tmp_path):
     estimator = table(tmp_path, {"a": [0.1, 0.2, 0.3]})
     drawn = [estimator.estimate(named("a"), TrialContext(seed)).accuracy for seed in range(1200)]

@@ -22,6 +22,7 @@ from nas import cli
 from nas.commands import options, scaling, search
 from nas.formats import FORMATS
 from nas.parsing import parse_targeted
+from nas.peers import catalog
 from searchspaces import UserError
 from strategies import STRATEGIES
 from studies.folder import LEDGERS
@@ -31,6 +32,7 @@ from studies.settings import Settings
 TABLES = {
     "STRATEGIES": STRATEGIES,
     "ESTIMATORS": ESTIMATORS,
+    "PEERS": catalog.names(),
     "PRUNERS": PRUNERS,
     "DEVICES": DEVICES,
     "MEASURED_DEVICES": latency.DEVICES,
@@ -47,7 +49,7 @@ TABLES = {
 """Where each list of names in `nas/commands/options/words.py` comes from."""
 HELPS = [("search", "STRATEGIES"), ("search", "ESTIMATORS"), ("search", "PRUNERS"), ("search", "DEVICES"),
          ("search", "LEDGERS"), ("measure", "RUNTIMES"), ("measure", "MEASURED_DEVICES"), ("train", "RECIPES"),
-         ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("predict", "WEIGHTS"),
+         ("export", "FORMATS"), ("bench-strategies", "UNITS"), ("bench-strategies", "PEERS"), ("predict", "WEIGHTS"),
          ("evaluate", "VIEWS"), ("search", "METRICS"), ("search", "SCORES")]  # fmt: skip
 
 OTHER_NAMES = {"wave": "deterministic", "strategy_settings": "settings", "estimator_settings": "settings"}

@@ -176,38 +176,79 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
     assert "confirm 2 takes 6 of the trials" in refused.err
 
 
-def test_several_numbers_of_trials_are_compared_after_the_first_trials_of_the_same_runs(
-    nas_cli: Any, table: Path, tmp_path: Path
-) -> None:
-    common = ["--table", table, "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK), "--seeds", 3]
+def test_several_numbers_of_trials_are_compared_as_searches_of_each(nas_cli: Any, table: Path, tmp_path: Path) -> None:
+    common = ["--table", table, "--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK), "--seeds", 2]
     common += ["--strategies", "random,evolution", "--out", tmp_path / "bench"]
-    said = nas_cli("bench-strategies", *common, "--trials", "24,6,12")
+    said = nas_cli("bench-strategies", *common, "--trials", "56,10,40")
     assert (said.code, said.err) == (0, "")
-    for text in (
-        "N = 6",
-        "N = 12",
-        "N = 24",
-        "the first trials of the runs of 24",
-        "settings for 24 trials: evolution",
-    ):
+    for text in ("N = 10", "N = 40", "N = 56", "depend on it: random, evolution.", "N = 10, 40: 0; N = 56: auto"):
         assert text in " ".join(said.out.split())
     several = json.loads((tmp_path / "bench" / "results.json").read_text())
-    assert [each["regret"]["trials"] for each in [*several["shorter"], several]] == [6, 12, 24]
-    one = nas_cli("bench-strategies", *common, "--trials", 24, "--json").json()
-    assert (one["runs"], one["regret"], one["shorter"]) == (several["runs"], several["regret"], [])
-    for after in several["shorter"]:
-        for contestant in after["regret"]["contestants"]:
-            runs = [run for run in several["runs"] if run["strategy"] == contestant["name"]]
-            truths = [run["truths"][after["regret"]["trials"] - 1] for run in runs]
-            assert contestant["values"] == pytest.approx([several["regret"]["best"] - truth for truth in truths])
+    assert [each["regret"]["trials"] for each in [*several["shorter"], several]] == [10, 40, 56]
+    read: dict[str, list[list[int]]] = {"random": [], "evolution": []}
+    for run in several["runs"]:
+        read[run["strategy"]].append(run["trials"])
+    assert read == dict.fromkeys(read, [[10, 40], [56]] * 2)  # the last of 56 trials are confirmations
+    for after in [*several["shorter"], several]:
+        alone = nas_cli("bench-strategies", *common, "--trials", after["regret"]["trials"], "--json").json()
+        for measure in ("observed", "regret"):
+            values, expected = (
+                {each["name"]: each["values"] for each in of[measure]["contestants"]} for of in (after, alone)
+            )
+            assert values == expected
     for arguments, text in (
-        (["--trials", "24,12", "--confirm", "auto"], "confirm takes the last trials of each run"),
+        (["--trials", "24,4", "--confirm", "2"], "confirm 2 takes 6 of the trials"),
         (["--trials", "24,many"], "'24,many' is not a number, or several as in 25,50,100"),
         (["--trials", "24,0"], "trials must be at least 1"),
     ):
         refused = nas_cli("bench-strategies", *common, *arguments)
         assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
         assert text in refused.err
+
+
+def test_one_run_is_read_at_the_numbers_of_trials_that_begin_alike(table: Path) -> None:
+    found = bench_strategies(
+        Source(str(table), SPACE), BUDGET, task=TASK, trials=[10, 40, 155], seeds=1, strategies=["random", "evolution"],
+        confirm=0,
+    )  # fmt: skip
+    read = [(each.run.strategy, each.trials) for each in found.played]
+    # the population of `evolution` is a fifth of the trials, at least 30
+    assert read == [("random", (10, 40, 155)), ("evolution", (10, 40)), ("evolution", (155,))]
+    assert found.regret is not None
+    assert found.regret.best is not None
+    for after in found.after:
+        assert after.regret is not None
+        for contestant in after.regret.contestants:
+            (run,) = (
+                each.run for each in found.played
+                if each.run.strategy == contestant.name and after.regret.trials in each.trials
+            )  # fmt: skip
+            assert run.truths is not None
+            assert contestant.mean == pytest.approx(found.regret.best - run.truths[after.regret.trials - 1])
+
+
+@pytest.mark.parametrize(("trials", "noisy", "confirm"), [(49, True, 0), (50, True, "auto"), (50, False, 0)])
+def test_a_benchmark_confirms_what_a_search_of_as_many_trials_does(
+    nas_cli: Any, table: Path, tmp_path: Path, trials: int, noisy: bool, confirm: object
+) -> None:
+    if not noisy:
+        means = {key: float(np.mean(several)) for key, several in json.loads(table.read_text()).items()}
+        table = tmp_path / "means.json"
+        table.write_text(json.dumps(means))
+    common = ["--space", SPACE_TEXT, "--budget", "400K", "--task", str(TASK), "--trials", trials]
+    found = nas_cli(
+        "bench-strategies", *common, "--table", table, "--seeds", 1, "--strategies", "random", "--json",
+        "--out", tmp_path / "bench",
+    ).json()  # fmt: skip
+    assert found["runs"][0]["settings"]["confirm"] == confirm
+    search = nas_cli(
+        "search", *common, "--estimator", f"table:{table}", "--strategy", "random", "--seed", 0, "--name", "run",
+        "--out", tmp_path, "--workers", 1, "--quiet", "--json",
+    )  # fmt: skip
+    assert search.code == 0, search.err
+    study = Study.open(tmp_path / "run", space=SPACE)
+    assert study.manifest.confirm == confirm
+    assert found["runs"][0]["reached"][-1] == study.best.accuracy
 
 
 def test_what_one_field_chooses_is_judged_by_another(nas_cli: Any, tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ def bench_strategies(
     field: options.Field = "test_acc",
     judge: options.Judge = None,
     cost: options.RecordedCosts = None,
-    confirm: options.ConfirmOfEach = "0",
+    confirm: options.ConfirmOfEach = None,
     jobs: options.Jobs = 1,
+    peers_python: options.PeersPython = None,
     out: options.BenchFolder = Path("bench-strategies"),
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -108,7 +109,7 @@ def bench_strategies(
         with BenchProgress(len(set(named)) * seeds, screen, quiet, begin) as progress:
             found = bench(
                 source, budget, task=task, trials=numbers, seeds=seeds, strategies=named, confirm=confirm, jobs=jobs,
-                on_begin=progress,
+                peers_python=peers_python, on_begin=progress,
             )  # fmt: skip
     make_folder(out)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
@@ -215,6 +216,7 @@ def _interval(ends: Sequence[float] | None, regret: bool) -> str:
 
 def show_bench(document: Document, console: Console) -> None:
     """`nas bench-strategies`."""
+    from nas.peers.catalog import is_peer
     from studies.contest import LISTED
 
     measure = next(name for name in ("regret", "judged", "observed") if document[name] is not None)
@@ -223,8 +225,11 @@ def show_bench(document: Document, console: Console) -> None:
         show_comparison(document["observed"], console, pairs=False, accuracy="Best observed accuracy")
     show_comparison(last, console, accuracy="True accuracy of the network chosen" if measure == "judged" else OBSERVED)
     if document["shorter"]:
-        show_along([*(each[measure] for each in document["shorter"]), last], console)
+        show_along([*(each[measure] for each in document["shorter"]), last], document["runs"], console)
     rows: list[tuple[str, RenderableType]] = [("runs", f"{len(document['runs'])} in {duration(document['seconds'])}")]
+    rows.append(("confirmed", confirmed_text(document["runs"])))
+    if any(map(is_peer, (run["strategy"] for run in document["runs"]))):
+        rows.append(("spent by peers", spent_text(document["runs"])))
     rows.append(("recorded", recorded_text(recorded)))
     if recorded["options"] is not None:
         rows.append(("networks", keys_text(recorded["options"], recorded["entries"])))
@@ -238,6 +243,43 @@ def show_bench(document: Document, console: Console) -> None:
     else:
         rows.append(("regret", f"unknown: {recorded['estimator']} has no mean(architecture) to give true accuracies"))
     console.print(facts(*rows, *((name, Text(path)) for name, path in document["files"].items())))
+
+
+def confirmed_text(runs: Sequence[Document]) -> Text:
+    """What was confirmed after each number of trials.
+
+    >>> alike = {"strategy": "random", "settings": {"confirm": 0}, "trials": [25]}
+    >>> print(confirmed_text([alike, {**alike, "settings": {"confirm": "auto"}, "trials": [50, 100]}]))
+    N = 25: 0; N = 50, 100: auto
+    """
+    from nas.peers.catalog import is_peer
+
+    found: dict[str, set[int]] = {}
+    for run in runs:
+        if not is_peer(run["strategy"]):
+            found.setdefault(str(run["settings"]["confirm"]), set()).update(run["trials"])
+    if not found:
+        return Text("nothing: peers choose by the best single observation")
+    told = [f"N = {', '.join(map(str, sorted(numbers)))}: {confirm}" for confirm, numbers in found.items()]
+    return Text("; ".join(told))
+
+
+def spent_text(runs: Sequence[Document]) -> Text:
+    """What share of their trials peers spend on what does not fit or was tried before.
+
+    >>> peer = {"strategy": "peer:optuna-tpe", "trials": [25, 50], "infeasible": 20, "repeated": 5}
+    >>> print(spent_text([peer, {**peer, "infeasible": 10}]))
+    peer:optuna-tpe: 30% outside the budget, 10% repeated
+    """
+    from nas.peers.catalog import is_peer
+
+    told = []
+    for name in dict.fromkeys(run["strategy"] for run in runs if is_peer(run["strategy"])):
+        own = [run for run in runs if run["strategy"] == name]
+        trials = sum(run["trials"][-1] for run in own)
+        outside, again = (sum(run[spent] for run in own) / trials for spent in ("infeasible", "repeated"))
+        told.append(f"{name}: {outside:.0%} outside the budget, {again:.0%} repeated")
+    return Text("\n".join(told))
 
 
 def recorded_text(recorded: Document) -> Text:
@@ -285,23 +327,28 @@ def costs_text(costs: Mapping[str, str]) -> Text:
     return Text(f"{fields}, not counted")
 
 
-def show_along(comparisons: Sequence[Document], console: Console) -> None:
-    """The mean of each contestant after each number of trials, in the order of the last."""
-    from nas.comparing import settings_follow_trials
+def show_along(comparisons: Sequence[Document], runs: Sequence[Document], console: Console) -> None:
+    """The mean of each contestant after each number of trials, in the order of the last.
 
-    regret, last = comparisons[-1]["measure"] == "regret", comparisons[-1]["trials"]
+    Args:
+        comparisons: after each number of trials, rising.
+        runs: with the numbers of trials that each is compared after.
+        console: where it is shown.
+    """
+    regret = comparisons[-1]["measure"] == "regret"
     made = table("", *(f"N = {each['trials']}>" for each in comparisons))
     made.title = f"{'Regret in percentage points' if regret else 'Accuracy'} after N trials, ± standard error"
     means = [{one["name"]: one for one in each["contestants"]} for each in comparisons]
     for name in means[-1]:
-        made.add_row(name, *(_with_error(each[name], regret) for each in means))
+        made.add_row(name, *(_with_error(each[name], regret) if name in each else "-" for each in means))
     console.print(made)
-    strategies = dict.fromkeys(each["name"] for each in comparisons[-1]["contestants"])
-    following = [name for name in strategies if settings_follow_trials(name)]
-    told = f"Columns before the last compare the first trials of the runs of {last}."
-    if following:
-        told += f" These began with settings for {last} trials: {', '.join(following)}."
-    console.print(Text(told + "\n", style=FAINT))
+    several = {run["strategy"]: len(run["trials"]) for run in runs}
+    one = [name for name, numbers in several.items() if numbers == len(comparisons)]
+    own = [name for name in several if name not in one]
+    told = [f"One run of each seed, read after its first N trials: {', '.join(one)}."] if one else []
+    if own:
+        told.append(f"Runs of their own for N, as settings or confirmations depend on it: {', '.join(own)}.")
+    console.print(Text(" ".join(told) + "\n", style=FAINT))
 
 
 def _with_error(contestant: Document, regret: bool) -> str:

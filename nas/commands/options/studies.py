@@ -20,6 +20,7 @@ from nas.commands.options.words import (
     LENGTH,
     METRICS,
     PARALLEL,
+    PEERS,
     PRUNERS,
     SCORES,
     SEARCHED,
@@ -499,15 +500,26 @@ TrialsOfEach = Annotated[
     Option(
         "--trials",
         metavar="N[,N...]",
-        help="Trials of each run. With several numbers the largest; the others are compared after the first trials of "
-        "the same runs.",
+        help="Trials of each run. Several numbers are compared as searches of so many trials, in one run where its "
+        "settings and confirmations are the same.",
     ),
 ]
 Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs of each strategy, with the seeds 0 to K - 1.")]
 Strategies = Annotated[
     str | None,
     Option(
-        "--strategies", metavar="A,B,C", help="Strategies to compare; by default all with a single objective but grid."
+        "--strategies",
+        metavar="A,B,C",
+        help="Strategies to compare; by default all with a single objective but grid. Searches of other packages, as "
+        f"their users run them: {one_of(PEERS)}.",
+    ),
+]
+PeersPython = Annotated[
+    str | None,
+    Option(
+        "--peers-python",
+        metavar="PYTHON",
+        help="Another Python that has Syne Tune or NNI, which want other packages than nas does.",
     ),
 ]
 Key = Annotated[
@@ -532,11 +544,12 @@ Judge = Annotated[
     ),
 ]
 ConfirmOfEach = Annotated[
-    str,
+    str | None,
     Option(
         "--confirm",
         metavar="K|auto",
-        help="Evaluate the K best networks again, within the trials, as in 'nas search'; the mean decides.",
+        help="Evaluate the K best networks again, within the trials, as in 'nas search'; the mean decides. By default "
+        "what 'nas search' does: auto from 50 trials on where accuracies of a network differ.",
     ),
 ]
 Jobs = Annotated[int, Option("--jobs", metavar="N", help="Parallel processes; they do not change the results.")]

@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 STRATEGIES: Final = ("evolution", "grid", "guided", "local-search", "pareto", "random", "rl", "tpe")
+PEERS: Final = (
+    *("peer:optuna-tpe", "peer:optuna-tpe-univariate", "peer:pyglove-evolution", "peer:pyglove-evolution-40-20"),
+    *("peer:syne-tune-evolution", "peer:syne-tune-evolution-40-20", "peer:nni-evolution", "peer:nni-evolution-40-20"),
+    "peer:nni-rl",
+)
 ESTIMATORS: Final = ("full-training", "short-training", "supernet", "table", "zero-cost")
 SCORES: Final = ("naswot", "swap", "synflow", "snip", "grad-norm", "zico", "meco")
 PRUNERS: Final = ("none", "asha", "median", "curves")

@@ -1,9 +1,10 @@
 """Other people's searches, in an environment of their own: this file is run by that environment's Python.
 
     python3.11 -m venv peers && peers/bin/pip install --no-deps -r benchmarks/peers.txt
+    nas bench-strategies --strategies guided,peer:nni-evolution --peers-python peers/bin/python ...
     python -m benchmarks.regret --peers peers/bin/python
 
-NNI 3.0 and Syne Tune want older packages than ours, so `regret.py` talks to them through pipes, one JSON value a line:
+NNI 3.0 and Syne Tune want older packages than ours, so `elsewhere` talks to them through pipes, one JSON value a line:
 
     to here    {"search": "nni-evolution", "settings": {...}, "digits": [3, 3, 2], "trials": 200, "seed": 1}
     from here  [0, 2, 1]      what is tried: for each decision, the place of its option
