@@ -77,8 +77,7 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     networks = list(drawn[0])
     trainings = np.array([[by_study[f"reference-{n}"][each] for each in networks] for n in (1, 2, 3)])
     exact = trainings.mean(0)
-    for each, accuracy in zip(networks, exact, strict=True):
-        assert min(truth[key(each)]) - 1e-9 <= accuracy <= max(truth[key(each)]) + 1e-9
+    assert np.array_equal(trainings.T, [truth[key(each)] for each in networks])  # each recorded number once
     half = [proxy[key(each)][0] for each in networks]
     row = found["proxies"][-1]
     assert row["proxy"] == "table:half.json"
@@ -96,6 +95,96 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     assert "table:half.json" in page
     assert "an exact proxy" in page
     assert json.loads(Path(found["files"]["results"]).read_text())["networks"] == 30
+
+
+def test_a_table_is_the_reference_as_often_as_it_recorded_each_network(nas_cli, recorded):
+    truth = recorded[0]
+    Path("two.json").write_text(json.dumps({each: of[: 2 + (n % 2)] for n, (each, of) in enumerate(truth.items())}))
+    Path("one.json").write_text(json.dumps({each: of[0] for each, of in truth.items()}))
+    command = (*COMMAND, "--networks", "8")
+    two = nas_cli(*command, "--reference", "table:two.json+key=small.py:key", "--trainings", "3", "--name", "two").out
+    assert "the table holds 2 accuracies of each network, not 3" in " ".join(two.split())
+    told = json.loads(Path("runs/two/proxies.json").read_text())["reference"]
+    assert (told["trainings"], told["asked"]) == (2, 3)
+    again = nas_cli(*command, "--reference", "table:one.json+key=small.py:key", "--name", "one").out
+    said = " ".join(again.split())
+    assert "unknown, as the table holds one accuracy of each network; so is what an exact proxy would reach" in said
+    assert "0.0 points between trainings" not in said
+    told = json.loads(Path("runs/one/proxies.json").read_text())["reference"]
+    assert (told["trainings"], told["tau"], told["ceiling"], told["luck"]) == (1, None, None, None)
+    assert "an exact proxy" not in Path("runs/one/proxies.html").read_text()
+
+
+def drawn(folder):
+    return [each.architecture for each in open_study(folder, space="small.py:space").trials]
+
+
+def test_more_networks_continue_the_comparison_and_fewer_are_the_first_of_them(nas_cli, recorded):
+    """Of a recorded reference and of one that is trained, whose replicas are given the networks of the first."""
+    scores = (*COMMAND[:7], "--reference", "naswot", "--proxies", "synflow", "--trainings", "2", "--data", "few.npz",
+              "--workers", "1", "--quiet", "--name", "trained", "--networks")  # fmt: skip
+    for command, name in (((*COMMAND, "--networks"), "here"), (scores, "trained")):
+        first = nas_cli(*command, "5", "--json").json()
+        folders = sorted(Path("runs", name).glob("*-*"))
+        before = {each: (drawn(each), [trial.ended for trial in open_study(each, space="small.py:space").trials])
+                  for each in folders}  # fmt: skip
+        grown = nas_cli(*command, "9", "--json").json()
+        assert (first["networks"], grown["networks"], grown["left_out"]) == (5, 9, 0)
+        for folder, (networks, ends) in before.items():
+            trials = open_study(folder, space="small.py:space").trials
+            assert [each.architecture for each in trials][:5] == networks
+            assert [each.ended for each in trials][:5] == ends  # none is trained again
+        again = nas_cli(*command, "9", "--json").json()
+        assert again["proxies"] == grown["proxies"]
+        fewer = nas_cli(*command, "5", "--json").json()
+        alike = ("tau", "interval", "spearman", "regret", "found", "beyond_counting")
+        assert [[each[one] for one in alike] for each in fewer["proxies"]] == [
+            [each[one] for one in alike] for each in first["proxies"]
+        ]
+        assert (fewer["networks"], fewer["left_out"], fewer["drawn"]) == (5, 0, 9)
+        screen = " ".join(nas_cli(*command, "5").out.split())
+        assert "the first 5 of 9 networks that were drawn" in screen
+        assert "left out" not in screen
+    reference, replica, rest = (drawn(f"runs/trained/reference-{n}") for n in ("1", "2", "2-from-6"))
+    assert replica + rest == reference
+
+
+def test_a_comparison_begun_before_networks_could_be_added_goes_on(nas_cli, recorded):
+    """Its replicas were begun with the networks of the first, and their number, among their settings."""
+    command = (*COMMAND[:7], "--reference", "naswot", "--proxies", "synflow", "--trainings", "2", "--data", "few.npz",
+               "--workers", "1", "--quiet", "--name", "old", "--networks", "5")  # fmt: skip
+    nas_cli(*command)
+    manifest = Path("runs/old/reference-2/study.json")
+    kept = json.loads(manifest.read_text())
+    assert kept["strategy"]["name"] == "evolution"
+    assert [json.loads(each)["choices"] for each in kept["strategy"]["resolved"]["start_from"]] == [
+        dict(each.choices) for each in drawn("runs/old/reference-1")
+    ]
+    assert "among" not in json.loads(Path("runs/old/reference-1/study.json").read_text())["strategy"]["resolved"]
+
+
+def test_a_table_of_part_of_a_space_is_a_reference_for_that_part(nas_cli, recorded):
+    truth, _, key = recorded
+    space = load_object("small.py:space")
+    rng = np.random.default_rng(3)
+    part = {each for each in truth if rng.random() < 0.15}
+    Path("part.json").write_text(json.dumps({each: truth[each] for each in part}))
+    found = nas_cli(*COMMAND, "--reference", "table:part.json+key=small.py:key", "--networks", "12", "--json").json()
+    assert (found["networks"], found["left_out"]) == (12, 0)
+    assert {key(each) for each in drawn("runs/here/reference-1")} < part
+    assert drawn("runs/here/proxy-table-half.json") == drawn("runs/here/reference-1")
+    more = nas_cli(*COMMAND, "--reference", "table:part.json+key=small.py:key", "--networks", "200").out
+    assert f"{len(part)} networks" in more  # all that there are
+    texts = {each.to_json(): truth[key(each)] for each in space.enumerate() if key(each) in part}
+    Path("texts.json").write_text(json.dumps(texts))
+    by_text = nas_cli(*COMMAND, "--reference", "table:texts.json", "--networks", "12", "--name", "texts", "--json")
+    assert by_text.json()["reference"]["mean"] == found["reference"]["mean"]
+    assert drawn("runs/texts/reference-1") == drawn("runs/here/reference-1")[:12]
+    none = {f"9,{each}": of for each, of in truth.items()}
+    Path("none.json").write_text(json.dumps(none))
+    refused = nas_cli(*COMMAND, "--reference", "table:none.json+key=small.py:key", "--name", "none")
+    assert (refused.code, "holds no network of small" in refused.err) == (2, True)
+    assert not Path("runs/none").exists()
 
 
 def test_the_screen_says_what_follows_and_the_command_resumes(nas_cli, recorded):
@@ -122,7 +211,8 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
 
 def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
     rng = np.random.default_rng(2)
-    Path("luck.json").write_text(json.dumps({key: rng.normal(0.8, 0.01, 9).tolist() for key in recorded[0]}))
+    luck = {key: rng.normal(0, 0.01) for key in recorded[0]}  # what is good in one training is bad in the other
+    Path("luck.json").write_text(json.dumps({key: [0.8 + each, 0.8 - each / 2] for key, each in luck.items()}))
     Path("constant.json").write_text(json.dumps({key: [0.5] for key in recorded[0]}))
     tables = [f"table:{name}.json+key=small.py:key" for name in ("luck", "constant", "half")]
     command = (*COMMAND, "--reference", tables[0], "--trainings", "2", "--proxies", ",".join(tables[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as as_text
 import shlex
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,13 @@ from nas.commands.console import console, interrupted, print_json, say, waited, 
 from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import budget_text, duration, percent
+from searchspaces.plural import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.documents import Document
-    from studies import Study
+    from nas.proxies import Step
 
 
 def proxy(
@@ -99,18 +101,19 @@ def proxy(
             seed,
         )
     placement, screen = Placement.of(context.params), console(json)
-    running = Running(None, None, placement.engine(device, say), None, screen, quiet, placement.typed())
-    found: dict[str, Study] = {}
+    running = Running(networks, None, placement.engine(device, say), None, screen, quiet, placement.typed())
+    found: list[Step] = []
     with ExitStack() as opened:
-        for what, study in waited(comparison.studies(), json, quiet):
-            opened.callback(study.close)
-            found[what] = study
-            ended, stopped = running.run(study, partial(screen.print, Text(what, style="bold")))
+        for step in waited(comparison.studies(), json, quiet):
+            opened.callback(step.study.close)
+            found.append(step)
+            shown = partial(screen.print, Text(step.name, style="bold"))
+            ended, stopped = replace(running, trials=step.trials).run(step.study, shown)
             if stopped:
                 command = shlex.join(["nas", *(context.obj or ["proxy"])])
                 raise interrupted(f"resume with: {command}")
             if ended is not None and ended.kind == "failing":
-                raise UserError(f"proxy {what}: {ended.reason}")
+                raise UserError(f"proxy {step.name}: {ended.reason}")
         with waiting(json, quiet):
             document = proxy_document(comparison, found)
             document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / names.PROXIES)}
@@ -148,8 +151,16 @@ def show_proxies(document: Document, console: Console) -> None:
         ceiling = two_digits(reference["ceiling"])
         exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {ceiling}"
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
+    else:
+        why = "the table holds one accuracy of each network" if reference["recorded"] else "each was trained once"
+        rows.append(("its noise", f"unknown, as {why}; so is what an exact proxy would reach"))
+    if 1 < reference["trainings"] < reference["asked"]:
+        held = f"the table holds {reference['trainings']} accuracies of each network, not {reference['asked']}"
+        rows.append(("trainings", held))
+    if document["asked"] < document["drawn"]:
+        rows.append(("networks", f"the first {document['asked']} of {document['drawn']} networks that were drawn"))
     if document["left_out"]:
-        rows.append(("left out", f"{document['left_out']} networks that failed in one of the ways"))
+        rows.append(("left out", f"{number_of(document['left_out'], 'network')} that failed in one of the ways"))
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
     files = [(name, Text(path)) for name, path in document["files"].items()]
     following = [("next", Text(document["next"]))] if document["next"] else []

@@ -547,7 +547,10 @@ BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for co
 SampledNetworks = Annotated[
     int,
     Option(
-        "--networks", metavar="N", help="Networks that are drawn uniformly among all that fit.", rich_help_panel=HOW
+        "--networks",
+        metavar="N",
+        help="Networks that are drawn uniformly among all that fit; more of them continue a comparison.",
+        rich_help_panel=HOW,
     ),
 ]
 Proxies = Annotated[
@@ -580,7 +583,8 @@ Trainings = Annotated[
     Option(
         "--trainings",
         metavar="K",
-        help="Long trainings of each network; from two on it is known how noisy they are.",
+        help="Long trainings of each network, of a table at most as many as it holds; from two on it is known how "
+        "noisy they are.",
         rich_help_panel=HOW,
     ),
 ]
