@@ -150,12 +150,20 @@ _ROW: Final[Mapping[str, Any]] = {
 
 
 def _is_comparison(document: Any) -> bool:
-    """Whether it is as `nas proxy` writes it, as far as pages and sentences read it."""
+    """Whether it is as `nas proxy` writes it, as far as pages and sentences read it; earlier versions wrote less."""
     return (
         _has(document, _DOCUMENT)
+        and isinstance(document.get("top", 1), int)
         and _has(document["reference"], _REFERENCE)
         and all(_has(row, _ROW) and _interval(row["interval"], row["tau"] is None) for row in document["proxies"])
-        and all(_interval(row.get("beyond_counting") or [0, 0], True) for row in document["proxies"])
+        and all(
+            _interval(row.get(name) or [0, 0], True)
+            for row in document["proxies"]
+            for name in ("beyond_counting", "spearman_interval")
+        )
+        and all(
+            isinstance(row.get(name), _NUMBER_OR_NULL) for row in document["proxies"] for name in ("corrected", "found")
+        )
     )
 
 

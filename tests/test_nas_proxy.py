@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -13,10 +14,11 @@ from scipy.stats import kendalltau, spearmanr
 
 from estimators import load_data
 from nas.api import open_study
-from nas.commands.proxies import verdicts
+from nas.commands.proxies import show_proxies, verdicts
 from nas.proxies import _recommended, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 from studies.pages.proxies import _ranked, proxies_figure
+from studies.proxy_agreement import Agreement
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -232,17 +234,63 @@ def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
     assert half["proxy_agreement"]["tau"] == rows["table:half.json"]["tau"]
 
 
-def test_the_proxy_recommended_finds_the_most_of_those_better_than_counting_and_nothing_more_is_said():
+def told(*rows):
+    """What follows from rows of a name, what it finds and the interval beyond counting, which MACs do not have."""
     one = {"seconds": 1.0, "interval": [0.1, 0.5]}
-    rows = [
-        {**one, "proxy": "macs", "found": 0.93, "beyond_counting": None},
-        {**one, "proxy": "short", "found": 0.91, "beyond_counting": [0.05, 0.4]},
-        {**one, "proxy": "zico", "found": 0.92, "beyond_counting": [-0.1, 0.3]},  # more, and perhaps by luck
-    ]
+    rows = [{**one, "proxy": name, "found": found, "beyond_counting": ends} for name, found, ends in rows]
     document = {"counting": "macs", "proxies": rows, "recommended": _recommended(rows), "within_seconds": 60.0}
-    *_, (said, _) = verdicts(document)
-    assert said.startswith("recommended: short, which finds a network of 91.0% in 1m")
-    assert said.endswith("of one worker, the most of those better than counting")
+    return document["recommended"], [said for said, _ in verdicts(document)]
+
+
+def test_what_is_recommended_is_better_than_counting_and_finds_more():
+    macs, params = ("macs", 0.90, None), ("params", 0.87, None)
+    zico, snip = ("zico", 0.92, [-0.1, 0.3]), ("snip", 0.89, [-0.5, -0.1])
+    short, naswot = ("short", 0.91, [0.05, 0.4]), ("naswot", 0.88, [0.1, 0.4])
+    recommended, said = told(macs, params, short, zico, naswot, snip)
+    assert recommended == "short"
+    assert said == [
+        "not told apart from counting macs: zico",
+        "worse than counting macs: snip",
+        "recommended: short, which finds a network of 91.0% in 1m of one worker, the most of those better than "
+        "counting; counting macs finds one of 90.0% for nothing",
+    ]
+    recommended, said = told(macs, params, naswot)  # it ranks better, and its first choice is no better
+    assert recommended is None
+    assert said == [
+        "better than counting macs: naswot",
+        "none is recommended, as counting finds as much: naswot finds a network of 88.0% in 1m of one worker, and "
+        "counting macs finds one of 90.0% for nothing",
+    ]
+    assert told(("macs", 0.85, None), ("params", 0.93, None), short)[0] is None  # the other count finds more
+    recommended, said = told(macs, params, zico, snip)
+    assert recommended is None
+    assert said[-1] == (
+        "no proxy is told apart from counting macs and above it: train longer, or draw more networks, to tell more"
+    )
+
+
+def test_the_screen_has_all_columns_in_80_characters_and_the_page_the_same(nas_cli, recorded, monkeypatch):
+    from rich.console import Console
+
+    out = nas_cli(*COMMAND, "--trainings", "2", "--top", "5", "--networks", "12").out
+    assert re.search(r"proxy +τ +90% interval +corrected +beyond counting", out)
+    assert re.search(r"proxy +ρ +90% interval +regret +best 5 +finds +time", out)
+    found = json.loads(Path("runs/here/proxies.json").read_text())
+    row = found["proxies"][-1]
+    assert found["top"] == 5
+    assert row["spearman_interval"][0] < row["spearman"] < row["spearman_interval"][1]
+    found["proxies"].append({**row, "proxy": "short+metric=training-loss", "seconds": 83.0, "interval": [-0.2, -0.1]})
+    screen = Console(width=80, record=True, color_system=None, file=io.StringIO())
+    show_proxies(found, screen)
+    lines = screen.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.strip() == "+metric=training-loss" for line in lines) == 2  # broken there alone, in both tables
+    assert re.search(rf"short +{row['spearman']:.2f} .* {row['found']:.1%} +1m 23s", "\n".join(lines))
+    page = Path("runs/here/proxies.html").read_text()
+    for column in ("corrected", "beyond counting", "interval of ρ", "best 5", "finds"):
+        assert f">{column}</th>" in page
+    refused = nas_cli(*COMMAND, "--top", "31")
+    assert (refused.code, "top must be from 1 to the 30 networks, got 31" in refused.err) == (2, True)
 
 
 def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):
@@ -300,6 +348,11 @@ def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli
 def test_a_proxy_that_is_none_is_refused(text, said):
     with pytest.raises(UserError, match=said):
         parse_estimated(text)
+
+
+def test_a_proxy_that_ranks_worse_than_counting_is_said_to_be_worse():
+    one = Agreement("runs/proxy", 40, None, "short", -0.2, (-0.4, 0.0), 0.9, "macs", False, "worse")
+    assert one.told().endswith("; worse than counting MACs")
 
 
 def test_a_reference_that_cannot_be_read_is_refused_before_anything_is_trained(nas_cli, recorded):

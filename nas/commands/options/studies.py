@@ -578,6 +578,15 @@ Reference = Annotated[
 ReferenceEpochs = Annotated[
     int, Option("--reference-epochs", metavar="N", help="Epochs of the long trainings.", rich_help_panel=HOW)
 ]
+TopOverlap = Annotated[
+    int | None,
+    Option(
+        "--top",
+        metavar="K",
+        help="Networks that count as the best ones, of which a proxy's K best hold a share; by default a quarter.",
+        rich_help_panel=HOW,
+    ),
+]
 Trainings = Annotated[
     int,
     Option(
