@@ -208,7 +208,9 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
                   "--networks", "8", "--trainings", "1", "--workers", "1", "--quiet").out  # fmt: skip
     assert "synflow" in out
     assert "not told apart from counting" in out or "no proxy is told apart" in out
-    assert "its noise" not in out  # of one training nobody knows
+    said = " ".join(out.split())
+    assert "its noise unknown, as one training of each network counts; so is what an exact proxy would reach" in said
+    assert "between trainings" not in said
 
 
 def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
@@ -279,11 +281,13 @@ def test_the_screen_has_all_columns_in_80_characters_and_the_page_the_same(nas_c
     row = found["proxies"][-1]
     assert found["top"] == 5
     assert row["spearman_interval"][0] < row["spearman"] < row["spearman_interval"][1]
-    found["proxies"].append({**row, "proxy": "short+metric=training-loss", "seconds": 83.0, "interval": [-0.2, -0.1]})
+    slow = {"seconds": 83.0, "interval": [-0.2, -0.1], "estimator": {"name": "short-training"}}
+    found["proxies"].append({**row, "proxy": "short+metric=training-loss", **slow})
     screen = Console(width=80, record=True, color_system=None, file=io.StringIO())
     show_proxies(found, screen)
     lines = screen.export_text().splitlines()
     assert max(map(len, lines)) <= 80
+    assert any(re.search(r"table:half.json .* –$", line.rstrip()) for line in lines)  # recorded, so nobody knows
     assert sum(line.strip() == "+metric=training-loss" for line in lines) == 2  # broken there alone, in both tables
     assert re.search(rf"short +{row['spearman']:.2f} .* {row['found']:.1%} +1m 23s", "\n".join(lines))
     page = Path("runs/here/proxies.html").read_text()
@@ -315,6 +319,15 @@ def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, re
     assert found["reference"]["tau"] is None
     assert found["proxies"][2]["seconds"] > 0
     assert found["folder"] == "runs/proxy-small-space-100-few"
+
+
+def test_trainings_at_once_count_with_what_they_took_of_the_device(nas_cli, recorded):
+    command = (*COMMAND[:7], "--networks", "4", "--reference", "table:truth.json+key=small.py:key", "--trainings", "1",
+               "--proxies", "epochs=1", "--data", "few.npz", "--name", "shared", "--quiet", "--json")  # fmt: skip
+    row = next(each for each in nas_cli(*command, "--at-once", "4").json()["proxies"] if each["proxy"] == "epochs=1")
+    trials = open_study("runs/shared/proxy-epochs-1", space="small.py:space").trials
+    assert all(0 < each.details["device_share"] < 1 for each in trials)
+    assert row["seconds"] == pytest.approx(np.mean([each.seconds * each.details["device_share"] for each in trials]))
 
 
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nas.recorded_networks import MOST, recorded_networks
 from searchspaces import SPACES, Budget, Task, UserError, architecture_from_json
 
 TASK = Task(32, 3, 10)
+REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "few-macs-reference.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,19 @@ def test_of_a_large_space_with_a_key_of_ones_own_those_are_kept_that_draws_meet(
     assert {architecture_from_json(each, space).choices["act"] for each in found} == {acts[0]}
     assert recorded_networks(held, space, seed=0) == found != recorded_networks(held, space, seed=1)
     assert recorded_networks(table(tmp_path, {str(each): 0.5 for each in acts}, key=key), space, seed=0) is None
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the recorded trainings are not at ../shared/reference")
+def test_the_recorded_trainings_of_few_macs_are_a_table_of_what_fits_their_budget(tmp_path):
+    from benchmarks.zero_cost import few_macs, recorded
+
+    problem = few_macs()
+    entries = recorded(problem)
+    held = table(tmp_path, entries)
+    feasible = problem.networks[0].space.under(Budget.parse("5M..6M"), TASK)
+    assert held.recorded == (36, 2, 2)
+    assert set(recorded_networks(held, feasible, seed=0) or ()) == {each.to_json() for each in problem.networks}
+    short = "6-epochs-3200-images-batch-32-seed-0"
+    by_name = dict(zip(problem.networks, problem.shorter["6 epochs, 3,200 images, batch 32, seed 0"], strict=True))
+    again = TableEstimator(tmp_path / "table.json", field=short)
+    assert {each: again.mean(each) for each in problem.networks} == pytest.approx(by_name)

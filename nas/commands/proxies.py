@@ -19,7 +19,6 @@ from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import budget_text, duration, percent
 from searchspaces.plural import number_of
-from studies.proxy_agreement import verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,7 +146,7 @@ def show_proxies(document: Document, console: Console) -> None:
         )  # fmt: skip
         finds.add_row(
             name, two_digits(one["spearman"]), ends(one["spearman_interval"]), _points(one["regret"]),
-            f"{one['top']:.0%}", percent(one["found"]), duration(one["seconds"]) if one["seconds"] else "none",
+            f"{one['top']:.0%}", percent(one["found"]), _time(one),
         )  # fmt: skip
     console.print(ranks)
     console.print(finds)
@@ -159,7 +158,8 @@ def show_proxies(document: Document, console: Console) -> None:
         exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {ceiling}"
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
     else:
-        why = "the table holds one accuracy of each network" if reference["recorded"] else "each was trained once"
+        held = reference["recorded"] and reference["asked"] > 1
+        why = "the table holds one accuracy of each network" if held else "one training of each network counts"
         rows.append(("its noise", f"unknown, as {why}; so is what an exact proxy would reach"))
     if 1 < reference["trainings"] < reference["asked"]:
         held = f"the table holds {reference['trainings']} accuracies of each network, not {reference['asked']}"
@@ -187,6 +187,8 @@ _LEGEND: Final = (
 
 def verdicts(document: Document) -> list[tuple[str, str]]:
     """What follows, in plain words, each with its style."""
+    from studies.proxy_agreement import verdict
+
     rows = document["proxies"]
     counting = document["counting"]
     groups = {group: [one for one in rows if verdict(one) == group] for group in ("better", "alike", "worse")}
@@ -214,6 +216,14 @@ def verdicts(document: Document) -> list[tuple[str, str]]:
         ]
     why = f"no proxy is told apart from counting {counting} and above it: train longer, or draw more networks"
     return [*said, (f"{why}, to tell more", WARNING)]
+
+
+def _time(one: Document) -> str:
+    """Of a network: none of counting; not known of what was recorded."""
+    if not one["seconds"]:
+        return "none"
+    recorded = one["estimator"] is not None and one["estimator"]["name"] == "table"
+    return "–" if recorded else duration(one["seconds"])
 
 
 def _points(value: float) -> str:
