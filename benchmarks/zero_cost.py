@@ -14,6 +14,10 @@ training loss, beside their accuracy. Nothing is chosen by these numbers. Each s
 results at once; a second run goes on from there.
 
     python -m benchmarks.zero_cost [--only few-macs] [--out zero-cost.jsonl] [--images cifar10-small.npz]
+    python -m benchmarks.zero_cost --only few-macs --table few-macs.json
+
+The second command writes the trainings as a table for `nas proxy --reference table:few-macs.json`, and scores nothing:
+the full ones are its field `test_acc`, each short one has a field of its own.
 
 What came out is written up in docs/proxies.md.
 """
@@ -24,6 +28,7 @@ import argparse
 import itertools
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -118,11 +123,38 @@ def main() -> None:
     parser.add_argument("--only", choices=PROBLEMS, help="one of the problems")
     parser.add_argument("--out", type=Path, default=Path("zero-cost.jsonl"), help="results, one JSON object a line")
     parser.add_argument("--images", default=str(SHARED / "data" / "cifar10-small.npz"), help="images to score on")
+    parser.add_argument("--table", type=Path, help="write the trainings of --only as a table, and nothing else")
     args = parser.parse_args()
+    if args.table is not None:
+        if args.only is None:
+            parser.error("--table needs --only")
+        args.table.write_text(json.dumps(recorded(PROBLEMS[args.only]()), indent=1) + "\n")
+        return
     for name in [args.only] if args.only else PROBLEMS:
         problem = PROBLEMS[name]()
         measure(name, problem, args.images, args.out)
         table(name, problem, args.out)
+
+
+def recorded(problem: Problem) -> dict[str, dict[str, Any]]:
+    """The trainings of each network by its text form, as `estimators.TableEstimator` reads them."""
+    fields = {field_of(way): accuracies for way, accuracies in problem.shorter.items()}
+    return {
+        network.to_json(): {
+            "test_acc": problem.accuracies[place].tolist(),
+            **{name: accuracies[place] for name, accuracies in fields.items()},
+        }
+        for place, network in enumerate(problem.networks)
+    }
+
+
+def field_of(way: str) -> str:
+    """The name of a short training where names are typed: without commas, blanks and signs.
+
+    >>> field_of("width 1/4, depth 1/2, 6 epochs, 3,200 images, batch 32, seed 0")
+    'width-1-4-depth-1-2-6-epochs-3200-images-batch-32-seed-0'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=\d),(?=\d)", "", way))
 
 
 def measure(name: str, problem: Problem, images: str, out: Path) -> None:

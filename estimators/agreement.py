@@ -60,6 +60,8 @@ def interval(
         seed: of the resampling.
     """
     one, other = np.asarray(proxy, np.float64), np.asarray(truth, np.float64)
+    if statistic is kendall:  # a hundred times as fast
+        return _middle(_kendalls(one, other, _resampled(len(one), seed)), level)
     drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
     found = np.array([statistic(one[rows], other[rows]) for rows in drawn])
     return _middle(found, level)
@@ -67,9 +69,57 @@ def interval(
 
 def difference(proxy: Values, other: Values, truth: Values, level: float = 0.9, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval, over networks, of the τ of a proxy less that of another one."""
-    one, two, true = (np.asarray(each, np.float64) for each in (proxy, other, truth))
-    drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
-    return _middle([kendall(one[rows], true[rows]) - kendall(two[rows], true[rows]) for rows in drawn], level)
+    counts = _resampled(len(truth), seed)
+    return _middle(_kendalls(proxy, truth, counts) - _kendalls(other, truth, counts), level)
+
+
+def differences(
+    proxies: Sequence[Values], other: Values, truth: Values, level: float = 0.9, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Intervals of the τ of each proxy less that of another one, which hold all at once with a probability.
+
+    Of nine proxies that rank as the other one does, one at least is outside its own interval of 90 % in a quarter of
+    samples. These are widened until the largest studentized deviation over all proxies is within them: a bootstrap of
+    the maximum, over networks (Beran 1988; Romano & Wolf 2005, *Stepwise Multiple Testing as Formalized Data
+    Snooping*, Econometrica 73, without the steps). NaN where τ is undefined.
+
+    Args:
+        proxies: (networks,) each.
+        other, truth: (networks,).
+        level: probability that all of them hold.
+        seed: of the resampling.
+    """
+    counts = _resampled(len(truth), seed)
+    against, base = kendall(other, truth), _kendalls(other, truth, counts)
+    centres = np.array([kendall(each, truth) - against for each in proxies])
+    drawn = np.array([_kendalls(each, truth, counts) - base for each in proxies])  # (proxies, resamples)
+    known = np.isfinite(centres)
+    if not known.any():
+        return [(math.nan, math.nan)] * len(proxies)
+    kept = drawn[known][:, np.isfinite(drawn[known]).all(0)]
+    errors = kept.std(1)
+    off = np.abs(kept - centres[known, None])
+    studentized = np.divide(off, errors[:, None], out=np.zeros_like(off), where=errors[:, None] > 0)
+    reach = np.zeros(len(proxies))
+    reach[known] = np.quantile(studentized.max(0), level) * errors
+    return [(float(centre - most), float(centre + most)) for centre, most in zip(centres, reach, strict=True)]
+
+
+def _resampled(networks: int, seed: int) -> npt.NDArray[np.float64]:
+    """How often each network is in each bootstrap sample; (resamples, networks)."""
+    drawn = np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
+    return np.stack([np.bincount(rows, minlength=networks) for rows in drawn]).astype(np.float64)
+
+
+def _kendalls(proxy: Values, truth: Values, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """τ in each bootstrap sample, as `kendall` has it; (resamples,)."""
+    one, other = (np.sign(np.subtract.outer(each, each)) for each in (np.asarray(proxy), np.asarray(truth)))
+    agree, untied, others = (
+        ((counts @ pairs) * counts).sum(1) for pairs in (one * other, one * one, other * other)
+    )  # whole numbers, so exact
+    scale = np.sqrt(untied * others)
+    found: npt.NDArray[np.float64] = np.divide(agree, scale, out=np.full(len(counts), math.nan), where=scale > 0)
+    return found
 
 
 def _middle(found: Values, level: float) -> tuple[float, float]:

@@ -1,7 +1,8 @@
 """Recorded accuracies from a file: thousands of trials a second, without training.
 
 For tabular benchmarks such as NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922), which trained each network several
-times. An estimate is one of the recorded accuracies, chosen by the trial's seed as if it were a new training.
+times. An estimate is one of the recorded accuracies, chosen by the trial's seed as if it were a new training, or the
+one of a given number.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ class TableEstimator:
         field: name of the accuracies in entries that are objects.
         key: maps an architecture to its key in the file; by default to its JSON text form. A function, or
             `file.py:function`.
+        training: number of the recorded accuracy that each estimate is, from 1 in the order of the file; by default
+            one that the trial's seed chooses.
 
     Attributes:
         has_fields: whether every entry is an object, so that `field` says which accuracies are read.
 
     Raises:
         UserError: the key is no function; the file cannot be read, is not such a table, or has accuracies that do not
-            fit the unit.
+            fit the unit; an entry has fewer accuracies than `training`.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class TableEstimator:
         unit: str = "fraction",
         field: str = "test_acc",
         key: Callable[[Architecture], str] | str | None = None,
+        training: int | None = None,
     ) -> None:
         if isinstance(key, str) and ".py:" in key:
             key = load_object(key)
@@ -74,6 +78,15 @@ class TableEstimator:
         top = max(max(accuracies) for accuracies in self._observed.values())
         if unit == "percent" and top <= 0.01:
             raise UserError(f"table {self._name!r}: no accuracy is above 1 percent; are they fractions?")
+        self._training = None if training is None else self._checked_training(training)
+
+    def _checked_training(self, training: Any) -> int:
+        if isinstance(training, bool) or not isinstance(training, int) or training < 1:
+            raise UserError(f"table: training must be a whole number of at least 1, got {training!r}")
+        short = next((key for key, observed in self._observed.items() if len(observed) < training), None)
+        if short is not None:
+            raise UserError(f"table {self._name!r}: entry {short!r} holds fewer accuracies than {training}")
+        return training
 
     def _accuracies(self, key: str, entry: Any) -> tuple[float, ...]:
         """The entry's accuracies in [0, 1]."""
@@ -98,6 +111,7 @@ class TableEstimator:
 
     def describe(self) -> dict[str, Any]:
         """The file, its sha256, and how it is read."""
+        one = {} if self._training is None else {"training": self._training}
         return {
             "name": "table",
             "file": Path(self._name).name,
@@ -105,6 +119,7 @@ class TableEstimator:
             "unit": self._unit,
             "field": self._field,
             "key": self._key_name,
+            **one,
         }
 
     def numbers(self, field: str) -> dict[str, float]:
@@ -123,6 +138,11 @@ class TableEstimator:
                 raise UserError(f"table {self._name!r}: entry {key!r} has {value!r} as {field!r}, which is no cost")
             found[key] = value
         return found
+
+    @property
+    def by_text(self) -> bool:
+        """Whether its keys are architectures in their text form, which can be read back."""
+        return self._key_name == "to_json"
 
     def key_of(self, architecture: Architecture) -> str:
         """The key of an architecture, whether the table has it or not."""
@@ -150,7 +170,7 @@ class TableEstimator:
         return None if observed is None else sum(observed) / len(observed)
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        """One of the accuracies recorded for the architecture, chosen by `context.seed`.
+        """One of the accuracies recorded for the architecture: the one of the number `training`, or `context.seed`'s.
 
         Raises:
             UserError: the table has no entry for the architecture.
@@ -160,6 +180,10 @@ class TableEstimator:
         observed = self._observed.get(key)
         if observed is None:
             raise UserError(f"table {self._name!r} has no entry {key!r}")
-        index = int(np.random.default_rng(context.seed).integers(len(observed)))
+        index = (
+            int(np.random.default_rng(context.seed).integers(len(observed)))
+            if self._training is None
+            else self._training - 1
+        )
         accuracy = observed[index]
         return Estimate(accuracy, time.perf_counter() - start, (accuracy,), {"observation": index})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +21,11 @@ from estimators.estimator import PREPARED_S
 from nas.parsing import parse_values
 from searchspaces import UserError, nearest
 from searchspaces.progress import doing
+from studies.proxy_agreement import verdict
+from studies.trial import device_seconds
 
 if TYPE_CHECKING:
+    from estimators import TableEstimator
     from nas.documents import Document
     from searchspaces import Architecture
     from studies import Study
@@ -41,7 +45,7 @@ SPLIT: Final = "split_seed"
 LEVEL: Final = 0.9
 """Of all intervals."""
 TOP: Final = 0.25
-"""Share of the networks that are the best ones."""
+"""Share of the networks that are the best ones, where no number of them was given."""
 
 Values = npt.NDArray[np.float64]
 
@@ -95,17 +99,35 @@ def parse_estimated(text: str) -> Estimated:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A study of a comparison.
+
+    Attributes:
+        name: what it estimates with: a proxy's name, or `reference` and a number.
+        study: begun or opened.
+        trials: in all, with which it is complete.
+        first: the place of its first network among those that are compared, from 0.
+    """
+
+    name: str
+    study: Study
+    trials: int
+    first: int = 0
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The studies of a comparison of proxies.
 
     Attributes:
         folder: of all of them.
         given: settings of every study: space, budget, data and others, as `Settings.parse` takes them.
-        networks: how many are drawn.
+        networks: how many are drawn. The same comparison may be continued with more: the first ones stay the same.
         proxies: what is compared, without the baselines.
         reference: how the truth is estimated.
-        trainings: how often, for each network.
+        trainings: how often, for each network; of a table at most as often as it recorded each.
         seed: of the draws; those of the trainings follow from it.
+        top: how many networks are the best ones, of which a proxy's best are to hold many; None is a quarter.
     """
 
     folder: Path
@@ -115,64 +137,121 @@ class Comparison:
     reference: Estimated
     trainings: int
     seed: int
+    top: int | None = None
 
     def __post_init__(self) -> None:
         for name, low in (("networks", 4), ("trainings", 1)):
             if getattr(self, name) < low:
                 raise UserError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.top is not None and not 1 <= self.top <= self.networks:
+            raise UserError(f"top must be from 1 to the {self.networks} networks, got {self.top}")
 
-    def studies(self) -> Iterator[tuple[str, Study]]:
+    def studies(self) -> Iterator[Step]:
         """The studies one after the other, each begun or opened when the one before it has ended.
 
         Those of recorded tables come first: they take no time, and what is wrong with them is known before a training.
 
-        Gives what each estimates with: a proxy's name, or `reference` and a number.
-
         Raises:
             UserError: a setting is wrong, or differs from that of a study in the folder.
         """
-        from studies import Study
-
+        among: tuple[str, ...] | None = None
         if self.reference.is_recorded:
-            yield from self._references()
+            doing("beginning with the reference")
+            table = self._table()
+            among = self._among(table)
+            for number in range(1, min(self.trainings, table.recorded[1]) + 1):
+                one = replace(self.reference, settings={**self.reference.settings, "training": number})
+                yield self._step(f"reference {number}", f"reference-{number}", one, among)
         for proxy in sorted(self.proxies, key=lambda each: not each.is_recorded):
             doing(f"beginning with {proxy.name}")
-            yield proxy.name, Study.create(self.folder / _folder_name(proxy.name), self._settings(proxy, self.seed))
+            yield self._step(proxy.name, _folder_name(proxy.name), proxy, among)
         if not self.reference.is_recorded:
-            yield from self._references()
+            yield from self._trained()
 
-    def _references(self) -> Iterator[tuple[str, Study]]:
+    def _step(self, name: str, folder: str, how: Estimated, among: tuple[str, ...] | None = None) -> Step:
+        """A study whose networks are drawn by the seed of the comparison."""
         from studies import Study
+
+        settings = self._settings(how, self.seed, strategy_settings={} if among is None else {"among": list(among)})
+        return Step(name, Study.create(self.folder / folder, settings), self.networks)
+
+    def _table(self) -> TableEstimator:
+        """The reference, where it is recorded.
+
+        Raises:
+            UserError: it cannot be read, or its settings say which training it is, which is for proxies.
+        """
+        from estimators import TableEstimator, make_estimator
+
+        if "training" in self.reference.settings:
+            raise UserError("the reference is all recorded trainings, one after the other: leave out training=")
+        table = make_estimator(self.reference.estimator, **self.reference.settings)
+        assert isinstance(table, TableEstimator)
+        return table
+
+    def _among(self, table: TableEstimator) -> tuple[str, ...] | None:
+        """The networks that are drawn from where the table does not hold all that fit, in text form."""
+        from nas.recorded_networks import recorded_networks
+        from studies import Study
+        from studies.manifest import Manifest
+
+        there = self.folder / "reference-1"
+        if Manifest.is_in(there):  # as it began
+            among = Manifest.read(there).strategy["resolved"].get("among")
+            return None if among is None else tuple(among)
+        with closing(Study.create(None, self._settings(self.reference, self.seed))) as study:
+            return recorded_networks(table, study.feasible, self.seed)
+
+    def _trained(self) -> Iterator[Step]:
+        """The trainings of the reference: the first draws the networks, the others train the same.
+
+        Another seed trains otherwise, and would draw other networks, so the others are given those of the first. A
+        study's settings stay as they began, so where the first one grew, the further networks have a study of their
+        own.
+        """
+        from studies import Study
+        from studies.manifest import Manifest
 
         doing("beginning with the reference")
         taken = {proxy.settings.get(SPLIT, 0) for proxy in self.proxies}
-        place = self.folder / "reference-1"
-        first = Study.create(place, self._settings(self._apart(place, taken), self.seed))
-        taken.add(_split_of(first))
-        yield "reference 1", first
+        first = self._step("reference 1", "reference-1", self._apart(self.folder / "reference-1", taken))
+        taken.add(_split_of(first.study))
+        yield first
+        drawn = [trial.architecture.to_json() for trial in first.study.trials[: self.networks]]
         for number in range(2, self.trainings + 1):
-            # another seed trains otherwise, and would draw other networks: it is given those of the first
-            drawn = tuple(trial.architecture.to_json() for trial in first.trials)
-            place = self.folder / f"reference-{number}"
-            how = self._apart(place, taken)
-            again = self._settings(how, self.seed + number - 1, strategy="evolution", start_from=drawn)
-            study = Study.create(place, again)
-            taken.add(_split_of(study))
-            yield f"reference {number}", study
+            begun, split = 0, None
+            while begun < len(drawn):
+                folder = self.folder / (f"reference-{number}" + (f"-from-{begun + 1}" if begun else ""))
+                listed = drawn[begun:]
+                if Manifest.is_in(folder):
+                    listed = Manifest.read(folder).strategy["resolved"].get("start_from") or listed
+                how = self._apart(folder, taken, split)
+                settings = self._settings(how, self.seed + number - 1, strategy="evolution", start_from=tuple(listed))
+                study, trials = Study.create(folder, settings), min(len(listed), len(drawn) - begun)
+                yield Step(f"reference {number}", study, trials, begun)
+                begun, split = begun + len(listed), _split_of(study)
+            taken.add(split)
 
-    def _apart(self, place: Path, taken: Collection[Any]) -> Estimated:
+    def _apart(self, place: Path, taken: Collection[Any], split: Any = None) -> Estimated:
         """The reference with validation images of its own: the first split that neither a proxy nor an earlier training
         of the reference has, so that luck with images counts neither as agreement nor as something that trainings agree
-        on. A study that is there goes on with its own, and what a person gives is left as it is."""
+        on. A study that is there goes on with its own, and what a person gives is left as it is.
+
+        Args:
+            place: the folder of the study.
+            taken: splits of others.
+            split: that of the same training of other networks; None where there is none.
+        """
         from studies.manifest import Manifest
 
         splits = self.reference.estimator in ("short-training", SUPERNET) and SPLIT not in self.reference.settings
         if not splits or Manifest.is_in(place):
             return self.reference
-        split = next(number for number in itertools.count(1) if number not in taken)
+        if split is None:
+            split = next(number for number in itertools.count(1) if number not in taken)
         return replace(self.reference, settings={**self.reference.settings, SPLIT: split})
 
-    def _settings(self, how: Estimated, seed: int, strategy: str = "random", start_from: Any = ()) -> Settings:
+    def _settings(self, how: Estimated, seed: int, strategy: str = "random", **more: Any) -> Settings:
         from studies.settings import Settings
 
         reads = how.estimator in ("short-training", SUPERNET, "zero-cost")
@@ -183,10 +262,10 @@ class Comparison:
                 "trials": self.networks,
                 "confirm": 0,
                 "strategy": strategy,
-                "start_from": start_from,
                 "estimator": how.estimator,
                 "estimator_settings": {**reading, **how.settings},
                 "seed": seed,
+                **more,
             }
         )
 
@@ -200,13 +279,13 @@ def _folder_name(proxy: str) -> str:
     return "proxy-" + "".join(each if each.isalnum() or each in "._" else "-" for each in proxy)
 
 
-def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Document:
+def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
     """What each proxy is worth, as plain JSON values; accuracies and regrets in [0, 1], None for what is undefined, as
     the correlation with a constant is.
 
     Args:
         comparison: of which they are.
-        studies: finished, by what they estimate with.
+        steps: its studies, finished.
 
     Raises:
         UserError: fewer than four networks have all estimates.
@@ -217,9 +296,13 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     from studies.adjusting import adjusted
     from studies.results import accuracy_of
 
-    found = {name: _accuracies(study) for name, study in studies.items()}
+    studies = {step.name: step.study for step in steps}
+    drawn = [trial.architecture for trial in studies["reference 1"].trials[: comparison.networks]]
+    found: dict[str, dict[Architecture, tuple[float, float]]] = {}
+    for step in steps:
+        found.setdefault(step.name, {}).update(_accuracies(step.study, drawn))
     references = [values for name, values in found.items() if name.startswith("reference ")]
-    networks = [each for each in references[0] if all(each in values for values in found.values())]
+    networks = [each for each in drawn if all(each in values for values in found.values())]
     if len(networks) < 4:
         raise UserError(
             f"only {len(networks)} networks have all estimates, and 4 are needed; see the trials that failed"
@@ -261,16 +344,24 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     taus = [agreement.kendall(replicas[one], replicas[other]) for one, other in apart]
     tau = float(np.mean(taus)) if taus else None
     counting = max(COUNTED, key=lambda name: np.nan_to_num(agreement.kendall(estimated[name][0], truth), nan=-math.inf))
-    dearest = max(seconds for _, seconds in estimated.values())
-    rows = []
-    for name, (values, seconds) in estimated.items():
-        row = _row(values, truth, tau, len(replicas))
-        beyond = agreement.difference(values, estimated[counting][0], truth, LEVEL)
-        rows.append({
-            "proxy": name, "seconds": seconds, **row, "beyond_counting": None if name in COUNTED else list(beyond),
-            "found": found_within(values, truth, seconds, dearest * max(2, len(networks) // 4)),
-            "estimator": resolved.get(name),
-        })  # fmt: skip
+    compared = [name for name in estimated if name not in COUNTED]
+    beyond = dict(
+        zip(
+            compared,
+            agreement.differences([estimated[name][0] for name in compared], estimated[counting][0], truth, LEVEL),
+            strict=True,
+        )
+    )
+    within_s = max(seconds for _, seconds in estimated.values()) * max(2, len(networks) // 4)
+    top = max(1, round(TOP * len(networks))) if comparison.top is None else min(comparison.top, len(networks))
+    rows = [
+        {
+            "proxy": name, "seconds": seconds, **_row(values, truth, tau, len(replicas), top),
+            "beyond_counting": list(beyond[name]) if name in beyond else None,
+            "found": found_within(values, truth, seconds, within_s), "estimator": resolved.get(name),
+        }
+        for name, (values, seconds) in estimated.items()
+    ]  # fmt: skip
     recommended = _recommended(rows)
     document: Document = finite({
         "space": some.manifest.space["name"],
@@ -278,10 +369,14 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
         "task": some.manifest.task,
         "data": some.manifest.estimator["resolved"].get("data"),
         "networks": len(networks),
-        "left_out": comparison.networks - len(networks),
+        "asked": comparison.networks,
+        "left_out": len(drawn) - len(networks),
+        "drawn": len(studies["reference 1"].trials),
         "reference": {
             "estimator": comparison.reference.name,
             "trainings": len(replicas),
+            "asked": comparison.trainings,
+            "recorded": comparison.reference.is_recorded,
             "tau": tau,
             "ceiling": None if tau is None else agreement.ceiling(tau, len(replicas)),
             "mean": float(truth.mean()),
@@ -292,8 +387,9 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
             "seconds": float(np.mean([each[1] for values in references for each in values.values()])),
         },
         "level": LEVEL,
+        "top": top,
         "counting": counting,
-        "within_seconds": dearest * max(2, len(networks) // 4),
+        "within_seconds": within_s,
         "proxies": rows,
         "recommended": recommended,
         "next": None if recommended is None else search_command(whose[recommended], added.get(recommended)),
@@ -302,17 +398,17 @@ def proxy_document(comparison: Comparison, studies: Mapping[str, Study]) -> Docu
     return document
 
 
-def _row(values: Values, truth: Values, tau: float | None, replicas: int) -> Document:
+def _row(values: Values, truth: Values, tau: float | None, replicas: int, top: int) -> Document:
     """The agreement of a proxy with the truth."""
     from estimators import agreement
 
-    top = max(1, round(TOP * len(truth)))
     found = agreement.kendall(values, truth)
     return {
         "tau": found,
         "interval": list(agreement.interval(agreement.kendall, values, truth, LEVEL)),
         "corrected": None if tau is None else agreement.corrected(found, tau, replicas),
         "spearman": agreement.spearman(values, truth),
+        "spearman_interval": list(agreement.interval(agreement.spearman, values, truth, LEVEL)),
         "regret": agreement.regret(values, truth),
         "top": agreement.overlap(values, truth, top),
     }
@@ -335,8 +431,10 @@ def found_within(values: Values, truth: Values, seconds: float, budget_s: float)
 
 
 def _recommended(rows: Sequence[Document]) -> str | None:
-    """The proxy that finds most in the time, of those that are told apart from counting; None if none is."""
-    better = [row for row in rows if row["beyond_counting"] is not None and row["beyond_counting"][0] > 0]
+    """The proxy that finds most in the time, of those that are told apart from counting, and finds more than counting
+    does; None if none is."""
+    counted = max(row["found"] for row in rows if row["beyond_counting"] is None)
+    better = [row for row in rows if verdict(row) == "better" and row["found"] > counted]
     return max(better, key=lambda row: row["found"])["proxy"] if better else None
 
 
@@ -379,13 +477,15 @@ def _luck(replicas: Values) -> float | None:
     return round(float(np.sqrt((residual**2).sum() / ((trainings - 1) * (networks - 1)))), 12)
 
 
-def _accuracies(study: Study) -> dict[Architecture, tuple[float, float]]:
-    """Estimate and seconds of each complete trial, by network; with its share of what was made for all of them."""
+def _accuracies(study: Study, drawn: Sequence[Architecture]) -> dict[Architecture, tuple[float, float]]:
+    """Estimate and seconds of each network's complete trial; with its share of what was made for all of them."""
     complete = [trial for trial in study.trials if trial.state == "complete" and trial.accuracy is not None]
+    among = set(drawn)
     return {
         trial.architecture: (
             float(trial.accuracy or 0.0),
-            (trial.seconds or 0.0) + trial.details.get(PREPARED_S, 0.0) / len(complete),
+            device_seconds(trial) + trial.details.get(PREPARED_S, 0.0) / len(complete),
         )
         for trial in complete
+        if trial.architecture in among
     }

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, final
 
 from strategies.novelty import sample_new
+from strategies.start import read_architectures
+from strategies.strategy import Exhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -20,20 +22,36 @@ if TYPE_CHECKING:
 
 @final
 class RandomSearch:
-    """Uniform draws from the architectures that fit and have not been tried."""
+    """Uniform draws from the architectures that fit and have not been tried.
 
-    def __init__(self, space: SearchSpace) -> None:
+    Args:
+        space: what may be proposed; if it has a budget, only what fits.
+        among: draw among these alone: names among `space.references` or architectures in JSON; by default all of the
+            space.
+
+    Raises:
+        UserError: one of `among` is unknown, or is not in the space under its budget.
+    """
+
+    def __init__(self, space: SearchSpace, *, among: Sequence[str] | None = None) -> None:
         self._space = space
+        self._texts = None if among is None else tuple(among)
+        self._among = None if self._texts is None else read_architectures(space, self._texts, "among")
         self._known: set[Architecture] = set()
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """It has none."""
-        return {}
+        """What it draws among, where that is not all of the space."""
+        return {} if self._texts is None else {"among": list(self._texts)}
 
     def ask(self, rng: np.random.Generator) -> Architecture:
         """Draw an architecture that has not been tried; raises `Exhausted` when none is left."""
-        return sample_new(self._space, self._known, rng)
+        if self._among is None:
+            return sample_new(self._space, self._known, rng)
+        new = [each for each in self._among if each not in self._known]
+        if not new:
+            raise Exhausted(f"all {len(self._among)} listed architectures have been tried")
+        return new[int(rng.integers(len(new)))]
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
         """Remember that the architecture has been tried, whatever its outcome."""

@@ -35,7 +35,7 @@ class StartFrom:
 
     def __init__(self, space: SearchSpace, given: str | Sequence[str]) -> None:
         self._texts = (given,) if isinstance(given, str) else tuple(given)
-        self._architectures = [_read(space, text) for text in self._texts]
+        self._architectures = read_architectures(space, self._texts, "start_from")
 
     @property
     def setting(self) -> list[str]:
@@ -47,10 +47,24 @@ class StartFrom:
         return next((each for each in self._architectures if each not in known), None)
 
 
-def _read(space: SearchSpace, text: str) -> Architecture:
+def read_architectures(space: SearchSpace, texts: Sequence[str], setting: str) -> list[Architecture]:
+    """Members of a space by their names among its references, or from their text forms.
+
+    Args:
+        space: under its budget, if it has one.
+        texts: the names and text forms.
+        setting: what gave them, for messages.
+
+    Raises:
+        UserError: one is unknown, or is not in the space under its budget.
+    """
+    return [_read(space, text, setting) for text in texts]
+
+
+def _read(space: SearchSpace, text: str, setting: str) -> Architecture:
     found = space.references.get(text) or space.whole.references.get(text)
     if found is None:
         if not text.lstrip().startswith("{"):
-            raise UserError(f"start_from: {text!r} is not a member of {space.name}{nearest(text, space.references)}")
+            raise UserError(f"{setting}: {text!r} is not a member of {space.name}{nearest(text, space.references)}")
         found = architecture_from_json(text, space.whole)
     return space.architecture(found.choices)

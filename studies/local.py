@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from estimators.cuda import fatal_error
@@ -16,6 +17,7 @@ from estimators.estimator import Advancing
 from estimators.steps import find_device, give_back, own_globals
 from searchspaces import UserError
 from studies.engine import Answers, Ending, Job, Report, advance_job, check_device, failure_kind, run_job
+from studies.trial import SHARE
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -121,6 +123,7 @@ class LocalEngine:
         dry = False  # no job until another one has ended
         answers: dict[int, Answers] = {}
         new: set[int] = set()  # that have done no step yet
+        shares = Shares()
 
         def once(number: int, step: int, accuracy: float) -> bool:
             return answers[number].to_next(lambda: report(number, step, accuracy))
@@ -137,6 +140,7 @@ class LocalEngine:
                             advancing = advance_job(estimator, job, once, self._device, lambda: len(under_way) > 1)
                             under_way[job.number] = job, advancing
                             new.add(job.number)
+                            shares.began(job.number)
                     if not under_way:
                         return
                     for number, (job, advancing) in list(under_way.items()):
@@ -150,6 +154,9 @@ class LocalEngine:
                             ending: Ending = end.value
                         del under_way[number]
                         new.discard(number)
+                        share = shares.ended(number)
+                        if share < 1:
+                            ending = replace(ending, details={**ending.details, SHARE: share})
                         dry = False
                         if under_way and failure_kind(ending.reason) == "out of memory":
                             width.narrow(len(under_way))
@@ -173,6 +180,42 @@ def _check_gpu() -> None:
     why = fatal_error()
     if why is not None:
         raise UserError(f"this process can use its GPU no more: {why}; resume the study to go on in a new one")
+
+
+class Shares:
+    """How much of a device's time each of several trials had that were under way on it, all alike.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._since = clock, clock()
+        self._had: dict[int, tuple[float, float]] = {}  # of each under way: when it began, and seconds until `_since`
+
+    def began(self, number: int) -> None:
+        """A trial is under way from now on."""
+        self._pass()
+        self._had[number] = self._since, 0.0
+
+    def ended(self, number: int) -> float:
+        """The mean share of a trial that is under way no more, in [0, 1]: 1 if it was alone.
+
+        >>> times = iter([0.0, 0.0, 4.0, 8.0])
+        >>> shares = Shares(lambda: next(times))
+        >>> shares.began(1), shares.began(2), shares.ended(1)  # alone for half of its time, then one of two
+        (None, None, 0.75)
+        """
+        self._pass()
+        began, had = self._had.pop(number)
+        return had / (self._since - began) if self._since > began else 1.0
+
+    def _pass(self) -> None:
+        """Divide the time since the last change."""
+        now = self._clock()
+        for number, (began, had) in self._had.items():
+            self._had[number] = began, had + (now - self._since) / len(self._had)
+        self._since = now
 
 
 class Width:

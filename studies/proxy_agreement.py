@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from searchspaces import UserError
 from searchspaces.files import read_json
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 COUNTED_NAMES: Final = {"macs": "MACs", "params": "parameters"}
 """What needs no proxy: names of the costs that rank networks by themselves."""
+Verdict = Literal["better", "alike", "worse"]
+"""How a proxy ranks networks beside counting; `alike` is what is not told apart from it."""
+_SAID: Final = {
+    "better": "better than {counting}", "alike": "not told apart from {counting}", "worse": "worse than {counting}"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Agreement:
         level: of the interval, in [0, 1].
         counting: the better of the costs that rank networks without a proxy, `macs` or `params`.
         beyond: whether the proxy's correlation is told apart from that of counting, and above it.
+        verdict: `better` or `worse` where it is told apart from that of counting, else `alike`.
     """
 
     folder: str
@@ -46,6 +52,7 @@ class Agreement:
     level: float
     counting: str
     beyond: bool
+    verdict: Verdict = "alike"
 
     def told(self) -> str:
         """The measurement in a sentence without a full stop.
@@ -59,8 +66,24 @@ apart from counting MACs"
         return (
             f"Kendall's τ {self.tau:.2f} ({self.level:.0%} interval {self.interval[0]:.2f} to {self.interval[1]:.2f}) "
             f"with {self.reference}, on {self.networks} networks{within}; "
-            + (f"better than {counting}" if self.beyond else f"not told apart from {counting}")
+            + _SAID[self.verdict].format(counting=counting)
         )
+
+
+def verdict(row: Mapping[str, Any]) -> Verdict | None:
+    """Whether a proxy ranks better or worse than counting does, or is not told apart from it; None for a count itself.
+
+    Args:
+        row: of the proxy, in what `nas proxy` writes.
+
+    >>> [verdict({"beyond_counting": ends}) for ends in ([0.1, 0.3], [-0.3, -0.1], [-0.1, 0.1], [None, None], None)]
+    ['better', 'worse', 'alike', 'alike', None]
+    """
+    beyond = row.get("beyond_counting")
+    if beyond is None:
+        return None
+    low, high = (end or 0.0 for end in beyond)
+    return "better" if low > 0 else "worse" if high < 0 else "alike"
 
 
 def agreement(study: Study) -> Agreement | None:
@@ -97,10 +120,10 @@ def comparisons(study: Study) -> Iterator[Mapping[str, Any]]:
 
 def _agreement(document: Mapping[str, Any], row: Mapping[str, Any]) -> Agreement:
     low, high = row["interval"]
-    above = row.get("beyond_counting") or [0.0]  # the lower end of an interval first
+    found = verdict(row) or "alike"
     return Agreement(
         str(document["folder"]), document["networks"], document.get("budget"), document["reference"]["estimator"],
-        row["tau"], (low, high), document["level"], document["counting"], (above[0] or 0) > 0,
+        row["tau"], (low, high), document["level"], document["counting"], found == "better", found,
     )  # fmt: skip
 
 
@@ -127,12 +150,20 @@ _ROW: Final[Mapping[str, Any]] = {
 
 
 def _is_comparison(document: Any) -> bool:
-    """Whether it is as `nas proxy` writes it, as far as pages and sentences read it."""
+    """Whether it is as `nas proxy` writes it, as far as pages and sentences read it; earlier versions wrote less."""
     return (
         _has(document, _DOCUMENT)
+        and isinstance(document.get("top", 1), int)
         and _has(document["reference"], _REFERENCE)
         and all(_has(row, _ROW) and _interval(row["interval"], row["tau"] is None) for row in document["proxies"])
-        and all(_interval(row.get("beyond_counting") or [0, 0], True) for row in document["proxies"])
+        and all(
+            _interval(row.get(name) or [0, 0], True)
+            for row in document["proxies"]
+            for name in ("beyond_counting", "spearman_interval")
+        )
+        and all(
+            isinstance(row.get(name), _NUMBER_OR_NULL) for row in document["proxies"] for name in ("corrected", "found")
+        )
     )
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 RANKS: Final = ("score", "likelihood", "shared_weights")
 """What the details of a trial have whose estimate is no accuracy, and only ranks."""
 
+SHARE: Final = "device_share"
+"""In the details of a trial that shared its device with others: its mean share of the time, in [0, 1]."""
+
 EndKind = Literal["trials", "time", "exhausted", "failing", "stuck", "interrupted"]
 
 
@@ -86,6 +89,11 @@ class Trial:
     def outcome(self) -> Outcome:
         """What a strategy is told of it."""
         return Outcome(self.state, self.accuracy, self.cost, self.reports if self.rank is not None else ())
+
+
+def device_seconds(trial: Trial) -> float:
+    """What a trial took of its device, in seconds: its wall-clock time, less what others had of it meanwhile."""
+    return (trial.seconds or 0.0) * float(trial.details.get(SHARE, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from estimators.agreement import ceiling, corrected, interval, kendall, overlap, regret, spearman
+from estimators.agreement import (
+    ceiling,
+    corrected,
+    difference,
+    differences,
+    interval,
+    kendall,
+    overlap,
+    regret,
+    spearman,
+)
 
 
 def test_kendall_is_tau_b_by_its_definition() -> None:
@@ -53,6 +63,44 @@ def test_an_interval_is_the_same_again_and_of_a_perfect_proxy_a_point() -> None:
     assert interval(kendall, x, x) == pytest.approx((1.0, 1.0))
     y = np.random.default_rng(0).permutation(x)
     assert interval(kendall, x, y) == interval(kendall, x, y) != interval(kendall, x, y, seed=1)
+
+
+def test_an_interval_of_kendall_is_that_of_its_samples_one_by_one() -> None:
+    draw = np.random.default_rng(5)
+    x, y, z = draw.integers(0, 6, 15), draw.normal(size=15), draw.normal(size=15)
+    rows = np.random.default_rng(0).integers(15, size=(2000, 15))
+    taus, others = ([kendall(each[one], y[one]) for one in rows] for each in (x, z))
+    assert interval(kendall, x, y) == pytest.approx(tuple(np.quantile(taus, (0.05, 0.95))))
+    assert difference(x, z, y) == pytest.approx(tuple(np.quantile(np.subtract(taus, others), (0.05, 0.95))))
+
+
+def test_differences_hold_at_once_where_those_one_by_one_do_not() -> None:
+    """Nine proxies that rank exactly as well as the other one, by luck of their own, on 40 networks.
+
+    One at least is above the other one by its own interval in a fifth of 60 such samples (12, sd 3.1; in 300 it was in
+    22 %), and by those that hold at once in at most 5 % of them (3, sd 1.7); the bands are 3 sd.
+    """
+    alone = together = 0
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        quality = draw.normal(size=40)
+        truth = quality + 0.6 * draw.normal(size=40)
+        other, *proxies = (0.5 * quality + draw.normal(size=40) for _ in range(10))
+        alone += any(difference(each, other, truth, seed=seed)[0] > 0 for each in proxies)
+        together += any(low > 0 for low, _ in differences(proxies, other, truth, seed=seed))
+    assert alone >= 4
+    assert together <= 8
+    assert together < alone
+
+
+def test_differences_are_undefined_where_a_proxy_is_constant_and_nothing_where_it_is_the_other_one() -> None:
+    draw = np.random.default_rng(1)
+    truth, other, proxy = draw.normal(size=(3, 12))
+    undefined, same, usual = differences([np.ones(12), other, proxy], other, truth)
+    assert all(map(math.isnan, undefined))
+    assert same == (0.0, 0.0)
+    assert usual == pytest.approx(differences([proxy], other, truth)[0])  # of one proxy there is no more to widen for
+    assert all(math.isnan(end) for pair in differences([np.ones(12)], other, truth) for end in pair)
 
 
 def test_ceiling_and_correction_are_those_of_a_simulation() -> None:

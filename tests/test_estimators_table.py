@@ -45,6 +45,18 @@ def test_an_estimate_is_one_of_the_recorded_accuracies_chosen_by_the_seed(tmp_pa
     assert drawn == [estimator.estimate(named("a"), TrialContext(seed)).accuracy for seed in range(30)]
 
 
+def test_a_training_is_the_recorded_accuracy_of_that_number_whatever_the_seed(tmp_path):
+    entries = {"a": [0.1, 0.2, 0.3], "b": [0.4, 0.5]}
+    second = table(tmp_path, entries, training=2)
+    assert [second.estimate(named(each), TrialContext(7)).accuracy for each in ("a", "b", "a")] == [0.2, 0.5, 0.2]
+    assert second.describe() == {**table(tmp_path, entries).describe(), "training": 2}
+    with pytest.raises(UserError, match="entry 'b' holds fewer accuracies than 3"):
+        table(tmp_path, entries, training=3)
+    for wrong in (0, True, "first"):
+        with pytest.raises(UserError, match="training must be a whole number of at least 1"):
+            table(tmp_path, entries, training=wrong)
+
+
 def test_the_mean_is_of_what_is_recorded(tmp_path):
     estimator = table(tmp_path, {"a": [10.0, 20.0, 60.0]}, unit="percent")
     assert estimator.mean(named("a")) == pytest.approx(0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -16,10 +17,11 @@ from scipy.stats import kendalltau, spearmanr
 from estimators import load_data
 from estimators.agreement import ceiling, kendall
 from nas.api import open_study
-from nas.commands.proxies import verdicts
+from nas.commands.proxies import show_proxies, verdicts
 from nas.proxies import Comparison, _recommended, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 from studies.pages.proxies import _ranked, proxies_figure
+from studies.proxy_agreement import Agreement
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -80,8 +82,7 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     networks = list(drawn[0])
     trainings = np.array([[by_study[f"reference-{n}"][each] for each in networks] for n in (1, 2, 3)])
     exact = trainings.mean(0)
-    for each, accuracy in zip(networks, exact, strict=True):
-        assert min(truth[key(each)]) - 1e-9 <= accuracy <= max(truth[key(each)]) + 1e-9
+    assert np.array_equal(trainings.T, [truth[key(each)] for each in networks])  # each recorded number once
     half = [proxy[key(each)][0] for each in networks]
     row = found["proxies"][-1]
     assert row["proxy"] == "table:half.json"
@@ -104,6 +105,96 @@ def test_proxies_are_compared_on_the_same_networks_as_scipy_would(nas_cli, recor
     assert json.loads(Path(found["files"]["results"]).read_text())["networks"] == 30
 
 
+def test_a_table_is_the_reference_as_often_as_it_recorded_each_network(nas_cli, recorded):
+    truth = recorded[0]
+    Path("two.json").write_text(json.dumps({each: of[: 2 + (n % 2)] for n, (each, of) in enumerate(truth.items())}))
+    Path("one.json").write_text(json.dumps({each: of[0] for each, of in truth.items()}))
+    command = (*COMMAND, "--networks", "8")
+    two = nas_cli(*command, "--reference", "table:two.json+key=small.py:key", "--trainings", "3", "--name", "two").out
+    assert "the table holds 2 accuracies of each network, not 3" in " ".join(two.split())
+    told = json.loads(Path("runs/two/proxies.json").read_text())["reference"]
+    assert (told["trainings"], told["asked"]) == (2, 3)
+    again = nas_cli(*command, "--reference", "table:one.json+key=small.py:key", "--name", "one").out
+    said = " ".join(again.split())
+    assert "unknown, as the table holds one accuracy of each network; so is what an exact proxy would reach" in said
+    assert "0.0 points between trainings" not in said
+    told = json.loads(Path("runs/one/proxies.json").read_text())["reference"]
+    assert (told["trainings"], told["tau"], told["ceiling"], told["luck"]) == (1, None, None, None)
+    assert "an exact proxy" not in Path("runs/one/proxies.html").read_text()
+
+
+def drawn(folder):
+    return [each.architecture for each in open_study(folder, space="small.py:space").trials]
+
+
+def test_more_networks_continue_the_comparison_and_fewer_are_the_first_of_them(nas_cli, recorded):
+    """Of a recorded reference and of one that is trained, whose replicas are given the networks of the first."""
+    scores = (*COMMAND[:7], "--reference", "naswot", "--proxies", "synflow", "--trainings", "2", "--data", "few.npz",
+              "--workers", "1", "--quiet", "--name", "trained", "--networks")  # fmt: skip
+    for command, name in (((*COMMAND, "--networks"), "here"), (scores, "trained")):
+        first = nas_cli(*command, "5", "--json").json()
+        folders = sorted(Path("runs", name).glob("*-*"))
+        before = {each: (drawn(each), [trial.ended for trial in open_study(each, space="small.py:space").trials])
+                  for each in folders}  # fmt: skip
+        grown = nas_cli(*command, "9", "--json").json()
+        assert (first["networks"], grown["networks"], grown["left_out"]) == (5, 9, 0)
+        for folder, (networks, ends) in before.items():
+            trials = open_study(folder, space="small.py:space").trials
+            assert [each.architecture for each in trials][:5] == networks
+            assert [each.ended for each in trials][:5] == ends  # none is trained again
+        again = nas_cli(*command, "9", "--json").json()
+        assert again["proxies"] == grown["proxies"]
+        fewer = nas_cli(*command, "5", "--json").json()
+        alike = ("tau", "interval", "spearman", "regret", "found", "beyond_counting")
+        assert [[each[one] for one in alike] for each in fewer["proxies"]] == [
+            [each[one] for one in alike] for each in first["proxies"]
+        ]
+        assert (fewer["networks"], fewer["left_out"], fewer["drawn"]) == (5, 0, 9)
+        screen = " ".join(nas_cli(*command, "5").out.split())
+        assert "the first 5 of 9 networks that were drawn" in screen
+        assert "left out" not in screen
+    reference, replica, rest = (drawn(f"runs/trained/reference-{n}") for n in ("1", "2", "2-from-6"))
+    assert replica + rest == reference
+
+
+def test_a_comparison_begun_before_networks_could_be_added_goes_on(nas_cli, recorded):
+    """Its replicas were begun with the networks of the first, and their number, among their settings."""
+    command = (*COMMAND[:7], "--reference", "naswot", "--proxies", "synflow", "--trainings", "2", "--data", "few.npz",
+               "--workers", "1", "--quiet", "--name", "old", "--networks", "5")  # fmt: skip
+    nas_cli(*command)
+    manifest = Path("runs/old/reference-2/study.json")
+    kept = json.loads(manifest.read_text())
+    assert kept["strategy"]["name"] == "evolution"
+    assert [json.loads(each)["choices"] for each in kept["strategy"]["resolved"]["start_from"]] == [
+        dict(each.choices) for each in drawn("runs/old/reference-1")
+    ]
+    assert "among" not in json.loads(Path("runs/old/reference-1/study.json").read_text())["strategy"]["resolved"]
+
+
+def test_a_table_of_part_of_a_space_is_a_reference_for_that_part(nas_cli, recorded):
+    truth, _, key = recorded
+    space = load_object("small.py:space")
+    rng = np.random.default_rng(3)
+    part = {each for each in truth if rng.random() < 0.15}
+    Path("part.json").write_text(json.dumps({each: truth[each] for each in part}))
+    found = nas_cli(*COMMAND, "--reference", "table:part.json+key=small.py:key", "--networks", "12", "--json").json()
+    assert (found["networks"], found["left_out"]) == (12, 0)
+    assert {key(each) for each in drawn("runs/here/reference-1")} < part
+    assert drawn("runs/here/proxy-table-half.json") == drawn("runs/here/reference-1")
+    more = nas_cli(*COMMAND, "--reference", "table:part.json+key=small.py:key", "--networks", "200").out
+    assert f"{len(part)} networks" in more  # all that there are
+    texts = {each.to_json(): truth[key(each)] for each in space.enumerate() if key(each) in part}
+    Path("texts.json").write_text(json.dumps(texts))
+    by_text = nas_cli(*COMMAND, "--reference", "table:texts.json", "--networks", "12", "--name", "texts", "--json")
+    assert by_text.json()["reference"]["mean"] == found["reference"]["mean"]
+    assert drawn("runs/texts/reference-1") == drawn("runs/here/reference-1")[:12]
+    none = {f"9,{each}": of for each, of in truth.items()}
+    Path("none.json").write_text(json.dumps(none))
+    refused = nas_cli(*COMMAND, "--reference", "table:none.json+key=small.py:key", "--name", "none")
+    assert (refused.code, "holds no network of small" in refused.err) == (2, True)
+    assert not Path("runs/none").exists()
+
+
 def test_the_screen_says_what_follows_and_the_command_resumes(nas_cli, recorded):
     out = nas_cli(*COMMAND, "--trainings", "2").out
     assert "recommended: table:half.json" in out
@@ -123,12 +214,15 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
                   "--networks", "8", "--trainings", "1", "--workers", "1", "--quiet").out  # fmt: skip
     assert "synflow" in out
     assert "not told apart from counting" in out or "no proxy is told apart" in out
-    assert "its noise" not in out  # of one training nobody knows
+    said = " ".join(out.split())
+    assert "its noise unknown, as one training of each network counts; so is what an exact proxy would reach" in said
+    assert "between trainings" not in said
 
 
 def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
     rng = np.random.default_rng(2)
-    Path("luck.json").write_text(json.dumps({key: rng.normal(0.8, 0.01, 9).tolist() for key in recorded[0]}))
+    luck = {key: rng.normal(0, 0.01) for key in recorded[0]}  # what is good in one training is bad in the other
+    Path("luck.json").write_text(json.dumps({key: [0.8 + each, 0.8 - each / 2] for key, each in luck.items()}))
     Path("constant.json").write_text(json.dumps({key: [0.5] for key in recorded[0]}))
     tables = [f"table:{name}.json+key=small.py:key" for name in ("luck", "constant", "half")]
     command = (*COMMAND, "--reference", tables[0], "--trainings", "2", "--proxies", ",".join(tables[1:]))
@@ -148,17 +242,65 @@ def test_what_is_undefined_is_null_and_comes_last(nas_cli, recorded):
     assert half["proxy_agreement"]["tau"] == rows["table:half.json"]["tau"]
 
 
-def test_the_proxy_recommended_finds_the_most_of_those_better_than_counting_and_nothing_more_is_said():
+def told(*rows):
+    """What follows from rows of a name, what it finds and the interval beyond counting, which MACs do not have."""
     one = {"seconds": 1.0, "interval": [0.1, 0.5]}
-    rows = [
-        {**one, "proxy": "macs", "found": 0.93, "beyond_counting": None},
-        {**one, "proxy": "short", "found": 0.91, "beyond_counting": [0.05, 0.4]},
-        {**one, "proxy": "zico", "found": 0.92, "beyond_counting": [-0.1, 0.3]},  # more, and perhaps by luck
-    ]
+    rows = [{**one, "proxy": name, "found": found, "beyond_counting": ends} for name, found, ends in rows]
     document = {"counting": "macs", "proxies": rows, "recommended": _recommended(rows), "within_seconds": 60.0}
-    *_, (said, _) = verdicts(document)
-    assert said.startswith("recommended: short, which finds a network of 91.0% in 1m")
-    assert said.endswith("of one worker, the most of those better than counting")
+    return document["recommended"], [said for said, _ in verdicts(document)]
+
+
+def test_what_is_recommended_is_better_than_counting_and_finds_more():
+    macs, params = ("macs", 0.90, None), ("params", 0.87, None)
+    zico, snip = ("zico", 0.92, [-0.1, 0.3]), ("snip", 0.89, [-0.5, -0.1])
+    short, naswot = ("short", 0.91, [0.05, 0.4]), ("naswot", 0.88, [0.1, 0.4])
+    recommended, said = told(macs, params, short, zico, naswot, snip)
+    assert recommended == "short"
+    assert said == [
+        "not told apart from counting macs: zico",
+        "worse than counting macs: snip",
+        "recommended: short, which finds a network of 91.0% in 1m of one worker, the most of those better than "
+        "counting; counting macs finds one of 90.0% for nothing",
+    ]
+    recommended, said = told(macs, params, naswot)  # it ranks better, and its first choice is no better
+    assert recommended is None
+    assert said == [
+        "better than counting macs: naswot",
+        "none is recommended, as counting finds as much: naswot finds a network of 88.0% in 1m of one worker, and "
+        "counting macs finds one of 90.0% for nothing",
+    ]
+    assert told(("macs", 0.85, None), ("params", 0.93, None), short)[0] is None  # the other count finds more
+    recommended, said = told(macs, params, zico, snip)
+    assert recommended is None
+    assert said[-1] == (
+        "no proxy is told apart from counting macs and above it: train longer, or draw more networks, to tell more"
+    )
+
+
+def test_the_screen_has_all_columns_in_80_characters_and_the_page_the_same(nas_cli, recorded, monkeypatch):
+    from rich.console import Console
+
+    out = nas_cli(*COMMAND, "--trainings", "2", "--top", "5", "--networks", "12").out
+    assert re.search(r"proxy +τ +90% interval +corrected +beyond counting", out)
+    assert re.search(r"proxy +ρ +90% interval +regret +best 5 +finds +time", out)
+    found = json.loads(Path("runs/here/proxies.json").read_text())
+    row = found["proxies"][-1]
+    assert found["top"] == 5
+    assert row["spearman_interval"][0] < row["spearman"] < row["spearman_interval"][1]
+    slow = {"seconds": 83.0, "interval": [-0.2, -0.1], "estimator": {"name": "short-training"}}
+    found["proxies"].append({**row, "proxy": "short+metric=training-loss", **slow})
+    screen = Console(width=80, record=True, color_system=None, file=io.StringIO())
+    show_proxies(found, screen)
+    lines = screen.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(re.search(r"table:half.json .* –$", line.rstrip()) for line in lines)  # recorded, so nobody knows
+    assert sum(line.strip() == "+metric=training-loss" for line in lines) == 2  # broken there alone, in both tables
+    assert re.search(rf"short +{row['spearman']:.2f} .* {row['found']:.1%} +1m 23s", "\n".join(lines))
+    page = Path("runs/here/proxies.html").read_text()
+    for column in ("corrected", "beyond counting", "interval of ρ", "best 5", "finds"):
+        assert f">{column}</th>" in page
+    refused = nas_cli(*COMMAND, "--top", "31")
+    assert (refused.code, "top must be from 1 to the 30 networks, got 31" in refused.err) == (2, True)
 
 
 def test_short_trainings_and_scores_are_compared_with_long_trainings(nas_cli, recorded):
@@ -203,7 +345,7 @@ def test_each_training_of_the_reference_has_a_split_that_no_proxy_and_no_other_t
 
 
 def test_a_reference_begun_with_one_split_goes_on_and_its_ceiling_is_an_upper_bound(nas_cli, recorded, monkeypatch):
-    def all_by_the_first(self, place, taken):  # as it once was
+    def all_by_the_first(self, place, taken, split=None):  # as it once was
         return replace(self.reference, settings={**self.reference.settings, "split_seed": 1})
 
     with monkeypatch.context() as before:
@@ -252,6 +394,15 @@ def test_the_ceiling_is_what_an_exact_proxy_has_where_trainings_do_not_share_the
     assert exact["shared"] == pytest.approx(0.705 - 0.436, abs=0.03)
 
 
+def test_trainings_at_once_count_with_what_they_took_of_the_device(nas_cli, recorded):
+    command = (*COMMAND[:7], "--networks", "4", "--reference", "table:truth.json+key=small.py:key", "--trainings", "1",
+               "--proxies", "epochs=1", "--data", "few.npz", "--name", "shared", "--quiet", "--json")  # fmt: skip
+    row = next(each for each in nas_cli(*command, "--at-once", "4").json()["proxies"] if each["proxy"] == "epochs=1")
+    trials = open_study("runs/shared/proxy-epochs-1", space="small.py:space").trials
+    assert all(0 < each.details["device_share"] < 1 for each in trials)
+    assert row["seconds"] == pytest.approx(np.mean([each.seconds * each.details["device_share"] for each in trials]))
+
+
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])
 def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli, recorded, monkeypatch, proxy):
     monkeypatch.setattr("nas.proxies._recommended", lambda rows: proxy)  # four networks tell none apart
@@ -283,6 +434,11 @@ def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli
 def test_a_proxy_that_is_none_is_refused(text, said):
     with pytest.raises(UserError, match=said):
         parse_estimated(text)
+
+
+def test_a_proxy_that_ranks_worse_than_counting_is_said_to_be_worse():
+    one = Agreement("runs/proxy", 40, None, "short", -0.2, (-0.4, 0.0), 0.9, "macs", False, "worse")
+    assert one.told().endswith("; worse than counting MACs")
 
 
 def test_a_reference_that_cannot_be_read_is_refused_before_anything_is_trained(nas_cli, recorded):

@@ -272,7 +272,9 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("pareto", {"objectives": ["accuracy", "mac"]}, "unknown objective 'mac'; did you mean 'macs'"),
         ("pareto", {"objectives": ["accuracy"]}, "objectives must be two or more different ones, got accuracy"),
         ("pareto", {"crossover": -1}, r"crossover is a probability in \[0, 1\], got -1"),
-        ("random", {"population": 3}, "random has no setting 'population'; it has no settings"),
+        ("grid", {"population": 3}, "grid has no setting 'population'; it has no settings"),
+        ("random", {"amnog": []}, "random has no setting 'amnog'; did you mean 'among'"),
+        ("random", {"among": ["efficientnet_b9"]}, "among: 'efficientnet_b9' is not a member"),
         ("tpe", {"candidates": 0}, "candidates must be at least 1, got 0"),
         ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
         ("optuna:GPSamplr", {}, "no sampler 'GPSamplr' .*; did you mean 'GPSampler'"),
@@ -286,6 +288,21 @@ def test_mistakes_are_told_in_one_line(name: str, settings: dict[str, object], m
     with pytest.raises(UserError, match=message) as caught:
         make_strategy(name, SMALL, 10, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_random_draws_uniformly_among_what_is_listed_and_keeps_the_list() -> None:
+    listed = [each.to_json() for each in list(SMALL.enumerate())[:8:2]]
+    strategy = make_strategy("random", SMALL, 10, among=listed)
+    drawn = [strategy.ask(np.random.default_rng(seed)).to_json() for seed in range(400)]
+    # 100 each, sd sqrt(400 * 1/4 * 3/4) = 8.7; the band is 5 sd
+    assert all(abs(drawn.count(each) - 100) < 44 for each in listed)
+    assert settings_of(strategy) == {"among": listed}
+    assert settings_of(make_strategy("random", SMALL, 10)) == {}  # as in the manifests of studies begun before
+    rng = np.random.default_rng(0)
+    for _ in listed:
+        strategy.tell(strategy.ask(rng), Outcome("running"))
+    with pytest.raises(Exhausted, match="all 4 listed architectures"):
+        strategy.ask(rng)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

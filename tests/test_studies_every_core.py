@@ -7,10 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from estimators import Estimate, machine
-from searchspaces import UserError
+from searchspaces import UserError, load_object
 from studies.engine import Job
 from studies.every_core import EveryCore, cores
 from studies.ray.cluster import RayUnavailableError, connected
@@ -121,3 +122,42 @@ def test_a_search_takes_every_core_and_says_so(nas_cli, tmp_path, monkeypatch):
     assert batches.code == 0
     assert json.loads((tmp_path / "b" / "study.json").read_text())["wave"] == 2
     assert batches.json()["trials"]["complete"] == 4
+
+
+SPACE = """
+from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
+
+space = Space(
+    "small",
+    stem=Stage(conv_stem, width=8, stride=2),
+    stages=[Stage(mbconv, width=choice(8, 16), depth=choice(1, 2), kernel=choice(3, 5), expansion=choice(1, 2))],
+    head=Stage(conv_head, width=32),
+)
+
+
+def key(architecture):
+    return ",".join(map(str, architecture.choices.values()))
+"""
+
+
+def test_proxies_are_compared_on_ray_as_in_one_process_in_a_space_of_ones_own(nas_cli, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.py").write_text(SPACE)
+    space, key = (load_object(f"small.py:{name}") for name in ("space", "key"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "truth.json").write_text(json.dumps({key(each): rng.uniform(0.5, 0.9) for each in space.enumerate()}))
+    reference = "table:truth.json+key=small.py:key"
+    words = ["proxy", "--space", "small.py:space", "--budget", "100%", "--task", "8x8x1:10", "--networks", "6",
+             "--reference", reference, "--proxies", "naswot", "--quiet", "--json"]  # fmt: skip
+
+    def reported(*more):
+        found = nas_cli(*words, *more).json()
+        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in found["proxies"]]
+        apart = ("proxies", "folder", "files", "within_seconds")
+        reference = {name: value for name, value in found["reference"].items() if name != "seconds"}
+        return {**{name: each for name, each in found.items() if name not in apart}, "reference": reference}, rows
+
+    on_ray = reported("--ray", "--workers", "2", "--name", "ray")
+    assert on_ray == reported("--workers", "1", "--name", "alone")
+    assert on_ray[0]["networks"] == 6

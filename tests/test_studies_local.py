@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,8 @@ from estimators.core import Core
 from searchspaces import UserError
 from studies import LocalEngine
 from studies.engine import Ending, Job
-from studies.local import GAIN, MOST, Width
+from studies.local import GAIN, MOST, Shares, Width
+from studies.trial import SHARE, device_seconds
 
 
 def short(trials: int = 5, **settings: Any) -> Any:
@@ -36,6 +38,43 @@ def test_a_study_has_the_same_trials_however_many_run_at_once():
         return {each.number: (each.architecture, each.curve, each.details["train_loss"]) for each in study.trials}
 
     assert found(together) == found(alone)
+
+
+def test_what_several_at_once_took_of_their_device_adds_up_to_the_time_that_passed():
+    """Whatever else the machine does: each moment is divided among those under way, and what is on the wall is not."""
+    together = short(trials=8, confirm=0)
+    began = time.perf_counter()
+    together.run(engine=LocalEngine("cpu", at_once=4))
+    passed = time.perf_counter() - began
+    seconds = sum(each.seconds or 0.0 for each in together.trials)
+    shared = sum(map(device_seconds, together.trials))
+    assert shared < 1.05 * passed < seconds / 2
+    assert all(0.2 < each.details[SHARE] < 1 for each in together.trials)  # of four at most a quarter, at the end more
+    alone = short(trials=2, confirm=0)
+    alone.run(engine=LocalEngine("cpu", at_once=1))
+    assert [device_seconds(each) for each in alone.trials] == [each.seconds for each in alone.trials]
+
+
+def test_a_share_is_the_time_over_the_number_under_way():
+    clock = iter([0.0, 0.0, 0.0, 6.0, 6.0, 8.0, 12.0])
+    shares = Shares(lambda: next(clock))
+    for number in (1, 2):
+        shares.began(number)
+    assert shares.ended(1) == 0.5
+    shares.began(3)
+    assert shares.ended(2) == pytest.approx((6 / 2 + 2 / 2) / 8)
+    assert shares.ended(3) == pytest.approx((2 / 2 + 4) / 6)
+
+
+def test_on_ray_a_trial_has_the_part_of_a_gpu_that_it_reserved():
+    from studies.ray.engine import _with_share
+
+    told: dict[int, Ending] = {}
+    gpu, cpu = (Ending("complete", 1.0, 0.5, details={"device": device}) for device in ("cuda", "cpu"))
+    quarter, whole = _with_share(told.__setitem__, 0.25), _with_share(told.__setitem__, 1.0)
+    for number, (tell, ending) in enumerate(((quarter, gpu), (quarter, cpu), (whole, gpu))):
+        tell(number, ending)
+    assert [each.details.get(SHARE) for each in told.values()] == [0.25, None, None]
 
 
 @dataclass

@@ -35,7 +35,7 @@ from studies.pages.comparison import curves_html
 from studies.pages.confusion import write_confusion
 from studies.pages.family import family_html
 from studies.pages.page import linear_ticks, page, table
-from studies.pages.proxies import proxies_figure, write_proxies
+from studies.pages.proxies import proxies_figure, seconds_figure, write_proxies
 from studies.pages.report import decisions_section
 from studies.pages.training import training_section
 
@@ -288,17 +288,51 @@ def test_ticks_of_costs_are_few_and_exact_in_one_unit_with_as_many_digits_each()
             assert len(written) == 1, ticks
 
 
+def some_proxies():
+    one = {"tau": 0.3, "interval": [0.2, 0.5], "seconds": 0.2, "estimator": {"name": "zero-cost"}}
+    beyond = {"macs": None, "naswot": [0.1, 0.3], "snip": [-0.1, 0.1], "zico": [-0.4, -0.1], "params": None}
+    rows = [{**one, "proxy": name, "beyond_counting": ends} for name, ends in beyond.items()]
+    for row in rows:
+        row |= {} if row["beyond_counting"] else {"seconds": 0.0, "estimator": None}
+    return {"proxies": rows, "reference": {"ceiling": 0.8}, "counting": "macs", "level": 0.9}
+
+
 def test_each_proxy_has_a_row_of_its_own_and_the_colour_of_what_was_found_of_it() -> None:
-    one = {"tau": 0.3, "interval": [0.2, 0.4], "seconds": 0.2}  # all in the same place
-    beyond = {"macs": None, "naswot": [0.1, 0.3], "snip": [-0.1, 0.1], "params": None}
-    found = {
-        "proxies": [{**one, "proxy": name, "beyond_counting": ends} for name, ends in beyond.items()],
-        "reference": {"ceiling": 0.8},
-    }
-    figure = proxies_figure(found)
-    assert sorted(figure.layout.yaxis.ticktext) == sorted(beyond)
+    figure = proxies_figure(some_proxies())  # all in the same place
+    assert sorted(figure.layout.yaxis.ticktext) == ["macs", "naswot", "params", "snip", "zico"]
     groups = {trace.name: {figure.layout.yaxis.ticktext[place] for place in trace.y} for trace in figure.data}
-    assert groups == {"better": {"naswot"}, "other": {"snip"}, "counting": {"macs", "params"}}
+    assert groups == {
+        "better": {"naswot"}, "alike": {"snip"}, "worse": {"zico"}, "counting": {"macs", "params"},
+    }  # fmt: skip
+    assert len({trace.marker.color for trace in figure.data}) == 4
+
+
+def test_agreement_is_drawn_against_seconds_with_whiskers_counting_and_the_ceiling() -> None:
+    found = some_proxies()
+    found["proxies"] += [
+        {**found["proxies"][1], "proxy": "short", "seconds": 60.0, "tau": 0.4, "interval": [0.1, 0.6]},
+        {**found["proxies"][1], "proxy": "table:half.json", "estimator": {"name": "table"}},
+        {**found["proxies"][1], "proxy": "constant", "tau": None, "interval": [None, None]},
+    ]
+    figure = seconds_figure(found)
+    assert figure.layout.xaxis.type == "log"
+    points = {
+        name: (x, y, up, down)
+        for trace in figure.data
+        for name, x, y, up, down in zip(
+            trace.text, trace.x, trace.y, trace.error_y.array, trace.error_y.arrayminus, strict=True
+        )
+    }
+    assert points.keys() == {"naswot", "snip", "zico", "short"}  # what takes time, and has a τ
+    assert points["short"] == pytest.approx((60.0, 0.4, 0.2, 0.3))
+    alike = [points[name][0] for name in ("naswot", "snip", "zico")]
+    assert len(set(alike)) == 3  # side by side
+    assert alike == pytest.approx([0.2] * 3, rel=0.2)
+    lines = {line.y0: line.line.dash for line in figure.layout.shapes}
+    assert lines == {0.3: None, 0.8: "dash"}
+    assert [each.text for each in figure.layout.annotations] == ["counting macs", "ceiling 0.80"]
+    low, high = (10**each for each in figure.layout.xaxis.range)
+    assert low < 0.2 < 60 < high
 
 
 def test_a_strategy_has_one_colour_and_no_two_of_ours_share_it() -> None:

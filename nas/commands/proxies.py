@@ -5,9 +5,10 @@ from __future__ import annotations
 import json as as_text
 import shlex
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.text import Text
@@ -17,12 +18,13 @@ from nas.commands.console import console, interrupted, print_json, say, waited, 
 from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import budget_text, duration, percent
+from searchspaces.plural import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.documents import Document
-    from studies import Study
+    from nas.proxies import Step
 
 
 def proxy(
@@ -42,6 +44,7 @@ def proxy(
     reference: options.Reference = None,
     reference_epochs: options.ReferenceEpochs = 30,
     trainings: options.Trainings = 2,
+    top: options.TopOverlap = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     name: options.Name = None,
@@ -97,20 +100,22 @@ def proxy(
             long,
             trainings,
             seed,
+            top,
         )
     placement, screen = Placement.of(context.params), console(json)
-    running = Running(None, None, placement.engine(device, say), None, screen, quiet, placement.typed())
-    found: dict[str, Study] = {}
+    running = Running(networks, None, placement.engine(device, say), None, screen, quiet, placement.typed())
+    found: list[Step] = []
     with ExitStack() as opened:
-        for what, study in waited(comparison.studies(), json, quiet):
-            opened.callback(study.close)
-            found[what] = study
-            ended, stopped = running.run(study, partial(screen.print, Text(what, style="bold")))
+        for step in waited(comparison.studies(), json, quiet):
+            opened.callback(step.study.close)
+            found.append(step)
+            shown = partial(screen.print, Text(step.name, style="bold"))
+            ended, stopped = replace(running, trials=step.trials).run(step.study, shown)
             if stopped:
                 command = shlex.join(["nas", *(context.obj or ["proxy"])])
                 raise interrupted(f"resume with: {command}")
             if ended is not None and ended.kind == "failing":
-                raise UserError(f"proxy {what}: {ended.reason}")
+                raise UserError(f"proxy {step.name}: {ended.reason}")
         with waiting(json, quiet):
             document = proxy_document(comparison, found)
             document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / names.PROXIES)}
@@ -123,25 +128,29 @@ def proxy(
 
 def show_proxies(document: Document, console: Console) -> None:
     """What `nas proxy` found."""
-    from studies.pages.proxies import ends, two_digits
+    from studies.pages.proxies import best_of, ends, two_digits
 
-    reference = document["reference"]
-    made = table("proxy", "τ>", f"{document['level']:.0%} interval>", "ρ>", "regret>", "best quarter>", "time>")
+    reference, level = document["reference"], f"{document['level']:.0%}"
+    ranks = table("proxy", "τ>", f"{level} interval>", "corrected>", "beyond counting>")
     within = f" within {budget_text(document['budget'])}" if document["budget"] else ""
-    made.title = f"How well proxies rank {document['networks']} networks of {document['space']}{within}"
+    ranks.title = f"How well proxies rank {document['networks']} networks of {document['space']}{within}"
+    finds = table("proxy", "ρ>", f"{level} interval>", "regret>", f"{best_of(document)}>", "finds>", "time>")
+    for made in (ranks, finds):
+        made.collapse_padding = True  # they fit into 80 columns, with names as long as `short+metric=training-loss`
     for one in document["proxies"]:
-        chosen = one["proxy"] == document["recommended"]
-        made.add_row(
-            Text(one["proxy"], style=GOOD if chosen else ""),
-            two_digits(one["tau"]),
-            ends(one["interval"]),
-            two_digits(one["spearman"]),
-            _points(one["regret"]),
-            f"{one['top']:.0%}",
-            duration(one["seconds"]) if one["seconds"] else "none",
-        )
-    console.print(made)
-    console.print(Text(_LEGEND, style=FAINT))
+        whole = one["proxy"] if len(one["proxy"]) <= _NAME else one["proxy"].replace("+", "\n+")
+        name = Text(whole, style=GOOD if one["proxy"] == document["recommended"] else "")
+        ranks.add_row(
+            name, two_digits(one["tau"]), ends(one["interval"]), two_digits(one["corrected"]),
+            ends(one["beyond_counting"]),
+        )  # fmt: skip
+        finds.add_row(
+            name, two_digits(one["spearman"]), ends(one["spearman_interval"]), _points(one["regret"]),
+            f"{one['top']:.0%}", percent(one["found"]), _time(one),
+        )  # fmt: skip
+    console.print(ranks)
+    console.print(finds)
+    console.print(Text(_LEGEND.format(within=duration(document["within_seconds"]), top=document["top"]), style=FAINT))
     between = f"± {_points(reference['spread'])} points between networks, best {percent(reference['best'])}"
     rows = [("reference", f"{reference['estimator']}; accuracy {percent(reference['mean'])} {between}")]
     if reference["luck"] is not None:
@@ -149,32 +158,73 @@ def show_proxies(document: Document, console: Console) -> None:
         least = "" if reference["shares_validation"] is False else "at most "
         exact = f"two agree at τ {two_digits(reference['tau'])}, so an exact proxy would reach {least}{ceiling}"
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
+    else:
+        held = reference["recorded"] and reference["asked"] > 1
+        why = "the table holds one accuracy of each network" if held else "one training of each network counts"
+        rows.append(("its noise", f"unknown, as {why}; so is what an exact proxy would reach"))
+    if 1 < reference["trainings"] < reference["asked"]:
+        held = f"the table holds {reference['trainings']} accuracies of each network, not {reference['asked']}"
+        rows.append(("trainings", held))
+    if document["asked"] < document["drawn"]:
+        rows.append(("networks", f"the first {document['asked']} of {document['drawn']} networks that were drawn"))
     if document["left_out"]:
-        rows.append(("left out", f"{document['left_out']} networks that failed in one of the ways"))
+        rows.append(("left out", f"{number_of(document['left_out'], 'network')} that failed in one of the ways"))
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
     files = [(name, Text(path)) for name, path in document["files"].items()]
     following = [("next", Text(document["next"]))] if document["next"] else []
     console.print(facts(*files, *following))
 
 
-_LEGEND = (
-    "τ: Kendall's rank correlation with the reference; ρ: Spearman's; regret: points between the best network and the "
-    "one that the proxy ranks first; best quarter: share of it that the proxy's best quarter holds; time: of a network"
+_NAME: Final = 20
+"""Longer names of proxies are broken between their settings."""
+_LEGEND: Final = (
+    "τ: Kendall's rank correlation with the reference; corrected: with one without noise; beyond counting: the "
+    "difference from the better count, in intervals that hold for all proxies at once; ρ: Spearman's correlation; "
+    "regret: points between the best network and the one that the proxy ranks first; best {top}: share of them that "
+    "the proxy's best {top} hold; finds: expected accuracy of its first choice among as many networks as it estimates "
+    "in {within}; time: of a network"
 )
 
 
 def verdicts(document: Document) -> list[tuple[str, str]]:
     """What follows, in plain words, each with its style."""
+    from studies.proxy_agreement import verdict
+
+    rows = document["proxies"]
     counting = document["counting"]
-    told = [one for one in document["proxies"] if one["beyond_counting"] is not None]
-    worse = [one["proxy"] for one in told if (one["beyond_counting"][0] or 0) <= 0]
-    if document["recommended"] is None:
-        why = f"no proxy is told apart from counting {counting}: train longer, or draw more networks, to tell more"
-        return [(why, WARNING)]
-    best = next(one for one in told if one["proxy"] == document["recommended"])
-    finds = f"finds a network of {percent(best['found'])} in {duration(document['within_seconds'])} of one worker"
-    found = [(f"not told apart from counting {counting}: {', '.join(worse)}", WARNING)] if worse else []
-    return [*found, (f"recommended: {best['proxy']}, which {finds}, the most of those better than counting", GOOD)]
+    groups = {group: [one for one in rows if verdict(one) == group] for group in ("better", "alike", "worse")}
+    counts = max((one for one in rows if verdict(one) is None), key=lambda one: one["found"])
+    said = [
+        (f"{words} counting {counting}: {', '.join(one['proxy'] for one in groups[group])}", WARNING)
+        for group, words in (("alike", "not told apart from"), ("worse", "worse than"))
+        if groups[group]
+    ]
+    in_time = f"in {duration(document['within_seconds'])} of one worker"
+    by_counting = f"counting {counts['proxy']} finds one of {percent(counts['found'])} for nothing"
+    if document["recommended"] is not None:
+        best = next(one for one in rows if one["proxy"] == document["recommended"])
+        finds = f"finds a network of {percent(best['found'])} {in_time}"
+        why = f"the most of those better than counting; {by_counting}"
+        return [*said, (f"recommended: {best['proxy']}, which {finds}, {why}", GOOD)]
+    if groups["better"]:
+        most = max(groups["better"], key=lambda one: one["found"])
+        names = ", ".join(one["proxy"] for one in groups["better"])
+        at_most = f"{most['proxy']} finds a network of {percent(most['found'])} {in_time}, and {by_counting}"
+        return [
+            *said,
+            (f"better than counting {counting}: {names}", GOOD),
+            (f"none is recommended, as counting finds as much: {at_most}", WARNING),
+        ]
+    why = f"no proxy is told apart from counting {counting} and above it: train longer, or draw more networks"
+    return [*said, (f"{why}, to tell more", WARNING)]
+
+
+def _time(one: Document) -> str:
+    """Of a network: none of counting; not known of what was recorded."""
+    if not one["seconds"]:
+        return "none"
+    recorded = one["estimator"] is not None and one["estimator"]["name"] == "table"
+    return "–" if recorded else duration(one["seconds"])
 
 
 def _points(value: float) -> str:

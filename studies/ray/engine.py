@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -28,6 +28,7 @@ from studies.leftovers import marked, remove_left
 from studies.ray.cluster import connected, raylets_silent, room, settings_of_ray
 from studies.ray.lookout import head_watched, lookout, number_of
 from studies.ray.worker import own_files_by_value, put, trainable
+from studies.trial import SHARE
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -125,7 +126,7 @@ class RayEngine:
                     [first],
                     next_job,
                     report,
-                    done,
+                    _with_share(done, needs[1]),
                     lambda: self.workers or max(1, room(ray.nodes(), *needs)),
                     self._timeout,
                     self._retries,
@@ -185,6 +186,18 @@ class _UnderWay:
     began: tuple[float, float] | None = None
     too_slow: bool = False
     actor: Any = None
+
+
+def _with_share(done: Callable[[int, Ending], None], gpus: float) -> Callable[[int, Ending], None]:
+    """Tells what part of a GPU a trial had, where it reserved a part."""
+    if not 0 < gpus < 1:
+        return done
+
+    def told(number: int, ending: Ending) -> None:
+        on_gpu = ending.details.get("device") == "cuda"
+        done(number, replace(ending, details={**ending.details, SHARE: gpus}) if on_gpu else ending)
+
+    return told
 
 
 def _refuse_nothing(cpus: float | None, gpus: float | None) -> None:

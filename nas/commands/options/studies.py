@@ -560,7 +560,10 @@ BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for co
 SampledNetworks = Annotated[
     int,
     Option(
-        "--networks", metavar="N", help="Networks that are drawn uniformly among all that fit.", rich_help_panel=HOW
+        "--networks",
+        metavar="N",
+        help="Networks that are drawn uniformly among all that fit; more of them continue a comparison.",
+        rich_help_panel=HOW,
     ),
 ]
 Proxies = Annotated[
@@ -588,12 +591,22 @@ Reference = Annotated[
 ReferenceEpochs = Annotated[
     int, Option("--reference-epochs", metavar="N", help="Epochs of the long trainings.", rich_help_panel=HOW)
 ]
+TopOverlap = Annotated[
+    int | None,
+    Option(
+        "--top",
+        metavar="K",
+        help="Networks that count as the best ones, of which a proxy's K best hold a share; by default a quarter.",
+        rich_help_panel=HOW,
+    ),
+]
 Trainings = Annotated[
     int,
     Option(
         "--trainings",
         metavar="K",
-        help="Long trainings of each network; from two on it is known how noisy they are.",
+        help="Long trainings of each network, of a table at most as many as it holds; from two on it is known how "
+        "noisy they are.",
         rich_help_panel=HOW,
     ),
 ]
