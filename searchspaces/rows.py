@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from searchspaces.architecture import Architecture, SearchSpace
 from searchspaces.budgeted.chain import Chains
-from searchspaces.budgeted.feasible import Feasible
+from searchspaces.budgeted.feasible import COUNTED, Counting, Feasible
 from searchspaces.chain_costs import Indices, Whole
 from searchspaces.errors import UserError
 from searchspaces.space import Space
@@ -51,6 +51,10 @@ def costs_of(space: SearchSpace, rows: Indices, task: Task, names: Sequence[str]
 
 
 def _wholes(space: SearchSpace, members: Sequence[Architecture], task: Task, names: Sequence[str]) -> Whole:
+    if isinstance(space.whole, Counting) and all(name in COUNTED for name in names):
+        columns = [COUNTED.index(name) for name in names]
+        counts = [space.whole.additive(member, task) for member in members]
+        return np.array(counts, np.int64).reshape(-1, len(COUNTED))[:, columns]
     costs = [space.whole.cost(member, task) for member in members]
     return np.array([[cost.whole(name) for name in names] for cost in costs], np.int64).reshape(-1, len(names))
 
