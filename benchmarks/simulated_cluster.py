@@ -44,13 +44,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from postgresql_server import programs, server
 
-from benchmarks.thinking import FEASIBLE, MadeUp, history, settings, write
+from benchmarks.thinking import MadeUp, Problem, history, settings, write
 from estimators import Estimator, TrialContext
 from strategies import make_strategy
 from studies import Ending, Job, Study
 from studies.engine import Report
 from studies.settings import Settings
 
+PROBLEM = Problem("mbconv", "400M")
 STRATEGIES = ("evolution", "rl", "tpe", "guided")
 LEDGERS = ("memory", "journal", "sqlite", "postgresql")
 GPUS = (10, 100, 1_000, 10_000)
@@ -96,7 +97,7 @@ class Measured:
             begin(0.0, next_job())
         while running:
             now, number, job = heapq.heappop(running)
-            accuracy = MadeUp().estimate(job.architecture, TrialContext(int(noise.integers(2**31)))).accuracy
+            accuracy = MadeUp(PROBLEM).estimate(job.architecture, TrialContext(int(noise.integers(2**31)))).accuracy
             began = self._clock()
             for step in range(1, REPORTS + 1):
                 report(number, step, accuracy * step / REPORTS)
@@ -136,14 +137,14 @@ def simulate(gpus: int, costs: list[float], length_s: float) -> tuple[float, flo
 @contextlib.contextmanager
 def ledgers(names: list[str], known: int) -> Iterator[dict[str, tuple[Path, str]]]:
     """For each ledger a run folder with its history, to be copied, and the ledger's URL or name."""
-    past, made = history(known), {}
+    past, made = history(PROBLEM, known), {}
     with tempfile.TemporaryDirectory() as there, contextlib.ExitStack() as stack:
         for name in names:
             url = stack.enter_context(server(durable=True)) if name == "postgresql" else name
             folder = Path(there) / name / STUDY
-            study = Study.create(folder, settings("random", 10**6, url))
+            study = Study.create(folder, settings(PROBLEM, "random", 10**6, url))
             with study._at_work():
-                write(study, past if name != "memory" else [])
+                write(PROBLEM, study, past if name != "memory" else [])
             study.close()
             made[name] = folder, url
         yield made
@@ -177,12 +178,12 @@ def measure(
     """Seconds of the driver for each of so many trials."""
     folder, url = made
     now = time.perf_counter if clock == "wall" else time.process_time
-    engine, past = Measured(trials, now), history(known)
+    engine, past = Measured(trials, now), history(PROBLEM, known)
     with tempfile.TemporaryDirectory() as there:
         copied = Path(there) / STUDY
         if ledger == "postgresql":
             url = database(url, number)
-        ours = settings(strategy, known + trials + AHEAD, url)
+        ours = settings(PROBLEM, strategy, known + trials + AHEAD, url)
         study = Study.create(copied, ours) if (ledger != "postgresql") else _opened(folder, copied, strategy, ours)
         if ledger in ("sqlite", "journal"):
             study.close()
@@ -190,7 +191,7 @@ def measure(
                 if (folder / file).exists():
                     shutil.copy(folder / file, copied / file)
         elif ledger == "memory":
-            write(study, past)
+            write(PROBLEM, study, past)
         before = server_seconds(made[1]) if ledger == "postgresql" else 0.0
         study.run(engine=engine)
         served = server_seconds(made[1]) - before if ledger == "postgresql" and clock == "processor" else 0.0
@@ -202,11 +203,11 @@ def _opened(folder: Path, copied: Path, strategy: str, ours: Settings) -> Study:
     """The study in a copied database, with another strategy: its manifest is written anew."""
     copied.mkdir()
     manifest = json.loads((folder / "study.json").read_text())
-    made = make_strategy(strategy, FEASIBLE, ours.trials or 0)
+    made = make_strategy(strategy, PROBLEM.feasible, ours.trials or 0)
     manifest |= {"trials": ours.trials, "ledger": "postgresql://elsewhere"}
     manifest["strategy"] |= {"name": strategy, "resolved": dict(made.settings)}
     (copied / "study.json").write_text(json.dumps(manifest))
-    return Study.open(copied, estimator=MadeUp(), ledger=ours.ledger)
+    return Study.open(copied, estimator=MadeUp(PROBLEM), ledger=ours.ledger)
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """What thinking costs: seconds that a strategy and its study take for a trial, beside the training itself.
 
     python -m benchmarks.thinking [--trials 100 1000 10000] [--only evolution tpe] [--ledgers memory sqlite]
+    python -m benchmarks.thinking --only guided --space nasnet --budget 600M --trials 20 100 1000 --ledgers memory
+    python -m benchmarks.thinking --only guided --budget 399.5M..400M --trials 20 100 1000 --ledgers memory
 
-Networks of `mbconv` under 400M MACs, with accuracies made up: effects of options, and noise. A history of random
-networks is told first, all but the last `--timed` trials of it, and those are timed: ask and both tells by themselves
-(the first ask, which catches up on all that was told at once as a resumed study does, has a column of its own);
-and through a study with its ledger in memory and in SQLite, where a trial is asked for, checked, written as started,
-"estimated", written as ended and told.
+Networks of `mbconv` under 400M MACs, or of another space and budget, with accuracies made up: effects of options, and
+noise. A history of random networks is told first, all but the last `--timed` trials of it, and those are timed: ask and
+both tells by themselves (the first ask, which catches up on all that was told at once as a resumed study does, has a
+column of its own); and through a study with its ledger in memory and in SQLite, where a trial is asked for, checked,
+written as started, "estimated", written as ended and told.
 
 Times are of the processor, so that other work on the machine counts little; SQLite waits for the disk, so the clock's
 time is given too.
@@ -40,8 +42,7 @@ from strategies import STRATEGIES, Outcome, make_strategy
 from studies import Event, Study, Trial, TrialEnded
 from studies.settings import Settings
 
-SPACE, TASK, BUDGET = load_space("mbconv"), Task(), Budget.parse("400M")
-FEASIBLE = SPACE.under(BUDGET, TASK)
+TASK = Task()
 THINKERS = [name for name in STRATEGIES if name != "grid"]
 """A grid takes only spaces far smaller than this one, and thinks of nothing."""
 FILLED = 1000
@@ -49,12 +50,32 @@ FILLED = 1000
 STRICT_S = 0.5
 """Seconds that an ask may take after 10,000 trials, and not more."""
 
-_DRAW = np.random.default_rng(2026)
-_EFFECTS = [_DRAW.normal(0, 0.01, len(decision.options) + 1) for decision in SPACE.decisions]
+
+class Problem:
+    """A space under a budget, and what each option is worth.
+
+    Args:
+        space, budget: as they are typed.
+    """
+
+    def __init__(self, space: str, budget: str) -> None:
+        self.space, self.budget = load_space(space), Budget.parse(budget)
+        self.feasible = self.space.under(self.budget, TASK)
+        draw = np.random.default_rng(2026)
+        self.effects = [draw.normal(0, 0.01, len(decision.options) + 1) for decision in self.space.decisions]
+
+    def accuracy(self, architecture: Architecture, rng: np.random.Generator) -> float:
+        """An accuracy in [0, 1], about 0.7."""
+        index = self.space.encode(architecture)
+        worth = sum(float(effects[i]) for effects, i in zip(self.effects, index, strict=True))
+        return float(np.clip(0.7 + worth + rng.normal(0, 0.005), 0, 1))
 
 
 class MadeUp:
     """An estimator: the sum of what each option is worth, and noise."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
 
     def describe(self) -> dict[str, Any]:
         """It has no settings."""
@@ -62,23 +83,16 @@ class MadeUp:
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """Takes no time to speak of."""
-        accuracy = made_up(architecture, np.random.default_rng(context.seed))
+        accuracy = self._problem.accuracy(architecture, np.random.default_rng(context.seed))
         return Estimate(accuracy, 0.0, (accuracy,))
 
 
-def made_up(architecture: Architecture, rng: np.random.Generator) -> float:
-    """An accuracy in [0, 1], about 0.7."""
-    index = SPACE.encode(architecture)
-    worth = sum(float(effects[i]) for effects, i in zip(_EFFECTS, index, strict=True))
-    return float(np.clip(0.7 + worth + rng.normal(0, 0.005), 0, 1))
-
-
-def history(trials: int) -> list[Trial]:
+def history(problem: Problem, trials: int) -> list[Trial]:
     """Random networks that were tried one after the other."""
     rng, now, found = np.random.default_rng(1), datetime.now(), []
     for number in range(trials):
-        member = FEASIBLE.sample(rng)
-        accuracy, cost = made_up(member, rng), member.cost(TASK)
+        member = problem.feasible.sample(rng)
+        accuracy, cost = problem.accuracy(member, rng), member.cost(TASK)
         found.append(
             Trial(
                 number, member, cost, "complete", told=number, accuracy=accuracy, reports=((1, accuracy),),
@@ -88,12 +102,12 @@ def history(trials: int) -> list[Trial]:
     return found
 
 
-def alone(name: str, trials: int, past: Sequence[Trial], timed: int) -> tuple[list[float], float]:
+def alone(problem: Problem, name: str, trials: int, past: Sequence[Trial], timed: int) -> tuple[list[float], float]:
     """Processor seconds of each timed ask, and of a trial (ask and both tells) but the first, without a study.
 
     The first ask after a history that was told at once catches up on what a running study did trial by trial.
     """
-    strategy = make_strategy(name, FEASIBLE, trials)
+    strategy = make_strategy(name, problem.feasible, trials)
     for trial in past:
         strategy.tell(trial.architecture, Outcome("running", cost=trial.cost))
         strategy.tell(trial.architecture, trial.outcome)
@@ -106,11 +120,13 @@ def alone(name: str, trials: int, past: Sequence[Trial], timed: int) -> tuple[li
         asks.append(time.process_time() - before)
         cost = member.cost(TASK)
         strategy.tell(member, Outcome("running", cost=cost))
-        strategy.tell(member, Outcome("complete", made_up(member, noise), cost))
+        strategy.tell(member, Outcome("complete", problem.accuracy(member, noise), cost))
     return asks, (time.process_time() - began) / (timed - 1)
 
 
-def in_study(name: str, trials: int, past: Sequence[Trial], timed: int, ledger: Path | None) -> tuple[float, float]:
+def in_study(
+    problem: Problem, name: str, trials: int, past: Sequence[Trial], timed: int, ledger: Path | None
+) -> tuple[float, float]:
     """Processor and clock seconds of a trial through a study.
 
     Args:
@@ -124,9 +140,9 @@ def in_study(name: str, trials: int, past: Sequence[Trial], timed: int, ledger: 
 
     with tempfile.TemporaryDirectory() as there:
         folder = None if ledger is None else Path(there) / NAME
-        study = Study.create(folder, settings(name, trials))
+        study = Study.create(folder, settings(problem, name, trials))
         if ledger is None:
-            write(study, past)
+            write(problem, study, past)
         else:
             study.close()
             shutil.copy(ledger, Path(there) / NAME / "ledger.db")
@@ -139,43 +155,53 @@ def in_study(name: str, trials: int, past: Sequence[Trial], timed: int, ledger: 
 NAME = "thinking"  # of the folder, and so of the study in its ledger
 
 
-def settings(strategy: str, trials: int, ledger: str = "sqlite") -> Settings:
+def settings(problem: Problem, strategy: str, trials: int, ledger: str = "sqlite") -> Settings:
     return Settings(
-        space=SPACE, task=TASK, budget=BUDGET, strategy=strategy, estimator=MadeUp(), trials=trials, ledger=ledger
+        space=problem.space,
+        task=TASK,
+        budget=problem.budget,
+        strategy=strategy,
+        estimator=MadeUp(problem),
+        trials=trials,
+        ledger=ledger,
     )
 
 
-def write(study: Study, past: Sequence[Trial]) -> None:
+def write(problem: Problem, study: Study, past: Sequence[Trial]) -> None:
     """Put a history into an empty ledger."""
     for trial in past:
         running = replace(trial, state="running", accuracy=None, reports=(), seconds=None, rank=None, ended=None)
-        study.record.ledger.started(running, study.seed_of(trial.number), SPACE)
+        study.record.ledger.started(running, study.seed_of(trial.number), problem.space)
         study.record.ledger.ended(trial, 0, {})
 
 
-def written(past: Sequence[Trial], folder: Path) -> Path:
+def written(problem: Problem, past: Sequence[Trial], folder: Path) -> Path:
     """An SQLite ledger with a history in it."""
-    study = Study.create(folder / NAME, settings("random", len(past) + 1))
-    write(study, past)
+    study = Study.create(folder / NAME, settings(problem, "random", len(past) + 1))
+    write(problem, study, past)
     study.close()
     return folder / NAME / "ledger.db"
 
 
-def rows(names: Sequence[str], trials: int, timed: int, ledgers: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+def rows(
+    problem: Problem, names: Sequence[str], trials: int, timed: int, ledgers: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
     """One row of cells for each strategy."""
-    past = history(trials - timed)
+    past = history(problem, trials - timed)
     in_memory = Path("/dev/shm")  # where it exists, filling the ledger does not wait for the disk
     with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as there:
-        file = written(past, Path(there)) if "sqlite" in ledgers else None
+        file = written(problem, past, Path(there)) if "sqlite" in ledgers else None
         for name in names:
-            alone(name, 60, past[:50], 10)  # what is imported when first used is not thinking
-            asks, thinking = alone(name, trials, past, timed)
+            alone(problem, name, 60, past[:50], 10)  # what is imported when first used is not thinking
+            asks, thinking = alone(problem, name, trials, past, timed)
             first, *others = asks
             slow = " !" if trials >= 10_000 and max(others) > STRICT_S else ""
             cells = [f"{1000 * float(np.mean(others)):.2f}", f"{1000 * float(np.median(others)):.2f}"]
             cells += [f"{1000 * max(others):.2f}{slow}", f"{1000 * first:.2f}", f"{1000 * thinking:.2f}"]
-            cells.append(f"{1000 * in_study(name, trials, past, timed, None)[0]:.2f}" if "memory" in ledgers else "-")
-            through = in_study(name, trials, past, timed, file) if file is not None else ()
+            cells.append(
+                f"{1000 * in_study(problem, name, trials, past, timed, None)[0]:.2f}" if "memory" in ledgers else "-"
+            )
+            through = in_study(problem, name, trials, past, timed, file) if file is not None else ()
             cells += [f"{1000 * seconds:.2f}" for seconds in through] or ["-", "-"]
             yield name, cells
 
@@ -184,17 +210,20 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--space", default="mbconv")
+    parser.add_argument("--budget", default="400M")
     parser.add_argument("--timed", type=int, default=20)
     parser.add_argument("--only", nargs="+", choices=THINKERS, default=THINKERS)
     parser.add_argument("--ledgers", nargs="*", choices=["memory", "sqlite"])
     given = parser.parse_args()
+    problem = Problem(given.space, given.budget)
     heads = ["ask", "median ask", "slowest ask", "first ask", "ask + tells"]
     heads += ["in memory", "SQLite", "its clock"]
     print(f"milliseconds a trial, mean of the last {given.timed} but the first; ! is over {STRICT_S} s")
     print(f"{'trials':>7}  {'strategy':12}" + "".join(head.rjust(14) for head in heads), flush=True)
     for trials in given.trials:
         ledgers = given.ledgers or ["memory", *(["sqlite"] if trials <= FILLED else [])]
-        for name, cells in rows(given.only, trials, given.timed, ledgers):
+        for name, cells in rows(problem, given.only, trials, given.timed, ledgers):
             print(f"{trials:7,}  {name:12}" + "".join(cell.rjust(14) for cell in cells), flush=True)
 
 

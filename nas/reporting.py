@@ -24,7 +24,7 @@ from searchspaces import SearchSpace, Task, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
-from strategies import BEFORE
+from strategies import settings_before
 from studies import Study
 from studies.folder import LATENCY, REPORT
 from studies.proxy_agreement import agreement, comparisons
@@ -341,7 +341,8 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     }
     search += [flag for flag, given in flags.items() if given]
     for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
-        before = BEFORE.get(one["name"], {}) if target == "strategy" and one["origin"] == "named" else {}
+        named = target == "strategy" and one["origin"] == "named"
+        before = settings_before(one["name"], manifest.budget is not None) if named else {}
         for name, value in {**{each: one["resolved"][each] for each in before}, **one["given"]}.items():
             search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
     space = manifest.own_code("space")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from searchspaces.layers import Chain
 from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.task import Task
 from searchspaces.wiring import OPERATIONS, Half, Wiring, Wirings, stacked
+from searchspaces.wiring_costs import Counts, Frame, Parts
 
 CELLS: Final = ("normal", "reduction")
 
@@ -81,6 +83,9 @@ PNASNET_5: Final = Wiring(
     ),
     kept=(4,),
 )
+
+REMEMBERED: Final = 1 << 14
+"""Cells and frames that are kept once they were read, written or counted."""
 
 NARROWEST: Final = 8
 """The smallest width (F) that the first reduction cell can be made with."""
@@ -146,7 +151,26 @@ class NASNetSpace:
             "normal": Wirings(pairs, operations, operations),
             "reduction": Wirings(pairs, operations, strided),
         }
+        self._names = {
+            cell: [
+                (f"{cell}.pair{index + 1}.input{half}", f"{cell}.pair{index + 1}.op{half}")
+                for index in range(pairs)
+                for half in (1, 2)
+            ]
+            for cell in CELLS
+        }
+        self._keeps = {cell: [f"{cell}.{state}.keep" for state in self._states] for cell in CELLS}
+        lengths = [len(self._frame), *(2 * len(self._names[cell]) + len(self._states) - 1 for cell in CELLS)]
+        self._ends = [0, *accumulate(lengths)]  # of an architecture's parts in a vector
+        self._forget()
+
+    def _forget(self) -> None:
+        """Empty what is only remembered."""
         self._costs: dict[tuple[Architecture, Task, Scale], Cost] = {}
+        self._frames: dict[tuple[Choices, Task], Frame] = {}
+        self._parts: dict[tuple[str, Wiring], Choices] = {}  # of cells as they are written
+        self._wired: dict[tuple[str, Choices], tuple[Wiring, Parts]] = {}  # of parts
+        self._vectors: dict[tuple[int, Choices], npt.NDArray[np.int16]] = {}  # of parts
 
     of = budget = task = largest = None
 
@@ -243,34 +267,47 @@ class NASNetSpace:
     def _wiring(self, taken: Mapping[str, Value], cell: str) -> Wiring:
         """The cell of a set of choices."""
 
-        def half(pair: str, number: int) -> Half:
-            state = self._states.index(str(taken[f"{pair}.input{number}"]))
-            return state, str(taken[f"{pair}.op{number}"])
-
-        names = [f"{cell}.pair{index + 1}" for index in range(self.pairs)]
-        kept = (state for state, name in enumerate(self._states) if taken.get(f"{cell}.{name}.keep"))
-        return Wiring(tuple((half(name, 1), half(name, 2)) for name in names), tuple(kept))
+        halves: list[Half] = [
+            (self._states.index(str(taken[state])), str(taken[op])) for state, op in self._names[cell]
+        ]
+        kept = (state for state, name in enumerate(self._keeps[cell]) if taken.get(name))
+        return Wiring(tuple(zip(halves[::2], halves[1::2], strict=True)), tuple(kept))
 
     def _architecture(self, frame: Choices, cells: Mapping[str, Wiring]) -> Architecture:
         """The architecture of two cells, which need not be canonical."""
-        parts: list[Choices] = [frame]
-        for cell, wiring in cells.items():
+        return Architecture(self, (frame, *(self._written(cell, wiring) for cell, wiring in cells.items())))
+
+    def _written(self, cell: str, wiring: Wiring) -> Choices:
+        """The choices of a cell, which need not be canonical; remembered."""
+        key = cell, wiring
+        if key not in self._parts:
+            if len(self._parts) >= REMEMBERED:
+                self._parts.clear()
             if cell == "reduction" and "identity" in self.operations:
                 pairs = (tuple((s, "identity" if s < 2 and op == "1x1" else op) for s, op in p) for p in wiring.pairs)
                 wiring = Wiring(tuple((one, two) for one, two in pairs), wiring.kept)
             wiring = wiring.canonical()
             chosen: list[tuple[str, Value]] = []
-            for index, pair in enumerate(wiring.pairs):
-                for number, (state, op) in enumerate(pair, start=1):
-                    chosen.append((f"{cell}.pair{index + 1}.input{number}", self._states[state]))
-                    chosen.append((f"{cell}.pair{index + 1}.op{number}", op))
-            chosen += [(f"{cell}.{self._states[s]}.keep", s in wiring.kept) for s in sorted(wiring.used)]
-            parts.append(tuple(chosen))
-        return Architecture(self, tuple(parts))
+            halves = (half for pair in wiring.pairs for half in pair)
+            for (state, op), names in zip(halves, self._names[cell], strict=True):
+                chosen += (names[0], self._states[state]), (names[1], op)
+            chosen += [(self._keeps[cell][state], state in wiring.kept) for state in sorted(wiring.used)]
+            self._parts[key] = tuple(chosen)
+        return self._parts[key]
+
+    def _read(self, cell: str, part: Choices) -> tuple[Wiring, Parts]:
+        """The cell of an architecture's part, and what of it costs depend on; remembered."""
+        key = cell, part
+        if key not in self._wired:
+            if len(self._wired) >= REMEMBERED:
+                self._wired.clear()
+            wiring = self._wiring(dict(part), cell)
+            self._wired[key] = wiring, Parts.of(wiring)
+        return self._wired[key]
 
     def wirings(self, architecture: Architecture) -> dict[str, Wiring]:
         """The normal and the reduction cell."""
-        return {cell: self._wiring(dict(part), cell) for cell, part in zip(CELLS, architecture.parts[1:], strict=True)}
+        return {cell: self._read(cell, part)[0] for cell, part in zip(CELLS, architecture.parts[1:], strict=True)}
 
     def network(self, architecture: Architecture, task: Task, scale: Scale = Scale()) -> Chain:
         """The tree of layers: stem, cells, head."""
@@ -295,6 +332,21 @@ class NASNetSpace:
                 self._costs.clear()
             self._costs[key] = self.network(architecture, task, scale).cost(task.shape)
         return self._costs[key]
+
+    def additive(self, architecture: Architecture, task: Task) -> Counts:
+        """MACs, parameters and activations on one image of the task, sooner than `cost`."""
+        frame, *cells = architecture.parts
+        key = frame, task
+        if key not in self._frames:
+            if len(self._frames) >= REMEMBERED:
+                self._frames.clear()
+            chosen: dict[str, Any] = dict(frame)
+            made_for = None if self.keeps_strides else task.image_size
+            self._frames[key] = Frame(
+                task, chosen["width"], (chosen["repeats"],) * 3, chosen["stem_width"], chosen["skip"], made_for
+            )
+        normal, reduction = (self._read(cell, part)[1] for cell, part in zip(CELLS, cells, strict=True))
+        return self._frames[key].counts(normal, reduction)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, each equally likely."""
@@ -344,7 +396,17 @@ class NASNetSpace:
 
     def encode(self, architecture: Architecture) -> npt.NDArray[np.int16]:
         """Index of the chosen option of each decision, -1 where it has no effect; shape (decisions,)."""
-        return self.grammar.encode(architecture.choices)
+        return np.concatenate([self._encoded(number, part) for number, part in enumerate(architecture.parts)])
+
+    def _encoded(self, number: int, part: Choices) -> npt.NDArray[np.int16]:
+        """The vector of one of an architecture's parts; remembered."""
+        key = number, part
+        if key not in self._vectors:
+            if len(self._vectors) >= REMEMBERED:
+                self._vectors.clear()
+            start, end = self._ends[number : number + 2]
+            self._vectors[key] = self.grammar.encode(dict(part))[start:end]
+        return self._vectors[key]
 
     def decode(self, vector: npt.NDArray[np.int16]) -> Architecture:
         """What `encode` was given."""
@@ -389,7 +451,8 @@ class NASNetSpace:
         return hash(self.name)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_costs": {}}  # its keys hold this space, and would be hashed before it is there
+        remembered = ("_costs", "_frames", "_parts", "_wired", "_vectors")
+        return {**self.__dict__, **{name: {} for name in remembered}}  # keys that hold it would be hashed before it is
 
     def __repr__(self) -> str:
         return f"NASNetSpace({self.name!r}, {self.size:,} architectures)"

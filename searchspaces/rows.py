@@ -15,16 +15,19 @@ import numpy.typing as npt
 
 from searchspaces.architecture import Architecture, SearchSpace
 from searchspaces.budgeted.chain import Chains
-from searchspaces.budgeted.feasible import Feasible
+from searchspaces.budgeted.feasible import COUNTED, Counting, Feasible
 from searchspaces.chain_costs import Indices, Whole
 from searchspaces.errors import UserError
+from searchspaces.grammar import Grammar
 from searchspaces.space import Space
 from searchspaces.task import Task
 
 ROUNDS: Final = 20
 """Times that rows outside of the budget are drawn or mutated anew before they are left to the space itself."""
+AT_ONCE: Final = 1 << 11
+"""Rows that are drawn or mutated at once, at most, where several are for each that is wanted."""
 REMEMBERED: Final = 1 << 15
-"""Architectures of a space that is no chain which are kept as objects."""
+"""Architectures of a space that is no chain which are kept as objects, and parts of rows that were completed."""
 
 
 def costs_of(space: SearchSpace, rows: Indices, task: Task, names: Sequence[str] = ("macs", "params")) -> Whole:
@@ -51,6 +54,10 @@ def costs_of(space: SearchSpace, rows: Indices, task: Task, names: Sequence[str]
 
 
 def _wholes(space: SearchSpace, members: Sequence[Architecture], task: Task, names: Sequence[str]) -> Whole:
+    if isinstance(space.whole, Counting) and all(name in COUNTED for name in names):
+        columns = [COUNTED.index(name) for name in names]
+        counts = [space.whole.additive(member, task) for member in members]
+        return np.array(counts, np.int64).reshape(-1, len(COUNTED))[:, columns]
     costs = [space.whole.cost(member, task) for member in members]
     return np.array([[cost.whole(name) for name in names] for cost in costs], np.int64).reshape(-1, len(names))
 
@@ -114,6 +121,8 @@ class _ChainRows:
 
     def __init__(self, space: SearchSpace, chain: Space) -> None:
         self._space, self._chain = space, chain
+        # in a band most do not fit, and what a round costs hardly depends on the number of its rows
+        self._band = space.budget is not None and any(bound.lower for bound in space.budget.bounds)
         if isinstance(space, Feasible) and isinstance(space.contents, Chains):
             for names in (("macs", "params"), tuple(bound.cost for bound in space.budget.bounds)):
                 if (tables := chain.cost_tables(space.task, names)) is not None:
@@ -122,6 +131,7 @@ class _ChainRows:
         ends = np.cumsum([0, *(len(grammar.decisions) for grammar in chain.grammars)]).tolist()
         slices = zip(map(slice, ends, ends[1:]), chain.grammars, strict=True)
         self._groups = [group for group in slices for _ in group[1].decisions]  # of each decision
+        self._closed: dict[tuple[int, bytes], Indices] = {}  # parts of rows in which a change opened nothing
         self._opens = np.array([chain.opens_others(each.name) for each in chain.decisions])
 
     def sampled(self, count: int, rng: np.random.Generator) -> Indices:
@@ -140,17 +150,25 @@ class _ChainRows:
     def mutated(self, rows: Indices, rng: np.random.Generator) -> Indices:
         if self._space.budget is None:
             return self._changed(rows, rng)
-        found, left = rows.copy(), np.arange(len(rows))
+        found, left, each = rows.copy(), np.arange(len(rows)), 1
         for _ in range(ROUNDS):
-            children = self._changed(rows[left], rng)
-            fits = self._fits(children)
-            found[left[fits]] = children[fits]
-            left = left[~fits]
+            children = self._changed(rows[left.repeat(each)], rng)
+            fits = self._fits(children).reshape(-1, each)
+            some, first = fits.any(1), fits.argmax(1)
+            found[left[some]] = children.reshape(*fits.shape, rows.shape[1])[some, first[some]]
+            left = left[~some]
             if not left.size:
                 return found
+            each = self._each(fits, len(left))
         for index in left:
             found[index] = self._space.encode(self._space.mutate(self.member(rows[index]), rng))
         return found
+
+    def _each(self, fits: npt.NDArray[np.bool_], wanted: int) -> int:
+        """How many to draw for each row that is wanted, after a round of which these fit."""
+        if not self._band:
+            return 1
+        return max(1, min(2 * fits.size // max(int(fits.sum()), 1), AT_ONCE // max(wanted, 1)))
 
     def costs(self, rows: Indices, task: Task) -> Whole:
         return costs_of(self._space, rows, task)
@@ -170,10 +188,22 @@ class _ChainRows:
         children[every, column] = (rows[every, column] + 1 + rng.integers(lengths - 1)) % lengths
         for row in np.flatnonzero(self._opens[column]):
             columns, grammar = self._groups[column[row]]
-            children[row, columns] = grammar.encode(
-                dict(grammar.completed(grammar.decode(children[row, columns]), rng))
-            )
+            children[row, columns] = self._completed(columns, grammar, children[row, columns], rng)
         return children
+
+    def _completed(self, columns: slice, grammar: Grammar, part: Indices, rng: np.random.Generator) -> Indices:
+        """A stage's part of a row with what has an effect, and random options of what is newly open."""
+        key = columns.start, part.tobytes()
+        found = self._closed.get(key)
+        if found is None:
+            given = grammar.decode(part)
+            taken = dict(grammar.completed(given, rng))
+            found = grammar.encode(taken)
+            if taken.keys() <= given.keys():  # nothing was drawn
+                if len(self._closed) >= REMEMBERED:
+                    self._closed.clear()
+                self._closed[key] = found
+        return found
 
     def _fits(self, rows: Indices) -> npt.NDArray[np.bool_]:
         """Whether each row lies within the budget."""

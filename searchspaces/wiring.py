@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,9 @@ class Wiring:
         Cells are equal if they differ only in the order of the halves of a pair or in the order of the pairs. The
         canonical form is the smallest one: the first pair is the smallest that uses no other, and so on.
         """
+        return _canonical(self)
+
+    def _canonical(self) -> Wiring:
         count = len(self.pairs)
         found: list[tuple[tuple[tuple[Half, Half], ...], tuple[int, ...]]] = []
 
@@ -105,6 +108,11 @@ class Wiring:
         for _ in self.pairs:
             reached |= {i + 2 for i, pair in enumerate(self.pairs) if any(state in reached for state, _ in pair)}
         return reached
+
+
+@lru_cache(maxsize=1 << 14)
+def _canonical(wiring: Wiring) -> Wiring:
+    return wiring._canonical()
 
 
 class Wirings:
@@ -317,9 +325,7 @@ def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = Fal
         raw: for the first cell of a network, whose inputs are both the output of the stem: its channels; else 0.
     """
     inputs = 1 if raw else 2
-    steps = [GraphStep(_conv(width), (0,))]
-    if not raw:
-        steps.append(GraphStep(_halved(width, act=True) if larger else _conv(width), (1,)))
+    steps = [GraphStep(node, (value,)) for value, node in enumerate(entries(width, larger, raw))]
     states = [(inputs, width), (0, raw) if raw else (3, width)]  # value in the graph and channels of each state
 
     def valued(node: Node, value: int) -> int:
@@ -338,16 +344,93 @@ def cell(wiring: Wiring, width: int, stride: int, label: str, larger: bool = Fal
     ends = []
     for state in wiring.outputs:
         value, channels = states[state]
-        if state < 2 and stride > 1:
-            value = valued(_halved(width, act=False), value)
-        elif channels != width:
-            value = valued(Chain(Conv(width), Norm(eps=_EPS)), value)
-        ends.append(value)
+        ends.append(valued(ending(channels, width, stride if state < 2 else 1), value))
     steps.append(GraphStep(_IDENTITY, tuple(ends), "concat"))
     return Graph(tuple(steps), label, inputs)
 
 
+def entries(width: int, larger: bool, raw: int) -> list[Node]:
+    """What a cell does to its inputs before its pairs; arguments as of `cell`."""
+    last = _conv(width)
+    return [last] if raw else [last, _halved(width, act=True) if larger else _conv(width)]
+
+
+def ending(channels: int, width: int, stride: int) -> Node:
+    """What a state of so many channels goes through into the output of its cell."""
+    if stride > 1:
+        return _halved(width, act=False)
+    return _IDENTITY if channels == width else Chain(Conv(width), Norm(eps=_EPS))
+
+
 _IDENTITY: Final = Identity()
+
+
+class Place(NamedTuple):
+    """A cell's place in a network.
+
+    Attributes:
+        reduction: whether it is a reduction cell; a normal one otherwise.
+        width: channels of each of its states.
+        inputs: numbers of its inputs, the output of the last cell first: 0 is the output of the stem, 1 that of the
+            first cell. The first cell has one.
+        larger: as in `cell`.
+        label: its name in tables.
+    """
+
+    reduction: bool
+    width: int
+    inputs: tuple[int, ...]
+    larger: bool
+    label: str
+
+    @property
+    def stride(self) -> int:
+        """Of the operations on its inputs."""
+        return 1 + self.reduction
+
+
+@lru_cache(maxsize=1 << 12)
+def places(width: int, repeats: tuple[int, ...], skip: bool, dropped: int) -> tuple[Place, ...]:
+    """The cells of a network in order; arguments as of `stacked`, and how many of the first strides are left out."""
+    found: list[Place] = []
+    level, levels = 0, [0]  # how often each output so far was halved
+
+    def add(reduction: bool, channels: int, before: int, label: str) -> None:
+        nonlocal level
+        last = len(found)
+        inputs = (last, before) if last else (0,)
+        found.append(Place(reduction, channels, inputs, bool(last) and levels[before] < level, label))
+        level += reduction
+        levels.append(level)
+
+    for index in range(max(0, dropped - 1), 2):
+        add(True, max(1, width >> (2 - index)), len(found) - 1, f"stem{index + 1}")
+    for index, repeat in enumerate(repeats):
+        earlier = len(found) - 1
+        if index:
+            add(True, width << index, earlier, f"reduction{index}")
+        for number in range(repeat):
+            before = earlier if skip and index and not number else len(found) - 1
+            add(False, width << index, before, f"normal{index + 1}")
+    return tuple(found)
+
+
+def strides_dropped(made_for: int | None, repeats: tuple[int, ...]) -> int:
+    """How many of the first strides are left out; arguments as of `stacked`."""
+    if made_for is None:
+        return 0
+    strides = len(repeats) + 2
+    return next((lost for lost in range(3) if -(-made_for // 2 ** (strides - lost)) >= 7), 3)
+
+
+def stem(stem_width: int, dropped: int) -> Chain:
+    """The first convolution, without its stride where strides are left out."""
+    return Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
+
+
+def head(classes: int, dropout: float) -> Chain:
+    """The classifier."""
+    return Chain(Act("relu"), GlobalPool(), Flatten(), Dropout(dropout), Linear(classes), label="head")
 
 
 def stacked(
@@ -378,34 +461,13 @@ def stacked(
         dropout: rate before the classifier.
         made_for: image size that decides which strides are left out; None keeps all of them.
     """
-    strides, dropped = len(repeats) + 2, 0
-    if made_for is not None:
-        dropped = next((lost for lost in range(3) if -(-made_for // 2 ** (strides - lost)) >= 7), 3)
-    stem = Chain(Conv(stem_width, 3, padding=1 if dropped else 0, stride=1 if dropped else 2), Norm(eps=_EPS))
+    dropped = strides_dropped(made_for, repeats)
     steps: list[GraphStep] = []
-    values, level, levels = [0], 0, [0]  # outputs so far, and how often each was halved
-
-    def add(wiring: Wiring, channels: int, stride: int, before: int | None, label: str) -> None:
-        nonlocal level
-        if before is None:
-            steps.append(GraphStep(cell(wiring, channels, stride, label, raw=stem_width), (0,)))
-        else:
-            larger = levels[before] < level
-            steps.append(GraphStep(cell(wiring, channels, stride, label, larger), (values[-1], before), "apart"))
-        level += stride - 1
-        values.append(len(steps))
-        levels.append(level)
-
-    def before() -> int | None:
-        return values[-2] if len(values) > 1 else None
-
-    for index in range(max(0, dropped - 1), 2):
-        add(reduction, max(1, width >> (2 - index)), 2, before(), f"stem{index + 1}")
-    for index, repeat in enumerate(repeats):
-        earlier = before()
-        if index:
-            add(reduction, width << index, 2, earlier, f"reduction{index}")
-        for number in range(repeat):
-            add(normal, width << index, 1, earlier if skip and index and not number else before(), f"normal{index + 1}")
-    head = Chain(Act("relu"), GlobalPool(), Flatten(), Dropout(dropout), Linear(task.classes), label="head")
-    return Chain(Chain(stem, label="stem"), Graph(tuple(steps), "cells"), head)
+    for place in places(width, repeats, skip, dropped):
+        wiring = reduction if place.reduction else normal
+        raw = 0 if len(place.inputs) > 1 else stem_width
+        node = cell(wiring, place.width, place.stride, place.label, place.larger, raw)
+        steps.append(GraphStep(node, place.inputs) if raw else GraphStep(node, place.inputs, "apart"))
+    return Chain(
+        Chain(stem(stem_width, dropped), label="stem"), Graph(tuple(steps), "cells"), head(task.classes, dropout)
+    )

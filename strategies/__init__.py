@@ -1,13 +1,12 @@
 """Search strategies: they propose the next architecture and learn from outcomes. `strategy.py` has the interface."""
 
-from strategies.catalog import BEFORE, STRATEGIES, make_strategy, settings_of
+from strategies.catalog import STRATEGIES, make_strategy, settings_before, settings_of
 from strategies.evolution import RegularizedEvolution
 from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
 from strategies.strategy import Exhausted, Outcome, Strategy
 
 __all__ = [
-    "BEFORE",
     "STRATEGIES",
     "Exhausted",
     "Outcome",
@@ -16,5 +15,6 @@ __all__ = [
     "RegularizedEvolution",
     "Strategy",
     "make_strategy",
+    "settings_before",
     "settings_of",
 ]

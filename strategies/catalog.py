@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import UserError, nearest
+from searchspaces import Task, UserError, nearest
 from strategies.evolution import RegularizedEvolution
 from strategies.grid import Grid
 from strategies.guided import Guided
@@ -59,8 +59,16 @@ STRATEGIES: Final[dict[str, Callable[..., Strategy]]] = {
 }
 
 
-BEFORE: Final[dict[str, dict[str, Any]]] = {"rl": {"gae_lambda": 1.0}}
-"""Settings that a run does not have which began before there was a choice, and what its strategy did."""
+def settings_before(name: str, bounded: bool) -> dict[str, Any]:
+    """Settings that a run does not have which began before there was a choice, and what its strategy did.
+
+    Args:
+        name: of the strategy.
+        bounded: whether the run has a budget.
+    """
+    if name == "guided" and not bounded:  # with a budget, costs were counted on its task
+        return {"task": str(Task())}
+    return {"gae_lambda": 1.0} if name == "rl" else {}
 
 
 def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -> Strategy:

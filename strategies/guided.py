@@ -10,6 +10,7 @@ the expected improvement.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
@@ -76,10 +77,13 @@ class Guided:
         explore: share of the candidates that are uniform draws.
         score: name of a zero-cost score, such as `naswot`, that the predictor has as one more feature. The study
             computes it, of every candidate (`score_by`).
+        task: on which the costs among the features are counted, as in `32x32x3:10`; that of the budget where there is
+            one. A study without a budget gives its own.
         start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:
-        UserError: a setting is out of range, or an architecture in `start_from` is unknown or does not fit.
+        UserError: a setting is out of range, an architecture in `start_from` is unknown or does not fit, or `task` is
+            not that of the budget.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Guided:
         parents: int = 10,
         explore: float = 0.2,
         score: str | None = None,
+        task: str | None = None,
         start_from: str | Sequence[str] = (),
     ) -> None:
         if startup is None:
@@ -105,10 +110,13 @@ class Guided:
             raise UserError(f"explore is a fraction in [0, 1], got {explore}")
         self._space = space
         self._startup, self._candidates, self._parents, self._explore = startup, candidates, parents, explore
-        self._score = score
+        if task is not None and space.task is not None and Task.parse(task) != replace(space.task, latency=None):
+            raise UserError(f"guided: costs are counted on the task of the budget, {space.task}, not on {task}")
+        self._score, self._task = score, task
         self._start = StartFrom(space, start_from)
         self._rows = rows_of(space)
-        self._columns = _Columns(space, self._rows)
+        counted_on = space.task or (Task() if task is None else Task.parse(task))
+        self._columns = _Columns(space, self._rows, counted_on)
         self._running: dict[Architecture, None] = {}
         self._known: set[Architecture] = set()
         self._told: list[_Told] = []
@@ -129,6 +137,7 @@ class Guided:
             "explore": self._explore,
             "start_from": self._start.setting,
             **({} if self._score is None else {"score": self._score}),
+            **({} if self._task is None else {"task": self._task}),
         }
 
     def score_by(self, score: Callable[[Architecture], float]) -> None:
@@ -274,16 +283,20 @@ class Guided:
 class _Columns:
     """Features of architectures: one-hot options, the rank of numeric options, log costs, and a score if there is one.
 
+    Args:
+        space: whose architectures they are, under a budget or not.
+        rows: of the space.
+        task: on which costs are counted.
+
     Attributes:
         score: computes it.
     """
 
     score: Callable[[Architecture], float] | None = None
 
-    def __init__(self, space: SearchSpace, rows: Rows) -> None:
-        self._space, self._rows = space, rows
+    def __init__(self, space: SearchSpace, rows: Rows, task: Task) -> None:
+        self._space, self._rows, self._task = space, rows, task
         self._options = Options(space.decisions)
-        self._task = space.task or Task()  # without a budget there is none, and costs tell as much
         self._known: dict[Architecture, Indices] = {}
         self._first: Sequence[Architecture] = ()
         self._usual: tuple[float, float] | None = None  # centre and deviation of their scores

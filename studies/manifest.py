@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from searchspaces import UserError
 from searchspaces.files import read_json, write_whole
 from searchspaces.versions import versions
-from strategies import BEFORE
+from strategies import settings_before
 from studies.confirming import AUTO, Confirm
 from studies.folder import MANIFEST
 from studies.ledger import check_spec
@@ -152,7 +152,8 @@ class Manifest:
         except UserError as error:
             raise UserError(f"{path} is not a manifest: {error}") from error
         if read["strategy"]["origin"] == "named":
-            read["strategy"]["resolved"] = {**BEFORE.get(read["strategy"]["name"], {}), **read["strategy"]["resolved"]}
+            before = settings_before(read["strategy"]["name"], read["budget"] is not None)
+            read["strategy"]["resolved"] = {**before, **read["strategy"]["resolved"]}
         return Manifest(**{each.name: read[each.name] for each in fields(Manifest) if each.name in read})
 
     def own_code(self, *parts: str) -> list[str]:

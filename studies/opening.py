@@ -141,7 +141,7 @@ def _create(place: Path | None, settings: Settings, there: Manifest | None, wher
     if settings.latency is not None:
         task = settings.latency.on(task)
     feasible = under(whole, settings.budget, task)
-    strategy_kept, make_strategy = _strategy(settings, whole, feasible, there)
+    strategy_kept, make_strategy = _strategy(settings, whole, feasible, task, there)
     estimator_kept, estimator, data = _estimator(made or _made(settings, there), feasible, there)
     make_strategy = scored(make_strategy, strategy_kept, lambda: estimator, data, settings.seed)
     if settings.prescreen is not None:
@@ -183,7 +183,7 @@ def _create(place: Path | None, settings: Settings, there: Manifest | None, wher
 
 
 def _strategy(
-    settings: Settings, whole: SearchSpace, feasible: SearchSpace, there: Manifest | None
+    settings: Settings, whole: SearchSpace, feasible: SearchSpace, task: Task, there: Manifest | None
 ) -> tuple[dict[str, Any], Callable[[], Strategy]]:
     """What the manifest keeps of the strategy, and a function that makes it afresh."""
     strategy, given = settings.strategy, dict(settings.strategy_settings)
@@ -196,7 +196,10 @@ def _strategy(
     if there is not None and there.strategy["origin"] == NAMED and there.strategy["name"] == strategy:
         given = {**there.strategy["resolved"], **given}
     planned = (there.trials if there else settings.trials) or PLANNED
-    origin, make = strategy_from(strategy, feasible, planned, given)
+    told = dict(given)
+    if settings.budget is None and isinstance(strategy, str) and _takes(strategy, "task"):
+        told.setdefault("task", str(task))
+    origin, make = strategy_from(strategy, feasible, planned, told)
     resolved = settings_of(make())
     if resolved.get("repeat") and not settings.replicas:
         raise UserError(
@@ -450,6 +453,11 @@ def _start(given: str | Architecture, space: SearchSpace) -> str:
     return given
 
 
+def _takes(strategy: str, setting: str) -> bool:
+    """Whether a strategy of ours has a setting."""
+    return strategy in STRATEGIES and setting in signature(STRATEGIES[strategy]).parameters
+
+
 def _check_takes(strategy: object, setting: str) -> None:
     """Refuse a setting that a strategy of ours does not have.
 
@@ -458,7 +466,7 @@ def _check_takes(strategy: object, setting: str) -> None:
     """
     if not isinstance(strategy, str) or ".py:" in strategy:
         return  # a strategy of one's own refuses what it does not take when it is made
-    takers = [name for name, make in STRATEGIES.items() if setting in signature(make).parameters]
+    takers = [name for name in STRATEGIES if _takes(name, setting)]
     known = strategy in STRATEGIES or strategy.startswith("optuna:")
     if known and strategy not in takers:
         raise UserError(

@@ -16,6 +16,7 @@ from searchspaces.budgeted import feasible as feasible_spaces
 from searchspaces.errors import UserError
 from searchspaces.nasnet import NASNetSpace
 from searchspaces.wiring import OPERATIONS, Wiring, Wirings
+from strategies import Outcome, make_strategy
 
 SMALL = Task(32, 3, 10)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -180,3 +181,34 @@ def test_decisions_under_a_budget_lead_to_what_fits():
         assert decision.options
         taken[decision.name] = decision.options[rng.integers(len(decision.options))]
     assert feasible.architecture(taken) in feasible
+
+
+FEW_OPERATIONS = NASNetSpace(
+    "few operations", pairs=3, operations=("identity", "1x1", "sep3x3", "1x7+7x1", "max3x3"),
+    width=(8, 20), repeats=(1, 2), stem_width=(8, 20),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("space", [space_named("nasnet"), space_named("nasnet").published, FEW_OPERATIONS], ids=repr)
+@pytest.mark.parametrize("task", [Task(), SMALL, Task(28, 1, 10), Task(75, 3, 7)], ids=str)
+def test_additive_costs_are_those_of_the_tree(space, task):
+    rng = np.random.default_rng(6)
+    for _ in range(6):
+        drawn = space.sample(rng)
+        for member in (drawn, space.mutate(drawn, rng)):
+            cost = member.cost(task)
+            assert space.additive(member, task) == (cost.macs, cost.params, cost.activations)
+
+
+@pytest.mark.parametrize("budget", ["600M", "300M..600M,params=5M"])
+def test_proposals_within_a_budget_on_additive_costs_make_no_trees(budget, monkeypatch):
+    """They take milliseconds each, and `guided` looks at two hundred for each trial."""
+    space = space_named("nasnet").under(Budget.parse(budget))
+    monkeypatch.setattr(NASNetSpace, "network", None)
+    strategy, rng = make_strategy("guided", space, 50, candidates=20), np.random.default_rng(0)
+    for number in range(8):
+        asked = strategy.ask(rng)
+        macs, params, _ = space.whole.additive(asked, Task())
+        assert macs <= 600e6
+        assert "params" not in budget or (macs >= 300e6 and params <= 5e6)
+        strategy.tell(asked, Outcome("complete", 0.5 + number / 100))

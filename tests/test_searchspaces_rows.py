@@ -134,7 +134,7 @@ def test_rows_are_drawn_uniformly(budget):
     assert chisquare([drawn[member] for member in every]).pvalue > 1e-3  # of a seeded draw
 
 
-@pytest.mark.parametrize("budget", [None, "75%"])
+@pytest.mark.parametrize("budget", [None, "75%", "20%..80%"])
 def test_rows_are_mutated_as_architectures_are(budget):
     space = TINY if budget is None else TINY.under(Budget.parse(budget), SMALL)
     rows, rng = rows_of(space), np.random.default_rng(5)
@@ -146,6 +146,16 @@ def test_rows_are_mutated_as_architectures_are(budget):
         both = np.array([[found[each], expected[each]] for each in found], float)
         share = both.sum(1, keepdims=True) / 2
         assert chisquare(both.ravel(), np.repeat(share, 2, 1).ravel(), ddof=len(found)).pvalue > 1e-3
+
+
+def test_mutants_in_a_narrow_band_take_few_rounds(monkeypatch):
+    """A fifth of the mutations stays in it. One at a time, the last rows took all twenty rounds."""
+    rows, rng = rows_of(space_named("mbconv").under(Budget.parse("399.5M..400M"))), np.random.default_rng(7)
+    parents, rounds, fits = rows.sampled(200, rng), [], type(rows)._fits
+    monkeypatch.setattr(type(rows), "_fits", lambda self, some: rounds.append(len(some)) or fits(self, some))
+    rows.mutated(parents, rng)
+    assert len(rounds) <= 10
+    assert max(rounds) <= 2048
 
 
 def test_a_single_network_cannot_be_mutated():

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
-from studies_stand_ins import SPACE
+from studies_stand_ins import SPACE, Known
 
 from searchspaces import Budget, Task, UserError, load_space
 from strategies import Outcome, gaussian_process, make_strategy
 from strategies.gaussian_process import GaussianProcess, Kernel, Warp
 from strategies.rungs import Rungs
+from studies import Study
+from studies.settings import Settings
 
 
 @pytest.fixture
@@ -97,19 +99,33 @@ def test_a_warp_is_undone():
     assert warp.back(warped) == pytest.approx(accuracies, abs=1e-12)
 
 
-def test_costs_are_seen_without_a_budget_too():
+def test_features_do_not_depend_on_there_being_a_budget():
     task, space = Task(32, 3, 10), load_space("mbconv")
-    bounded = space.under(Budget.parse("1T"), task)
+    bounded = space.under(Budget.parse("1T"), task)  # which all fit
     rng = np.random.default_rng(0)
     told = [space.sample(rng) for _ in range(12)]
-    found = []
-    for each in (space, bounded):
-        strategy = make_strategy("guided", each, 100, startup=10)
+    columns = []
+    for strategy in (
+        make_strategy("guided", bounded, 100, startup=10),
+        make_strategy("guided", space, 100, startup=10, task=str(task)),
+        Study.create(None, Settings(space=space, task=task, strategy="guided", estimator=Known()))._strategy(),
+        Study.create(
+            None, Settings(space=space, task=task, budget=Budget.parse("1T"), strategy="guided", estimator=Known())
+        )._strategy(),
+    ):
         for place, architecture in enumerate(told):
-            strategy.tell(each.architecture(architecture.choices), Outcome("complete", 0.5 + place / 100))
-        found.append(strategy._columns.of([each.architecture(told[0].choices)]))
-    assert found[0].shape == found[1].shape
-    assert found[0][0, -2] > 10  # the logarithm of its MACs
+            strategy.tell(architecture, Outcome("complete", 0.5 + place / 100))
+        columns.append(strategy._columns.of(told))
+    macs = [np.log(architecture.cost(task).macs) for architecture in told]
+    assert columns[0][:, -2] == pytest.approx(macs)
+    assert all((each == columns[0]).all() for each in columns[1:])
+
+
+def test_the_task_of_costs_is_that_of_the_budget_where_there_is_one():
+    bounded = load_space("mbconv").under(Budget.parse("1T"), Task(32, 3, 10))
+    assert make_strategy("guided", bounded, 100, task="32x32x3:10").settings["task"] == "32x32x3:10"
+    with pytest.raises(UserError, match="the task of the budget, 32x32x3:10, not on 28x28x1:10"):
+        make_strategy("guided", bounded, 100, task="28x28x1:10")
 
 
 def test_noise_of_an_observation_s_own_is_scikit_learn_s_alpha(observed):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from studies_stand_ins import SPACE, Known, Shuffled, begin, story
+from studies_stand_ins import SPACE, TASK, Known, Shuffled, begin, story
 
 from estimators import ShortTraining, load_data
 from searchspaces import Space, Stage, Task, choice, conv_head, mbconv
@@ -193,6 +193,27 @@ def test_a_controller_from_before_choices_had_advantages_of_their_own_goes_on_as
     newer = begin(strategy="rl", strategy_settings={"batch": 4}, trials=16)
     newer.run()
     assert story(newer) != story(whole)
+
+
+def test_a_study_whose_costs_were_counted_on_the_usual_task_goes_on_as_it_began(tmp_path: Path) -> None:
+    """`guided` without a budget, from before its features had costs on the study's task."""
+    given = {"strategy": "guided", "budget": None, "trials": 20}
+    whole = begin(**given, strategy_settings={"task": "224x224x3:1000"})
+    whole.run()
+    begin(tmp_path / "run", **given, strategy_settings={"task": "224x224x3:1000"}).run(8)
+    older = json.loads((tmp_path / "run" / "study.json").read_text())
+    del older["strategy"]["resolved"]["task"], older["strategy"]["given"]["task"]
+    (tmp_path / "run" / "study.json").write_text(json.dumps(older))
+    begin(tmp_path / "run", **given).run(14)
+    again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    again.run()
+    assert story(again) == story(whole)
+    newer = begin(tmp_path / "newer", **given)
+    assert newer.manifest.strategy["resolved"]["task"] == str(TASK)
+    assert "task" not in newer.manifest.strategy["given"]
+    newer.run()
+    assert story(newer) != story(whole)
+    assert Study.open(tmp_path / "newer", space=SPACE, estimator=Known()).manifest == newer.manifest
 
 
 def test_a_proxy_that_suits_the_space_is_chosen_once_and_kept(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,17 @@ from searchspaces.latency import known_costs, refuse_unknown
 from searchspaces.layers import Node
 from searchspaces.stage import Scale
 from searchspaces.task import Task
+
+COUNTED: Final = ("macs", "params", "activations")
+"""What `Counting` tells, in this order."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A space that tells additive costs sooner than all costs."""
+
+    def additive(self, architecture: Architecture, task: Task) -> tuple[int, int, int]:
+        """MACs, parameters and activations on one image of the task."""
 
 
 class Feasible:
@@ -61,6 +72,10 @@ class Feasible:
             task.latency.refuse_gaps(space)
         self.contents = contents(budget, task) if contents else known(space, budget, task)
         self.budget = self.contents.budget
+        self._counting: Counting | None = None  # if the bounds are on what it tells
+        if isinstance(space, Counting) and all(bound.cost in COUNTED for bound in self.budget.bounds):
+            self._counting = space
+        self._limits = [(bound.cost, bound.least, bound.most) for bound in self.budget.bounds]
         extremes = {name: self.contents.extremes(name) for name in known_costs(space, task)}
         self.smallest = Cost.of({name: low for name, (low, _) in extremes.items()})
         self.largest = Cost.of({name: high for name, (_, high) in extremes.items()})
@@ -168,12 +183,19 @@ class Feasible:
         """
         for _ in range(self.contents.tries):
             found = self.contents.draw(rng)
-            if self.budget.admits(found.cost(self.task)):
+            if self._admits(found):
                 return found
         raise UserError(
             f"budget {self.budget}: none of {self.contents.tries:,} draws from {self.name} fits on {self.task}; if "
             f"something does, it is too rare to be found: widen the budget ({self._ranges()})"
         )
+
+    def _admits(self, architecture: Architecture) -> bool:
+        """Whether a member of the whole space fits."""
+        if self._counting is None:
+            return self.budget.admits(architecture.cost(self.task))
+        counts = self._counting.additive(architecture, self.task)
+        return all(least <= counts[COUNTED.index(name)] <= most for name, least, most in self._limits)
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
         """A different architecture that fits: one decision away where one was found, otherwise as few as were found.
@@ -190,7 +212,7 @@ class Feasible:
                 found = architecture
                 for _ in range(reach):
                     found = self.whole.mutate(found, rng)
-                if found != architecture and self.budget.admits(found.cost(self.task)):
+                if found != architecture and self._admits(found):
                     return found
         for _ in range(tries):
             found = self.sample(rng)
