@@ -41,10 +41,10 @@ _GROWTH: Final = 1.3  # the hyperparameters are refitted when the number of obse
 
 
 class _Told(NamedTuple):
-    """A trial that ended with an accuracy: the final one, or of a pruned trial the one at its last step."""
+    """A trial that ended: with the final accuracy, a pruned one with that at its last step, a failed one with None."""
 
     architecture: Architecture
-    accuracy: float
+    accuracy: float | None
     reports: Mapping[int, float]
     pruned: bool
 
@@ -66,7 +66,10 @@ class Guided:
     Running trials count as observed at their posterior mean (the kriging believer of Ginsbourger et al. 2010, *Kriging
     is well-suited to parallelize optimization*), which keeps asks that run ahead of tells diverse. A pruned trial
     counts as observed at what complete trials with its last accuracy at that step came to, with the noise of this
-    prediction (`strategies.rungs`); it is not proposed again.
+    prediction (`strategies.rungs`); it is not proposed again. A failed trial counts as observed at the worst accuracy
+    of the complete ones (the floor padding of Wakabayashi et al. 2022, *Bayesian optimization with experimental failure
+    for high-throughput materials growth*): unobserved, networks that cannot be trained would keep the largest expected
+    improvement.
 
     Args:
         space: what may be proposed.
@@ -126,6 +129,7 @@ class Guided:
         self._fitted: tuple[GaussianProcess, int, int, list[Architecture]] | None = None
         self._kernel: tuple[int, Kernel] | None = None
         self._rungs: tuple[int, Rungs] | None = None
+        self._worst: float | None = None  # accuracy of the complete ones among those that the rungs are of
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -177,18 +181,16 @@ class Guided:
         return fallback
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Add a complete or pruned trial to the observations; no trial is proposed again."""
+        """Add a trial that ended to the observations; none is proposed again."""
         self._known.add(architecture)
         if outcome.state == "running":
             self._running[architecture] = None
             return
         self._running.pop(architecture, None)
-        if outcome.accuracy is None:
-            return
         pruned = outcome.state == "pruned"
-        if not pruned or outcome.reports:
+        if not pruned or (outcome.reports and outcome.accuracy is not None):
             self._told.append(_Told(architecture, outcome.accuracy, dict(outcome.reports), pruned))
-        self._complete += not pruned
+        self._complete += not pruned and outcome.accuracy is not None
         if not self._ready and len(self._told) >= self._startup and self._complete >= min(self._startup, FEWEST):
             self._ready = len(self._told)
             self._columns.standardize([each.architecture for each in self._told])
@@ -264,12 +266,22 @@ class Guided:
     def _observed(self, told: Sequence[_Told], count: int) -> list[_Observed]:
         """What trials tell of final accuracies, by the complete ones among the first so many."""
         if self._rungs is None or self._rungs[0] != count:
-            complete = [(each.reports, each.accuracy) for each in self._told[:count] if not each.pruned]
+            complete = [
+                (each.reports, each.accuracy)
+                for each in self._told[:count]
+                if not each.pruned and each.accuracy is not None
+            ]
             self._rungs = count, Rungs(complete)
+            self._worst = min((accuracy for _, accuracy in complete), default=None)
         observed = []
         for each in told:
-            step = max(each.reports) if each.pruned else None
-            at_end = (each.accuracy, 0.0) if step is None else self._rungs[1].at_end(step, each.accuracy)
+            at_end: tuple[float, float] | None
+            if each.accuracy is None:
+                at_end = None if self._worst is None else (self._worst, 0.0)
+            elif each.pruned:
+                at_end = self._rungs[1].at_end(max(each.reports), each.accuracy)
+            else:
+                at_end = each.accuracy, 0.0
             if at_end is not None:
                 observed.append(_Observed(each.architecture, *at_end))
         return observed

@@ -111,7 +111,11 @@ class OptunaStrategy:
         return nearest_new(self._space, wish, self._known, rng)
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
-        """Write the trial into the inner study; samplers ignore failed trials."""
+        """Write the trial into the inner study.
+
+        A failed one counts as pruned without a report, which TPE takes to be worse than all others: failed trials it
+        would ignore, and propose what cannot be trained again and again.
+        """
         self._known.add(architecture)
         if architecture not in self._numbers:
             self._start(architecture)
@@ -119,7 +123,7 @@ class OptunaStrategy:
             return
         number = self._numbers.pop(architecture)
         if outcome.accuracy is None:
-            self._study.tell(number, state=TrialState.FAIL)
+            self._study.tell(number, state=TrialState.PRUNED)
             return
         self._learned += 1
         if outcome.state == "pruned":

@@ -3,7 +3,9 @@
 Zoph & Le 2017, *Neural Architecture Search with Reinforcement Learning*, arXiv:1611.01578, sec. 3.1 and 3.2 (the LSTM;
 REINFORCE with a moving-average baseline); Zoph et al. 2018, arXiv:1707.07012, app. A.3 (PPO instead); Schulman et al.
 2017, arXiv:1707.06347, eq. 7 (the clipped ratio) and 11 (advantages by a value function). Left out: anchor points for
-skip connections, which are ordinary decisions here, and the parameter servers.
+skip connections, which are ordinary decisions here, and the parameter servers. Departure: rewards far below all others
+are taken on a logarithmic scale (`strategies.gaussian_process.Warp`), as networks that train to nothing would otherwise
+set the scale of all advantages; a failed trial has the lowest reward so far.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy.typing as npt
 
 from searchspaces import Bound, Budget, Task, UserError, nearest
 from searchspaces.latency import refuse_unknown
+from strategies.gaussian_process import Warp
 from strategies.novelty import sample_new
 from strategies.value_function import ValueFunction
 from strategies.vocabulary import Vocabulary, option_shares
@@ -204,6 +207,7 @@ class RLController:
         self._known: set[Architecture] = set()
         self._begun: dict[Architecture, Episode] = {}  # of running trials
         self._ended: list[tuple[Episode, float]] = []  # with their rewards, until a batch is complete
+        self._rewards: list[float] = []  # of all ended trials
         self._best: list[tuple[Episode, float]] = []  # with the largest rewards, the largest first
         self._mean = self._variance = 0.0  # moving, of rewards; the first batch initializes them
         self._updates = 0
@@ -250,12 +254,14 @@ class RLController:
             self._begun[architecture] = episode or self._episode(architecture)
             return
         self._begun.pop(architecture, None)
-        if outcome.accuracy is None:
+        if outcome.accuracy is not None:
+            reward = self._reward(architecture, outcome.accuracy, outcome)
+        elif self._rewards:
+            reward = min(self._rewards)  # unrewarded, what cannot be trained would be proposed on and on
+        else:
             return
-        reward = self._reward(architecture, outcome.accuracy, outcome)
         self._ended.append((episode or self._episode(architecture), reward))
-        if self._value:
-            self._value.add(*self._ended[-1])
+        self._rewards.append(reward)
         self._best = sorted([*self._best, self._ended[-1]], key=lambda each: -each[1])[:_BEST]
         if len(self._ended) == self._batch:
             self._update()
@@ -317,8 +323,11 @@ class RLController:
 
     def _update(self) -> None:
         """Learn from the batch of ended trials."""
-        episodes, rewards = [episode for episode, _ in self._ended], np.array([reward for _, reward in self._ended])
+        episodes, warp = [episode for episode, _ in self._ended], Warp.of(np.array(self._rewards))
+        rewards = warp(np.array([reward for _, reward in self._ended]))
         if self._value:
+            for episode, reward in zip(episodes, rewards.tolist(), strict=True):
+                self._value.add(episode, reward)
             advantages = self._value.advantages(episodes, rewards, self._settings["gae_lambda"])
         else:
             advantages = self._shared_advantages(rewards)

@@ -205,6 +205,25 @@ def test_a_search_goes_on_when_all_trials_fail(feasible: Feasible, name: str) ->
         strategy.tell(architecture, Outcome("failed"))
 
 
+@pytest.mark.parametrize("name", ["evolution", "guided", "local-search", "pareto", "rl", "tpe"])
+def test_where_half_of_the_networks_fail_later_trials_fail_no_more_often(feasible: Feasible, name: str) -> None:
+    """The accuracy rises with the MACs, so that what fails, the larger half, is where all that is known leads."""
+    macs = sorted(member.cost(TASK).macs for member in feasible.enumerate())
+    most, late = macs[len(macs) // 2], []
+    for seed in range(2):
+        strategy = make(name, feasible, 60)
+        for number in range(60):
+            architecture = propose(strategy, seed, number)
+            cost = architecture.cost(TASK)
+            strategy.tell(architecture, Outcome("running", cost=cost))
+            failed = cost.macs > most
+            accuracy = 0.3 + 0.5 * cost.macs / macs[-1]
+            strategy.tell(architecture, Outcome("failed", cost=cost) if failed else Outcome("complete", accuracy, cost))
+            if number >= 30:
+                late.append(failed)
+    assert np.mean(late) < 0.65  # half of them, give or take luck; nearly all, where failures teach nothing
+
+
 @pytest.mark.parametrize("name", [*NAMES, "optuna:GPSampler"])
 def test_settings_are_plain_and_make_the_same_strategy_again(feasible: Feasible, name: str) -> None:
     settings = settings_of(make_strategy(name, feasible, 123))
