@@ -427,6 +427,9 @@ def operations(node: Node, given, value: int, found: list) -> int:
         hidden = operations(node.localisation, given, value, found)
         grid = emit([hidden], 2 * math.prod(given[1:]))
         return emit([value, grid], math.prod(given))
+    if isinstance(node, Pool) and node.is_in_two_steps(given):
+        between = emit([value], given[0] * node.shape(given)[1] * given[2])
+        return emit([between], math.prod(node.shape(given)))
     extra = given[0] + node.reduced if isinstance(node, SqueezeExcite) else 0
     return emit([value], math.prod(node.shape(given)), extra, node.in_place or isinstance(node, SqueezeExcite))
 
