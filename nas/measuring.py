@@ -32,7 +32,7 @@ def measure_networks(
         networks: texts that `nas.networks.named` understands.
         how: runtime, device, threads and batch size.
         task: the images; by default each network's own.
-        space: of architectures, if it is a person's own.
+        space: of architectures, if it is user-defined.
         on_step: called after each step; never where a text is not a network.
         image_size: height and width of the images in pixels; by default those of the task.
 

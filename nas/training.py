@@ -71,7 +71,7 @@ def training_job(
         data: images, as `load_data` takes them; by default those of the run.
         image_size: height and width in pixels; by default those that the training began with, that the run counted
             costs at, of a scaled network, or of the data, at most 224 for image files.
-        space: of the network, if it is a person's own.
+        space: of the network, if it is user-defined.
         reading: how image files are read, as `load_data` takes it; what is not given is as it was for the run's images.
         out: the folder of the training; by default made from the two names.
 

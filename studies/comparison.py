@@ -77,7 +77,7 @@ class Run:
             study: finished or not.
             truth: gives an architecture's true accuracy in [0, 1], where that is known.
             where: what to call it; by default its folder.
-            trials: leave out all that ended after so many; accuracies are adjusted for luck by those that are left, as
+            trials: leave out all that ended after so many; accuracies are corrected with those that are left, as
                 the study itself did then.
         """
         manifest = study.manifest

@@ -482,7 +482,7 @@ def test_the_peak_of_memory_of_odd_trees():
     [
         ("400Q", "400Q"), ("-5M", "-5M"), ("0", "above 0"), ("flops=3M", "unknown cost 'flops'"), ("2..1", "lower"),
         ("101%", "100%"), ("macs=1M,macs=2M", "twice"), ("1M..50%", "1M..50%"), ("", "not a number"),
-        ("400M,", "commas of '400M,'"), (",,", "commas"),
+        ("400M,", "empty entry in '400M,'"), (",,", "empty entry"),
     ],
 )  # fmt: skip
 def test_a_budget_that_cannot_be_read_is_refused_in_one_line(text, said):
@@ -503,7 +503,7 @@ def test_a_budget_reads_back(lower, more):
         ('{"space": "mbcnov", "choices": {}}', "did you mean 'mbconv'"),
         ('{"space": "mbconv", "choices": {"stage2.kernal": 3}}', "did you mean 'stage2.kernel'"),
         ('{"space": "mbconv", "choices": {}}', "no choice for act"),
-        ('{"space": "mbconv", "choices": {"act": "relu7"}}', "cannot be 'relu7'"),
+        ('{"space": "mbconv", "choices": {"act": "relu7"}}', "must be relu.*, got 'relu7'"),
         ("[]", "not an architecture"), ("{", "not an architecture"), ('{"space": "x.py:y", "choices": {}}', "unknown"),
     ],
 )  # fmt: skip
@@ -541,7 +541,7 @@ def test_json_forms_are_plain():
         (lambda: choice(float("nan")), "got nan"),
         (lambda: Stage(mbconv, width=8, stride=choice(1, 2)), "stride must be a whole number of at least 1"),
         (lambda: Stage(mbconv, width=8, stride=0), "stride must be a whole number of at least 1"),
-        (lambda: Stage(mbconv, width=8, name="my.stage"), "has no point"),
+        (lambda: Stage(mbconv, width=8, name="my.stage"), "must not contain '.'"),
     ],
 )
 def test_what_no_space_can_hold_is_refused_as_it_is_declared(declared: Any, said: str) -> None:
