@@ -79,6 +79,9 @@ class Run:
             where: what to call it; by default its folder.
             trials: leave out all that ended after so many; accuracies are corrected with those that are left, as
                 the study itself did then.
+
+        Raises:
+            UserError: the estimates of the study are no accuracies.
         """
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):
