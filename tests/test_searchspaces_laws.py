@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import searchspaces
 from searchspaces import (
     SPACES,
     Budget,
@@ -216,6 +218,13 @@ def test_references_are_members_and_classics(name):
     for reference, architecture in space.references.items():
         assert architecture in space
         assert reference in CLASSICS
+
+
+def test_torch_is_imported_where_the_docstring_of_the_package_says():
+    files = Path(searchspaces.__file__).parent.rglob("*.py")
+    found = {each.stem for each in files if re.search(r"^(import|from) torch\b", each.read_text(), re.MULTILINE)}
+    said, _, _ = str(searchspaces.__doc__).partition(" import torch;")
+    assert found == set(re.findall(r"`(\w+)`", said.splitlines()[-1]))
 
 
 def test_importing_sampling_and_costing_needs_no_torch():
