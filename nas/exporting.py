@@ -139,7 +139,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
         UserError: the text names no network, or a torch module, or the network cannot take the task's images.
     """
     from estimators.trained import FACTS, Trained, built, settled
-    from nas.networks import in_run, named, own_task, title
+    from nas.references import in_run, named, own_task, title
     from searchspaces import load_space
 
     home = load_space(space) if isinstance(space, str) else space
@@ -186,7 +186,7 @@ def _exporting(name: str) -> Iterator[None]:
 
 def _own_folder(found: Exportable) -> Path:
     """Where files go by default: below the network's own folder."""
-    from nas.networks import in_run
+    from nas.references import in_run
 
     if found.folder is None:
         return Path("exports") / Path(found.title).stem

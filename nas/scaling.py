@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from nas.api import checked_name, go_on
-from nas.networks import in_run, named, title
 from nas.parsing import seconds_of
+from nas.references import in_run, named, title
 from searchspaces import (
     CLASSICS,
     Architecture,

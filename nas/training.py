@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
-from nas.networks import TRAINED, chosen, in_run, named
+from nas.references import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
