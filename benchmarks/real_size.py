@@ -37,7 +37,7 @@ from estimators.machine import cores
 from estimators.recipe import make_recipe
 from estimators.steps import decayed, find_device, quick_to_load
 from estimators.training import split
-from nas.networks import named
+from nas.references import named
 
 SIDE = 224
 ALONE, LOADERS = "decoding, as many processes as cores", "decoding, the training's processes"

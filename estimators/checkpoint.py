@@ -204,7 +204,11 @@ def local_path(place: str) -> Path:
 
 
 def remote(place: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path there."""
+    """The file system of a URL, and the path there.
+
+    Raises:
+        UserError: no library that is installed reads such a URL.
+    """
     import fsspec
 
     try:

@@ -89,7 +89,7 @@ def parse_rungs(text: object, image_size: int, epochs: int) -> dict[str, Rung]:
             if name not in whole:
                 raise UserError(f"rungs: unknown fidelity {name!r}{nearest(name, whole)}")
             if name in given:
-                raise UserError(f"rungs: {name} stands twice in {words!r}")
+                raise UserError(f"rungs: {name} is given twice in {words!r}")
             given[name] = _smaller(name, value, whole[name])
         found[words] = Rung(**{**whole, **given})
     for (before, small), (after, large) in pairwise(found.items()):

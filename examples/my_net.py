@@ -1,4 +1,4 @@
-"""A torch network of one's own, to be costed by tracing: `nas cost examples/my_net.py:net --task 32x32x3:10`.
+"""A user-defined torch network, to be costed by tracing: `nas cost examples/my_net.py:net --task 32x32x3:10`.
 
 `net` may be a module, or a function without arguments that returns one.
 """

@@ -1,4 +1,4 @@
-"""A space of one's own, in the words that ours are written in.
+"""A user-defined space, in the words that ours are written in.
 
 Try it: `nas space examples/my_space.py:space --task 32x32x3:10`.
 
@@ -13,7 +13,7 @@ from searchspaces.layers import Act, Chain, Conv, Node, Norm
 
 
 def separable(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str = "relu") -> Node:
-    """A depthwise and a pointwise convolution (MobileNetV1, arXiv:1704.04861): a cell of one's own."""
+    """A depthwise and a pointwise convolution (MobileNetV1, arXiv:1704.04861): a user-defined cell."""
     return Chain(
         Conv(c_in, kernel, stride, groups=c_in), Norm(), Act(act),
         Conv(width), Norm(), Act(act),

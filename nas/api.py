@@ -1,6 +1,6 @@
 """The public functions: a space by name, a search from start to end, a study opened again.
 
-Each argument that names a thing takes a name, `file.py:object`, or an object of one's own.
+Each argument that names a thing takes a name, `file.py:object`, or your own object.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def search(
             everything.
         data: images to train on: `digits`, a folder with one subfolder a class, an `.npz` file, or a set of the hub.
         task: the deployment task, on which the budget is counted: by default the classes, the channels and the image
-            size of a person's own images; 224 x 224 x 3 and 1000 classes with digits.
+            size of your own images; 224 x 224 x 3 and 1000 classes with digits.
         image_size: height and width of the images in pixels, on which the budget is counted and candidates are
             trained; by default the budget is counted on images as they are in their files, up to 224 pixels, and
             candidates are trained on files decoded at 32.
@@ -170,7 +170,7 @@ def open_study(folder: str | Path, **given: Any) -> Study:
 
     Args:
         folder: such as `runs/demo`.
-        given: `space`, `strategy`, `estimator` or a table's `key`, where the study was made with an object of one's own
+        given: `space`, `strategy`, `estimator` or a table's `key`, where the study was made with your own object
             (a run folder never says what code to load), `data` where it has moved, and `ledger`, the URL, where
             it has a password.
 

@@ -1,4 +1,4 @@
-"""The command line: its commands by name, `main`, and the way from an error to one line and an exit code.
+"""The command line as a process: `main`, and the way from an error to one line and an exit code.
 
 A person's mistake is one line on stderr and exit code 2; Ctrl-C exits 130 and says how to resume; anything else is our
 own mistake and keeps its traceback. What a command needs is imported when it runs: `nas --help` loads neither NumPy nor
@@ -9,142 +9,16 @@ from __future__ import annotations
 
 import atexit
 import errno
-import functools
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-
-from nas.commands import (
-    caching,
-    comparing,
-    evaluating,
-    exporting,
-    looking,
-    measuring,
-    proxies,
-    scaling,
-    search,
-    spaces,
-    training,
-    tuning,
-)
-from nas.commands.console import INTERRUPTED, interrupted, say
+from nas.commands.app import COMMANDS, make_app, nearest_name, usage_mistake
+from nas.commands.console import INTERRUPTED, say
 
 MISTAKE: Final = 2
-
-PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
-    "From images to a network": {
-        "search": search.search,
-        "resume": search.resume,
-        "train": training.train,
-        "tune-recipe": tuning.tune_recipe,
-        "scale": scaling.scale,
-        "evaluate": evaluating.evaluate,
-        "predict": evaluating.predict,
-        "export": exporting.export,
-    },
-    "What was found": {
-        "show": looking.show,
-        "runs": looking.runs,
-        "plot": looking.plot,
-        "report": looking.report,
-        "compare": comparing.compare,
-        "dashboard": looking.dashboard,
-    },
-    "Spaces and networks": {
-        "spaces": spaces.spaces,
-        "space": spaces.space,
-        "classics": spaces.classics,
-        "cost": spaces.cost,
-        "measure": measuring.measure,
-    },
-    "How far to trust it": {
-        "proxy": proxies.proxy,
-        "bench-strategies": comparing.bench_strategies,
-    },
-    "Settings and cache": {
-        "settings": spaces.settings,
-        "cache": caching.cache,
-    },
-}
-"""The commands by the names that people type, in the panels and the order of the help."""
-COMMANDS: Final = {name: command for panel in PANELS.values() for name, command in panel.items()}
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"nas {version('nas-toolkit')}")
-        raise typer.Exit
-
-
-def nas(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Find convolutional networks that are as accurate as possible within a compute budget, on your own images.
-
-    [bold]Start here:[/]  nas search --space mbconv --budget 400M --data digits
-
-    400M means MACs: one MAC is one multiply and one add. Papers call the same
-    number 400M FLOPs or mult-adds; torch's own counter would print 800M.
-    """
-
-
-def _with_plain_flags(params: list[Any]) -> list[Any]:
-    """The parameters of a command, with nothing where typer would write `<bool>` beside a flag, `--help` included."""
-    for each in params:
-        if getattr(each, "is_flag", False):
-            each.metavar = ""
-    return params
-
-
-class _Group(TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _with_plain_flags(super().get_params(ctx))
-
-
-class _Command(TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _with_plain_flags(super().get_params(ctx))
-
-
-def make_app(commands: Mapping[str, Callable[..., Any]]) -> typer.Typer:
-    """The command line with these commands, by name."""
-    made = typer.Typer(
-        name="nas",
-        cls=_Group,
-        add_completion=True,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    made.callback()(nas)
-    panels = {name: panel for panel, inside in PANELS.items() for name in inside}
-    for name, command in commands.items():
-        made.command(name, cls=_Command, rich_help_panel=panels.get(name))(_interruptible(command))
-    return made
-
-
-def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that says so when Ctrl-C ends it, which typer would do in silence."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except KeyboardInterrupt:
-            raise interrupted() from None
-
-    return run
 
 
 def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable[..., Any]] = COMMANDS) -> NoReturn:
@@ -157,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable
         given = with_address(given)
     try:
         if given and not given[0].startswith("-") and given[0] not in commands:
-            code = _refuse(f"unknown command {given[0]!r}{_nearest(given[0], commands)}")
+            code = _refuse(f"unknown command {given[0]!r}{nearest_name(given[0], commands)}")
         else:
             app = make_app(commands)
             code = app(args=given or ["--help"], prog_name="nas", standalone_mode=False, obj=typed) or 0
@@ -178,8 +52,8 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, Callable
 
 def _mistake(failure: Exception) -> str | None:
     """The message, if the failure is a person's mistake; None if it is ours."""
-    if isinstance(failure, typer.TyperException):
-        return _usage_line(failure)
+    if (usage := usage_mistake(failure)) is not None:
+        return usage
     if isinstance(failure, OSError):
         return f"{failure.filename or 'output'}: {failure.strerror}" if failure.errno in _FOLDER_TROUBLE else None
     from searchspaces import NothingFitsError, UserError
@@ -202,23 +76,3 @@ _FOLDER_TROUBLE: Final = {
 def _refuse(message: str) -> int:
     say(message)
     return MISTAKE
-
-
-def _usage_line(mistake: typer.TyperException) -> str:
-    """What is wrong with the options and arguments, with the nearest option if one is unknown."""
-    context = getattr(mistake, "ctx", None)
-    command = f"{context.info_name}: " if context is not None and context.parent is not None else ""
-    option = getattr(mistake, "option_name", None)
-    if option and "o such option" in mistake.message:
-        known = [name for parameter in context.command.params for name in parameter.opts] if context else []
-        return f"{command}unknown option {option!r}{_nearest(option, [name for name in known if name[:2] == '--'])}"
-    text = mistake.format_message().rstrip(".")
-    if "nexpected extra argument" in text and context is not None and "--ray" in (context.obj or ()):
-        text += "; write --ray or --ray local for this machine, else --ray auto or --ray host:6379"
-    return f"{command}{text[:1].lower()}{text[1:]}"
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    from searchspaces import nearest
-
-    return nearest(name, names)

@@ -75,7 +75,20 @@ def evaluate(
 def evaluated_part(
     trained: Trained, data: str | None, reading: Mapping[str, Any]
 ) -> tuple[str, str, list[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""
+    """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels.
+
+    Args:
+        trained: the network.
+        data: other images than those that it was trained on.
+        reading: how they are read, where that differs from how the training images were.
+
+    Returns:
+        The last two are uint8 (images, height, width, channels) and (images,).
+
+    Raises:
+        UserError: the images cannot be read, have a class that the network does not have, or are not those that it was
+            trained on where no others are given.
+    """
     from estimators.data import ImageData
     from estimators.image_sizes import stay_in_files
     from estimators.sources import Reading, read_source, reading_of

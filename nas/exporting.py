@@ -6,7 +6,8 @@ a batch. Left out: networks that are not made of our own layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,9 @@ BATCHES: Final = (1, 3)
 TEST_IMAGES: Final = 500
 """Test images on which predicted classes are compared, if there are data."""
 
+MOST_OF_A_REASON: Final = 300
+"""Characters of another library's message that are shown."""
+
 CARD: Final = "model_card.md"
 
 
@@ -57,15 +61,15 @@ def export(
         int8: write ONNX statically quantized to 8 bits too, calibrated on training images.
         data: the images that it was trained on; needed for `int8`, and to compare predictions on test images.
         task: images and classes of a network with random weights; by default the network's own.
-        space: of the network, if it is a person's own.
+        space: of the network, if it is user-defined.
         on_step: called with a description of each step.
 
     Returns:
         A document of the formats, files and sizes, and of the differences of logits and classes from torch's.
 
     Raises:
-        UserError: there is no such network or format, a library is missing, the network was trained on other data, an
-            export does not give torch's logits, or the folder cannot be written.
+        UserError: there is no such network or format, a library is missing, the network was trained on other data, a
+            format cannot hold the network, an export does not give torch's logits, or the folder cannot be written.
     """
     network, data = str(network), None if data is None else str(data)
     formats = _formats(to)
@@ -82,8 +86,9 @@ def export(
     exports: list[Document] = []
     for name in formats:
         on_step(f"{name}: writing and checking")
-        made = FORMATS[name](found)
-        predictor = made.load()
+        with _exporting(name):
+            made = FORMATS[name](found)
+            predictor = made.load()
         entry: Document = checked(name, predictor, reference, found.task)
         for script in SCRIPTS.intersection(made.files) if found.task.channels in CHANNELS else ():
             entry["image_files"] = check_reading(script, made.files[script].decode(), found.task, found.centre)
@@ -95,7 +100,8 @@ def export(
             from nas.quantizing import quantized
 
             on_step("onnx int8: calibrating and checking")
-            made = quantized(found, next(iter(made.files.values())), images)
+            with _exporting("onnx int8"):
+                made = quantized(found, next(iter(made.files.values())), images)
             smaller: Document = {"format": "onnx int8", "files": _write(folder, made.files)}
             exports.append(smaller)
             if images is not None:
@@ -133,7 +139,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
         UserError: the text names no network, or a torch module, or the network cannot take the task's images.
     """
     from estimators.trained import FACTS, Trained, built, settled
-    from nas.networks import in_run, named, own_task, title
+    from nas.references import in_run, named, own_task, title
     from searchspaces import load_space
 
     home = load_space(space) if isinstance(space, str) else space
@@ -166,9 +172,21 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     return Exportable(title(network), found, task, module, names, grey, grey, {}, run)
 
 
+@contextlib.contextmanager
+def _exporting(name: str) -> Iterator[None]:
+    """Failures of a format's own library as one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each library has its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name}: the network cannot be exported: {reason[:MOST_OF_A_REASON]}") from error
+
+
 def _own_folder(found: Exportable) -> Path:
     """Where files go by default: below the network's own folder."""
-    from nas.networks import in_run
+    from nas.references import in_run
 
     if found.folder is None:
         return Path("exports") / Path(found.title).stem

@@ -278,11 +278,13 @@ def _python(found: Exportable) -> Made:
 
 
 def random_pixels(task: Task, count: int) -> Pixels:
+    """The same noise each time, as images of a task: uint8 (count, height, width, channels)."""
     shape = (count, task.image_size, task.image_size, task.channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def torch_predictor(module: Callable[[torch.Tensor], torch.Tensor]) -> Predictor:
+    """A function of tensors on the CPU, such as a module in evaluation mode, as a function of arrays."""
     import torch
 
     def run(pixels: Pixels) -> Logits:

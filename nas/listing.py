@@ -116,7 +116,7 @@ def _training(folder: Path) -> dict[str, Any]:
 
 
 def _name(data: Any) -> str:
-    return Path(data).name if isinstance(data, str) else "data of one's own"
+    return Path(data).name if isinstance(data, str) else "your own data"
 
 
 def _changed(folder: Path) -> str:

@@ -29,10 +29,10 @@ def measure_networks(
     """Measure the latency of whole networks, in turns; the document has medians and percentiles.
 
     Args:
-        networks: texts that `nas.networks.named` understands.
+        networks: texts that `nas.references.named` understands.
         how: runtime, device, threads and batch size.
         task: the images; by default each network's own.
-        space: of architectures, if it is a person's own.
+        space: of architectures, if it is user-defined.
         on_step: called after each step; never where a text is not a network.
         image_size: height and width of the images in pixels; by default those of the task.
 
@@ -41,7 +41,7 @@ def measure_networks(
     """
     from estimators.latency import NETWORKS, measured, threads_of
     from estimators.latency_table import MeasureStep
-    from nas.networks import named, title
+    from nas.references import named, title
 
     total, found = len(networks), [named(text, space) for text in networks]  # a wrong name is refused at once
     on_step(MeasureStep("networks", 0, total))
@@ -70,7 +70,7 @@ def measure_networks(
 def _ready(found: Any, name: str, how: How, task: Task | None, image_size: int | None) -> tuple[TimedRunner, Document]:
     """A network ready to be timed, and its name, task and costs."""
     from estimators.latency import network_runner, runner
-    from nas.networks import own_task
+    from nas.references import own_task
 
     images = replace((task or own_task(found)).at(image_size), latency=None)
     told: Document = {"name": name, "task": str(images)}

@@ -145,7 +145,11 @@ class Source:
 
     @functools.lru_cache(maxsize=1)  # noqa: B019 - one, for the runs of a process
     def opened(self) -> tuple[Estimator, Truth | None]:
-        """The estimator, and the true accuracies where they are known."""
+        """The estimator, and the true accuracies where they are known.
+
+        Raises:
+            UserError: the table or the estimator cannot be read, or it has no such field or judge.
+        """
         from studies.origins import estimator_from
 
         if self._own:

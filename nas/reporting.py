@@ -56,7 +56,7 @@ def report(
     Args:
         runs: run folders.
         out: the page; by default `report.html` in the first folder.
-        space: of the runs, if it is a person's own.
+        space: of the runs, if it is user-defined.
 
     Raises:
         UserError: a folder is not a run folder, no trial is complete, or the page cannot be written.
@@ -115,7 +115,7 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
 
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     data = resolved.get("data")
-    within = f" with at most {study.budget.words()}" if study.budget else ""
+    within = f" with {study.budget.limits()}" if study.budget else ""
     yield (
         f"This search looked for an image classifier{within} among {count(study.space.size)} networks of the space "
         f"{manifest.space['name']}. Costs are counted on {manifest.task}; one MAC is one multiply and one add."

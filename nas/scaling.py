@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from nas.api import checked_name, go_on
-from nas.networks import in_run, named, title
 from nas.parsing import seconds_of
+from nas.references import in_run, named, title
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -391,7 +391,7 @@ def scale(
             authors of EfficientNet state for each of B1 to B7; or `resnet-rs` or `resnet-rs-short`
             (`studies.scaling.resnet_rs_factors`).
         strides: the rule for strides on small images (`searchspaces.strides`); by default the network's own.
-        space: of the network, if it is a person's own.
+        space: of the network, if it is user-defined.
         name, out: of the run folder.
         time, engine, on_event: as in `nas.search`.
         search: every other setting of `nas.search` but the budget, by name; by default the strategy is the grid, and

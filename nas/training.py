@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
-from nas.networks import TRAINED, chosen, in_run, named
+from nas.references import TRAINED, chosen, in_run, named
 from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
@@ -71,7 +71,7 @@ def training_job(
         data: images, as `load_data` takes them; by default those of the run.
         image_size: height and width in pixels; by default those that the training began with, that the run counted
             costs at, of a scaled network, or of the data, at most 224 for image files.
-        space: of the network, if it is a person's own.
+        space: of the network, if it is user-defined.
         reading: how image files are read, as `load_data` takes it; what is not given is as it was for the run's images.
         out: the folder of the training; by default made from the two names.
 

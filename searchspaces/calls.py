@@ -185,16 +185,30 @@ def _act(node: layers.Act, given: Shape) -> Call:
 
 
 def _pool(node: layers.Pool, given: Shape) -> Call:
-    sizes = (
-        size("kernel", node.kernel),
-        size("stride", node.stride),
-        size("padding", node.padding_side, keyword="padding", default=0),
-    )
-    left_out = all(node.windows(side)[1] for side in given[1:])  # ONNX counts these windows, so ceil is not written
-    ceil = {"ceil_mode": True} if node.ceil and not left_out else {}
-    if node.kind == "max":
-        return call_to("nn.MaxPool2d", *sizes, **ceil)
-    return call_to("nn.AvgPool2d", *sizes, **ceil, count_include_pad=False)
+    kernel, stride, padding = node.kernel, node.stride, node.padding_side
+    if node.is_in_two_steps(given):  # exact: a maximum is one of maxima, and all parts of a window have one size
+        height, width = node.rounds_up(given)
+        return call_to(
+            "nn.Sequential",
+            _pool2d(node.kind, (kernel, 1), (stride, 1), (padding, 0), height),
+            _pool2d(node.kind, (1, kernel), (1, stride), (0, padding), width),
+        )
+    left_out = any(node.windows(side)[1] for side in given[1:])  # ONNX counts these windows, so ceil is not written
+    return _pool2d(node.kind, kernel, stride, padding, node.ceil and not left_out)
+
+
+def _pool2d(
+    kind: str,
+    kernel: int | tuple[int, int],
+    stride: int | tuple[int, int],
+    padding: int | tuple[int, int],
+    ceil: bool,
+) -> Call:
+    sizes = size("kernel", kernel), size("stride", stride), size("padding", padding, keyword="padding", default=0)
+    rounding: dict[str, Literal] = {"ceil_mode": True} if ceil else {}
+    if kind == "max":
+        return call_to("nn.MaxPool2d", *sizes, **rounding)
+    return call_to("nn.AvgPool2d", *sizes, **rounding, count_include_pad=False)
 
 
 def _squeeze_excite(node: layers.SqueezeExcite, given: Shape) -> Call:

@@ -200,7 +200,7 @@ class Budget:
         bounds: dict[str, Bound] = {}
         for part in text.split(","):
             if not part.strip() and text.strip():
-                raise UserError(f"budget: nothing stands before, between or after the commas of {text!r}")
+                raise UserError(f"budget: empty entry in {text!r}")
             name, equals, limits = part.strip().rpartition("=")
             in_ms = limits.rstrip().endswith("ms")
             name = name.strip().replace("-", "_") if equals else "latency_ms" if in_ms else "macs"
@@ -253,6 +253,25 @@ class Budget:
         ('360M to 400M MACs and 5.3M parameters', '8 ms', '60% of the largest MACs')
         """
         return " and ".join(bound.words() for bound in self.bounds)
+
+    def limits(self) -> str:
+        """The budget for a person, in a sentence.
+
+        >>> Budget.parse("400M").limits(), Budget.parse("360M..400M,params=5.3M").limits()
+        ('at most 400M MACs', '360M to 400M MACs and at most 5.3M parameters')
+        """
+        return " and ".join(f"{'' if bound.lower else 'at most '}{bound.words()}" for bound in self.bounds)
+
+    def told_of(self, cost: Cost) -> str:
+        """The costs of a network that are bounded, for a person.
+
+        >>> Budget.parse("400M,params=5M").told_of(Cost(macs=385_814_752, params=5_288_548))
+        '385,814,752 MACs and 5,288,548 parameters'
+        """
+        return " and ".join(
+            f"{cost.whole(each.cost) / WHOLES.get(each.cost, 1):,.10g} {COSTS_IN_WORDS.get(each.cost, each.cost)}"
+            for each in self.bounds
+        )
 
     def __str__(self) -> str:
         return ",".join(map(str, self.bounds))

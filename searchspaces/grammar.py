@@ -78,7 +78,7 @@ class Grammar:
         for decision in self.decisions:
             if self.matters(decision.name, taken):
                 if decision.name not in given:
-                    raise UserError(f"no choice for {decision.name}; it can be {_listed(decision.options)}")
+                    raise UserError(f"no choice for {decision.name}; it must be {_listed(decision.options)}")
                 taken[decision.name] = _checked(decision, given[decision.name])
         return tuple(taken.items())
 
@@ -174,8 +174,9 @@ def _checked(decision: Decision, value: Value) -> Value:
     for option in decision.options:
         if option == value and isinstance(option, bool) == isinstance(value, bool):
             return option
-    raise UserError(f"{decision.name} cannot be {value!r}; it can be {_listed(decision.options)}")
+    raise UserError(f"{decision.name} must be {_listed(decision.options)}, got {value!r}")
 
 
 def _listed(options: tuple[Value, ...]) -> str:
-    return ", ".join(str(option) for option in options)
+    *first, last = map(str, options)
+    return f"{', '.join(first)} or {last}" if first else last

@@ -323,6 +323,30 @@ class Pool(Node):
         left_out = self.ceil and (count - 1) * self.stride >= side + self.padding_side
         return count - left_out, left_out
 
+    def rounds_up(self, given: Shape) -> tuple[bool, bool]:
+        """Whether `ceil` adds a window to the height, and to the width, of an input shape."""
+        height, width = (
+            self.windows(side)[0] > (side + 2 * self.padding_side - self.kernel) // self.stride + 1
+            for side in given[1:]
+        )
+        return height, width
+
+    def is_in_two_steps(self, given: Shape) -> bool:
+        """Whether the height is pooled first and then the width.
+
+        So it is where `ceil` adds a window to one side only, because torch leaves out that of the other: ONNX counts
+        the windows of both sides or of neither.
+        """
+        return any(self.rounds_up(given)) and any(self.windows(side)[1] for side in given[1:])
+
+    def _peak(self, given: Shape, keep: bool) -> int:
+        if not self.is_in_two_steps(given):
+            return super()._peak(given, keep)
+        (channels, _, width), out = given, self.shape(given)
+        between = channels * out[1] * width
+        size = math.prod(given)
+        return between + max(size, math.prod(out) + (size if keep else 0))
+
     def _shape(self, given: Shape) -> Shape:
         channels, height, width = feature_map(self, given)
         sides = self.windows(height)[0], self.windows(width)[0]

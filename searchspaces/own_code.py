@@ -64,7 +64,9 @@ def load_object(given: str) -> Any:
     """
     typed = _TYPED.get()
     if typed is not None and given not in typed:
-        raise UserError(f"{given!r} is code of one's own, which a run folder never runs: a person must name it again")
+        raise UserError(
+            f"{given!r} is user code, which is never loaded from a run folder; pass it again on the command line"
+        )
     file, _, name = given.rpartition(":")
     path = Path(file).resolve()
     if not path.is_file():

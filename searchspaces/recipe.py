@@ -47,7 +47,7 @@ class RecipeSpace(SearchSpace):
 
     def __init__(self, base: Buildable, settings: Mapping[str, tuple[Value, ...]]) -> None:
         if not settings:
-            raise UserError("a recipe is tuned in one setting at least")
+            raise UserError("recipe: give at least one setting to tune")
         for name, options in settings.items():
             if not options or len(set(options)) < len(options):
                 raise UserError(f"recipe: the options of {name} must be different, and at least one: {options}")

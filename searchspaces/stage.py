@@ -157,7 +157,7 @@ class Stage:
                 f"{where}: stride must be a whole number of at least 1 and is never open, got {self.stride!r}"
             )
         if "." in self.name:
-            raise UserError(f"{where}: a stage's name has no point, which parts it from a decision's")
+            raise UserError(f"{where}: a stage name must not contain '.', which separates stage and decision")
         if len({cell.__name__ for cell in self.cells}) != len(self.cells):
             raise UserError(f"{where}: two of its cells have the same name")
         for key in self.fields.keys() - {"depth", "cell", "width"}:

@@ -172,6 +172,9 @@ def tpe(space: SearchSpace, *, startup: int = 10, candidates: int = 24, multivar
         candidates: draws from the density of the good trials at each ask; the one with the largest ratio is proposed.
         multivariate: one joint density over all decisions. Otherwise each decision has its own density, and a proposal
             is replaced by the nearest one that fits and is new.
+
+    Raises:
+        UserError: there are no candidates.
     """
     if candidates < 1:
         raise UserError(f"candidates must be at least 1, got {candidates}")

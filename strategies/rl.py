@@ -153,25 +153,21 @@ class RLController:
             learning_rate = 0.01 if ppo else 0.02
         if gae_lambda is None:
             gae_lambda = 0.8 if ppo else 1.0
-        for name, value in (("batch", batch), ("epochs", epochs), ("hidden", hidden)):
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
-        if epochs != 1 and not ppo:
-            raise UserError(f"epochs must be 1 for reinforce, whose gradient is valid for one step, got {epochs}")
-        if learning_rate <= 0:
-            raise UserError(f"learning_rate must be positive, got {learning_rate}")
-        if not 0.0 < clip < 1.0:
-            raise UserError(f"clip must be between 0 and 1, got {clip}")
-        if entropy < 0:
-            raise UserError(f"entropy must not be negative, got {entropy}")
-        if not 0.0 <= gae_lambda <= 1.0:
-            raise UserError(f"gae_lambda is a fraction in [0, 1], got {gae_lambda}")
-        if not 0.0 <= baseline < 1.0:
-            raise UserError(f"baseline is a fraction in [0, 1), got {baseline}")
-        if not 0.0 <= revisit <= 1.0:
-            raise UserError(f"revisit is a fraction in [0, 1], got {revisit}")
-        if seed < 0:
-            raise UserError(f"seed must not be negative, got {seed}")
+        for name, value, holds, allowed in (
+            ("batch", batch, batch >= 1, "must be at least 1"),
+            ("epochs", epochs, epochs >= 1, "must be at least 1"),
+            ("hidden", hidden, hidden >= 1, "must be at least 1"),
+            ("epochs", epochs, epochs == 1 or ppo, "must be 1 for reinforce, whose gradient is valid for one step"),
+            ("learning_rate", learning_rate, learning_rate > 0, "must be positive"),
+            ("clip", clip, 0 < clip < 1, "must be between 0 and 1"),
+            ("entropy", entropy, entropy >= 0, "must not be negative"),
+            ("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "is a fraction in [0, 1]"),
+            ("baseline", baseline, 0 <= baseline < 1, "is a fraction in [0, 1)"),
+            ("revisit", revisit, 0 <= revisit <= 1, "is a fraction in [0, 1]"),
+            ("seed", seed, seed >= 0, "must not be negative"),
+        ):
+            if not holds:
+                raise UserError(f"{name} {allowed}, got {value}")
         self._settings: dict[str, Any] = {
             "algorithm": algorithm,
             "batch": batch,

@@ -77,8 +77,11 @@ class Run:
             study: finished or not.
             truth: gives an architecture's true accuracy in [0, 1], where that is known.
             where: what to call it; by default its folder.
-            trials: leave out all that ended after so many; accuracies are believed by those that are left, as the study
-                itself did then.
+            trials: leave out all that ended after so many; accuracies are believed by those that are left, as
+                the study itself did then.
+
+        Raises:
+            UserError: the estimates of the study are no accuracies.
         """
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):

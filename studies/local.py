@@ -175,11 +175,11 @@ def _check_gpu() -> None:
     """Stop where all that follows would fail.
 
     Raises:
-        UserError: this process can use its GPU no more.
+        UserError: the GPU is unusable in this process.
     """
     why = fatal_error()
     if why is not None:
-        raise UserError(f"this process can use its GPU no more: {why}; resume the study to go on in a new one")
+        raise UserError(f"the GPU is unusable in this process: {why}; resume the study to continue in a new process")
 
 
 class Shares:

@@ -38,7 +38,11 @@ def under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
 
 
 def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
-    """Where a space comes from, for the manifest, and the space."""
+    """Where a space comes from, for the manifest, and the space.
+
+    Raises:
+        UserError: the space cannot be found or loaded, or it is only the part of one that fits a budget.
+    """
     space = load_space(given)
     if space.budget is not None:
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
@@ -56,6 +60,9 @@ def space_again(kept: Mapping[str, Any], home: SearchSpace | None = None) -> Sea
     Args:
         kept: what the manifest keeps of the space.
         home: where the network lives that the space is made of, where that is no space of ours.
+
+    Raises:
+        UserError: there is no space of that name, or its network is of a space that is not given.
     """
     return space_of(kept["name"], kept["of"], home) if "of" in kept else space_named(kept["name"])
 
@@ -69,7 +76,12 @@ def manifest_of(space: SearchSpace, origin: str, fingerprint: str) -> dict[str, 
 def strategy_from(
     given: str | Strategy | Callable[..., Strategy], space: SearchSpace, trials: int, settings: Mapping[str, Any]
 ) -> tuple[str, Callable[[], Strategy]]:
-    """Where a strategy comes from, and a function that makes it afresh, with nothing told."""
+    """Where a strategy comes from, and a function that makes it afresh, with nothing told.
+
+    Raises:
+        UserError: a file or its object cannot be loaded, what was given is no strategy, or an object is given settings;
+            of a name, only as the strategy is made: it is unknown, or takes no such settings.
+    """
     if isinstance(given, str) and ".py:" not in given:
         name = given
         return NAMED, lambda: make_strategy(name, space, trials, **settings)
@@ -87,7 +99,12 @@ def strategy_from(
 def estimator_from(
     given: str | Estimator | Callable[..., Estimator], data: str, device: str, settings: Mapping[str, Any]
 ) -> tuple[str, Estimator]:
-    """Where an estimator comes from, and the estimator."""
+    """Where an estimator comes from, and the estimator.
+
+    Raises:
+        UserError: the name is unknown, a file or its object cannot be loaded, what was given is no estimator, or it
+            does not take the settings or the data.
+    """
     if isinstance(given, str) and ".py:" not in given:
         for name in settings.keys() & {"name", "data", "device"}:  # which `make_estimator` is given otherwise
             raise UserError(f"{given}: {name!r} is no setting; --data and --device say on what and where to train")

@@ -381,7 +381,7 @@ class Study:
             return f"{architecture} is not in {self.space.name}"
         cost = architecture.cost(self.task)
         if self.budget is not None and not self.budget.admits(cost):
-            return f"{architecture.words()} is outside the budget {self.budget}: it has {cost.macs:,} MACs"
+            return f"{architecture.words()} is outside the budget {self.budget}: it has {self.budget.told_of(cost)}"
         if not self.manifest.replicas and self.record.is_known(architecture, cost):
             return f"{architecture.words()} was tried already"
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import random
 from collections.abc import Iterator
 from dataclasses import fields
 from types import NoneType, UnionType
@@ -42,6 +43,16 @@ from searchspaces.task import Shape
 
 CHANNELS, SIDE = 8, 9
 MAP, FLAT = (CHANNELS, SIDE, SIDE), (CHANNELS,)
+OBLONG = (CHANNELS, 5, SIDE)
+"""A map whose sides differ, and with them what `Pool.ceil` does."""
+MADE_BY: dict[Shape, tuple[Node, ...]] = {
+    MAP: (),
+    OBLONG: (Conv(CHANNELS, 1, (2, 1)),),
+    FLAT: (GlobalPool(), Flatten()),
+}
+"""What makes each of these inputs of a map."""
+STRIDES = (1, 2, 3, 5, 9)
+"""They make sides of 9, 5, 3, 2 and 1 pixels of a map."""
 
 OPEN: dict[type[Node], dict[str, tuple[Any, ...]]] = {
     Conv: {
@@ -147,6 +158,19 @@ def leaf_examples(kind: type[Node]) -> list[Node]:
     return list(found)
 
 
+def drawn_chain(draw: random.Random, longest: int = 3) -> Chain:
+    """Leaves with drawn values, one after the other, on a map whose sides are drawn; each takes what is before it."""
+    nodes: list[Node] = [Conv(draw.choice((1, 2, 4, 6, 8)), 1, (draw.choice(STRIDES), draw.choice(STRIDES)))]
+    for _ in range(draw.randint(1, longest)):
+        kind = draw.choice(list(CALLS))
+        tried = {name: draw.choice(options) for name, options in _tried(kind).items()}
+        with contextlib.suppress(UserError):
+            node = kind(**tried)
+            Chain(*nodes, node).shape(MAP)
+            nodes.append(node)
+    return Chain(*nodes)
+
+
 def _tried(kind: type[Node]) -> dict[str, tuple[Any, ...]]:
     hints = get_type_hints(kind, include_extras=True)
     return {each.name: values(kind, each.name, hints[each.name]) for each in fields(kind)}  # type: ignore[arg-type]
@@ -162,7 +186,7 @@ def _one_at_a_time(kind: type[Node]) -> list[Node]:
 
 def on_map(node: Node, given: tuple[int, ...] = MAP) -> Node:
     """A network on a feature map: the features of a node beside those of its input, so that its logits differ."""
-    before = () if given == MAP else (GlobalPool(), Flatten())
+    before = MADE_BY[given]
     after = (GlobalPool(), Flatten()) if len(node.shape(given)) == 3 else ()
     return Concat(Chain(*before, node, *after), Chain(GlobalPool(), Flatten()))
 
@@ -184,19 +208,33 @@ def everything() -> Node:
 
 
 def side_by_side() -> tuple[Node, list[tuple[Node, int]]]:
-    """What `everything` has, with the values of each example in its output; the examples with their numbers of values.
+    """What `everything` has, and a few layers on oblong maps, with the values of each example in its output.
 
-    Neither pooled nor mixed, so that each can be compared at each pixel, on its own scale.
+    The examples come with their numbers of values. They are neither pooled nor mixed, so that each
+    can be compared at each pixel, on its own scale.
     """
     groups, examples = [], []
-    for before, nodes in _alike():
+    for before, nodes in _alike(*((node, OBLONG) for node in oblong_examples(few=True))):
         groups.append(Chain(*before, Concat(*nodes), Flatten()))
         examples += [(node, math.prod(node.shape(Chain(*before).shape(MAP)))) for node in nodes]
     return Concat(*groups), examples
 
 
-def _alike() -> Iterator[tuple[tuple[Node, ...], list[Node]]]:
-    """Examples whose outputs can be concatenated, with what makes their input of a map."""
+def oblong_examples(few: bool = False) -> list[Node]:
+    """What is tried on an oblong map: each leaf with each value of its fields, each join, and each pool of which torch
+    leaves out a window; of the leaves but one of each kind, and no join, where few are wanted.
+    """
+    leaves = [node for kind in CALLS if kind is not Linear for node in _one_at_a_time(kind)[: 1 if few else None]]
+    cut = [
+        node
+        for node in leaf_examples(Pool)
+        if isinstance(node, Pool) and any(node.windows(side)[1] for side in OBLONG[1:])
+    ]
+    return list(dict.fromkeys((*(() if few else JOINS), *leaves, *cut)))
+
+
+def _alike(*more: tuple[Node, Shape]) -> Iterator[tuple[tuple[Node, ...], list[Node]]]:
+    """Examples, and more of them, whose outputs can be concatenated, with what makes their input of a map."""
     tried: list[tuple[Node, Shape]] = [(node, MAP) for node in JOINS]
     for kind in CALLS:
         examples = _one_at_a_time(kind)
@@ -204,8 +242,8 @@ def _alike() -> Iterator[tuple[tuple[Node, ...], list[Node]]]:
             examples = list({node.gate: node for node in examples if isinstance(node, SqueezeExcite)}.values())
         tried += [(node, MAP) for node in examples if kind is not Linear]
         tried += [(node, FLAT) for node in examples if kind is Linear or (takes_flat(node) and node == examples[0])]
-    parts: dict[tuple[int, ...], list[Node]] = {}  # by input, and by height and width of the output
-    for node, given in tried:
-        parts.setdefault((len(given), *node.shape(given)[1:]), []).append(node)
-    for (dimensions, *_), nodes in parts.items():
-        yield () if dimensions == len(MAP) else (GlobalPool(), Flatten()), nodes
+    parts: dict[tuple[Shape, Shape], list[Node]] = {}  # by input, and by height and width of the output
+    for node, given in (*tried, *more):
+        parts.setdefault((given, node.shape(given)[1:]), []).append(node)
+    for (given, _), nodes in parts.items():
+        yield MADE_BY[given], nodes

@@ -16,7 +16,7 @@ import pytest
 import typer
 from photographs import photographs
 
-from nas import cli
+from nas.commands import app
 from nas.placement import with_address
 from searchspaces import CLASSICS, SPACES, Budget, Task
 from strategies import STRATEGIES
@@ -52,7 +52,7 @@ def test_there_is_something_to_check():
 
 @pytest.fixture(scope="module")
 def group():
-    return typer.main.get_command(cli.make_app(cli.COMMANDS))
+    return typer.main.get_command(app.make_app(app.COMMANDS))
 
 
 @pytest.mark.parametrize(("page", "arguments"), TYPED, ids=lambda given: given if isinstance(given, str) else given[0])

@@ -207,7 +207,7 @@ def test_without_rungs_the_description_is_as_before() -> None:
         ("image_size:4.5", "whole number at least 1 and below 8, got '4.5'"),
         ("epochs:0", "epochs must be a whole number at least 1 and below 3"),
         ("image:0.5", "unknown fidelity 'image'; did you mean 'images'"),
-        ("images:0.5+images:0.2", "images stands twice in 'images:0.5\\+images:0.2'"),
+        ("images:0.5+images:0.2", "images is given twice in 'images:0.5\\+images:0.2'"),
         (
             "images:0.5,images:0.25",
             "rungs must grow: 'images:0.5' trains on no fewer pixels than 'images:0.25' after it",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from layer_examples import EXAMPLES, FLAT, MAP, OBLONG, takes_flat
 from torch import nn
 
 from estimators import ImageData, TrialContext, load_data, make_estimator
@@ -28,7 +31,9 @@ from searchspaces import (
     mbconv,
     space_named,
 )  # fmt: skip
+from searchspaces.modules import build
 from searchspaces.progress import watched
+from searchspaces.task import Shape
 
 SMALL = Task(image_size=32, channels=3, classes=10)
 TINY = Space(
@@ -55,19 +60,44 @@ def drawn(name: str, count: int) -> list[Any]:
 
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_a_network_computes_what_its_slice_of_the_weights_says(name: str) -> None:
-    networks = drawn(name, 3)
-    weights = SharedWeights(built, networks, 0)
+    check_slices(built, drawn(name, 3), SMALL.shape)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_layer_with_each_value_of_its_fields_has_its_slice_of_the_weights(kind: str) -> None:
+    """On maps, oblong ones too, and on flat vectors where it takes them; all values share one set of weights."""
+    for given in (MAP, OBLONG, FLAT):
+        if given == FLAT:
+            taken = [node for node in EXAMPLES[kind] if kind != "joins" and takes_flat(node)]
+        else:
+            taken = [] if kind == "Linear" else EXAMPLES[kind]
+        if taken:
+            check_slices(functools.partial(build, given=given), taken, given)
+
+
+def check_slices(make: Callable[[Any], nn.Module], networks: Sequence[Any], given: Shape) -> None:
+    """All parameters of each network are slices of weights that they share, and it computes with them as with its own.
+
+    Args:
+        make: the module of a network.
+        networks: what shares its weights.
+        given: the shape of an input.
+    """
+    weights = SharedWeights(make, networks, 0)
     assert not any(each.isnan().any() for each in weights.tensors)
     for network in networks:
         torch.manual_seed(1)
-        module = built(network).eval()
+        module = make(network).eval()
         named = places(module)
         assert set(named) == {each for each, _ in module.named_parameters()}
         assert len(set(named.values())) == len(named)  # no two parameters of a network are one weight
         slices = weights.slices(module)
-        images = torch.randn(2, 3, 32, 32)
+        images = torch.randn(2, *given)
         said = torch.func.functional_call(module, slices, (images,))
-        assert weights.give(module) == 1.0
+        torch.manual_seed(1)
+        module = make(network).eval()  # anew: torch leaves a module that stands in two places without its parameters
+        slices = weights.slices(module)
+        assert weights.give(module) == (1.0 if named else 0.0)
         assert torch.equal(said, module(images))
         for parameter, own in module.named_parameters():
             assert torch.equal(own, slices[parameter])

@@ -12,7 +12,7 @@ import typer
 from benchmarks.lectures import LECTURES
 from benchmarks.literature import Figure, page
 from estimators.recipe import make_recipe
-from nas import cli
+from nas.commands import app
 from nas.parsing import parse_values
 from searchspaces import CLASSICS, layers, mbconv
 from searchspaces.node import Node
@@ -37,7 +37,7 @@ def test_no_item_is_open_without_a_reason():
 
 @pytest.fixture(scope="module")
 def group():
-    return typer.main.get_command(cli.make_app(cli.COMMANDS))
+    return typer.main.get_command(app.make_app(app.COMMANDS))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -305,6 +305,17 @@ def test_an_export_that_is_not_the_network_is_refused_and_not_written(monkeypatc
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_library_cannot_export_is_one_line(monkeypatch, nas_cli, trained, tmp_path):
+    def failing(found):
+        raise RuntimeError("[ShapeInferenceError] Inferred shape and existing shape differ\n\nin dimension 2")
+
+    monkeypatch.setitem(FORMATS, "torchscript", failing)
+    said = nas_cli("export", trained, "--to", "torchscript", "--out", tmp_path / "out")
+    expected = "[ShapeInferenceError] Inferred shape and existing shape differ in dimension 2"
+    assert (said.code, said.err) == (2, f"nas: torchscript: the network cannot be exported: {expected}\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_random_weights_are_said_loudly_and_the_same_each_time(tmp_path):
     contents = []
     for name in ("one", "two"):

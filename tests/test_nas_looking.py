@@ -17,7 +17,7 @@ from estimators.checkpoint import state_in
 from estimators.recipe import make_recipe
 from estimators.trained import CHECKPOINT
 from estimators.training import train
-from nas.networks import named
+from nas.references import named
 from searchspaces import SPACES, Budget, Task, space_named
 from searchspaces.catalog import RANGES
 from studies.lock import locked

@@ -20,7 +20,7 @@ from estimators.estimator import binomial_error
 from estimators.recipe import make_recipe
 from estimators.short_training import LIKELIHOOD
 from estimators.training import train
-from searchspaces import Scale, Scaled, Task, UserError
+from searchspaces import Budget, Scale, Scaled, Task, UserError
 from studies.pages.pareto import pareto_figure
 from studies.pages.report import learning_figure, progress_figure
 
@@ -190,9 +190,11 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
 
 def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
     changes = {"inherit": True, "replicas": True, "wave": 2, "confirm": 0, "trials": 6, "estimator": Heir()}
+    changes["budget"] = Budget.parse("100K..400K")
     study = a_run(tmp_path / "demo", **changes)
     study.run(8)
     said = text_of(nas.report(study.folder, space=SPACE).read_text())
+    assert "an image classifier with 100K to 400K MACs among" in said
     assert f"nas resume {study.folder} --trials 8" in said
     search = said.partition("nas search ")[2].partition("nas report")[0]
     for words in (

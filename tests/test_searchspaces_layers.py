@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import random
 from dataclasses import fields
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -14,9 +17,12 @@ from layer_examples import (
     FLAT_TOO,
     JOINS,
     MAP,
+    OBLONG,
     SIDE,
+    drawn_chain,
     kinds,
     leaf_examples,
+    oblong_examples,
     on_map,
     takes_flat,
 )
@@ -63,17 +69,18 @@ from searchspaces.node import Within, layer
 from searchspaces.torch_layers import draw_from
 
 TASK = Task(SIDE, CHANNELS, 7)
+AVERAGE = functools.partial(torch.nn.functional.avg_pool2d, count_include_pad=False)
 CASES = [
     (node, given)
     for name, found in EXAMPLES.items()
     for node in found
     for given in (MAP, FLAT)
     if (given == MAP and name != "Linear") or (given == FLAT and takes_flat(node))
-]
+] + [(node, OBLONG) for node in oblong_examples()]
 
 
 def case_name(value: object) -> str:
-    return "flat" if value == FLAT else "map" if value == MAP else repr(value)[:100]
+    return {FLAT: "flat", MAP: "map", OBLONG: "oblong"}.get(value) or repr(value)[:100]
 
 
 @pytest.mark.parametrize(("node", "given"), CASES, ids=case_name)
@@ -99,6 +106,41 @@ def test_local_response_normalization_is_the_formula_of_its_paper():
         squares = values[:, max(0, i - 2) : min(8, i + 2) + 1].square().sum(1)
         expected[:, i] = values[:, i] / (2 + 1e-4 * squares) ** 0.75
     torch.testing.assert_close(build(Norm("local_response"), given)(values), expected)
+
+
+def test_drawn_chains_on_maps_of_any_sides_have_the_shapes_and_costs_that_are_counted():
+    """Fields together that the examples try one at a time, on maps down to one pixel."""
+    draw = random.Random(0)
+    chains = list(dict.fromkeys(drawn_chain(draw) for _ in range(80)))
+    assert {type(node) for chain in chains for node in chain.nodes} == set(CALLS)
+    for chain in chains:
+        with torch.random.fork_rng():
+            module = build(chain, MAP).eval()
+            made = module(torch.rand(2, *MAP))
+        assert made.shape[1:] == chain.shape(MAP), chain
+        cost, counted = chain.cost(MAP), traced_cost(module, TASK)
+        assert (cost.macs, cost.params, cost.activations) == (counted.macs, counted.params, counted.activations), chain
+        assert cost.peak_activation_bytes == peak_bytes(chain, MAP), chain
+
+
+POOLS = [
+    Pool(kind, kernel, stride, padding, ceil=True)
+    for kind, kernel, stride, padding in itertools.product(("max", "avg"), (1, 2, 3, 4), (2, 3, 4), (0, 1, 2))
+    if 2 * padding <= kernel
+]
+
+
+def test_a_pool_in_two_steps_is_the_pool():
+    """As `ceil_mode` of torch computes it at once, on each pair of sides."""
+    found = 0
+    for node, sides in itertools.product(POOLS, itertools.product(range(4, 8), repeat=2)):
+        if node.is_in_two_steps((2, *sides)):
+            found += 1
+            images = torch.randn(1, 2, *sides, generator=torch.Generator().manual_seed(0))
+            pool = torch.nn.functional.max_pool2d if node.kind == "max" else AVERAGE
+            expected = pool(images, node.kernel, node.stride, node.padding_side, ceil_mode=True)
+            torch.testing.assert_close(build(node, (2, *sides))(images), expected)
+    assert found > 20
 
 
 def test_no_layer_and_no_way_to_join_is_without_examples():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
+import os
 import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +134,47 @@ def test_the_generator_is_the_only_randomness(feasible: Feasible, name: str, sha
     assert (random.getstate(), np.random.get_state()[1].tolist()) == state  # type: ignore[index]
     if name not in DRAWING_NOTHING:
         assert search(make(name, feasible, TRIALS), TRIALS, workers=3, seed=1)[0] != first
+
+
+ALL_NAMES = [*NAMES, *(f"optuna:{name}Sampler" for name in ("TPE", "GP", "QMC", "BruteForce"))]
+
+
+EARLY: dict[str, dict[str, int]] = {
+    "evolution": {"population": 5, "tournament": 2},
+    "guided": {"startup": 5, "candidates": 30},
+    "pareto": {"population": 5},
+    "rl": {"batch": 4},
+    "tpe": {"startup": 5},
+}
+"""Settings by which strategies learn from a few trials already."""
+
+
+def shown(name: str, trials: int = 12) -> list[str]:
+    """The proposals of a short search in text form."""
+    settings = EARLY.get(name, {"startup": 5} if name.startswith("optuna:") else {})
+    strategy = make_strategy(name, feasible_space(), trials, **settings)
+    return [each.to_json() for each in search(strategy, trials, workers=3)[0]]
+
+
+@pytest.fixture(scope="module")
+def shown_elsewhere() -> dict[str, list[str]]:
+    """What all strategies propose in a process where hashes of texts differ."""
+    code = (
+        "import json, test_strategies_laws as laws;"
+        "print(json.dumps({name: laws.shown(name) for name in laws.ALL_NAMES}))"
+    )
+    here = Path(__file__)
+    paths = os.pathsep.join((str(here.parent), str(here.parents[1])))
+    seeded = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": paths}
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=seeded, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found: dict[str, list[str]] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", ALL_NAMES)
+def test_proposals_are_the_same_in_another_process(shown_elsewhere: dict[str, list[str]], name: str) -> None:
+    assert shown(name) == shown_elsewhere[name]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWING_NOTHING])

@@ -1,4 +1,4 @@
-"""Accuracies adjusted for luck by the training loss: nearer to the truth where it tells, as observed elsewhere."""
+"""Accuracies corrected with the training loss: nearer to the truth where it tells, as observed elsewhere."""
 
 from __future__ import annotations
 

@@ -96,6 +96,8 @@ def test_replicas_are_trained_when_asked_for() -> None:
 
 
 def test_a_strategy_that_has_nothing_that_fits_ends_the_study_and_says_why() -> None:
+    """The message names what is bounded, and no other cost."""
+
     class TooLarge:
         def ask(self, rng: np.random.Generator) -> Architecture:
             return SPACE.architecture({decision.name: decision.options[-1] for decision in SPACE.decisions})
@@ -103,11 +105,16 @@ def test_a_strategy_that_has_nothing_that_fits_ends_the_study_and_says_why() -> 
         def tell(self, architecture: Architecture, outcome: object) -> None:
             pass
 
-    estimator = Known()
-    ended = begin(strategy=TooLarge(), estimator=estimator).run()
-    assert ended.kind == "stuck"
-    assert "outside the budget macs=400K: it has 1,488,352 MACs" in ended.reason
-    assert not estimator.estimated
+    for budget, said in (
+        ("400K", "macs=400K: it has 1,488,352 MACs"),
+        ("params=3K", "params=3K: it has 23,986 parameters"),
+        ("100K..400K,params=3K", "macs=100K..400K,params=3K: it has 1,488,352 MACs and 23,986 parameters"),
+    ):
+        estimator = Known()
+        ended = begin(strategy=TooLarge(), estimator=estimator, budget=Budget.parse(budget)).run()
+        assert ended.kind == "stuck"
+        assert ended.reason.endswith(f"outside the budget {said}"), ended.reason
+        assert not estimator.estimated
 
 
 @pytest.mark.parametrize("engine", ENGINES)

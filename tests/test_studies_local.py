@@ -171,7 +171,7 @@ def lose_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     fails()
 
 
-LOST = "this process can use its GPU no more: CUDA error: an illegal memory access was encountered; resume the study"
+LOST = "the GPU is unusable in this process: CUDA error: an illegal memory access was encountered; resume the study"
 
 
 def test_a_gpu_that_is_lost_ends_the_run_and_the_trial_that_lost_it(monkeypatch, tmp_path):

@@ -354,8 +354,8 @@ def test_only_workers_that_die_without_a_new_report_count() -> None:
         desk.started(0, None)
         for step in range(1, count + 1):
             desk.reported(0, step, 0.5)
-        desk.died(0, "node died: the node of its worker is no more")
-    assert [each.reason for each in ended] == ["node died: the node of its worker is no more (tried 3 times)"]
+        desk.died(0, "node died: the node of its worker left the cluster")
+    assert [each.reason for each in ended] == ["node died: the node of its worker left the cluster (tried 3 times)"]
 
 
 def test_an_estimator_that_leaves_its_process_fails_its_trial_only(unlucky: Study) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from studies_stand_ins import SPACE, TASK, Known, Shuffled, begin, story
+from test_strategies_laws import NAMES
 
 from estimators import ShortTraining, load_data
 from searchspaces import Space, Stage, Task, choice, conv_head, mbconv
-from strategies import STRATEGIES
 from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.record import replay
 from studies.settings import Settings
@@ -50,7 +50,7 @@ def cut_at(wanted: type[object], count: int) -> Any:
 @pytest.mark.parametrize(
     ("strategy", "pruner"),
     [
-        *((name, "asha") for name in STRATEGIES),
+        *((name, "asha") for name in NAMES),
         ("random", "none"),
         ("evolution", "median"),
         ("evolution", "curves"),

@@ -38,7 +38,7 @@ def export(
     """
     with waiting(json):
         from nas.exporting import export as write
-        from nas.networks import with_trial
+        from nas.references import with_trial
         from searchspaces.progress import doing
 
         network = with_trial(network, trial)

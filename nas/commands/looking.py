@@ -40,7 +40,7 @@ def show(
     [bold]Example:[/]  nas show efficientnet_b0 --svg b0.svg
     [bold]Example:[/]  nas show runs/first-trained --filters filters.png
     """
-    from nas.networks import in_run, names_network
+    from nas.references import in_run, names_network
 
     if every or sort is not None:
         return _every_trial(what, sort, every, trial, space, ledger, json)
@@ -168,7 +168,8 @@ def _every_trial(
 
 def _network(text: str, trial: int | None, task: str | None, svg: Path | None, space: str | None) -> Document:
     """The document of a network."""
-    from nas.networks import cost_document, draw, named, own_task, title
+    from nas.networks import cost_document, draw
+    from nas.references import named, own_task, title
     from searchspaces import Task, UserError, load_space
 
     if trial is not None:
@@ -188,7 +189,8 @@ def _found(
     """The document of a run folder, or of one of its trials, and what its accuracies and costs are those of."""
     from nas.api import open_study
     from nas.documents import study_document, trial_document
-    from nas.networks import chosen, draw
+    from nas.networks import draw
+    from nas.references import chosen
     from searchspaces import CLASSICS, UserError, nearest
     from studies.fidelity import read_as
 

@@ -47,7 +47,7 @@ def measure(
     With a table, latency is a cost like any other: nas search --latency
     latency.json --budget 8ms. Every different block is measured once.
     """
-    from nas.networks import with_trial
+    from nas.references import with_trial
     from searchspaces import Budget, Task, UserError, load_space
     from searchspaces.task import check_sizes
 

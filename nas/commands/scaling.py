@@ -93,7 +93,7 @@ def scale(
     """
     with waiting(json, quiet) as begin:
         from nas.documents import study_document
-        from nas.networks import with_trial
+        from nas.references import with_trial
         from nas.scaling import (
             ScalingSettings,
             family_document,

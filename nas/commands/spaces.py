@@ -141,7 +141,8 @@ def cost(
     [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
     [bold]Example:[/]  nas cost mobilenetv1_100 --by type
     """
-    from nas.networks import cost_document, with_trial
+    from nas.networks import cost_document
+    from nas.references import with_trial
     from searchspaces import Task, UserError, load_space, nearest
     from searchspaces.latency import LatencyTable
 

@@ -156,7 +156,11 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
             rows.append(("", Text(bias, style=WARNING)))
     elif study["estimator"].get("adjusted") and (study["planned"] or FEWEST) >= FEWEST:
         rows.append(
-            ("chooses", f"by accuracies adjusted for luck by the training loss, once {FEWEST} trials are complete")
+            (
+                "chooses",
+                "by accuracies corrected for validation noise with the training loss, "
+                f"once {FEWEST} trials are complete",
+            )
         )
     if study["confirm"] == "auto":
         eighth = study["planned"] // 8

@@ -69,8 +69,8 @@ def train(
         from estimators.starting_weights import StartingWeights
         from estimators.teacher import Teacher
         from estimators.training import train as train_here
-        from nas.networks import with_trial
         from nas.parsing import parse_duration, parse_values
+        from nas.references import with_trial
         from nas.training import (
             freeze_for,
             interruptible,

@@ -74,9 +74,9 @@ def tune_recipe(
     paper. The same command resumes.
     """
     with waiting(json, quiet) as begin:
-        from nas.networks import with_trial
         from nas.parsing import parse_duration, parse_values
         from nas.placement import Placement
+        from nas.references import with_trial
         from nas.tuning import plan, settings_for, tuning_document
         from searchspaces import load_space
         from studies import Study

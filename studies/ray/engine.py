@@ -450,7 +450,7 @@ def what_died(text: str) -> str:
         said = line.rpartition("detail:")[2].partition("Some common causes")[0].strip().rstrip(".")
         return f"worker died: {said}"
     if "node has died" in line or "node was terminated" in line:
-        return "node died: the node of its worker is no more"
+        return "node died: the node of its worker left the cluster"
     lines = [each.strip() for each in text.splitlines() if each.strip()]
     return f"worker failed: {lines[-1] if lines else 'no reason given'}"
 

@@ -173,9 +173,9 @@ Confirm = Annotated[
     Option(
         "--confirm",
         metavar="K|auto",
-        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides. auto: an "
-        "eighth of the trials, for whichever training changes the choice most. By default auto from 50 trials on, "
-        "where candidates are trained and one is wanted; 0 trains none again.",
+        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides. auto "
+        "spends an eighth of the trials on repeating the leaders that are hardest to tell apart. Default: auto from 50 "
+        "trials on for a single-objective search with training; 0 disables it.",
         rich_help_panel=HOW,
     ),
 ]

@@ -1,0 +1,125 @@
+"""The networks and trials that a person means by a text: a name, a text form, a file, a run folder or a trial of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from searchspaces import (
+    CLASSICS,
+    Buildable,
+    Scale,
+    Scaled,
+    Task,
+    UserError,
+    classic,
+    load_object,
+    network_from_file,
+    network_from_json,
+)
+from searchspaces.text_forms import at_own_size
+
+if TYPE_CHECKING:
+    from searchspaces import SearchSpace
+    from studies import Study, Trial
+
+TRAINED: Final = "network.json"
+"""The network in the folder of a trained one."""
+
+
+def in_run(text: str) -> tuple[Path, int | None] | None:
+    """The run folder that a text means, and its trial: `runs/first`, whose best it stands for, or `runs/first:7`."""
+    from studies.manifest import Manifest
+
+    if text.lstrip().startswith("{"):
+        return None
+    folder, _, number = text.rpartition(":")
+    if number.isdecimal() and folder and Manifest.is_in(Path(folder)):
+        return Path(folder), int(number)
+    return (Path(text), None) if Manifest.is_in(Path(text)) else None
+
+
+def with_trial(text: str, number: int | None) -> str:
+    """The text of a trial of a run, as `in_run` reads it; unchanged without a number.
+
+    Raises:
+        UserError: the text is not that of a run folder.
+    """
+    if number is None:
+        return text
+    if (there := in_run(text)) is None:
+        kind = "a network" if names_network(text) else "none"
+        raise UserError(f"--trial is for a run folder, and {title(text)} is {kind}")
+    return f"{there[0]}:{number}"
+
+
+def chosen(study: Study, number: int | None) -> Trial:
+    """A trial of a study by its number, or the best one.
+
+    Raises:
+        UserError: there is no such trial, or none is complete.
+    """
+    if number is None:
+        return study.best
+    trials = {trial.number: trial for trial in study.trials}
+    if number not in trials:
+        raise UserError(f"{study.folder} has no trial {number}; it has {len(trials)}, numbered from 0")
+    return trials[number]
+
+
+def names_network(text: str) -> bool:
+    """Whether a text means a network, and not a run folder."""
+    if text.lstrip().startswith("{"):
+        return True
+    if (Path(text) / "study.json").exists():
+        return False
+    return text.endswith(".json") or ".py:" in text or text in CLASSICS or (Path(text) / TRAINED).exists()
+
+
+def named(text: str, space: SearchSpace | None = None) -> Any:
+    """The network that a text means: a `Buildable` or a torch module.
+
+    Args:
+        text: a classic's name; a network's text form or a file of it; a run folder, which stands for its best, or one
+            of its trials (`in_run`); the folder of a trained network; or `file.py:object`: one of these values, or a
+            torch module (or a function that returns one).
+        space: of an architecture, where it is no space of ours.
+
+    Raises:
+        UserError: the text is none of these.
+    """
+    if text.lstrip().startswith("{"):
+        return at_own_size(network_from_json(text, space))
+    if ".py:" in text:
+        made = load_object(text)
+        if isinstance(made, Buildable):
+            return made
+        from torch import nn
+
+        module = made() if callable(made) and not isinstance(made, nn.Module) else made
+        if not isinstance(module, nn.Module):
+            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
+        return module
+    if text.endswith(".json"):
+        return at_own_size(network_from_file(Path(text), space))
+    if (Path(text) / TRAINED).exists():
+        return at_own_size(network_from_file(Path(text) / TRAINED, space))
+    run, number = in_run(text) or (Path(text), None)
+    if text not in CLASSICS and run.is_dir():
+        from studies import Study
+
+        study = Study.open(run, space=space)
+        return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
+    if "/" in text:
+        raise UserError(f"no run folder or network {text!r}")
+    return classic(text)
+
+
+def own_task(found: Any) -> Task:
+    """The images of a classic's published numbers, or those a text form says; 224 x 224 x 3 and 1000 classes else."""
+    return (found.task if isinstance(found, Buildable) else None) or Task()
+
+
+def title(text: str) -> str:
+    """What a network is called that was given as `text`."""
+    return "architecture" if text.lstrip().startswith("{") else text
