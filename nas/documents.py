@@ -11,6 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S
@@ -18,6 +19,7 @@ from nas.wording import path_here
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
+from searchspaces.files import read_json
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import halves, published, rule_of, strides_left_out
 
@@ -242,7 +244,20 @@ def _files(study: Study) -> dict[str, str]:
     }
     made = {} if study.folder is None else {name: study.folder / file for name, file in known.items() if file}
     files = {name: str(path) for name, path in made.items() if path.exists()}
+    if "family" in files and not _family_is_of(study, Path(files["family"])):
+        files = {name: path for name, path in files.items() if name not in ("family", "family plot")}
     return {**files, "ledger": ledger} if "://" in ledger else files
+
+
+def _family_is_of(study: Study, path: Path) -> bool:
+    """Whether a family was made after all trials of its study that have ended; another may have other factors."""
+    try:
+        family = read_json(path, "the family")
+    except UserError:
+        return False
+    trials = family.get("trials") if isinstance(family, dict) else None
+    ended = trials.get("ended") if isinstance(trials, dict) else None
+    return bool(ended == sum(trial.rank is not None for trial in study.trials))
 
 
 def _leaders(study: Study) -> list[Confirmed]:

@@ -74,7 +74,7 @@ class Study:
         self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
 
     @classmethod
-    def create(cls, folder: str | Path | None, settings: Settings) -> Study:
+    def create(cls, folder: str | Path | None, settings: Settings, home: str | None = None) -> Study:
         """Begin a study, or go on with the one that is in the folder if all settings are the same.
 
         Nothing is written unless everything can be: the folder appears complete, with its manifest and an empty ledger.
@@ -83,11 +83,12 @@ class Study:
             folder: where it is kept; None keeps it in memory.
             settings: of the study. Where it exists already, strategy and estimator settings that are not given keep
                 their values.
+            home: the `file.py:object` of the network's space, where the study's space is made of a network.
 
         Raises:
             UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
         """
-        return cls(opening.create(folder, settings))
+        return cls(opening.create(folder, settings, home))
 
     @classmethod
     def open(
