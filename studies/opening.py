@@ -411,9 +411,23 @@ def find(
     if manifest.prescreen is not None:
         with _kept_in(place):
             make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
-    opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
+    opened = open_ledger(manifest, place, ledger)
     kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
     return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance)
+
+
+def open_ledger(manifest: Manifest, place: Path, ledger: str | None = None) -> OptunaLedger:
+    """The ledger of a run folder.
+
+    Args:
+        manifest: of the run.
+        place: the folder.
+        ledger: the URL of the database, where it has a password that is not in `PGPASSWORD`.
+
+    Raises:
+        UserError: it is not there, or is damaged.
+    """
+    return OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
 
 
 @contextlib.contextmanager
