@@ -13,6 +13,7 @@ import functools
 import gc
 import os
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, NoReturn
 
@@ -73,7 +74,7 @@ PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     },
 }
 """The commands by the names that people type, in the panels and the order of the help."""
-COMMANDS: Final = {name: command for panel in PANELS.values() for name, command in panel.items()}
+COMMANDS: Final = ChainMap(*reversed(PANELS.values()))  # in the order of the panels
 
 
 def _version(wanted: bool) -> None:

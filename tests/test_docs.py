@@ -223,6 +223,21 @@ def anchors(text: str) -> set[str]:
     }
 
 
+def test_every_place_that_contributing_names_is_there():
+    places = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", TEXTS["CONTRIBUTING.md"])
+    assert {"PANELS", "STRATEGIES", "_STRATEGIES", "ESTIMATORS", "FORMATS", "SPACES", "RANGES"} <= {
+        name for name, _ in places
+    }
+    for name, file in places:
+        assert re.search(rf"^ *(?:class |def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_is_on_a_page(command):
+    pages = "\n".join(text for page, text in TEXTS.items() if page.startswith("docs/") and page != "docs/literature.md")
+    assert re.search(rf"\bnas {command}\b", pages)
+
+
 @pytest.mark.parametrize("package", ["nas", "searchspaces", "strategies", "estimators", "studies"])
 def test_every_public_name_has_a_docstring_and_its_package_a_page(package):
     assert TEXTS[f"docs/api/{package}.md"] == f"::: {package}\n"

@@ -210,8 +210,12 @@ def test_every_setting_that_is_listed_is_taken_and_every_one_that_is_taken_is_de
     for one in listed:
         if one["target"] == "strategy" and one["of"] != "pareto":
             make_strategy(one["of"], inside, 50, **{one["name"]: one["default"]})
-        if one["of"] == "short-training":
-            make_estimator("short-training", "digits", "cpu", **{one["name"]: one["default"]})
+        if one["target"] == "estimator" and one["of"] != "table":  # which needs a file
+            make_estimator(one["of"], "digits", "cpu", **{one["name"]: one["default"]})
+    for estimator in ("short-training", "full-training", "supernet", "zero-cost"):
+        assert "image_size" in {one["name"] for one in listed if one["of"] == estimator}
+    assert next(one for one in listed if (one["of"], one["name"]) == ("full-training", "settings"))["default"] == {}
+    assert "<factory>" not in nas_cli("settings", "full-training").out
     assert not [f"{one['of']}.{one['name']}" for one in listed if not one["doc"]]
     assert nas_cli("settings", "guidd").err == "nas: nothing named 'guidd' has settings; did you mean 'guided'?\n"
 

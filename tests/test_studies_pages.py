@@ -303,6 +303,7 @@ def test_each_proxy_has_a_row_of_its_own_and_the_colour_of_what_was_found_of_it(
 def test_a_strategy_has_one_colour_and_no_two_of_ours_share_it() -> None:
     colours = [template.strategy_colour(name) for name in STRATEGIES]
     assert len(set(colours)) == len(colours)
+    assert template._STRATEGIES.keys() == STRATEGIES.keys()
     assert template.strategy_colour("mine.py:strategy") == template.strategy_colour("mine.py:strategy")
 
 
