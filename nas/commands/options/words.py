@@ -49,7 +49,10 @@ DATA_PARALLEL: Final = "Several workers for one network"
 TRACKERS: Final = "Experiment trackers"
 
 NETWORK_HELP: Final = "a classic's name; an architecture (JSON or its file)"
-DATA_HELP: Final = "Images: digits, a folder with one subfolder for each class, an .npz file, or hub:NAME for a data set of the Hugging Face Hub."
+DATA_HELP: Final = (
+    "Images: digits, a folder with one subfolder for each class, an .npz file, or hub:NAME for a data set of the "
+    "Hugging Face Hub."
+)
 REQUIRED_AGAIN_HELP: Final = "Required again if the run was created with your own file.py:object."
 SPACE_HELP: Final = "A name from 'nas spaces', or file.py:object."
 BUDGET_HELP: Final = (
