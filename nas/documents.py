@@ -157,8 +157,22 @@ def study_document(study: Study) -> Document:
         "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
-        "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
+        "more": None
+        if _used_up(study)
+        else resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def _used_up(study: Study) -> bool:
+    """Whether every network that fits was tried, so that a search finds nothing new; told of small spaces alone."""
+    tried = len({trial.architecture for trial in study.trials if trial.confirms is None})
+    if study.manifest.replicas or not tried or study.space.size > SMALL:
+        return False
+    return tried >= (study.feasible.counted(SMALL).high if isinstance(study.feasible, Feasible) else study.space.size)
+
+
+SMALL: Final = 1 << 16
+"""Architectures of a space that is counted whole in an instant."""
 
 
 def trials_document(study: Study, order: str = "number") -> Document:

@@ -162,6 +162,8 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
     document = study_document(study)
     if ended is not None:
         document["ended"] = {"kind": ended.kind, "reason": ended.reason}
+        if ended.kind == "exhausted":
+            document["more"] = None
     if json:
         print_json(document)
     else:
