@@ -73,7 +73,7 @@ MEASURED = sorted(
     {
         (name, tuple(shlex.split(arguments, comments=True)))
         for text in TEXTS.values()
-        for name, arguments in re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", text.replace("\\\n", " "))
+        for name, arguments in re.findall(r"python -m benchmarks\.([a-z]\w*)([^`\n]*)", text.replace("\\\n", " "))
     }
 )
 """The benchmarks that pages name, each once with its arguments."""
