@@ -1,6 +1,6 @@
 """What can be built, and what does it cost: the layer algebra, the cells, the spaces, costs and budgets.
 
-Only `modules` and `torch_layers` import torch; they are loaded when a network is built.
+Only `modules`, `torch_layers` and `counting` import torch; they are loaded when a network is built or traced.
 """
 
 from searchspaces.architecture import Architecture, Buildable, SearchSpace
