@@ -264,14 +264,17 @@ def _files(study: Study) -> dict[str, str]:
 
 
 def _family_is_of(study: Study, path: Path) -> bool:
-    """Whether a family was made after all trials of its study that have ended; another may have other factors."""
+    """Whether a family was made after all trials of its study that have ended; another may have other factors.
+
+    Early versions did not write how many had ended: theirs are shown.
+    """
     try:
         family = read_json(path, "the family")
     except UserError:
         return False
     trials = family.get("trials") if isinstance(family, dict) else None
     ended = trials.get("ended") if isinstance(trials, dict) else None
-    return bool(ended == sum(trial.rank is not None for trial in study.trials))
+    return ended is None or bool(ended == sum(trial.rank is not None for trial in study.trials))
 
 
 def _leaders(study: Study) -> list[Confirmed]:
