@@ -8,6 +8,7 @@ FOLDER/bin/pip install torch.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import venv
 from importlib import metadata
@@ -40,7 +41,20 @@ def make(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+def checked(folder: Path) -> Path:
+    """The folder, if an environment may be made there: it is new, empty, or an environment already.
+
+    Raises:
+        SystemExit: it holds anything else, which making the environment would delete.
+    """
+    if folder.exists() and not folder.is_dir():
+        sys.exit(f"{folder} is a file")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+        sys.exit(f"{folder} is not empty and is no Python environment; what is in it would be deleted")
+    return folder
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    print(make(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="new, empty, or an environment to be made again")
+    print(make(checked(parser.parse_args().folder)))

@@ -21,7 +21,7 @@ def separable(c_in: int, width: int, stride: int, *, kernel: int = 3, act: str =
 
 
 space = Space(
-    "small-images",
+    "three-stages",
     doc="three stages for small images, with a cell of its own",
     stem=Stage(conv_stem, width=16),
     stages=[

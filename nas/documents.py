@@ -11,6 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S
@@ -18,6 +19,7 @@ from nas.wording import path_here
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
+from searchspaces.files import read_json
 from searchspaces.stage import PUBLISHED
 from searchspaces.strides import halves, published, rule_of, strides_left_out
 
@@ -155,8 +157,22 @@ def study_document(study: Study) -> Document:
         "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
-        "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
+        "more": None
+        if _used_up(study)
+        else resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def _used_up(study: Study) -> bool:
+    """Whether every network that fits was tried, so that a search finds nothing new; told of small spaces alone."""
+    tried = len({trial.architecture for trial in study.trials if trial.confirms is None})
+    if study.manifest.replicas or not tried or study.space.size > SMALL:
+        return False
+    return tried >= (study.feasible.counted(SMALL).high if isinstance(study.feasible, Feasible) else study.space.size)
+
+
+SMALL: Final = 1 << 16
+"""Architectures of a space that is counted whole in an instant."""
 
 
 def trials_document(study: Study, order: str = "number") -> Document:
@@ -242,7 +258,23 @@ def _files(study: Study) -> dict[str, str]:
     }
     made = {} if study.folder is None else {name: study.folder / file for name, file in known.items() if file}
     files = {name: str(path) for name, path in made.items() if path.exists()}
+    if "family" in files and not _family_is_of(study, Path(files["family"])):
+        files = {name: path for name, path in files.items() if name not in ("family", "family plot")}
     return {**files, "ledger": ledger} if "://" in ledger else files
+
+
+def _family_is_of(study: Study, path: Path) -> bool:
+    """Whether a family was made after all trials of its study that have ended; another may have other factors.
+
+    Early versions did not write how many had ended: theirs are shown.
+    """
+    try:
+        family = read_json(path, "the family")
+    except UserError:
+        return False
+    trials = family.get("trials") if isinstance(family, dict) else None
+    ended = trials.get("ended") if isinstance(trials, dict) else None
+    return ended is None or bool(ended == sum(trial.rank is not None for trial in study.trials))
 
 
 def _leaders(study: Study) -> list[Confirmed]:

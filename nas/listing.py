@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators.estimator import binomial_error
-from searchspaces import UserError
+from searchspaces import Architecture, UserError
 from studies.folder import LOCK
 from studies.lock import in_use
 from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     from nas.documents import Document
+    from searchspaces import SearchSpace
 
 CONNECT_S: Final = 5
 """Seconds in which a PostgreSQL server is to answer: of one that is away, the other runs are listed all the same."""
@@ -53,18 +55,37 @@ def runs_document(folder: Path) -> Document:
     }
 
 
+class _OwnSpace:
+    """Stands for a space of a person's own, whose code is not run to list it: costs are those that the ledger has."""
+
+    name = "of one's own"
+
+    def architecture(self, choices: Mapping[str, Any]) -> Architecture:
+        """Not a network: it is neither costed nor built."""
+        return Architecture(cast("SearchSpace", self), (tuple(choices.items()),))
+
+
 def _search(folder: Path) -> dict[str, Any]:
     """A search: what it looked for, how far it is, and the best that it found."""
     from nas.api import open_study
+    from studies import results
+    from studies.opening import open_ledger
+    from studies.origins import NAMED
+    from studies.study import judged_by
 
-    study = open_study(folder, ledger=_in_time(Manifest.read(folder).ledger))
+    manifest = Manifest.read(folder)
+    if manifest.space["origin"] == NAMED:
+        study = open_study(folder, ledger=_in_time(manifest.ledger))
+        ledger, trials, close = study.record.ledger, study.trials, study.close
+    else:
+        ledger = opened = open_ledger(manifest, folder, _in_time(manifest.ledger))
+        trials, close = [trial for trial, _ in opened.trials(cast("SearchSpace", _OwnSpace()))], opened.close
     try:
-        manifest, trials = study.manifest, study.trials
         ended = sum(trial.state != "running" for trial in trials)
         done = manifest.trials is not None and ended >= manifest.trials
-        drivers = study.record.drivers  # who hold no lock of the folder
+        drivers = ledger.drivers  # who hold no lock of the folder
         at_work = drivers is not None and drivers.at_work()
-        best = study.best if any(trial.state == "complete" for trial in trials) else None
+        best, errors = results.best(trials), results.standard_errors(trials, judged_by(manifest, trials))
         return {
             "what": str(manifest.space["name"]),
             "budget": manifest.budget,
@@ -73,12 +94,12 @@ def _search(folder: Path) -> dict[str, Any]:
             "trials": ended,
             "planned": manifest.trials,
             "accuracy": None if best is None or not best.is_accuracy else best.accuracy,
-            "standard_error": None if best is None or not best.is_accuracy else study.standard_errors.get(best.number),
+            "standard_error": None if best is None or not best.is_accuracy else errors.get(best.number),
             "images": "validation",
             "macs": None if best is None else best.cost.macs,
         }
     finally:
-        study.close()
+        close()
 
 
 def _in_time(ledger: str) -> str:

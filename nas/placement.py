@@ -121,8 +121,14 @@ def checked_address(given: str | None) -> str | None:
     """What `--ray` was given, if it is an address or empty; None without the option.
 
     Raises:
-        UserError: it is no address.
+        UserError: it is no address, or that of Ray's client.
     """
+    if given and given.startswith("ray://"):
+        raise UserError(
+            f"--ray {given}: Ray's client is not supported, as the search must run on a node of the cluster; submit it "
+            "there as a job: ray job submit --address http://HEAD:8265 -- python -m nas search ... --ray auto "
+            "(docs/cluster.md)"
+        )
     if given and not ADDRESS.fullmatch(given):
         raise UserError(
             f"--ray: {given!r} is not an address; write --ray or --ray local for this machine, else --ray auto or "

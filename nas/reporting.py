@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S, binomial_error
 from nas.documents import axis, proxy_command
+from nas.reproducing import study_command
 from nas.wording import count, duration, percent, within
-from searchspaces import SearchSpace, Task, UserError, human
+from searchspaces import RecipeSpace, SearchSpace, Task, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
-from strategies import settings_before
 from studies import Study
-from studies.folder import LATENCY, REPORT
+from studies.folder import REPORT
 from studies.proxy_agreement import agreement, comparisons
 from studies.results import pooled_variance
 
@@ -115,18 +115,26 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
 
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     data = resolved.get("data")
+    noun, counted = "network", f"Costs are counted on {manifest.task}; one MAC is one multiply and one add."
     within = f" with {study.budget.limits()}" if study.budget else ""
-    yield (
-        f"This search looked for an image classifier{within} among {count(study.space.size)} networks of the space "
-        f"{manifest.space['name']}. Costs are counted on {manifest.task}; one MAC is one multiply and one add."
-    )
+    if isinstance(study.space, RecipeSpace):
+        noun, settings = "recipe", ", ".join(one.name for one in study.space.decisions)
+        yield (
+            f"This search looked for the recipe of a training among {count(study.space.size)} recipes, which differ in "
+            f"{settings}. All trials train one network: {study.space.base.words()}. {counted}"
+        )
+    else:
+        yield (
+            f"This search looked for an image classifier{within} among {count(study.space.size)} networks of the space "
+            f"{manifest.space['name']}. {counted}"
+        )
     ended = [trial for trial in study.trials if trial.state != "running"]
     images = f", on {data['images']:,} images of {data['name']}" if isinstance(data, dict) and "images" in data else ""
     seconds = sum(trial.seconds or 0.0 for trial in ended)
     seconds += next((float(trial.details[PREPARED_S]) for trial in ended if PREPARED_S in trial.details), 0.0)
-    networks = number_of(len({trial.architecture for trial in ended}), "network")
+    tried = number_of(len({trial.architecture for trial in ended}), noun)
     yield (
-        f"The strategy {manifest.strategy['name']} tried {networks} in "
+        f"The strategy {manifest.strategy['name']} tried {tried} in "
         f"{number_of(len(ended), 'trial')}{images}, which took {time_text(seconds)} in all."
     )
     where = "" if "estimates" in resolved else " on the validation images"
@@ -134,10 +142,10 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     alike = study.near_best
     if study.best.number in study.standard_errors:
         yield (
-            f"{len(alike)} other network{'s are' if len(alike) != 1 else ' is'} within one standard error of it: the "
+            f"{len(alike)} other {noun}{'s are' if len(alike) != 1 else ' is'} within one standard error of it: the "
             "order among them is not certain."
             if alike
-            else "No other network is within one standard error of it."
+            else f"No other {noun} is within one standard error of it."
         )
     for each in trained:
         yield f"Trained in full, {_test(each)}."
@@ -312,39 +320,6 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     """The commands that made what is reported, and what they leave open."""
     manifest, folder = study.manifest, study.folder
     assert folder is not None
-    options = {
-        "--space": _named(manifest.space),
-        "--budget": manifest.budget,
-        "--data": manifest.data,
-        "--task": manifest.task,
-        "--strategy": _named(manifest.strategy),
-        "--estimator": _named(manifest.estimator),
-        "--prescreen": manifest.prescreen,
-        "--pruner": manifest.pruner,
-        "--seed": manifest.seed,
-        "--confirm": manifest.confirm,
-        "--trials": manifest.trials or len(study.trials),  # as planned: strategies go by it
-        "--name": folder.name,
-        "--out": None if folder.parent == Path("runs") else folder.parent,
-        "--latency": None if manifest.latency is None else folder / LATENCY,
-        "--workers": manifest.wave,
-    }
-    search = [
-        "nas",
-        "search",
-        *(each for name, value in options.items() if value is not None for each in (name, str(value))),
-    ]
-    flags = {
-        "--inherit": manifest.inherit,
-        "--replicas": manifest.replicas,
-        "--deterministic": manifest.wave is not None,
-    }
-    search += [flag for flag, given in flags.items() if given]
-    for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
-        named = target == "strategy" and one["origin"] == "named"
-        before = settings_before(one["name"], manifest.budget is not None) if named else {}
-        for name, value in {**{each: one["resolved"][each] for each in before}, **one["given"]}.items():
-            search += ["--set", f"{target}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
     space = manifest.own_code("space")
     trainings = [
         [
@@ -363,7 +338,7 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         notes.append(f"The run folder does not hold your own code ({', '.join(f'--{name}' for name in own)}).")
     if any(each.facts.get("weights") or each.facts.get("teacher") for each in trained):
         notes.append("A training began with trained weights or had a teacher, which its command leaves out.")
-    searches = [search]
+    searches = [study_command(study)]
     if manifest.trials is not None and len(study.trials) > manifest.trials:  # it was extended
         searches.append(["nas", "resume", str(folder), "--trials", str(len(study.trials)), *space])
     return [shlex.join(each) for each in (*searches, *trainings, ["nas", "report", str(folder), *space])], notes
@@ -385,8 +360,3 @@ def _recipe_words(trained: Trained) -> list[str]:
     if recipe["mirror"] == facts["data"].get("mirror"):  # as the names of the classes allow it
         given.pop("mirror", None)
     return [word for name, value in given.items() for word in ("--set", f"{name}={json.dumps(value).strip(chr(34))}")]
-
-
-def _named(one: Mapping[str, Any]) -> str:
-    """The name of a part of a manifest, or where it came from."""
-    return str(one["name"] if one["origin"] == "named" else one["origin"])

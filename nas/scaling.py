@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from nas.api import checked_name, go_on
 from nas.parsing import seconds_of
 from nas.references import in_run, named, title
+from nas.reproducing import family_phi
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -130,6 +131,7 @@ class ScalingPlan:
         folder: the run folder.
         settings: how it is scaled.
         size_from: what the base's image size follows from, in words; None where it is the network's own, or given.
+        home: the `file.py:object` of the network's space, if it is a person's own and was given so.
     """
 
     name: str
@@ -137,6 +139,7 @@ class ScalingPlan:
     folder: Path
     settings: ScalingSettings
     size_from: str | None = None
+    home: str | None = None
 
     @property
     def searches(self) -> bool:
@@ -191,7 +194,8 @@ def plan(
     task, size_from = _task(found, settings, Settings.parse({each: given.get(each) for each in _OF_TASK}), folder)
     base = _base(found, task, strides)
     sizes = ScalingSpace(base, settings.target, settings.step, settings.band, settings.growth)
-    return ScalingPlan(title(said), sizes, folder, settings, size_from)
+    home = space if isinstance(space, str) else None
+    return ScalingPlan(title(said), sizes, folder, settings, size_from, home)
 
 
 def with_own_images(what: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -357,6 +361,24 @@ def made(plan: ScalingPlan, study: Study | None = None) -> Family:
     return Family(plan, tuple(members), alone, study)
 
 
+def made_again(study: Study) -> Family | None:
+    """The family of a scaling study as it is now, with the members of the one in its folder, or the default ones.
+
+    Args:
+        study: any study; None is returned where it scales nothing, or has no complete trial.
+    """
+    space, folder = study.space, study.folder
+    if not isinstance(space, ScalingSpace) or folder is None or not complete(study.trials):
+        return None
+    there = read_json(folder / FAMILY, "the family") if (folder / FAMILY).exists() else {}
+    base = there.get("base") if isinstance(there, dict) else None
+    name = base.get("name") if isinstance(base, dict) else None
+    settings = ScalingSettings(target=space.target, step=space.step, band=space.band)
+    phi = tuple(family_phi(there))
+    settings = replace(settings, phi=phi) if phi else settings
+    return made(ScalingPlan(name if isinstance(name, str) else "architecture", space, folder, settings), study)
+
+
 def scale(
     what: str | Path | Buildable,
     data: str | Path | None = None,
@@ -417,7 +439,7 @@ def scale(
     study = None
     if planned.searches:
         found = candidates(planned.space)
-        study = Study.create(planned.folder, settings_for(planned, found, search))
+        study = Study.create(planned.folder, settings_for(planned, found, search), planned.home)
         go_on(study, None, limit_s, engine, on_event)
     family = made(planned, study)
     write(family)

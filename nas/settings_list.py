@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError, nearest
@@ -12,7 +13,7 @@ from searchspaces import UserError, nearest
 if TYPE_CHECKING:
     from nas.documents import Document
 
-_NOT_SET: Final = {"space", "trials", "data", "device", "path", "start_from", "objectives", "image_size"}
+_NOT_SET: Final = {"space", "trials", "data", "device", "path", "start_from", "objectives"}
 """Parameters that have options of their own, or follow from others."""
 
 
@@ -52,7 +53,13 @@ def _settings(maker: Callable[..., Any]) -> Iterator[Document]:
     described = _described(inspect.getdoc(maker) or "")
     for name, parameter in inspect.signature(maker).parameters.items():
         if name not in _NOT_SET and parameter.default is not inspect.Parameter.empty:
-            yield {"name": name, "default": parameter.default, "doc": _plain(described.get(name, ""))}
+            yield {"name": name, "default": _default(maker, parameter), "doc": _plain(described.get(name, ""))}
+
+
+def _default(maker: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The default of a keyword; of a dataclass's field that has a factory, what that makes."""
+    made = getattr(maker, "__dataclass_fields__", {}).get(parameter.name)
+    return parameter.default if made is None or made.default_factory is MISSING else made.default_factory()
 
 
 def _plain(doc: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nas.api import checked_name
 from nas.parsing import parse_values
 from nas.training import TrainingJob, training_job
-from searchspaces import RecipeSpace, UserError, Value
+from searchspaces import RecipeSpace, UserError, Value, load_space
 from studies.confirming import confirm_from, with_confirmations
 from studies.results import accuracy_of, complete, merit
 from studies.settings import Settings
@@ -43,6 +43,7 @@ class TuningPlan:
         recipe: the name of the recipe that all trials start from.
         epochs: of each trial.
         fixed: settings of the recipe that are the same in all trials.
+        home: the `file.py:object` of the network's space, if it is a person's own and was given so.
     """
 
     what: str
@@ -52,6 +53,7 @@ class TuningPlan:
     recipe: str
     epochs: int
     fixed: Mapping[str, Any]
+    home: str | None = None
 
 
 def parse_tuned(text: str) -> dict[str, tuple[Value, ...]]:
@@ -81,7 +83,7 @@ def plan(
     epochs: int = EPOCHS,
     fixed: Mapping[str, Any] | None = None,
     image_size: int | None = None,
-    space: SearchSpace | None = None,
+    space: str | SearchSpace | None = None,
     reading: Mapping[str, Any] | None = None,
     name: str | None = None,
     out: str | Path = "runs",
@@ -89,7 +91,8 @@ def plan(
     """What is tuned, and where the study is kept.
 
     Args:
-        what, data, image_size, space, reading: as of `nas.training.training_job`.
+        what, data, image_size, reading: as of `nas.training.training_job`.
+        space: of the network, if it is a person's own: `file.py:object` or the space.
         tuned: settings of the recipe, as `parse_tuned` reads them.
         recipe: the name of the recipe that all trials start from.
         epochs: of each trial.
@@ -109,10 +112,12 @@ def plan(
     folder, fixed = Path(out) / checked_name(name), dict(fixed or {})
     if "epochs" in fixed:
         raise UserError("--set epochs: give the epochs of each trial with --epochs")
-    job = training_job(what, data, image_size, space, reading, folder)
+    whole = load_space(space) if isinstance(space, str) else space
+    job = training_job(what, data, image_size, whole, reading, folder)
     images, side = images_of(job.data, fixed), job.data.task.image_size
     options = options_of(parse_tuned(tuned), recipe, images, side, {**fixed, "epochs": epochs})
-    return TuningPlan(what, job, RecipeSpace(job.network, options), folder, recipe, epochs, fixed)
+    home = space if isinstance(space, str) else None
+    return TuningPlan(what, job, RecipeSpace(job.network, options), folder, recipe, epochs, fixed, home)
 
 
 def settings_for(plan: TuningPlan, given: Mapping[str, Any]) -> Settings:

@@ -57,6 +57,9 @@ class NothingFitsError(UserError):
         self.most_macs = most_macs
 
 
+CLOSE: Final = 0.65
+"""Similarity (`difflib`) from which a known name is proposed: 'cpu' is for 'gpu' (0.67), 'resnet' not for 'gridnet'
+(0.62)."""
 FEW: Final = 12
 """Known names in a message, where there are more than twice as many."""
 
@@ -66,11 +69,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
     >>> nearest("mbcnov", ["mbconv", "resnet"])
     "; did you mean 'mbconv'?"
-    >>> nearest("zzz", ["mbconv", "resnet"])
+    >>> nearest("gridnet", ["mbconv", "resnet"])
     '; known: mbconv, resnet'
     """
     known = sorted(names)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=CLOSE)
     if close:
         return f"; did you mean {close[0]!r}?"
     more = f" and {len(known) - FEW} more" if len(known) > 2 * FEW else ""

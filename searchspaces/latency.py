@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from searchspaces.cost import COSTS, Cost
 from searchspaces.errors import UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Chain, GraphStep, Node
+from searchspaces.own_code import typed_as
 from searchspaces.task import Shape, Task
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ _HOW: Final = ("runtime", "device", "threads", "batch")
 
 ENDLESS_US: Final = 1e15
 """Thirty years, in microseconds: no part of a network takes so long, and sums and products of less are finite."""
+
+
+FILE: Final = "latency.json"
+"""The file of a table in commands that make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class LatencyTable:
         overhead_us: of running nothing.
         line: None until all parts are measured, and whole networks.
         check: what the line was fitted on and how well it predicts other networks, as JSON values.
+        file: that it was read from, as typed; no part of what it says.
     """
 
     space: str
@@ -87,6 +94,7 @@ class LatencyTable:
     overhead_us: float | None = None
     line: Line | None = None
     check: Mapping[str, Any] | None = None
+    file: str | None = None
     _known: dict[tuple[Node, Shape], int | None] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -132,7 +140,7 @@ class LatencyTable:
         if self.line is None:
             raise UserError(
                 f"the latency table is incomplete: it has {len(self.parts):,} parts and no check yet; resume with: "
-                f"{command(self.space, task)}"
+                f"{command(self.space, task, self.file)}"
             )
         return replace(task, latency=self)
 
@@ -182,7 +190,7 @@ class LatencyTable:
         """
         read = read_json(Path(path), "the latency table")
         try:
-            return _checked(read)
+            return replace(_checked(read), file=str(path))
         except UserError as error:
             raise UserError(f"{str(path)!r} is not a latency table: {error}") from error
 
@@ -254,9 +262,16 @@ def refuse_unknown(costs: Iterable[str], space: SearchSpace, task: Task) -> None
         )
 
 
-def command(space: str, task: Task) -> str:
-    """What a person types to make a table."""
-    return f"nas measure --space {space} --task {task} --out latency.json"
+def command(space: str, task: Task, file: str | None = None) -> str:
+    """What a person types to make a table.
+
+    Args:
+        space: its name; a person's own is typed as the `file.py:object` that it was loaded from.
+        task: the images.
+        file: of the table.
+    """
+    words = ["nas", "measure", "--space", typed_as(space) or space, "--task", str(task), "--out", file or FILE]
+    return shlex.join(words)
 
 
 def space_parts(space: SearchSpace, task: Task) -> dict[str, tuple[Node, Shape]]:

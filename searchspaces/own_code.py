@@ -78,6 +78,20 @@ def load_object(given: str) -> Any:
     return getattr(module, name)
 
 
+def typed_as(name: str) -> str | None:
+    """The `file.py:object` of a space of that name in the files that were loaded here; None where there is none.
+
+    Of a function that makes a space there is none: what it made is not kept.
+    """
+    for module in modules():
+        for attribute, value in vars(module).items():
+            if getattr(value, "name", None) == name and hasattr(value, "decisions"):
+                path = Path(str(module.__file__))
+                here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+                return f"{here}:{attribute}"
+    return None
+
+
 def modules() -> list[ModuleType]:
     """The modules of the files that were loaded here, without the modules beside them."""
     return [sys.modules[name] for name in _FINDER.sources if name.startswith(_PREFIX) and name in sys.modules]

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searchspaces.architecture import Architecture
-from searchspaces.catalog import classic, space_named
-from searchspaces.errors import UserError
+from searchspaces.catalog import SPACES, classic, space_named
+from searchspaces.errors import UserError, nearest
 from searchspaces.files import read_text
 from searchspaces.recipe import RECIPE, RecipeSpace
 from searchspaces.scaling import Scaled, ScalingSpace
@@ -83,7 +83,7 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
     if not isinstance(name, str) or not isinstance(choices, dict):
         raise UserError(f"not an architecture: {text!r}; it needs a space's name and choices")
     if space is None or (of is not None and space.name != name):
-        space = space_named(name) if of is None else space_of(name, of, space)
+        space = _ours(name) if of is None else space_of(name, of, space)
     if name == space.name + SUFFIX:
         space = with_strides(space, PUBLISHED)
     if space.name != name:
@@ -92,6 +92,20 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
     if of is not None and own is not None and json.loads(json.dumps(own)) != of:
         raise UserError(f"this architecture is of a space {name!r} that is made of another network than the one given")
     return space.architecture(choices)
+
+
+def _ours(name: str) -> SearchSpace:
+    """The space of that name among our own.
+
+    Raises:
+        UserError: there is none; a person's own must be given.
+    """
+    plain = name.removesuffix(SUFFIX)
+    if plain not in SPACES:
+        raise UserError(
+            f"unknown space {name!r}: if the space is your own, add --space FILE.py:OBJECT{nearest(plain, SPACES)}"
+        )
+    return space_named(name)
 
 
 def scaled_from_json(text: str, space: SearchSpace | None = None) -> Scaled:

@@ -12,6 +12,7 @@ the expanded percentile interval of Hesterberg 2015, arXiv:1411.5279.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from searchspaces import UserError
+from searchspaces import Budget, UserError
 from studies.belief import believed
 from studies.results import Merit, by_merit, inherited, merit
 
@@ -301,6 +302,16 @@ def _told_apart(run: Run, alike: Sequence[Run]) -> str:
     return " ".join([run.strategy, ", ".join(told)]) if told else run.strategy
 
 
+def _differs(name: str, there: Any, here: Any) -> str:
+    """How a condition of two runs differs; budgets as screens have them, unless they are damaged or read alike."""
+    texts = _short(there), _short(here)
+    if name == "budget":
+        with contextlib.suppress(UserError):
+            words = [Budget.parse(each).words() if isinstance(each, str) else "none" for each in (there, here)]
+            texts = (words[0], words[1]) if words[0] != words[1] else texts
+    return f"the {name} is {texts[0]} there and {texts[1]} here"
+
+
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 24 else text[:23] + "…"
@@ -345,10 +356,7 @@ def _refuse_incomparable(runs: Sequence[Run]) -> None:
         if "estimator" in differing:  # two kinds of estimators differ in every setting
             differing = [name for name in differing if not name.startswith("estimator's")]
         if differing:
-            told = "; ".join(
-                f"the {name} is {_short(run.conditions.get(name))} there and {_short(first.conditions.get(name))} here"
-                for name in differing
-            )
+            told = "; ".join(_differs(name, run.conditions.get(name), first.conditions.get(name)) for name in differing)
             raise UserError(f"{run.where} cannot be compared with {first.where}: {told}")
 
 

@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import UserError
+from searchspaces import Budget, UserError
 from searchspaces.files import read_json, write_whole
+from searchspaces.plural import number_of
 from searchspaces.versions import versions
 from strategies import settings_before
 from studies.confirming import AUTO, Confirm
@@ -184,10 +185,11 @@ class Manifest:
         """
         before, after = dict(self._settings()), dict(now._settings())
         for name in [*before, *(each for each in after if each not in before)]:
-            old, new = before.get(name, (None, "not there")), after.get(name, (None, "not there"))
+            old, new = before.get(name) or _left_out(after[name]), after.get(name) or _left_out(before[name])
             if old[0] != new[0] or (name in before) != (name in after):
+                was, now_is = (old[1], new[1]) if old[1] != new[1] else (repr(old[0]), repr(new[0]))
                 raise UserError(
-                    f"{where}: {name} was {old[1]} when the study began and is {new[1]} now; "
+                    f"{where}: {name} was {was} when the study began and is {now_is} now; "
                     "give the old value to resume, or another name to start a new study"
                 )
 
@@ -195,11 +197,13 @@ class Manifest:
         """What must not change: its name, its value, and how that is shown; the most telling first."""
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
-        names = (
-            "task", "budget", "seed", "pruner", "replicas", "confirm", "wave", "prescreen", "inherit", "ledger",
-            "objectives",
-        )  # fmt: skip
-        for name in names:
+        yield "task", _shown(self.task)
+        yield "budget", (self.budget, _budget_words(self.budget))
+        for name in ("seed", "pruner", "replicas", "confirm"):
+            yield name, _shown(getattr(self, name))
+        batch = "none" if self.wave is None else number_of(self.wave, "trial")
+        yield "the synchronous batch (--deterministic --workers)", (self.wave, batch)
+        for name in ("prescreen", "inherit", "ledger", "objectives"):
             yield name, _shown(getattr(self, name))
         yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
         yield "strategy", _shown(self.strategy["name"])
@@ -207,6 +211,8 @@ class Manifest:
             yield f"strategy setting {key}", _shown(value)
         described = dict(self.estimator["resolved"])
         yield "estimator", _shown(described.pop("name", self.estimator["name"]))
+        if "image_size" in described:  # before the data, whose fingerprint may be of images at that size
+            yield _TYPED["image_size"], _shown(described.pop("image_size"))
         data = described.pop("data", None)
         if isinstance(data, dict) and "fingerprint" in data:
             # the name is what was typed; the same images may lie elsewhere
@@ -214,7 +220,17 @@ class Manifest:
         elif data is not None:
             yield "data", _shown(data)
         for key, value in described.items():
-            yield f"estimator setting {key}", _shown(value)
+            yield _TYPED.get(key, f"estimator setting {key}"), _shown(value)
+
+
+_TYPED: Final = {
+    "image_size": "the image size of trainings (--image-size, or --set estimator.image_size)",
+    "metric": "--metric",
+    "skip_bad": "--skip-bad",
+    "max_pixels": "--max-pixels",
+    "centre": "--centre-crop",
+}
+"""What settings of an estimator are called that have options of their own."""
 
 
 def _from_format_1(read: dict[str, Any]) -> dict[str, Any]:
@@ -274,7 +290,22 @@ _KEYS: Final = {
 
 
 def _shown(value: Any) -> tuple[Any, str]:
-    return value, repr(value) if isinstance(value, str) else json.dumps(value)
+    return value, "none" if value is None else repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _left_out(other: tuple[Any, str]) -> tuple[Any, str]:
+    """How a setting is shown that one of two manifests does not have: a switch is off without it."""
+    return None, "false" if other[0] is True else "not there"
+
+
+def _budget_words(budget: str | None) -> str:
+    """A budget of a manifest as screens have it; as it stands there, if somebody damaged it."""
+    if budget is None:
+        return "none"
+    try:
+        return Budget.parse(budget).words()
+    except UserError:
+        return repr(budget)
 
 
 def _plain(value: Any) -> Any:

@@ -105,34 +105,39 @@ class Opened:
     size_from: str | None = None
 
 
-def create(folder: str | Path | None, settings: Settings) -> Opened:
+def create(folder: str | Path | None, settings: Settings, home: str | None = None) -> Opened:
     """Begin a study, or find the one that is in the folder or in PostgreSQL, if all settings are the same.
+
+    Args:
+        folder, settings, home: as of `Study.create`.
 
     Raises:
         UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
     """
     place = None if folder is None else Path(folder).expanduser()
     try:
-        return _create(place, settings, _manifest_of(place), str(place))
+        return _create(place, settings, home, _manifest_of(place), str(place))
     except StudyExistsError as found:
         if KEPT not in found.attributes:
             raise
         where = f"{without_password(settings.ledger)}, study {found.name!r}"
-        return _create(place, settings, Manifest.of(found.attributes[KEPT], where), where, lost=True)
+        return _create(place, settings, home, Manifest.of(found.attributes[KEPT], where), where, lost=True)
 
 
-def _create(place: Path | None, settings: Settings, there: Manifest | None, where: str, lost: bool = False) -> Opened:
+def _create(
+    place: Path | None, settings: Settings, home: str | None, there: Manifest | None, where: str, lost: bool = False
+) -> Opened:
     """As `create`.
 
     Args:
         place: the run folder, if any.
-        settings: as given.
+        settings, home: as given.
         there: the manifest of the study that is there, if any.
         where: what to call that in messages.
         lost: whether its folder is to be made again.
     """
     ledger = "memory" if place is None else settings.ledger
-    space_origin, whole = space_from(settings.space)
+    space_origin, whole = space_from(settings.space, home)
     made: _Made | None = None
     task, size_from = _given_task(settings, there), None
     if task is None:
@@ -409,9 +414,23 @@ def find(
     if manifest.prescreen is not None:
         with _kept_in(place):
             make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
-    opened = OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
+    opened = open_ledger(manifest, place, ledger)
     kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
     return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance)
+
+
+def open_ledger(manifest: Manifest, place: Path, ledger: str | None = None) -> OptunaLedger:
+    """The ledger of a run folder.
+
+    Args:
+        manifest: of the run.
+        place: the folder.
+        ledger: the URL of the database, where it has a password that is not in `PGPASSWORD`.
+
+    Raises:
+        UserError: it is not there, or is damaged.
+    """
+    return OptunaLedger.open(_with_password(ledger or manifest.ledger, place), place, manifest.study)
 
 
 @contextlib.contextmanager

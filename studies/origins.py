@@ -37,8 +37,12 @@ def under(space: SearchSpace, budget: Budget | None, task: Task) -> SearchSpace:
     return space.under(budget, task)
 
 
-def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
+def space_from(given: str | SearchSpace, home: str | None = None) -> tuple[str, SearchSpace]:
     """Where a space comes from, for the manifest, and the space.
+
+    Args:
+        given: a name, `file.py:object`, or a space.
+        home: where the network's space comes from, of a space that is made of a network.
 
     Raises:
         UserError: the space cannot be found or loaded, or it is only the part of one that fits a budget.
@@ -46,12 +50,12 @@ def space_from(given: str | SearchSpace) -> tuple[str, SearchSpace]:
     space = load_space(given)
     if space.budget is not None:
         raise UserError("give a study the whole space and the budget, not the part of the space that fits")
-    home: SearchSpace | None = space
+    innermost: SearchSpace | None = space
     if isinstance(space, ScalingSpace | RecipeSpace):  # a classic network may be of no space, and is ours
-        home = None if space.base.architecture is None else space.base.architecture.space
-    if home is None or is_ours(home):
+        innermost = None if space.base.architecture is None else space.base.architecture.space
+    if innermost is None or is_ours(innermost):
         return NAMED, space
-    return given if isinstance(given, str) else MEMORY, space
+    return given if isinstance(given, str) else home or MEMORY, space
 
 
 def space_again(kept: Mapping[str, Any], home: SearchSpace | None = None) -> SearchSpace:

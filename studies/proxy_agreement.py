@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from searchspaces import UserError
+from searchspaces import Budget, UserError
 from searchspaces.files import read_json
 from studies.folder import PROXIES
 
@@ -58,10 +58,10 @@ class Agreement:
         """The measurement in a sentence without a full stop.
 
         >>> Agreement("runs/proxy", 40, "macs=20M", "short, 30 epochs", 0.52, (0.3, 0.7), 0.9, "macs", False).told()
-        "Kendall's τ 0.52 (90% interval 0.30 to 0.70) with short, 30 epochs, on 40 networks within macs=20M; not told \
+        "Kendall's τ 0.52 (90% interval 0.30 to 0.70) with short, 30 epochs, on 40 networks within 20M MACs; not told \
 apart from counting MACs"
         """
-        within = f" within {self.budget}" if self.budget else ""
+        within = f" within {Budget.parse(self.budget).words()}" if self.budget else ""
         counting = f"counting {COUNTED_NAMES.get(self.counting, self.counting)}"
         return (
             f"Kendall's τ {self.tau:.2f} ({self.level:.0%} interval {self.interval[0]:.2f} to {self.interval[1]:.2f}) "

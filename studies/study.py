@@ -12,7 +12,7 @@ their strategies the same, in the same order, and what several did is replayed a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from strategies import Strategy
     from studies.curves import Checked
     from studies.engine import Engine
+    from studies.manifest import Manifest
     from studies.opening import Opened
     from studies.settings import Settings
     from studies.trial import Event
@@ -74,7 +75,7 @@ class Study:
         self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
 
     @classmethod
-    def create(cls, folder: str | Path | None, settings: Settings) -> Study:
+    def create(cls, folder: str | Path | None, settings: Settings, home: str | None = None) -> Study:
         """Begin a study, or go on with the one that is in the folder if all settings are the same.
 
         Nothing is written unless everything can be: the folder appears complete, with its manifest and an empty ledger.
@@ -83,11 +84,12 @@ class Study:
             folder: where it is kept; None keeps it in memory.
             settings: of the study. Where it exists already, strategy and estimator settings that are not given keep
                 their values.
+            home: the `file.py:object` of the network's space, where the study's space is made of a network.
 
         Raises:
             UserError: a setting is wrong or differs from the study that is there, or the folder cannot be made.
         """
-        return cls(opening.create(folder, settings))
+        return cls(opening.create(folder, settings, home))
 
     @classmethod
     def open(
@@ -177,14 +179,7 @@ class Study:
         Of a balanced accuracy as many as would tell as much if each class had as many of them, from the first trial
         that says so.
         """
-        resolved = self.manifest.estimator["resolved"]
-        if "estimates" in resolved:
-            return None
-        if resolved.get("metric") != "balanced":
-            images: int | None = resolved.get("val_images")
-            return images
-        told = (each.details.get(BALANCED) for each in self.record.trials)
-        return next((each for each in told if isinstance(each, int) and each > 0), None)
+        return judged_by(self.manifest, self.record.trials)
 
     @property
     def near_best(self) -> list[Trial]:
@@ -406,3 +401,15 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self._where()}: {len(self.record.trials)} trials over {self.space.name})"
+
+
+def judged_by(manifest: Manifest, trials: Iterable[Trial]) -> int | None:
+    """As `Study.judged_by`, of a study's manifest and trials."""
+    resolved = manifest.estimator["resolved"]
+    if "estimates" in resolved:
+        return None
+    if resolved.get("metric") != "balanced":
+        images: int | None = resolved.get("val_images")
+        return images
+    told = (each.details.get(BALANCED) for each in trials)
+    return next((each for each in told if isinstance(each, int) and each > 0), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -10,7 +11,9 @@ import sys
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import typer
@@ -29,9 +32,19 @@ CHEAP = ("space", "spaces", "classics", "cost")
 
 
 def blocks(page: str) -> list[str]:
-    """What stands in the page's code blocks that name no language."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", TEXTS[page], re.DOTALL | re.MULTILINE)
-    return [text for language, text in fenced if language in ("", "sh")]
+    """What stands in the page's code blocks, indented ones and fenced ones that name no language."""
+    fenced = re.findall(FENCED, TEXTS[page], re.DOTALL | re.MULTILINE)
+    return [*(text for language, text in fenced if language in ("", "sh")), *indented(page)]
+
+
+FENCED = r"^```(\w*)\n(.*?)^```$"
+
+
+def indented(page: str) -> list[str]:
+    """The lines that are indented by four spaces or more, after an empty line and up to the first that is not."""
+    paragraphs = re.split(r"\n\s*\n", re.sub(FENCED, "", TEXTS[page], flags=re.DOTALL | re.MULTILINE))
+    code = [takewhile(lambda line: line.startswith("    "), each.splitlines()) for each in paragraphs]
+    return [f"{dedent(text)}\n" for text in map("\n".join, code) if text]
 
 
 def commands(block: str) -> list[list[str]]:
@@ -46,8 +59,45 @@ TYPED = [(page, arguments) for page in PAGES for block in blocks(page) for argum
 
 
 def test_there_is_something_to_check():
-    assert len(TYPED) > 50
-    assert {"README.md", "docs/ten-minutes.md", "docs/how-do-i.md"} <= {page for page, _ in TYPED}
+    assert len(TYPED) > 100
+    in_fences = {"README.md", "docs/ten-minutes.md", "docs/how-do-i.md"}
+    in_indented = {"docs/cluster.md", "docs/gpu.md", "docs/proxies.md", "docs/recipes.md", "docs/strategies.md"}
+    assert in_fences | in_indented <= {page for page, _ in TYPED}
+    (table,) = [arguments for page, arguments in TYPED if page == "docs/proxies.md" and "--reference" in arguments]
+    assert "--proxies" in table  # two lines further on, each of which ends in a backslash
+    assert len(MEASURED) > 30
+    assert {name for name, arguments in MEASURED if arguments} >= {"regret", "strides", "zero_cost"}
+
+
+MEASURED = sorted(
+    {
+        (name, tuple(shlex.split(arguments, comments=True)))
+        for text in TEXTS.values()
+        for name, arguments in re.findall(r"python -m benchmarks\.([a-z]\w*)([^`\n]*)", text.replace("\\\n", " "))
+    }
+)
+"""The benchmarks that pages name, each once with its arguments."""
+
+
+def test_every_benchmark_of_a_page_is_one_that_there_is():
+    assert [name for name, _ in MEASURED if not (ROOT / "benchmarks" / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "arguments"), [each for each in MEASURED if each[1] and each[1][0] != ">"])
+def test_every_benchmark_of_a_page_takes_its_arguments(name, arguments, monkeypatch):
+    class Parsed(BaseException):
+        """The arguments were understood; nothing is to be measured."""
+
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(*given, **more):
+        parse(*given, **more)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(Parsed):
+        import_module(f"benchmarks.{name}").main()
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +221,21 @@ def anchors(text: str) -> set[str]:
         re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip())
         for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
+
+
+def test_every_place_that_contributing_names_is_there():
+    places = re.findall(r"`(\w+)`\s+in\s+`([\w/]+\.py)`", TEXTS["CONTRIBUTING.md"])
+    assert {"PANELS", "STRATEGIES", "_STRATEGIES", "ESTIMATORS", "FORMATS", "SPACES", "RANGES"} <= {
+        name for name, _ in places
+    }
+    for name, file in places:
+        assert re.search(rf"^ *(?:class |def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("command", app.COMMANDS)
+def test_every_command_is_on_a_page(command):
+    pages = "\n".join(text for page, text in TEXTS.items() if page.startswith("docs/") and page != "docs/literature.md")
+    assert re.search(rf"\bnas {command}\b", pages)
 
 
 @pytest.mark.parametrize("package", ["nas", "searchspaces", "strategies", "estimators", "studies"])

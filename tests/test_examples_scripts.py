@@ -1,10 +1,11 @@
-"""`examples/spatial_transformer.py` and `examples/degradation.py`: their networks, their images, and a run of each."""
+"""Scripts of `examples`: the networks and images of two, with a run of each, and folders that one must not empty."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,23 @@ def test_the_script_of_degradation_trains_four_networks_once_and_draws_them(tmp_
     with pytest.raises(SystemExit):
         degradation.main([*words, "--epochs", "2"])
     assert "of other images or settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["--help", "full", "file", None])
+def test_a_bare_environment_empties_no_folder_of_other_things(given, tmp_path, monkeypatch, capsys):
+    bare = script("bare_environment")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "photo.jpg").write_text("a photo")
+    (tmp_path / "file").write_text("a file")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["bare_environment.py", *([given] if given else [])])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(bare.__file__, run_name="__main__")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert {"--help": 0, None: 2}.get(given, str(ended.value.code)) == ended.value.code
+    assert not (tmp_path / "--help").exists()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "pyvenv.cfg").write_text("")
+    assert bare.checked(tmp_path / "old") == tmp_path / "old"
+    assert bare.checked(tmp_path / "new") == tmp_path / "new"

@@ -102,6 +102,15 @@ MISTAKES = {
     "unknown strategy": (lambda at: search(at, strategy="evolutoin"), "did you mean 'evolution'?"),
     "unknown estimator": (lambda at: search(at, estimator="short-trainign"), "did you mean 'short-training'?"),
     "unknown pruner": (lambda at: search(at, pruner="ahsa"), "did you mean 'asha'?"),
+    "Ray's client": (
+        lambda at: [*search(at), "--ray", "ray://head:10001"],
+        "ray job submit --address http://HEAD:8265",
+    ),
+    "a ledger in memory": (lambda at: search(at, ledger="memory"), "its run folder could never be opened: give sqlite"),
+    "milliseconds of a proxy": (
+        lambda at: ["proxy", "--budget", "8ms", "--out", str(at)],
+        "budget 8ms: nas proxy takes no latency table",
+    ),
     "unknown device": (lambda at: search(at, device="gpu"), "unknown device 'gpu'"),
     "unknown command": (lambda at: ["serach"], "did you mean 'search'?"),
     "unknown option": (lambda at: [*search(at), "--buget", "3"], "unknown option '--buget'; did you mean '--budget'?"),

@@ -71,6 +71,13 @@ def test_the_help_of_a_command_lists_the_names(nas_cli, command, name):
         assert re.search(rf"\b{each}\b", said), each
 
 
+def test_the_page_names_the_commands_that_can_be_quiet():
+    page = (Path(__file__).parents[1] / "docs" / "how-do-i.md").read_text(encoding="utf-8")
+    section = page.partition("## … have less on the screen?")[2].partition("\n## ")[0]
+    quiet = {name for name, command in app.COMMANDS.items() if "quiet" in inspect.signature(command).parameters}
+    assert set(re.findall(r"`([a-z-]+)`", section)) - {"dashboard", "-q", "--quiet", "--json"} == quiet
+
+
 def test_every_table_is_in_the_help_of_a_command():
     assert {name for _, name in HELPS} == set(TABLES)
 
@@ -132,8 +139,11 @@ def hello(space: options.SpaceName, json: options.Json = False) -> None:
     print(f"{found.name} holds {found.size} architectures")
 
 
-def test_a_command_is_a_function_and_a_line_in_a_table(monkeypatch, nas_cli):
-    monkeypatch.setitem(app.COMMANDS, "hello", hello)
+def test_a_command_is_a_function_and_a_line_in_a_panel(monkeypatch, nas_cli):
+    monkeypatch.setitem(app.PANELS["Spaces and networks"], "hello", hello)
+    panel = nas_cli("--help").out.partition("Spaces and networks")[2].partition("How far to trust it")[0]
+    assert "hello" in panel
+    assert list(app.COMMANDS) == [name for panel in app.PANELS.values() for name in panel]
     assert nas_cli("hello", "mbconv").out == "mbconv holds 1828079220031488 architectures\n"
     assert nas_cli("hello", "mbconv", "--json").json()["space"] == "mbconv"
     assert "Say how many architectures" in nas_cli("--help").out

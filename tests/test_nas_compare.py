@@ -71,7 +71,7 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
         assert (ended.code, ended.err.count("\n"), ended.out) == (2, 1, ""), arguments
         assert said in ended.err
     told = nas_cli("compare", "--space", SPACE_TEXT, first, tmp_path / "other").err
-    assert "the budget is null there and macs=400K here" in told
+    assert "the budget is none there and 400K MACs here" in told
 
 
 def recorded_study(table: Path, run: dict[str, Any], **changes: Any) -> Settings:

@@ -22,6 +22,8 @@ from searchspaces import SPACES, Budget, Task, space_named
 from searchspaces.catalog import RANGES
 from studies.lock import locked
 
+MY_SPACE = Path(__file__).parents[1] / "examples" / "my_space.py"
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -78,6 +80,18 @@ def test_a_training_under_way_is_listed_with_its_epochs(nas_cli, tmp_path, monke
     assert "s ago" in shown
     (cut / CHECKPOINT).write_bytes(b"{" * 100)  # damaged: only the epochs are unknown
     assert nas_cli("runs", tmp_path, "--json").json()["runs"][0]["epochs"] == 0
+
+
+def test_a_search_of_a_space_of_ones_own_is_listed_without_its_code(nas_cli, made, tmp_path):
+    (tmp_path / "own.py").write_text(MY_SPACE.read_text())
+    space, estimator = f"{tmp_path / 'own.py'}:space", f"{made / 'instant.py'}:estimator"
+    words = ["--space", space, "--task", "32x32x3:10", "--budget", "20M", "--estimator", estimator, "--trials", "4"]
+    found = nas_cli("search", *words, "--out", tmp_path / "runs", "--name", "own", "--quiet", "--json").json()
+    (tmp_path / "own.py").unlink()
+    (row,) = nas_cli("runs", tmp_path / "runs", "--json").json()["runs"]
+    assert (row["state"], row["trials"], row["what"]) == ("done", 4, "three-stages")
+    assert (row["accuracy"], row["macs"]) == (found["best"]["accuracy"], found["best"]["macs"])
+    assert row["standard_error"] == found["best"]["standard_error"]
 
 
 def test_a_run_that_cannot_be_opened_is_listed_with_the_reason(nas_cli, tmp_path):
@@ -196,8 +210,12 @@ def test_every_setting_that_is_listed_is_taken_and_every_one_that_is_taken_is_de
     for one in listed:
         if one["target"] == "strategy" and one["of"] != "pareto":
             make_strategy(one["of"], inside, 50, **{one["name"]: one["default"]})
-        if one["of"] == "short-training":
-            make_estimator("short-training", "digits", "cpu", **{one["name"]: one["default"]})
+        if one["target"] == "estimator" and one["of"] != "table":  # which needs a file
+            make_estimator(one["of"], "digits", "cpu", **{one["name"]: one["default"]})
+    for estimator in ("short-training", "full-training", "supernet", "zero-cost"):
+        assert "image_size" in {one["name"] for one in listed if one["of"] == estimator}
+    assert next(one for one in listed if (one["of"], one["name"]) == ("full-training", "settings"))["default"] == {}
+    assert "<factory>" not in nas_cli("settings", "full-training").out
     assert not [f"{one['of']}.{one['name']}" for one in listed if not one["doc"]]
     assert nas_cli("settings", "guidd").err == "nas: nothing named 'guidd' has settings; did you mean 'guided'?\n"
 

@@ -130,7 +130,12 @@ def test_an_architecture_of_a_space_of_ones_own_is_shown_where_the_space_is_give
     text = next(iter(load_space(own).enumerate())).to_json()
     assert nas_cli("show", text, "--space", own, "--json").code == 0
     assert nas_cli("cost", text, "--space", own, "--json").code == 0
-    assert "unknown space" in nas_cli("show", text).err
+    for command in ("show", "cost"):
+        refused = nas_cli(command, text)
+        assert refused.err.startswith(
+            "nas: unknown space 'three-stages': if the space is your own, add --space FILE.py"
+        )
+        assert "did you mean" not in refused.err
 
 
 DRAWN = {

@@ -209,6 +209,11 @@ def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
         assert words in search
 
 
+def test_the_command_of_a_search_without_a_budget_has_one_that_everything_meets(tmp_path):
+    study = a_run(tmp_path / "demo", budget=None, trials=2, confirm=0)
+    assert "--budget 100% " in text_of(nas.report(study.folder, space=SPACE).read_text())
+
+
 def test_its_commands_name_a_space_of_ones_own(tmp_path):
     space = "examples/few_macs.py:space"
     given = {"task": "32x32x3:10", "strategy": "random", "trials": 2, "out": str(tmp_path), "name": "demo"}

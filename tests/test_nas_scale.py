@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import html
 import io
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import nas
 from nas.cli import main
-from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, space_named, space_of
+from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, load_space, space_named, space_of
 from searchspaces.layers import Dropout, leaves
+from studies.manifest import Manifest
 from studies.scaling import PUBLISHED, alone, candidates, curves, family, told_apart
 
 GOLDEN = Path(__file__).parent / "golden" / "mobile.csv"
@@ -363,3 +368,75 @@ def test_a_mistake_is_one_line_and_leaves_nothing(nas_cli, mistake, tmp_path):
     assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
     assert said in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_resuming_a_scaling_run_makes_its_family_again(nas_cli, words, tmp_path, whole):
+    few = ["--trials", "4", "--confirm", "0", "--quiet", "--json"]
+    before = nas_cli(*words, *few).json()["family"]
+    run = tmp_path / "runs" / "scale-base"
+    own = ["--estimator", words[words.index("--estimator") + 1]]
+    more = nas_cli("resume", str(run), "--trials", "13", *own, "--quiet", "--json").json()
+    after = json.loads((run / "family.json").read_text())
+    assert after["trials"]["ended"] == 13
+    assert after["coefficients"] != before["coefficients"]  # the grid begins with the most even factors, not the best
+    assert after["trained"][0]["trial"] == more["best"]["number"]
+    assert [one["phi"] for one in after["members"]] == [0, 1, 2, 3]
+    assert after["base"] == before["base"]
+    assert more["files"]["family"] == str(run / "family.json")
+    assert json.loads((run / "family" / "phi1.json").read_text())["factors"]["depth"] == after["coefficients"]["depth"]
+
+
+def test_a_family_that_knows_fewer_trials_than_its_study_is_not_shown(nas_cli, words, tmp_path):
+    from studies import Study
+
+    nas_cli(*words, "--trials", "4", "--confirm", "0", "--quiet")
+    run, own = tmp_path / "runs" / "scale-base", words[words.index("--estimator") + 1]
+    assert "family" in nas_cli("show", str(run), "--json").json()["files"]
+    study = Study.open(run, estimator=own)
+    study.run(5)
+    study.close()
+    assert "family" not in nas_cli("show", str(run), "--json").json()["files"]
+
+
+@pytest.mark.parametrize(
+    "more", [["--growth", "params=1.8", "--band", "7%"], ["--step", "0.1", "--strategy", "random"]]
+)
+def test_the_command_of_a_report_makes_the_same_scaling_study(nas_cli, words, tmp_path, more):
+    nas_cli(*words, *more, "--trials", "4", "--confirm", "0", "--target", "1.9", "--seed", "3", "--quiet")
+    run = tmp_path / "runs" / "scale-base"
+    command = command_of_report(run)
+    assert command[:2] == ["nas", "scale"]
+    command[command.index("--out") + 1] = str(tmp_path / "again")
+    assert nas_cli(*command[1:], "--quiet").code == 0
+    first, second = (Manifest.read(each) for each in (run, tmp_path / "again" / "scale-base"))
+    assert replace(second, created=first.created) == first
+    families = [json.loads((each / "family.json").read_text()) for each in (run, tmp_path / "again" / "scale-base")]
+    assert len({json.dumps(one["coefficients"]) for one in families}) == 1
+    assert len({tuple(member["phi"] for member in one["members"]) for one in families}) == 1
+
+
+def test_commands_of_a_scaling_run_name_the_space_of_ones_own(nas_cli, tmp_path):
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    (tmp_path / "own.py").write_text((Path(__file__).parents[1] / "examples" / "my_space.py").read_text())
+    space, estimator = f"{tmp_path / 'own.py'}:space", f"{tmp_path / 'prefers.py'}:estimator"
+    base = load_space(space).sample(np.random.default_rng(0))
+    (tmp_path / "base.json").write_text(Scaled(base, Scale(), Task(32, 3, 10)).to_json())
+    words = ["scale", str(tmp_path / "base.json"), "--space", space, "--estimator", estimator, "--out", str(tmp_path)]
+    found = nas_cli(*words, "--trials", "3", "--confirm", "0", "--name", "run", "--quiet", "--json").json()["study"]
+    assert f"--space {space}" in found["more"]
+    assert all(f"--space {space}" in look for look in found["looks"])
+    look = next(look for look in found["looks"] if look.startswith("nas show"))
+    assert nas_cli(*shlex.split(look)[1:]).code == 0
+    assert f"--space {space}" in nas_cli("show", str(tmp_path / "run")).err
+    command = command_of_report(tmp_path / "run", space)
+    command[command.index("--out") + 1] = str(tmp_path / "again")
+    assert nas_cli(*command[1:], "--quiet").code == 0
+    first, second = (Manifest.read(each) for each in (tmp_path / "run", tmp_path / "again" / "run"))
+    assert replace(second, created=first.created) == first
+
+
+def command_of_report(run, space=None):
+    """The first command of a report's last section, as words."""
+    page = nas.report(run, space=space).read_text()
+    section = page.partition("<h2>Reproduce</h2>")[2]
+    return shlex.split(html.unescape(re.search(r"<pre[^>]*>(?:<code>)?(nas [^\n<]*)", section)[1]))

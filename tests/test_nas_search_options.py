@@ -193,6 +193,9 @@ def test_a_search_of_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_
     assert (said.code, said.err) == (0, "")
     assert re.search(r"trials +20 complete", said.out)
     assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit have been tried", said.out)
+    assert "nas resume" not in said.out
+    shown = nas_cli("show", tmp_path / "runs" / "run", "--space", f"{__file__}:TWENTY")
+    assert ("nas cost" in shown.out, "nas resume" in shown.out) == (True, False)
     rows = (tmp_path / "runs" / "run" / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + 20
 

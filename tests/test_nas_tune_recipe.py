@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
+import re
 import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import typer
 
+import nas
 from estimators import Estimate, FullTraining, Pruned, TrialContext, load_data
 from estimators.recipe import Recipe, make_recipe
 from estimators.recipe_options import OPTIONS, options_of
 from estimators.training import train
 from nas import api
-from nas.tuning import parse_tuned
+from nas.cli import COMMANDS, make_app
+from nas.parsing import parse_values
+from nas.tuning import parse_tuned, plan, settings_for
 from searchspaces import RecipeSpace, Scale, Scaled, Task, UserError, architecture_from_json, classic, space_named
 from strategies import STRATEGIES
 from studies import Study
+from studies.manifest import Manifest
 from studies.settings import Settings
 
 DIGITS = load_data("digits")
@@ -183,6 +190,21 @@ def test_a_study_that_was_cut_ends_as_an_unbroken_one_and_its_best_recipe_trains
     assert nas_cli("resume", str(run), "--trials", "4", "--json").json()["trials"]["complete"] == 4
     assert "lr=" in nas_cli("show", str(run)).out
     assert api.open_study(run).plot().exists()
+
+    page = nas.report(tmp_path / "runs" / "whole").read_text()
+    said = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "among 4 recipes, which differ in lr, randaugment_magnitude. All trials train one network" in said
+    typed = shlex.split(html.unescape(re.search(r'<pre class="commands">(.*)', page)[1]))
+    assert typed[:2] == ["nas", "tune-recipe"]
+    typed[typed.index("--out") + 1] = str(tmp_path / "again")
+    given = typer.main.get_command(make_app(COMMANDS)).commands[typed[1]].make_context(typed[1], typed[2:]).params
+    planned = plan(
+        given["network"], given["tuned"], given["data"], recipe=given["recipe"], epochs=given["epochs"],
+        fixed=parse_values(given["settings"]), image_size=given["image_size"], name=given["name"], out=given["out"],
+    )  # fmt: skip
+    made = Study.create(planned.folder, settings_for(planned, given)).manifest
+    first = Manifest.read(tmp_path / "runs" / "whole")
+    assert replace(made, created=first.created) == first
 
 
 def test_the_grid_tries_every_recipe_and_the_screen_has_errors_and_the_command(nas_cli, words, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from searchspaces import (
     conv_head,
     conv_stem,
     fused_mbconv,
+    load_space,
     mbconv,
     per_block,
     space_named,
@@ -234,6 +236,19 @@ def test_a_part_of_a_space_may_use_the_table_of_the_whole():
 def test_a_latency_budget_without_a_table_names_the_command_that_makes_one(name):
     with pytest.raises(UserError, match=f"nas measure --space {name} --task 32x32x3:10 --out latency.json"):
         space_named(name).under(Budget.parse("8ms"), TASK)
+
+
+def test_an_incomplete_table_is_resumed_with_the_space_and_the_file_as_they_are_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text((Path(__file__).parents[1] / "examples" / "my_space.py").read_text())
+    space = load_space("own.py:space")
+    (tmp_path / "my times.json").write_text(LatencyTable(space.name, TASK, HOW).text())
+    with pytest.raises(UserError) as refused:
+        LatencyTable.read("my times.json").on(TASK)
+    typed = "nas measure --space own.py:space --task 32x32x3:10 --out 'my times.json'"
+    assert str(refused.value).endswith(f"resume with: {typed}")
+    with pytest.raises(UserError, match=r"nas measure --space own\.py:space --task 32x32x3:10 --out latency\.json"):
+        space.under(Budget.parse("8ms"), TASK)
 
 
 @pytest.mark.parametrize("name", ["nasnet", "scaling"])

@@ -206,7 +206,7 @@ class Other(Known):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"budget": Budget.parse("500K")}, "the budget is macs=500K there and macs=400K here"),
+        ({"budget": Budget.parse("500K")}, "the budget is 500K MACs there and 400K MACs here"),
         ({"task": TASK.parse("32x32x3:100")}, "the task is 32x32x3:100 there and 32x32x3:10 here"),
         ({"estimator": Other()}, "the estimator's epochs is 4 there and 3 here"),
         ({"space": "mbconv", "budget": None}, "the space is mbconv there and small here; the content of the space is"),

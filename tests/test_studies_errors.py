@@ -105,8 +105,12 @@ def test_an_empty_folder_may_become_a_run(tmp_path: Path) -> None:
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 4}, "seed was 3 when the study began and is 4 now"),
-    "budget": ({"budget": Budget.parse("500K")}, "budget was 'macs=400K' when the study began and is 'macs=500K' now"),
-    "no budget": ({"budget": None}, "budget was 'macs=400K' when the study began and is null now"),
+    "budget": ({"budget": Budget.parse("500K")}, "budget was 400K MACs when the study began and is 500K MACs now"),
+    "a budget that reads alike": (
+        {"budget": Budget.parse("400.1K")},
+        "budget was 'macs=400K' when the study began and is 'macs=400.1K' now",
+    ),
+    "no budget": ({"budget": None}, "budget was 400K MACs when the study began and is none now"),
     "task": ({"task": Task.parse("32x32x3:100")}, "task was '32x32x3:10' .* is '32x32x3:100' now"),
     "strategy": ({"strategy": "random"}, "strategy was 'evolution' .* is 'random' now"),
     "strategy setting": ({"strategy_settings": {"population": 40}}, "strategy setting population was 30 .* is 40 now"),
@@ -139,6 +143,27 @@ def test_another_estimator_is_refused_and_named(run: Path) -> None:
     for now in (begin, lambda *given, **changes: Study.open(run, space=SPACE, **changes).run(4)):
         with pytest.raises(UserError, match=r"estimator setting epochs was 3 when the study began and is 9 now"):
             now(run, estimator=Longer())
+
+
+def test_changes_are_told_in_the_words_that_a_person_types(tmp_path: Path) -> None:
+    class At(Known):
+        def __init__(self, size: int, adjusted: bool) -> None:
+            super().__init__()
+            self._more = {"image_size": size, "data": {"name": "photos", "fingerprint": str(size)}}
+            self._more |= {"adjusted": True} if adjusted else {}
+
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), **self._more}
+
+    begin(tmp_path / "run", estimator=At(32, True)).run(1)
+    with pytest.raises(UserError, match=r"\(--image-size, or --set estimator.image_size\) was 32 .* and is 48 now"):
+        begin(tmp_path / "run", estimator=At(48, True))
+    with pytest.raises(UserError, match=r"adjusted was true when the study began and is false now"):
+        begin(tmp_path / "run", estimator=At(32, False))
+    with pytest.raises(
+        UserError, match=r"\(--deterministic --workers\) was none when the study began and is 2 trials now"
+    ):
+        begin(tmp_path / "run", estimator=At(32, True), wave=2)
 
 
 def test_the_same_images_elsewhere_are_the_same_data(tmp_path: Path) -> None:

@@ -338,6 +338,7 @@ def test_agreement_is_drawn_against_seconds_with_whiskers_counting_and_the_ceili
 def test_a_strategy_has_one_colour_and_no_two_of_ours_share_it() -> None:
     colours = [template.strategy_colour(name) for name in STRATEGIES]
     assert len(set(colours)) == len(colours)
+    assert template._STRATEGIES.keys() == STRATEGIES.keys()
     assert template.strategy_colour("mine.py:strategy") == template.strategy_colour("mine.py:strategy")
 
 

@@ -188,7 +188,7 @@ def test_a_score_of_the_predictor_that_cannot_be_is_refused() -> None:
 
 def test_another_screen_is_another_study(tmp_path: Path) -> None:
     begin(tmp_path / "a", estimator=Imaged(), prescreen="zico")
-    with pytest.raises(UserError, match=r"prescreen was .zico:8. .* is null now"):
+    with pytest.raises(UserError, match=r"prescreen was .zico:8. .* is none now"):
         begin(tmp_path / "a", estimator=Imaged())
     old = json.loads((tmp_path / "a" / "study.json").read_text())
     del old["prescreen"]  # as studies began before there was one

@@ -133,7 +133,9 @@ def test_the_manifest_keeps_it_and_a_resume_too(tmp_path: Path) -> None:
     assert study.manifest.wave == WAVE
     assert study.run(TRIALS, engine=Shuffled(3)) == StudyEnded("trials", f"all {TRIALS} trials are done")
     assert outcomes(study) == outcomes(made(LocalEngine()))
-    with pytest.raises(UserError, match="wave was 4 when the study began and is 2 now"):
+    with pytest.raises(
+        UserError, match=r"batch \(--deterministic --workers\) was 4 trials when the study began and is 2 trials now"
+    ):
         begin(tmp_path / "run", wave=2)
     with pytest.raises(UserError, match="wave must be a whole number of at least 1, got 0"):
         begin(wave=0)

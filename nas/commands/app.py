@@ -6,6 +6,7 @@ What a command needs is imported when it runs: `nas --help` loads neither NumPy 
 from __future__ import annotations
 
 import functools
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final
 
@@ -64,7 +65,7 @@ PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     },
 }
 """The commands by the names that people type, in the panels and the order of the help."""
-COMMANDS: Final = {name: command for panel in PANELS.values() for name, command in panel.items()}
+COMMANDS: Final = ChainMap(*reversed(PANELS.values()))  # in the order of the panels
 
 
 def _version(wanted: bool) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def proxy(
     context: typer.Context,
-    budget: options.Budget,
+    budget: options.CountedBudget,
     space: options.Space = "mbconv",
     data: options.Data = "digits",
     skip_bad: options.SkipBad = False,
@@ -70,12 +70,14 @@ def proxy(
         from nas.api import checked_name, run_name
         from nas.placement import Placement
         from nas.proxies import DEFAULT, LONG, PROXIES, Comparison, Estimated, parse_estimated, proxy_document
-        from searchspaces import UserError
+        from searchspaces import Budget, UserError
         from searchspaces.files import write_whole
         from searchspaces.strides import stated
         from studies import folder as names
         from studies.pages.proxies import write_proxies
 
+        if any(bound.cost == "latency_ms" for bound in Budget.parse(budget).bounds):
+            raise UserError(f"budget {budget}: nas proxy takes no latency table; bound what is counted, as in 18M..22M")
         where = stated(space, strides)
         folder = out / checked_name(f"proxy-{run_name(where, budget, data)}" if name is None else name)
         epochs = f"{reference_epochs} epoch{'s' * (reference_epochs != 1)}"

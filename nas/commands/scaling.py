@@ -118,7 +118,7 @@ def scale(
         if planned.searches:
             given = settings_for(planned, found, search)
             running = Running.of(context.params, planned.folder)
-            study = Study.create(planned.folder, given)
+            study = Study.create(planned.folder, given, planned.home)
             stopped = running.run(study, lambda: show_preflight(planned, found, study, screen, begin))[1]
             document["study"], notes = study_document(study), read_as(study)
             if any(trial.state == "complete" for trial in study.trials):

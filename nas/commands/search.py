@@ -136,6 +136,17 @@ def resume(
         _run(study, running, json, begin)
 
 
+def _scale_again(study: Study) -> None:
+    """Write the family of a scaling study again, since further trials may change the factors."""
+    from searchspaces import ScalingSpace
+
+    if isinstance(study.space, ScalingSpace):
+        from nas.scaling import made_again, write
+
+        if (family := made_again(study)) is not None:
+            write(family)
+
+
 def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) -> None:
     """Show what is about to run, after a call of `begin`, run it, and show what was found."""
     from nas.documents import resume_command, space_document, study_document
@@ -147,9 +158,12 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
         show_preflight(document, space, running.console, study.size_from)
 
     ended, stopped = running.run(study, preflight)
+    _scale_again(study)
     document = study_document(study)
     if ended is not None:
         document["ended"] = {"kind": ended.kind, "reason": ended.reason}
+        if ended.kind == "exhausted":
+            document["more"] = None
     if json:
         print_json(document)
     else:

@@ -238,7 +238,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         rows += [(name, Text(path)) for name, path in document["files"].items()]
         rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
         rows.append(("", ""))
-        commands = [*document["looks"], document["more"]]
+        commands = [*document["looks"], *([document["more"]] if document["more"] else [])]
         rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
     console.print(facts(*rows))
 

@@ -78,7 +78,6 @@ def tune_recipe(
         from nas.placement import Placement
         from nas.references import with_trial
         from nas.tuning import plan, settings_for, tuning_document
-        from searchspaces import load_space
         from studies import Study
 
         planned = plan(
@@ -89,7 +88,7 @@ def tune_recipe(
             epochs=epochs,
             fixed=parse_values(settings or []),
             image_size=image_size,
-            space=load_space(space) if space else None,
+            space=space,
             reading=reading_given(skip_bad, max_pixels, cache, centre_crop),
             name=name,
             out=out,
@@ -98,7 +97,7 @@ def tune_recipe(
         placement, screen = Placement.of(context.params), console(json)
         limit_s = None if time is None else parse_duration(time)
         running = Running(trials, limit_s, placement.engine(device), None, screen, quiet, placement.typed())
-        study = Study.create(planned.folder, settings_for(planned, of_study))
+        study = Study.create(planned.folder, settings_for(planned, of_study), planned.home)
         ended, stopped = running.run(study, lambda: show_preflight(planned, study, screen, begin))
     document = tuning_document(planned, study, _typed(context.params))
     if ended is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import BadParameter, Option
 
 from nas.commands.options.words import (
     BUDGET_HELP,
+    COUNTED_BUDGET_HELP,
     DATA_HELP,
     DEVICES,
     ESTIMATORS,
@@ -38,6 +39,7 @@ from nas.commands.options.words import (
 
 Space = Annotated[str, Option("--space", metavar="SPACE", help=SPACE_HELP, rich_help_panel=SEARCHED)]
 Budget = Annotated[str, Option("--budget", metavar="BUDGET", help=BUDGET_HELP, rich_help_panel=SEARCHED)]
+CountedBudget = Annotated[str, Option("--budget", metavar="BUDGET", help=COUNTED_BUDGET_HELP, rich_help_panel=SEARCHED)]
 Data = Annotated[str, Option("--data", metavar="DATA", help=DATA_HELP, rich_help_panel=SEARCHED)]
 Task = Annotated[
     str | None,
@@ -243,6 +245,18 @@ Name = Annotated[
         rich_help_panel=KEPT,
     ),
 ]
+
+
+def _kept(ledger: str) -> str:
+    """The ledger of a run folder, which another command must be able to read."""
+    if ledger == "memory":
+        raise BadParameter(
+            "trials in memory are lost as the command ends, and its run folder could never be opened: give sqlite, "
+            "journal or postgresql://host/name"
+        )
+    return ledger
+
+
 RunsFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder of the run folders.", rich_help_panel=KEPT)]
 Ledger = Annotated[
     str,
@@ -251,6 +265,7 @@ Ledger = Annotated[
         metavar="LEDGER",
         help=f"Where trials are recorded: {one_of(LEDGERS)}, in the run folder; or postgresql://host/name, which "
         "several drivers can share.",
+        callback=_kept,
         rich_help_panel=KEPT,
     ),
 ]

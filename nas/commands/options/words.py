@@ -55,10 +55,14 @@ TRACKERS: Final = "Experiment trackers"
 
 NETWORK_HELP: Final = "a classic's name; an architecture (JSON or its file)"
 DATA_HELP: Final = (
-    "Images: digits, a folder with one subfolder for each class, an .npz file, or a data set of the Hugging Face Hub."
+    "Images: digits, a folder with one subfolder for each class, an .npz file, or hub:NAME for a data set of the "
+    "Hugging Face Hub."
 )
 REQUIRED_AGAIN_HELP: Final = "Required again if the run was created with your own file.py:object."
 SPACE_HELP: Final = "A name from 'nas spaces', or file.py:object."
+COUNTED_BUDGET_HELP: Final = (
+    "Upper bound on a network's costs: 400M (MACs), 360M..400M, macs=400M,params=5.3M, or 60% of the space's largest."
+)
 BUDGET_HELP: Final = (
     "Upper bound on a network's costs: 400M (MACs), 360M..400M, macs=400M,params=5.3M, 60% of the space's largest, or "
     "8ms (with --latency)."
