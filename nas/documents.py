@@ -136,7 +136,7 @@ def study_document(study: Study) -> Document:
         "prescreen": manifest.prescreen,
         "pruner": manifest.pruner,
         "inheritance": _inheritance(study),
-        "extrapolation": asdict(checked) if (checked := study.extrapolation) else None,
+        "extrapolation": _extrapolation(study),
         "wave": manifest.wave,
         "seed": manifest.seed,
         "planned": manifest.trials,
@@ -157,6 +157,18 @@ def study_document(study: Study) -> Document:
         "looks": look_commands(study, files) if complete and files else [],
         "more": resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
     }
+
+
+def _extrapolation(study: Study) -> Document | None:
+    """How far extrapolated curves hold on complete trials, and the pruned trials that may have ended above the best."""
+    if (checked := study.extrapolation) is None:
+        return None
+    named = []
+    for each in study.may_exceed:
+        low, high = each.final.interval
+        expected = {"accuracy": each.final.mean, "deviation": each.final.deviation, "low": low, "high": high}
+        named.append({"number": each.number, **expected, "chance": each.chance})
+    return {**asdict(checked), "at": [asdict(each) for each in checked.at], "may_exceed": named}
 
 
 def trials_document(study: Study, order: str = "number") -> Document:
