@@ -21,7 +21,8 @@ networks of even number; those of odd number are held out.
 
 Nothing is trained but by `--record`; `--speed` times the pruners with 10,000 complete trials known.
 
-    python -m benchmarks.curves [--half odd] [--searches 400] [--below 0.02 0.05]
+    python -m benchmarks.curves [--half odd] [--searches 400] [--below 0.02 0.05] [--prior]
+    python -m benchmarks.curves --scales
     python -m benchmarks.curves --speed
     python -m benchmarks.curves --record ../shared/data/fashion-mnist.npz
 
@@ -42,6 +43,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from searchspaces import Task, load_space
 from studies.curves import Fitted
@@ -162,16 +164,16 @@ def by_lc_pfn(known: Sequence[tuple[int, float]], last: int) -> tuple[float, flo
     return float(weights.sum(1) @ finals), low, high, float(1 / (weights.sum(1) ** 2).sum())
 
 
-def extrapolations(name: str, trainings: list[Training]) -> None:
-    """A line for each part of the curve that is known; the ± of a coverage is over networks."""
+def extrapolations(name: str, trainings: list[Training], prior: bool) -> None:
+    """A line for each part of the curve that is known; the ± of a coverage is over networks.
+
+    With LC-PFN's prior, if asked for, from a third and from half of the curve.
+    """
     curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
     steps = [step for step, _ in trainings[0].curve]
     last, finals, rng = curves.shape[1], curves[:, -1], np.random.default_rng(0)
     orders = [rng.permutation(len(curves)) for _ in range(DRAWS)]
     for known in sorted({1, max(last // 3, 1), last // 2, last - 1}):
-        theirs = [by_lc_pfn(each.curve[:known], each.curve[-1][0]) for each in trainings]
-        their_error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
-        their_share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
         errors: list[Any] = []
         inside: list[list[bool]] = [[] for _ in finals]
         for order, count in itertools.product(orders, FINISHED):
@@ -185,9 +187,14 @@ def extrapolations(name: str, trainings: list[Training]) -> None:
                 errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
                 inside[index].append(low <= finals[index] <= high)
         points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
-        shares, draws = 100 * np.array([*map(np.mean, inside)]), np.median([draws for *_, draws in theirs])
+        shares = 100 * np.array([*map(np.mean, inside)])
         covered = f"{shares.mean():.0f} ± {shares.std(ddof=1) / np.sqrt(len(shares)):.0f} %"
-        by_prior = f"{100 * their_error:.2f} | {100 * their_share:.0f} % | {draws:.0f}"
+        by_prior = " | | "
+        if prior and known in (max(last // 3, 1), last // 2):
+            theirs = [by_lc_pfn(each.curve[:known], each.curve[-1][0]) for each in trainings]
+            error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
+            share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
+            by_prior = f"{100 * error:.2f} | {100 * share:.0f} % | {np.median([each[-1] for each in theirs]):.0f}"
         part = f"{steps[known - 1]} of {steps[-1]}"
         print(f"| {name} | {part} | {points} | {covered} | {by_prior} |", flush=True)
 
@@ -260,6 +267,49 @@ def searches(name: str, trainings: list[Training], pruners: Sequence[str], seeds
         print(f"| {name}, {trials} trials | {pruner} | {in_full} | {in_half} | {said} |", flush=True)
 
 
+def scales(groups: dict[str, list[Training]], draws: int = 10) -> None:
+    """Would a scale learned at each step hold better? It was tried, and is not in `studies.curves`.
+
+    The interval times a factor: the quantile of the finished curves' own leave-one-out errors that split conformal
+    prediction takes (Vovk et al. 2005), relative to Student's, to the power of n / (n + prior) for n finished curves: a
+    prior of 0 believes the study alone, an infinite one Student's. The interval score (Gneiting & Raftery 2007, J. Am.
+    Stat. Assoc. 102(477), eq. 43; points, the less the better) weighs width against misses.
+    """
+    rows: dict[tuple[float, bool], list[Any]] = {}
+    for trainings in groups.values():
+        curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
+        finals, last, rng = curves[:, -1], curves.shape[1], np.random.default_rng(0)
+        orders = [rng.permutation(len(curves)) for _ in range(draws)]
+        for known in sorted({1, 2, max(last // 3, 1), last // 2, last - 1}):
+            found: dict[float, list[Any]] = {}
+            for order, count in itertools.product(orders, FINISHED):
+                learned, others = order[:count], order[count:]
+                fitted = Fitted.of(curves[learned], finals[learned], known)
+                means = np.array([fitted.at(curve).mean for curve in curves[others, :known].tolist()])
+                missed = np.abs(means - finals[others])
+                left_out = []
+                for index in range(count):
+                    kept = np.delete(learned, index)
+                    alone = Fitted.of(curves[kept], finals[kept], known).at(curves[learned[index], :known].tolist())
+                    left_out.append(abs(alone.mean - finals[learned[index]]) / fitted.spread)
+                students = float(stdtrit(count - 1, 0.9))
+                own = np.sort(left_out)[min(int(np.ceil(0.8 * (count + 1))), count) - 1] / students
+                for prior in (0.0, 10.0, 30.0, 100.0, np.inf):
+                    half = students * fitted.spread * max(own, 1e-6) ** (count / (count + prior))
+                    score = 2 * half + 2 / 0.2 * np.maximum(missed - half, 0)
+                    found.setdefault(prior, []).append((np.mean(missed <= half), score.mean()))
+            for prior, several in found.items():
+                for first in {False, known == 1}:
+                    rows.setdefault((prior, first), []).append(np.mean(several, axis=0))
+    print("| prior | from | coverage | deviation between groups | lowest | highest | interval score |")
+    print("|---|---|---|---|---|---|---|")
+    for (prior, first), several in sorted(rows.items(), key=lambda each: (not each[0][1], each[0][0])):
+        shares, found_scores = 100 * np.array(several).T
+        spread = f"{shares.std(ddof=1):.1f} | {shares.min():.0f} % | {shares.max():.0f} %"
+        where = "the first report" if first else "five steps"
+        print(f"| {prior:g} | {where} | {shares.mean():.1f} % | {spread} | {found_scores.mean():.2f} |")
+
+
 def speed(known: int = 10_000, judged: int = 300) -> None:
     """Milliseconds of a core that a report costs where so many complete trials are known, and each that is judged ends
     complete, so that all of it is fitted anew."""
@@ -289,6 +339,11 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=400, help="of each pruner, in different orders")
     parser.add_argument("--below", type=float, nargs="*", default=[], help="thresholds to compare")
     parser.add_argument("--record", metavar="DATA", help="train the networks of constant rates on this .npz instead")
+    parser.add_argument("--only", default="", metavar="TEXT", help="groups whose name holds this")
+    parser.add_argument(
+        "--prior", action="store_true", help="with the posterior under LC-PFN's prior, which takes long"
+    )
+    parser.add_argument("--scales", action="store_true", help="learned scales of the interval instead")
     parser.add_argument("--speed", action="store_true", help="time a report with 10,000 complete trials instead")
     args = parser.parse_args()
     if args.record:
@@ -297,18 +352,23 @@ def main() -> None:
     if args.speed:
         speed()
         return
+    groups = {**recorded(args.half), **at_constant_rate()}
+    groups = {name: each for name, each in groups.items() if args.only in name}
+    if args.scales:
+        scales(groups)
+        return
 
     print("| trainings | known | present | + mean gain | extrapolated | coverage | LC-PFN's prior | coverage | draws |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, trainings in {**recorded(args.half), **at_constant_rate()}.items():
-        extrapolations(name, trainings)
+    for name, trainings in groups.items():
+        extrapolations(name, trainings, args.prior)
     print(
         "\n| search | pruner | epochs saved | points lost | by extrapolation | tried in half the time | points behind "
         "| named | their chance | above the best |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     pruners = [*PRUNERS, *(f"curves:{below!r}" for below in args.below)]
-    for name, trainings in {**recorded(args.half), **at_constant_rate()}.items():
+    for name, trainings in groups.items():
         if len(trainings) >= FEWEST:
             searches(name, trainings, pruners, args.searches)
 

@@ -1,9 +1,13 @@
 """What the learning curves of a study's complete trials say: how far extrapolation holds on them, and what its
 pruned trials would have come to.
 
-Whatever the pruner. A pruner lets trials end by their first reports, and what is extrapolated is the final accuracy
-given the first reports, so that this choice does not bias it; but a pruned trial that began below all complete ones is
-judged by lines through these. How far intervals hold is known of complete trials alone.
+Whatever the pruner. Which trials are complete follows from their reports, and not only from the first ones: of trials
+that were alike at an epoch, those are complete that did better later, so lines fitted to these alone expect too much.
+But a report decides only what comes after it, so that final accuracies are missing at random given the reports, in a
+monotone pattern, and are imputed from the last epoch to the first (Rubin 1987, *Multiple Imputation for Nonresponse in
+Surveys*, sec. 5.4): what was pruned at an epoch is expected by all that went on after it, those pruned later with what
+was expected of them. One departure: means are imputed, and their variance is added to that of the fit, in place of
+several draws. How far intervals hold is known of complete trials alone.
 
 Left out: confirmations, whose networks were chosen for being high; adjusted accuracies, since a pruned trial has no
 training loss of its last epoch: what is extrapolated is the accuracy as it would have been observed.
@@ -13,14 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from studies.curves import FEWEST, SHARE, Checked, Extrapolation, Finished, Fitted, checked
 
 if TYPE_CHECKING:
     from studies.trial import Trial
 
+ENOUGH: Final = 8
+"""Complete curves before a pruned trial is named."""
 NAMED: Final = 0.2
 """The chance of having ended above the best at which a pruned trial is named."""
 
@@ -70,34 +78,49 @@ def checked_on(trials: Iterable[Trial]) -> Extrapolating | None:
 def expected_finals(trials: Sequence[Trial]) -> dict[int, Extrapolation]:
     """What each pruned proposal would have ended at, by its number: `mean` and `deviation`, accuracies in [0, 1].
 
-    By the curves of the complete proposals. Without those pruned at a rung, before their first epoch, and those whose
-    steps are not the first ones of at least `curves.FEWEST` complete ones.
+    By the curves of all proposals. Without those pruned at a rung, before their first epoch, and those whose steps are
+    not the first ones of at least `curves.FEWEST` complete ones.
 
     Args:
         trials: all of a study.
     """
-    finished, fitted = finished_of(trials), dict[int, Fitted]()
+    finished = finished_of(trials)
+    count, last = finished.curves.shape
     found: dict[int, Extrapolation] = {}
-    if len(finished.finals) < FEWEST:
+    if count < FEWEST:
         return found
+    pruned: dict[int, list[tuple[int, list[float]]]] = {}  # number and curve, by the number of reports
     for trial in trials:
         curve = _curve(trial)
-        if trial.state != "pruned" or trial.confirms is not None or not finished.begin(tuple(curve)):
-            continue
-        known = len(curve)
-        if known not in fitted:
-            fitted[known] = Fitted.of(finished.curves, finished.finals, known)
-        found[trial.number] = fitted[known].at(list(curve.values()))
-    return found
+        if trial.state == "pruned" and trial.confirms is None and finished.begin(tuple(curve)):
+            pruned.setdefault(len(curve), []).append((trial.number, list(curve.values())))
+    curves, finals, variances = finished.curves, finished.finals, np.zeros(count)
+    for known, several in sorted(pruned.items(), reverse=True):
+        fitted = Fitted.of(curves, finals, known)
+        spread = math.sqrt(fitted.spread**2 + variances.mean())
+        fitted = replace(fitted, spread=spread, freedom=count - 1)
+        ends = [fitted.at(curve) for _, curve in several]
+        found |= {number: end for (number, _), end in zip(several, ends, strict=True)}
+        begun = np.zeros((len(several), last))  # what is beyond the reports is not looked at from now on
+        begun[:, :known] = [curve for _, curve in several]
+        curves = np.concatenate([curves, begun])
+        finals = np.concatenate([finals, [end.mean for end in ends]])
+        variances = np.concatenate([variances, [end.deviation**2 for end in ends]])
+    return {number: found[number] for number in sorted(found)}
 
 
 def may_exceed(trials: Sequence[Trial], best: float) -> list[Expected]:
     """Pruned proposals that may have ended above an accuracy, the likeliest first, then by number.
 
+    None where fewer than `ENOUGH` proposals are complete: with few, chances are several times too high. With more they
+    are still high rather than low; `docs/proxies.md` has how many of those named were above.
+
     Args:
         trials: all of a study.
         best: the accuracy to exceed, in [0, 1].
     """
+    if len(finished_of(trials).finals) < ENOUGH:
+        return []
     several = (Expected(number, final, final.chance_above(best)) for number, final in expected_finals(trials).items())
     return sorted((each for each in several if each.chance >= NAMED), key=lambda each: (-each.chance, each.number))
 

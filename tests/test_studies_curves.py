@@ -404,6 +404,31 @@ def test_what_a_pruned_trial_would_have_come_to() -> None:
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.sqrt(np.mean(np.square(deviations))), rel=0.1)
 
 
+def test_those_pruned_later_count_with_what_they_would_have_come_to() -> None:
+    rng, biases = np.random.default_rng(10), []
+    for _ in range(60):
+        curves = drawn(50, rng)
+        kept = curves[:40, 4] > np.median(curves[:40, 4])  # the better half at step 5 is complete
+        later = [curve if good else curve[:5] for curve, good in zip(curves[:40], kept, strict=True)]
+        trials = [ended(number, curve) for number, curve in enumerate([*later, *curves[40:, :1]])]
+        complete = curves[:40][kept]
+        alone = [extrapolate(curve[:1].tolist(), complete, complete[:, -1]).mean for curve in curves[40:]]
+        found = expected_finals(trials)
+        several = [found[number].mean for number in range(40, 50)]
+        biases.append([np.mean(each) - curves[40:, -1].mean() for each in (alone, several)])
+    by_complete, by_all = np.mean(biases, axis=0)
+    assert by_complete > 0.01  # complete ones alone were lucky after their first epoch
+    assert abs(by_all) < by_complete / 4
+
+
+def test_few_complete_trials_name_none() -> None:
+    curves = drawn(8, np.random.default_rng(11))
+    complete = [ended(number, curve) for number, curve in enumerate(curves)]
+    high = ended(20, curves.max(0)[:4] + 0.05)
+    assert [each.number for each in may_exceed([*complete, high], 0.6)] == [20]
+    assert may_exceed([*complete[1:], high], 0.6) == []
+
+
 def test_what_would_have_come_of_a_trial_is_not_said_where_nothing_tells() -> None:
     curves = drawn(8, np.random.default_rng(7))
     complete = [ended(number, curve) for number, curve in enumerate(curves)]
@@ -427,6 +452,23 @@ def test_pruned_trials_that_may_have_been_better_are_named() -> None:
     assert named[0].chance > 0.9
     assert NAMED <= named[1].chance < 0.9
     assert named[0].chance == named[0].final.chance_above(best)
+
+
+def test_a_report_has_what_extrapolation_is_worth_and_whom_it_names(tmp_path: Path) -> None:
+    from studies.pages.report import curves_section
+
+    study = begin(tmp_path / "run", trials=40, pruner="asha", estimator=Noisy())
+    study.run()
+    found, named = study.extrapolation, study.may_exceed
+    assert found is not None
+    assert named == may_exceed(study.trials, float(study.best.accuracy or 0))
+    page = curves_section(study)
+    for each in found.at:
+        assert f">{each.step} of 6<" in page
+        assert f"{100 * each.error:.2f} points" in page
+        assert f"{round(100 * each.coverage)}%" in page
+    assert ("may have ended above the best" in page) == bool(named)
+    assert "Extrapolated" not in curves_section(begin(tmp_path / "none", trials=3, estimator=Noisy()))
 
 
 NOISY = """
