@@ -4,20 +4,27 @@ Recorded trainings of random networks of `examples/few_macs.py` (`../shared/refe
 group with the same settings. The models of `studies.curves` and the threshold of `studies.curve_pruning` were chosen on
 networks of even number; those of odd number are held out.
 
-- *Extrapolation*: from a third and from half of the curve, with 8 to 16 finished curves drawn at random; mean absolute
-  error of the final accuracy beside the present accuracy, and that plus the mean gain of the finished curves; the share
-  of final accuracies in the 80 % interval. Beside them LC-PFN (Adriaensen et al. 2023, arXiv:2310.20447), which knows
-  no other curve: the posterior under its prior (sec. 3.1, and `lcpfn.domhan_prior` of its code 0.1.3) that its network
-  is trained to approximate, here by importance sampling from the prior; nothing of the network enters.
+- *Extrapolation*: from the first report, from a third and from half of the curve and from the last report but one, with
+  8 to 16 finished curves drawn at random; mean absolute error of the final accuracy beside the present accuracy, and
+  that plus the mean gain of the finished curves; the share of final accuracies in the 80 % interval. Beside them LC-PFN
+  (Adriaensen et al. 2023, arXiv:2310.20447), which knows no other curve: the posterior under its prior (sec. 3.1, and
+  `lcpfn.domhan_prior` of its code 0.1.3) that its network is trained to approximate, here by importance sampling from
+  the prior; nothing of the network enters. The last group was trained at a constant learning rate, networks of
+  `fashion_space.py` on Fashion-MNIST (`constant-rate.jsonl`, from `--record`).
 - *Search* for accuracy alone: random search that replays at most 60 of the curves in random order, one trial at a time,
   through `studies.pruning`, in groups of at least 36. Epochs against those of all trials in full, and how far the best
-  complete trial is below the best of all by its recorded final accuracy. In the time of half the trials in full: how
-  many networks are tried, and how far the best complete one is below the best of all. The ± are standard errors over
-  orders; that a pruner stops the best curve of a group is one event in all of its searches.
+  complete trial is below the best of all by its recorded final accuracy; so too the trial that is best by what complete
+  ones ended at and pruned ones are expected to. In the time of half the trials in full: how many networks are tried,
+  and how far the best complete one is below the best of all. How many pruned trials are named as maybe better than the
+  best, with which chance, and how many were. The ± are standard errors over orders; that a pruner stops the best curve
+  of a group is one event in all of its searches.
 
-Nothing is trained.
+Nothing is trained but by `--record`; `--speed` times the pruners with 10,000 complete trials known.
 
-    python -m benchmarks.curves [--half odd] [--searches 400] [--below 0.02 0.05]
+    python -m benchmarks.curves [--half odd] [--searches 400] [--below 0.02 0.05] [--prior]
+    python -m benchmarks.curves --scales
+    python -m benchmarks.curves --speed
+    python -m benchmarks.curves --record ../shared/data/fashion-mnist.npz
 
 What came out is written up in docs/proxies.md.
 """
@@ -27,6 +34,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -35,11 +43,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from searchspaces import Task, load_space
-from studies.curve_pruning import CurvesPruner
-from studies.curves import extrapolate
+from studies.curves import Fitted
+from studies.extrapolating import expected_finals, may_exceed
 from studies.pruning import PRUNERS, Aim, Pruning
+from studies.results import accuracy_of
 from studies.trial import Trial
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +62,14 @@ FEWEST, TRIALS = 36, 60
 PRIOR_CURVES, PRIOR_EPOCHS = 400_000, 100
 """Curves drawn from LC-PFN's prior, and the epochs over which it demands that they rise and stay in [0, 1]."""
 HALVES = {"even": (0,), "odd": (1,), "all": (0, 1)}
+CONSTANT = ROOT / "benchmarks" / "constant-rate.jsonl"
+CONSTANT_NETWORKS = 36
+AT_CONSTANT_RATE: dict[str, Any] = {
+    "schedule": "constant", "warmup": 0.0, "lr": 0.02, "batch": 32, "label_smoothing": 0.0, "mix": 0.0, "ema": 0.0,
+    "randaugment_operations": 0, "drop_path": 0.0, "crop": 0.0, "mirror": False, "data_fraction": 0.04,
+    "val_fraction": 0.5,
+}  # fmt: skip
+"""15 epochs of 1,200 images of Fashion-MNIST at 14x14 pixels, validated on 1,200 others."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,37 @@ def recorded(half: str) -> dict[str, list[Training]]:
             curve = tuple((step, accuracy) for step, accuracy in row["curve"])
             found.setdefault(row["training"].split(":")[-1].strip(), []).append(Training(trial, curve))
     return found
+
+
+def record(data: str) -> None:
+    """Train random networks of `fashion_space.py` at a constant learning rate, a line in `CONSTANT` for each; goes on
+    where it was cut."""
+    from benchmarks.fashion_space import BUDGET, TASK, key, space
+    from estimators import FullTraining, TrialContext, load_data
+
+    training = FullTraining(load_data(data), "sgd", 15, AT_CONSTANT_RATE, image_size=TASK.image_size)
+    fits, rng = space.under(BUDGET, TASK), np.random.default_rng(0)
+    drawn = list(dict.fromkeys(fits.sample(rng) for _ in range(2 * CONSTANT_NETWORKS)))[:CONSTANT_NETWORKS]
+    done = len(CONSTANT.read_text().splitlines()) if CONSTANT.exists() else 0
+    for number, architecture in enumerate(drawn[done:], start=done):
+        curve = training.estimate(architecture, TrialContext(number, "cpu")).curve
+        steps = [[step, round(accuracy, 4)] for step, accuracy in enumerate(curve, start=1)]
+        row = {"network": number, "key": key(architecture), "curve": steps}
+        with CONSTANT.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def at_constant_rate() -> dict[str, list[Training]]:
+    """What `record` wrote."""
+    from benchmarks.fashion_space import TASK, space
+
+    found = []
+    for line in CONSTANT.read_text().splitlines():
+        row = json.loads(line)
+        architecture = space.decode(np.array([int(digit) for digit in row["key"]], np.int16))
+        trial = Trial(0, architecture, architecture.cost(TASK), "running", 0)
+        found.append(Training(trial, tuple((step, accuracy) for step, accuracy in row["curve"])))
+    return {"constant rate, 15 epochs, 1,200 images, batch 32": found}
 
 
 @cache
@@ -115,49 +164,67 @@ def by_lc_pfn(known: Sequence[tuple[int, float]], last: int) -> tuple[float, flo
     return float(weights.sum(1) @ finals), low, high, float(1 / (weights.sum(1) ** 2).sum())
 
 
-def extrapolations(name: str, trainings: list[Training]) -> None:
-    """A line for each part of the curve that is known."""
+def extrapolations(name: str, trainings: list[Training], prior: bool) -> None:
+    """A line for each part of the curve that is known; the ± of a coverage is over networks.
+
+    With LC-PFN's prior, if asked for, from a third and from half of the curve.
+    """
     curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
     steps = [step for step, _ in trainings[0].curve]
     last, finals, rng = curves.shape[1], curves[:, -1], np.random.default_rng(0)
     orders = [rng.permutation(len(curves)) for _ in range(DRAWS)]
-    for known in sorted({max(last // 3, 1), last // 2}):
-        theirs = [by_lc_pfn(each.curve[:known], each.curve[-1][0]) for each in trainings]
-        their_error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
-        their_share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
-        errors, inside = [], []
+    for known in sorted({1, max(last // 3, 1), last // 2, last - 1}):
+        errors: list[Any] = []
+        inside: list[list[bool]] = [[] for _ in finals]
         for order, count in itertools.product(orders, FINISHED):
             learned = order[:count]
             gain = (finals[learned] - curves[learned, known - 1]).mean()
+            fitted = Fitted.of(curves[learned], finals[learned], known)
             for index in order[count:]:
-                found = extrapolate(curves[index, :known].tolist(), curves[learned], finals[learned])
+                found = fitted.at(curves[index, :known].tolist())
                 low, high = found.interval
                 present = curves[index, known - 1]
                 errors.append(np.abs(np.array([present, present + gain, found.mean]) - finals[index]))
-                inside.append(low <= finals[index] <= high)
+                inside[index].append(low <= finals[index] <= high)
         points = " | ".join(f"{100 * each:.2f}" for each in np.mean(errors, axis=0))
-        covered, draws = 100 * np.mean(inside), np.median([draws for *_, draws in theirs])
-        by_prior = f"{100 * their_error:.2f} | {100 * their_share:.0f} % | {draws:.0f}"
+        shares = 100 * np.array([*map(np.mean, inside)])
+        covered = f"{shares.mean():.0f} ± {shares.std(ddof=1) / np.sqrt(len(shares)):.0f} %"
+        by_prior = " | | "
+        if prior and known in (max(last // 3, 1), last // 2):
+            theirs = [by_lc_pfn(each.curve[:known], each.curve[-1][0]) for each in trainings]
+            error = np.mean([abs(mean - final) for (mean, *_), final in zip(theirs, finals, strict=True)])
+            share = np.mean([low <= final <= high for (_, low, high, _), final in zip(theirs, finals, strict=True)])
+            by_prior = f"{100 * error:.2f} | {100 * share:.0f} % | {np.median([each[-1] for each in theirs]):.0f}"
         part = f"{steps[known - 1]} of {steps[-1]}"
-        print(f"| {name} | {part} | {points} | {covered:.0f} % | {by_prior} |", flush=True)
+        print(f"| {name} | {part} | {points} | {covered} | {by_prior} |", flush=True)
 
 
-def stops_below(chance: float, aim: Aim) -> CurvesPruner:
-    """The pruner `curves` with another threshold."""
-    return CurvesPruner(aim.costs, aim.leaders, chance)
+@dataclass(frozen=True)
+class Searched:
+    """What a search came to.
 
-
-def searched(pruner: str, trainings: list[Training], limit: float = np.inf) -> tuple[int, int, float]:
-    """Replay trainings in their order, none being started once the epochs are spent.
-
-    Returns:
-        Epochs, trials, and the best final accuracy of a complete trial.
+    Attributes:
+        epochs, trials: spent.
+        best: the best final accuracy of a complete trial.
+        believed: the final accuracy, had it been trained to the end, of the trial that is best by what complete ones
+            ended at and pruned ones are expected to.
+        named: of each pruned trial that `may_exceed` names its chance, and whether its training ended above the best.
     """
-    pruning, epochs, best, tried = Pruning(pruner, Aim()), 0, 0.0, 0
+
+    epochs: int
+    trials: int
+    best: float
+    believed: float
+    named: list[tuple[float, bool]]
+
+
+def searched(pruner: str, trainings: list[Training], limit: float = np.inf) -> Searched:
+    """Replay trainings in their order, none being started once the epochs are spent."""
+    pruning, epochs, done = Pruning(pruner, Aim()), 0, list[Trial]()
     for number, training in enumerate(trainings):
         if epochs >= limit:
             break
-        trial, reports, tried = replace(training.trial, number=number), [], tried + 1
+        trial, reports = replace(training.trial, number=number), []
         pruning.started(trial)
         state: Any = "complete"
         for step, accuracy in training.curve:
@@ -166,28 +233,104 @@ def searched(pruner: str, trainings: list[Training], limit: float = np.inf) -> t
                 state = "pruned"
                 break
         epochs += len(reports)
-        best = max(best, reports[-1][1]) if state == "complete" else best
-        pruning.ended(replace(trial, state=state, accuracy=reports[-1][1], reports=tuple(reports), rank=number))
-    return epochs, tried, best
+        done.append(replace(trial, state=state, accuracy=reports[-1][1], reports=tuple(reports), rank=number))
+        pruning.ended(done[-1])
+    ends = {each.number: accuracy_of(each) for each in done if each.state == "complete"}
+    best = max(ends.values(), default=0.0)
+    means = ends | {number: final.mean for number, final in expected_finals(done).items()}
+    truth = [each.curve[-1][1] for each in trainings]
+    believed = truth[max(means, key=lambda number: means[number])] if means else 0.0
+    named = [(each.chance, truth[each.number] > best) for each in may_exceed(done, best)]
+    return Searched(epochs, len(done), best, believed, named)
 
 
-def searches(name: str, trainings: list[Training], seeds: int) -> None:
+def searches(name: str, trainings: list[Training], pruners: Sequence[str], seeds: int) -> None:
     """A line for each pruner, over the same orders."""
     trials, steps = min(TRIALS, len(trainings)), len(trainings[0].curve)
-    for pruner in PRUNERS:
-        whole, half = [], []
+    for pruner in pruners:
+        whole, half, named = [], [], []
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(trainings))[:trials]
             drawn = [trainings[index] for index in order]
             top = max(each.curve[-1][1] for each in drawn)
-            epochs, _, best = searched(pruner, drawn)
-            whole.append((1 - epochs / (trials * steps), 100 * (top - best)))
-            _, tried, best = searched(pruner, drawn, trials * steps / 2)
-            half.append((tried, 100 * (top - best)))
-        (saved, lost), (tried, behind) = np.mean(whole, axis=0), np.mean(half, axis=0)
+            found = searched(pruner, drawn)
+            whole.append((1 - found.epochs / (trials * steps), 100 * (top - found.best), 100 * (top - found.believed)))
+            named += found.named
+            found = searched(pruner, drawn, trials * steps / 2)
+            half.append((found.trials, 100 * (top - found.best)))
+        (saved, lost, believed), (tried, behind) = np.mean(whole, axis=0), np.mean(half, axis=0)
         errors = [np.std(each, axis=0)[1] / np.sqrt(seeds) for each in (whole, half)]
-        in_full = f"{100 * saved:.0f} % | {lost:.2f} ± {errors[0]:.2f}"
-        print(f"| {name}, {trials} trials | {pruner} | {in_full} | {tried:.0f} | {behind:.2f} ± {errors[1]:.2f} |")
+        in_full = f"{100 * saved:.0f} % | {lost:.2f} ± {errors[0]:.2f} | {believed:.2f}"
+        chances, above = np.mean(named, axis=0) if named else (np.nan, np.nan)
+        said = f"{len(named) / seeds:.2f} | {100 * chances:.0f} % | {100 * above:.0f} %"
+        in_half = f"{tried:.0f} | {behind:.2f} ± {errors[1]:.2f}"
+        print(f"| {name}, {trials} trials | {pruner} | {in_full} | {in_half} | {said} |", flush=True)
+
+
+def scales(groups: dict[str, list[Training]], draws: int = 10) -> None:
+    """Would a scale learned at each step hold better? It was tried, and is not in `studies.curves`.
+
+    The interval times a factor: the quantile of the finished curves' own leave-one-out errors that split conformal
+    prediction takes (Vovk et al. 2005), relative to Student's, to the power of n / (n + prior) for n finished curves: a
+    prior of 0 believes the study alone, an infinite one Student's. The interval score (Gneiting & Raftery 2007, J. Am.
+    Stat. Assoc. 102(477), eq. 43; points, the less the better) weighs width against misses.
+    """
+    rows: dict[tuple[float, bool], list[Any]] = {}
+    for trainings in groups.values():
+        curves = np.array([[accuracy for _, accuracy in each.curve] for each in trainings])
+        finals, last, rng = curves[:, -1], curves.shape[1], np.random.default_rng(0)
+        orders = [rng.permutation(len(curves)) for _ in range(draws)]
+        for known in sorted({1, 2, max(last // 3, 1), last // 2, last - 1}):
+            found: dict[float, list[Any]] = {}
+            for order, count in itertools.product(orders, FINISHED):
+                learned, others = order[:count], order[count:]
+                fitted = Fitted.of(curves[learned], finals[learned], known)
+                means = np.array([fitted.at(curve).mean for curve in curves[others, :known].tolist()])
+                missed = np.abs(means - finals[others])
+                left_out = []
+                for index in range(count):
+                    kept = np.delete(learned, index)
+                    alone = Fitted.of(curves[kept], finals[kept], known).at(curves[learned[index], :known].tolist())
+                    left_out.append(abs(alone.mean - finals[learned[index]]) / fitted.spread)
+                students = float(stdtrit(count - 1, 0.9))
+                own = np.sort(left_out)[min(int(np.ceil(0.8 * (count + 1))), count) - 1] / students
+                for prior in (0.0, 10.0, 30.0, 100.0, np.inf):
+                    half = students * fitted.spread * max(own, 1e-6) ** (count / (count + prior))
+                    score = 2 * half + 2 / 0.2 * np.maximum(missed - half, 0)
+                    found.setdefault(prior, []).append((np.mean(missed <= half), score.mean()))
+            for prior, several in found.items():
+                for first in {False, known == 1}:
+                    rows.setdefault((prior, first), []).append(np.mean(several, axis=0))
+    print("| prior | from | coverage | deviation between groups | lowest | highest | interval score |")
+    print("|---|---|---|---|---|---|---|")
+    for (prior, first), several in sorted(rows.items(), key=lambda each: (not each[0][1], each[0][0])):
+        shares, found_scores = 100 * np.array(several).T
+        spread = f"{shares.std(ddof=1):.1f} | {shares.min():.0f} % | {shares.max():.0f} %"
+        where = "the first report" if first else "five steps"
+        print(f"| {prior:g} | {where} | {shares.mean():.1f} % | {spread} | {found_scores.mean():.2f} |")
+
+
+def speed(known: int = 10_000, judged: int = 300) -> None:
+    """Milliseconds of a core that a report costs where so many complete trials are known, and each that is judged ends
+    complete, so that all of it is fitted anew."""
+    some = [each.trial for each in next(iter(recorded("all").values()))]
+    curves = 0.6 - 0.4 / np.arange(1, 7) + np.random.default_rng(0).normal(0, 0.02, (known + judged, 6))
+    for pruner, aim in itertools.product(("asha", "median", "curves"), (Aim(), Aim(("macs",)))):
+        pruning, began = Pruning(pruner, aim), 0.0
+        for number, curve in enumerate(curves):
+            reports = [(step, float(each)) for step, each in enumerate(curve, start=1)]
+            ended = replace(some[number % len(some)], number=number, rank=number, state="complete")
+            ended = replace(ended, accuracy=reports[-1][1], reports=tuple(reports))
+            if number < known:
+                pruning.remember(ended, {})
+                continue
+            began = time.process_time() if number == known else began
+            pruning.started(replace(ended, state="running", accuracy=None, reports=()))
+            for step, accuracy in reports:
+                pruning.goes_on(number, step, accuracy)
+            pruning.ended(ended)
+        took = (time.process_time() - began) / (judged * len(curves[0]))
+        print(f"| {pruner} | {', '.join(('accuracy', *aim.costs))} | {1000 * took:.3f} ms |", flush=True)
 
 
 def main() -> None:
@@ -195,19 +338,39 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES, default="odd", help="networks of which number")
     parser.add_argument("--searches", type=int, default=400, help="of each pruner, in different orders")
     parser.add_argument("--below", type=float, nargs="*", default=[], help="thresholds to compare")
+    parser.add_argument("--record", metavar="DATA", help="train the networks of constant rates on this .npz instead")
+    parser.add_argument("--only", default="", metavar="TEXT", help="groups whose name holds this")
+    parser.add_argument(
+        "--prior", action="store_true", help="with the posterior under LC-PFN's prior, which takes long"
+    )
+    parser.add_argument("--scales", action="store_true", help="learned scales of the interval instead")
+    parser.add_argument("--speed", action="store_true", help="time a report with 10,000 complete trials instead")
     args = parser.parse_args()
+    if args.record:
+        record(args.record)
+        return
+    if args.speed:
+        speed()
+        return
+    groups = {**recorded(args.half), **at_constant_rate()}
+    groups = {name: each for name, each in groups.items() if args.only in name}
+    if args.scales:
+        scales(groups)
+        return
 
     print("| trainings | known | present | + mean gain | extrapolated | coverage | LC-PFN's prior | coverage | draws |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, trainings in recorded(args.half).items():
-        extrapolations(name, trainings)
-    print("\n| search | pruner | epochs saved | points lost | tried in half the time | points behind |")
-    print("|---|---|---|---|---|---|")
-    for below in args.below:
-        PRUNERS[f"curves, {below:g}"] = partial(stops_below, below)
-    for name, trainings in recorded(args.half).items():
+    for name, trainings in groups.items():
+        extrapolations(name, trainings, args.prior)
+    print(
+        "\n| search | pruner | epochs saved | points lost | by extrapolation | tried in half the time | points behind "
+        "| named | their chance | above the best |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    pruners = [*PRUNERS, *(f"curves:{below!r}" for below in args.below)]
+    for name, trainings in groups.items():
         if len(trainings) >= FEWEST:
-            searches(name, trainings, args.searches)
+            searches(name, trainings, pruners, args.searches)
 
 
 if __name__ == "__main__":

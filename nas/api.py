@@ -97,7 +97,8 @@ def search(
         out: where the run folder is made.
         prescreen: a zero-cost score and a number, such as `zico:8`: for each trial the strategy is asked so many times,
             and the proposal of the highest score is tried.
-        pruner: `none`, `asha`, `median` or `curves`.
+        pruner: `none`, `asha`, `median` or `curves`; `curves:0.05` stops a trial whose chance of entering the front is
+            below 5 % instead of 10 %.
         device: `auto`, `cpu`, `cuda` or `mps`.
         start_from: networks to try before all others: classics of the space, architectures, their text form or a file
             of it. For strategies that go on from them: evolution, guided, local-search, pareto.

@@ -138,7 +138,7 @@ def study_document(study: Study) -> Document:
         "prescreen": manifest.prescreen,
         "pruner": manifest.pruner,
         "inheritance": _inheritance(study),
-        "extrapolation": asdict(checked) if (checked := study.extrapolation) else None,
+        "extrapolation": _extrapolation(study),
         "wave": manifest.wave,
         "seed": manifest.seed,
         "planned": manifest.trials,
@@ -173,6 +173,18 @@ def _used_up(study: Study) -> bool:
 
 SMALL: Final = 1 << 16
 """Architectures of a space that is counted whole in an instant."""
+
+
+def _extrapolation(study: Study) -> Document | None:
+    """How far extrapolated curves hold on complete trials, and the pruned trials that may have ended above the best."""
+    if (checked := study.extrapolation) is None:
+        return None
+    named = []
+    for each in study.may_exceed:
+        low, high = each.final.interval
+        expected = {"accuracy": each.final.mean, "deviation": each.final.deviation, "low": low, "high": high}
+        named.append({"number": each.number, **expected, "chance": each.chance})
+    return {**asdict(checked), "at": [asdict(each) for each in checked.at], "may_exceed": named}
 
 
 def trials_document(study: Study, order: str = "number") -> Document:

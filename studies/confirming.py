@@ -64,7 +64,7 @@ def usual(noisy: bool, strategy: object, pruner: str, trials: int | None) -> Con
     >>> usual(True, "guided", "none", 60), usual(True, "guided", "none", 20)
     ('auto', 0)
     """
-    one_is_wanted = strategy not in ("pareto", "grid") and pruner != "curves"
+    one_is_wanted = strategy not in ("pareto", "grid") and not pruner.startswith("curves")
     return AUTO if noisy and one_is_wanted and (trials or 0) >= ENOUGH else 0
 
 

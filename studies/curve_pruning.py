@@ -9,17 +9,13 @@ weighs costs against accuracy, that is the best one at no more cost: a small net
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
-from optuna.pruners import BasePruner
-from optuna.trial import TrialState
+import numpy as np
 
-from studies.curves import LATEST, Extrapolation, Finished, extrapolate
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+from studies.curves import LATEST, Finished, Fitted
 
 FIRST: Final = 8
 """Complete curves before a trial is stopped."""
@@ -29,57 +25,85 @@ NOTE: Final = "extrapolated"
 """Of a stopped trial, in the ledger: `accuracy`, `low`, `high` and `chance`, each in [0, 1]."""
 
 
-class CurvesPruner(BasePruner):
-    """Judges by the complete trials alone, in the order of their numbers.
+class CurvesPruner:
+    """Judges by the complete trials alone, in the order of their numbers, whatever the order in which they end.
+
+    Models are fitted when a trial is judged at a step for the first time since one was completed; other reports at that
+    step cost a few products. `benchmarks/curves.py --speed` measures it.
 
     Args:
-        costs: what a front weighs against accuracy; none is accuracy alone.
+        costs: how many costs a front weighs against accuracy; 0 is accuracy alone.
         leaders: how many of the most accurate networks are wanted: those that will be confirmed, at least 1.
         stop_below: the chance at which a trial is stopped, in [0, 1].
     """
 
-    def __init__(self, costs: Sequence[str], leaders: int, stop_below: float = STOP_BELOW) -> None:
-        self._costs, self._leaders, self._stop_below = costs, leaders, stop_below
+    def __init__(self, costs: int, leaders: int, stop_below: float = STOP_BELOW) -> None:
+        self._leaders, self._stop_below = leaders, stop_below
+        self._known: np.ndarray[Any, np.dtype[np.float64]] = np.empty((64, costs + 1))  # costs and accuracy; grows
+        self._count = 0  # of its rows that are complete trials
+        self._recent: list[tuple[int, Mapping[int, float], float]] = []  # by number: reports, final accuracy
+        self._finished: Finished | None = None
+        self._fitted: dict[int, Fitted | None] = {}  # by the number of reports; at rungs, by the step
 
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether to stop, noting the extrapolated accuracy and its interval if so."""
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(trials) < FIRST or (bar := self._bar(trial, trials)) is None:
-            return False
-        trials.sort(key=lambda each: int(each.user_attrs["number"]))
-        recent = [(each.intermediate_values, each.value or 0.0) for each in trials[-4 * LATEST :]]  # to stay quick
-        found = _extrapolated(trial.intermediate_values, recent)
-        if found is None:
-            return False
+    def learn(self, number: int, costs: Sequence[float], reports: Mapping[int, float], accuracy: float) -> None:
+        """A trial is complete.
+
+        Args:
+            number: of the trial; each once.
+            costs: of its network, as many as are weighed.
+            reports: step, up to 0 at rungs, and accuracy in [0, 1].
+            accuracy: its final one, in [0, 1].
+        """
+        if self._count == len(self._known):
+            self._known = np.concatenate([self._known, np.empty_like(self._known)])
+        self._known[self._count] = (*costs, accuracy)
+        self._count += 1
+        insort(self._recent, (number, reports, accuracy), key=lambda each: each[0])
+        del self._recent[: -4 * LATEST]  # to stay quick
+        self._finished = None
+        self._fitted.clear()
+
+    def judge(self, costs: Sequence[float], reports: Mapping[int, float]) -> dict[str, float] | None:
+        """The note on a running trial that is to be stopped, of which `NOTE` has the keys; None if it goes on.
+
+        Args:
+            costs: of its network.
+            reports: of a training of its own: those of its curve, or that at a rung.
+        """
+        if self._count < FIRST or (bar := self._bar(costs)) is None:
+            return None
+        steps = tuple(sorted(step for step in reports if step > 0))
+        fitted = self._at_steps(steps) if steps else self._at_rung(max(reports))
+        if fitted is None:
+            return None
+        found = fitted.at([reports[step] for step in steps or (max(reports),)])
         chance = found.chance_above(bar)
         if chance >= self._stop_below:
-            return False
+            return None
         low, high = found.interval
-        note = {"accuracy": found.mean, "low": low, "high": high, "chance": chance}
-        study._storage.set_trial_system_attr(trial._trial_id, NOTE, note)
-        return True
+        return {"accuracy": found.mean, "low": low, "high": high, "chance": chance}
 
-    def _bar(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> float | None:
+    def _bar(self, costs: Sequence[float]) -> float | None:
         """The accuracy to exceed; None where a trial enters the front whatever its accuracy."""
-        mine = [trial.user_attrs[cost] for cost in self._costs]
-        rivals = [
-            each.value or 0.0
-            for each in trials
-            if all(each.user_attrs[cost] <= most for cost, most in zip(self._costs, mine, strict=True))
-        ]
-        return sorted(rivals)[-self._leaders] if len(rivals) >= self._leaders else None
+        known = self._known[: self._count]
+        rivals = known[(known[:, :-1] <= np.asarray(costs)).all(1), -1]
+        return float(np.partition(rivals, -self._leaders)[-self._leaders]) if len(rivals) >= self._leaders else None
 
+    def _at_steps(self, steps: tuple[int, ...]) -> Fitted | None:
+        """Models of the curve so far; None where too few of the complete trials reported at its steps."""
+        if self._finished is None:
+            self._finished = Finished.of([(reports, final) for _, reports, final in self._recent])
+        finished = self._finished
+        if len(finished.finals) < FIRST or len(steps) >= len(finished.steps) or not finished.begin(steps):
+            return None
+        if len(steps) not in self._fitted:
+            self._fitted[len(steps)] = Fitted.of(finished.curves, finished.finals, len(steps))
+        return self._fitted[len(steps)]
 
-def _extrapolated(
-    reports: Mapping[int, float], complete: Sequence[tuple[Mapping[int, float], float]]
-) -> Extrapolation | None:
-    """What a trial will end at, by the complete ones; None where too few of them reported at its steps."""
-    latest = max(reports)
-    if latest <= 0:  # a rung: known alone, as a curve of one report
-        complete = [({1: of[latest], 2: final}, final) for of, final in complete if latest in of]
-        reports = {1: reports[latest]}
-    finished = Finished.of(complete)
-    steps = tuple(sorted(step for step in reports if step > 0))
-    if len(finished.finals) < FIRST or len(steps) >= len(finished.steps) or not finished.begin(steps):
-        return None
-    return extrapolate([reports[step] for step in steps], finished.curves, finished.finals)
+    def _at_rung(self, rung: int) -> Fitted | None:
+        """A line from the accuracy at a rung; None where too few of the complete trials reported there."""
+        if rung not in self._fitted:
+            there = [(reports[rung], final) for _, reports, final in self._recent if rung in reports][-LATEST:]
+            pairs = np.array(there, float).reshape(len(there), 2)
+            self._fitted[rung] = Fitted.of(pairs, pairs[:, 1], 1) if len(there) >= FIRST else None
+        return self._fitted[rung]

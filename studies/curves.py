@@ -20,9 +20,11 @@ were stopped, whose final accuracy is not known.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -34,8 +36,12 @@ SHARE: Final = 0.8
 """Of the probability, inside the interval that is shown."""
 LATEST: Final = 256
 """Finished curves that are looked at: the latest, so that a report takes milliseconds in a study of any length."""
+MOST_CHECKED: Final = 8
+"""Steps at which extrapolation is checked, so that a look at a study takes a quarter of a second."""
 _DECAYS: Final = (0.5, 1.0, 2.0)
 _RATES: Final = (2.0, 4.0, 8.0)
+_TOGETHER: Final = 32
+"""Trainings that are held out in one pass over arrays: more are no faster."""
 _LEAST_SPREAD: Final = 1e-3
 """Curves that agree to the last digit do not make the next one certain."""
 
@@ -96,6 +102,15 @@ class Extrapolation:
         half = float(stdtrit(self.freedom, (1 + SHARE) / 2)) * self.spread
         return max(self.mean - half, 0.0), min(self.mean + half, 1.0)
 
+    @property
+    def deviation(self) -> float:
+        """The standard deviation: the distribution has heavier tails than a normal one of the spread.
+
+        >>> round(Extrapolation(0.5, 0.01, 8).deviation, 6)  # sqrt(8 / 6) of the spread
+        0.011547
+        """
+        return self.spread * math.sqrt(self.freedom / (self.freedom - 2))
+
     def chance_above(self, accuracy: float) -> float:
         """The probability that the final accuracy is above this one.
 
@@ -103,6 +118,46 @@ class Extrapolation:
         0.5
         """
         return float(stdtr(self.freedom, (self.mean - accuracy) / self.spread))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The models, fitted to finished curves at their first reports; together they are linear in the curve.
+
+    Attributes:
+        intercept: an accuracy.
+        coefficients: of each of the first reports; (known,).
+        spread: of the extrapolated accuracy, an accuracy.
+        freedom: degrees of freedom of the spread.
+    """
+
+    intercept: float
+    coefficients: Floats
+    spread: float
+    freedom: int
+
+    @classmethod
+    def of(cls, curves: Floats, finals: Floats, known: int) -> Fitted:
+        """Fit to the first `known` reports.
+
+        Args:
+            curves: of finished trainings, accuracies in [0, 1]; (trainings, steps).
+            finals: their final accuracies; (trainings,), at least `FEWEST`.
+            known: at least 1, at most all steps.
+        """
+        count, last = curves.shape
+        assert 1 <= known <= last, "a curve is no longer than the finished ones"
+        assert count >= FEWEST, "too few finished curves"
+        loadings, shares = _features(known, last)
+        features = curves[:, :known] @ loadings.T
+        weighted, spread = _combined(features, shares, finals)
+        intercept = finals.mean() - weighted @ features.mean(0)
+        return cls(float(intercept), weighted @ loadings, float(spread), count - 1)
+
+    def at(self, curve: Sequence[float]) -> Extrapolation:
+        """What a training ends at, of whose curve the first reports are these."""
+        mean = self.intercept + float(self.coefficients @ np.asarray(curve, float))
+        return Extrapolation(min(max(mean, 0.0), 1.0), self.spread, self.freedom)
 
 
 def extrapolate(curve: Sequence[float], curves: Floats, finals: Floats) -> Extrapolation:
@@ -118,60 +173,64 @@ def extrapolate(curve: Sequence[float], curves: Floats, finals: Floats) -> Extra
     >>> round(extrapolate(0.7 * steps[:3], levels[:, None] * steps, levels).mean, 3)
     0.7
     """
-    count, last = curves.shape
-    known = len(curve)
-    assert 1 <= known <= last, "a curve is no longer than the finished ones"
-    assert count >= FEWEST, "too few finished curves"
-    every = np.vstack([curves[:, :known], curve])  # the last is the one that is under way
-    features, shares = [every[:, -1], every[:, -1]], [1.0, 1.0]
+    return Fitted.of(curves, finals, len(curve)).at(curve)
+
+
+def _weights(shares: Floats, squares: Floats) -> Floats:
+    """Of the models, by the inverse of their squared errors; (any, models), with sums of 1."""
+    weights = shares / squares
+    found: Floats = weights / weights.sum(-1, keepdims=True)
+    return found
+
+
+@cache
+def _features(known: int, last: int) -> tuple[Floats, Floats]:
+    """What the models see of a curve: products with its first reports, (models, known), and their shares, (models,).
+
+    Of a shape, where `a + b * shape`, fitted to the first reports, ends.
+    """
+    rows, shares = [np.eye(known)[-1], np.eye(known)[-1]], [1.0, 1.0]
     if known > 1:
         step = np.arange(1.0, last + 1)
-        shapes = [*(step**-c for c in _DECAYS), *(np.exp(-c * step / last) for c in _RATES)]
-        features += [every.mean(1), *(_ends(every, shape) for shape in shapes)]
+        powers, exponentials = [step**-c for c in _DECAYS], [np.exp(-c * step / last) for c in _RATES]
+        rows.append(np.full(known, 1 / known))
+        for shape in (*powers, *exponentials):
+            middle = shape[:known].mean()
+            centred = shape[:known] - middle
+            rows.append(1 / known + centred / (centred @ centred) * (shape[-1] - middle))
         shares += [1.0, *(1 / len(_DECAYS) for _ in _DECAYS), *(1 / len(_RATES) for _ in _RATES)]
-    means, errors = _fitted(np.array(features), finals)
+    return np.array(rows), np.array(shares)
+
+
+def _combined(features: Floats, shares: Floats, finals: Floats) -> tuple[Floats, Floats]:
+    """The models' slopes times their weights, (..., models), and the spread, (...,); arguments as of `_lines`."""
+    slopes, errors = _lines(features, finals)
     squares = errors**2 + _LEAST_SPREAD**2
-    total, prior = squares.sum(1, keepdims=True), np.array(shares)[:, None]
-    mean = float(_weights(prior, total)[:, 0] @ means)
-    missed = (_weights(prior, total - squares) * errors).sum(0)  # a training's weights do not know its own error
-    spread = max(float(np.sqrt(np.mean(missed**2))), _LEAST_SPREAD)
-    return Extrapolation(min(max(mean, 0.0), 1.0), spread, count - 1)
+    total = squares.sum(-2)
+    missed = (_weights(shares, total[..., None, :] - squares) * errors).sum(-1)  # weights that do not know the error
+    spread = np.maximum(np.sqrt((missed**2).mean(-1)), _LEAST_SPREAD)
+    return _weights(shares, total) * slopes, spread
 
 
-def _weights(prior: Floats, squares: Floats) -> Floats:
-    """Of the models, by the inverse of their squared errors; (models, any), with sums of 1."""
-    weights = prior / squares
-    found: Floats = weights / weights.sum(0)
-    return found
-
-
-def _ends(curves: Floats, shape: Floats) -> Floats:
-    """Where curves of the form `a + b * shape`, fitted to the first reports, end; (trainings,)."""
-    known = curves.shape[1]
-    middle = shape[:known].mean()
-    centred = shape[:known] - middle
-    found: Floats = curves.mean(1) + curves @ centred / (centred @ centred) * (shape[-1] - middle)
-    return found
-
-
-def _fitted(features: Floats, finals: Floats) -> tuple[Floats, Floats]:
+def _lines(features: Floats, finals: Floats) -> tuple[Floats, Floats]:
     """Lines from features to the final accuracy, by least squares; that of the first has the slope 1.
 
     Args:
-        features: of the finished trainings and, last, of the one that is under way; (models, trainings + 1).
-        finals: of the finished ones; (trainings,).
+        features: of the finished trainings; (..., trainings, models).
+        finals: (..., trainings).
 
     Returns:
-        The final accuracy of the last, (models,), and the leave-one-out errors of the others, (models, trainings).
+        The slopes, (..., models), and the leave-one-out errors, (..., trainings, models).
     """
-    middle = features[:, :-1].mean(1, keepdims=True)
-    dx, dy = features[:, :-1] - middle, finals - finals.mean()
-    joint, own = dx @ dy, (dx * dx).sum(1)
-    apart = len(finals) / (len(finals) - 1)  # a point is so many times as far from the mean of the others
+    dx = features - features.mean(-2, keepdims=True)
+    dy = (finals - finals.mean(-1, keepdims=True))[..., None]
+    joint, own = (dx * dy).sum(-2), (dx * dx).sum(-2)
+    count = finals.shape[-1]
+    apart = count / (count - 1)  # a point is so many times as far from the mean of the others
     slope = _ratio(joint, own)
-    slopes = _ratio(joint[:, None] - apart * dx * dy, own[:, None] - apart * dx * dx)
-    slope[0], slopes[0] = 1.0, 1.0
-    return finals.mean() + slope * (features[:, -1] - middle[:, 0]), apart * (dy - slopes * dx)
+    slopes = _ratio(joint[..., None, :] - apart * dx * dy, own[..., None, :] - apart * dx * dx)
+    slope[..., 0], slopes[..., 0] = 1.0, 1.0
+    return slope, apart * (dy - slopes * dx)
 
 
 def _ratio(joint: Floats, own: Floats) -> Floats:
@@ -182,32 +241,47 @@ def _ratio(joint: Floats, own: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How extrapolation from the middle of the curves did on finished trainings, each predicted by the others.
+    """How extrapolation from the first reports did on finished trainings, each predicted by the others.
 
     Attributes:
-        curves: how many.
-        step, steps: extrapolated from, of how many.
-        error: mean absolute, an accuracy.
+        step: of the last report that is known.
+        error: mean absolute error of the final accuracy, an accuracy.
         coverage: share of the final accuracies inside the interval for `SHARE`, in [0, 1].
     """
 
-    curves: int
     step: int
-    steps: int
     error: float
     coverage: float
 
 
-def checked(finished: Finished) -> Checked | None:
-    """Leave-one-out from the middle of the curves; None where they are too few or too short."""
+def checked(finished: Finished) -> list[Checked]:
+    """Leave-one-out, from each step from which a training can be judged: from the first to the last but one.
+
+    Of more than `MOST_CHECKED` steps, so many, evenly spread, the first and the last among them. Nothing where curves
+    are too few or too short.
+    """
     count, steps = finished.curves.shape
     if count <= FEWEST or steps < 2:
-        return None
-    step, errors, inside = steps // 2, [], []
-    for index, (curve, final) in enumerate(zip(finished.curves, finished.finals, strict=True)):
-        others = np.arange(count) != index
-        found = extrapolate(curve[:step], finished.curves[others], finished.finals[others])
-        low, high = found.interval
-        errors.append(abs(found.mean - final))
-        inside.append(low <= final <= high)
-    return Checked(count, step, steps, float(np.mean(errors)), float(np.mean(inside)))
+        return []
+    chosen = sorted({round(each) for each in np.linspace(1, steps - 1, min(steps - 1, MOST_CHECKED))})
+    return [_checked(finished, known) for known in chosen]
+
+
+def _checked(finished: Finished, known: int) -> Checked:
+    """Leave-one-out, from the first `known` reports."""
+    curves, finals = finished.curves[:, :known], finished.finals
+    count = len(finals)
+    loadings, shares = _features(known, finished.curves.shape[1])
+    features = curves @ loadings.T
+    errors, inside = [], []
+    for held_out in np.array_split(np.arange(count), math.ceil(count / _TOGETHER)):
+        others = np.array([np.delete(np.arange(count), each) for each in held_out])
+        weighted, spreads = _combined(features[others], shares, finals[others])
+        apart = features[held_out] - features[others].mean(1)
+        means = finals[others].mean(1) + (weighted * apart).sum(1)
+        for mean, spread, final in zip(means, spreads, finals[held_out], strict=True):
+            found = Extrapolation(min(max(float(mean), 0.0), 1.0), float(spread), count - 2)
+            low, high = found.interval
+            errors.append(abs(found.mean - final))
+            inside.append(low <= final <= high)
+    return Checked(finished.steps[known - 1], float(np.mean(errors)), float(np.mean(inside)))

@@ -49,7 +49,7 @@ class Manifest:
         estimator: the same of the estimator; what it `resolved` to is how it describes itself.
         data: where the images were; None for an estimator of a person's own, which loads its own.
         prescreen: the score by which proposals are screened, and how many for each trial; None does not screen.
-        pruner: a name in `PRUNERS`.
+        pruner: a name in `PRUNERS`; `curves:0.05` where another chance than the default was given.
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
         confirm: how many leading networks are trained again at the end, or `auto`.

@@ -59,7 +59,7 @@ from studies.origins import (
     whole_path,
 )
 from studies.prescreening import prescreened, scored
-from studies.pruning import check_pruner
+from studies.pruning import parse_pruner
 
 if TYPE_CHECKING:
     from estimators import Estimator
@@ -373,7 +373,7 @@ def find(
         space = space + SUFFIX if isinstance(space, str) else with_strides(space, PUBLISHED)
     origin, whole = space_from(space)
     with _kept_in(place):
-        check_pruner(manifest.pruner)
+        parse_pruner(manifest.pruner)
         task = _task_of(manifest, place)
         feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
     now = manifest_of(whole, origin, fingerprint(whole))

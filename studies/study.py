@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from estimators import Estimator
     from searchspaces import Architecture, SearchSpace
     from strategies import Strategy
-    from studies.curves import Checked
     from studies.engine import Engine
+        from studies.extrapolating import Expected, Extrapolating
     from studies.manifest import Manifest
     from studies.opening import Opened
     from studies.settings import Settings
@@ -223,14 +223,25 @@ class Study:
         return Aim(costs, max(most_leaders(self.manifest.confirm), 1))
 
     @property
-    def extrapolation(self) -> Checked | None:
-        """How extrapolated accuracies did on its complete trials; None with another pruner than `curves`."""
-        if self.manifest.pruner != "curves":
-            return None
-        from studies.curves import Finished, checked
+    def extrapolation(self) -> Extrapolating | None:
+        """How far extrapolated final accuracies hold on its complete trials, whatever the pruner.
 
-        found = [trial for trial in self.record.trials if trial.state == "complete" and trial.confirms is None]
-        return checked(Finished.of([(dict(trial.reports), results.accuracy_of(trial)) for trial in found]))
+        None where too few of them reported the same steps.
+        """
+        from studies.extrapolating import checked_on
+
+        return checked_on(self.record.trials)
+
+    @property
+    def may_exceed(self) -> list[Expected]:
+        """Pruned trials that may have ended above the best one, the likeliest first; `extrapolating.NAMED` is enough.
+
+        By their extrapolated final accuracy, against the accuracy that `best` has.
+        """
+        from studies.extrapolating import may_exceed
+
+        best = results.best(self.record.trials)
+        return [] if best is None else may_exceed(self.record.trials, results.accuracy_of(best))
 
     def extrapolated(self, number: int) -> Mapping[str, float] | None:
         """Why the pruner `curves` stopped a trial; None for any other trial.
@@ -238,7 +249,7 @@ class Study:
         The final `accuracy` that was expected, the `low` and `high` end of its interval of 80 %, and the `chance` of
         entering the front, each in [0, 1].
         """
-        if self.manifest.pruner != "curves" or self.record.trials[number].state != "pruned":
+        if not self.manifest.pruner.startswith("curves") or self.record.trials[number].state != "pruned":
             return None
         from studies.curve_pruning import NOTE
 

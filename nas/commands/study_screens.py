@@ -229,7 +229,9 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     if (kept := document["inheritance"]) is not None:
         rows.append(("inherited", inheritance_text(kept)))
     if (checked := document["extrapolation"]) is not None:
-        rows.append(("extrapolation", extrapolation_text(checked)))
+        unit = document["estimator"].get("estimates")
+        rows.append(("extrapolation", Text(extrapolation_text(checked, unit))))
+        rows += [("", Text(may_exceed_text(checked["may_exceed"], unit)))] if checked["may_exceed"] else []
     rows += [("failed", Text(f"{number} x {why}", style="red")) for why, number in document["failures"].items()]
     if "ended" in document:
         rows.append(("ended", document["ended"]["reason"]))
@@ -283,15 +285,43 @@ def ranking_rows(document: Document) -> list[tuple[str, RenderableType]]:
     ]
 
 
-def extrapolation_text(checked: Document) -> str:
-    """How the pruner's extrapolation did on complete trials.
+def extrapolation_text(checked: Document, unit: str | None = None) -> str:
+    """How extrapolation did on complete trials, from the first, the middle and the last epoch that was checked.
 
-    >>> extrapolation_text({"curves": 24, "step": 3, "steps": 6, "error": 0.0131, "coverage": 0.792})
-    'mean error 1.31 points from epoch 3 of 6; the 80% interval holds 79% of 24 trials'
+    >>> first = {"step": 1, "error": 0.0192, "coverage": 0.792}
+    >>> last = {"step": 5, "error": 0.0061, "coverage": 0.833}
+    >>> extrapolation_text({"curves": 24, "steps": 6, "standard_error": 0.082, "at": [first, last]})
+    'the 80% interval holds 79% of 24 trials from epoch 1 of 6 (mean error 1.92 points), 83% from 5 (0.61); each ± 8%'
     """
-    error, inside = 100 * checked["error"], round(100 * checked["coverage"])
-    start = f"mean error {error:.2f} points from epoch {checked['step']} of {checked['steps']}"
-    return f"{start}; the 80% interval holds {inside}% of {checked['curves']} trials"
+    at = checked["at"]
+    shown = [at[index] for index in sorted({0, len(at) // 2, len(at) - 1})]
+    errors = [f"{100 * one['error']:.2f}" if unit is None else f"{one['error']:.4f}" for one in shown]
+    points = "" if unit else " points"
+    parts = [
+        f"{round(100 * shown[0]['coverage'])}% of {checked['curves']} trials from epoch {shown[0]['step']} of "
+        f"{checked['steps']} (mean error {errors[0]}{points})"
+    ]
+    parts += [
+        f"{round(100 * one['coverage'])}% from {one['step']} ({error})"
+        for one, error in zip(shown[1:], errors[1:], strict=True)
+    ]
+    return f"the 80% interval holds {', '.join(parts)}; each ± {round(100 * checked['standard_error'])}%"
+
+
+def may_exceed_text(named: Sequence[Document], unit: str | None = None) -> str:
+    """The pruned trials that may have ended above the best, the likeliest three with their chances.
+
+    >>> may_exceed_text([{"number": 17, "accuracy": 0.981, "chance": 0.412}])
+    'pruned trial 17 may have ended above the best: 98.1% expected, a chance of 41%'
+    """
+    if len(named) == 1:
+        (one,) = named
+        expected = f"{estimate_text(one['accuracy'], unit)} expected, a chance of {round(100 * one['chance'])}%"
+        return f"pruned trial {one['number']} may have ended above the best: {expected}"
+    likeliest = ", ".join(f"{one['number']} ({round(100 * one['chance'])}%)" for one in named[:3])
+    return f"{len(named)} pruned trials may have ended above the best, with these chances: trial {likeliest}" + (
+        ", ..." if len(named) > 3 else ""
+    )
 
 
 def _pareto(document: Document, notes: Sequence[str]) -> Table:

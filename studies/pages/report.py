@@ -9,7 +9,7 @@ import html
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 15
 """Decisions whose importance is drawn, at most."""
+NAMED_MOST: Final = 10
+"""Pruned trials that are named, at most."""
 LOW: Final = 6
 """Decisions whose names have room in a low plot."""
 
@@ -235,7 +237,38 @@ def curves_section(study: Study) -> str:
     if not any(len(trial.reports) > 1 for trial in study.trials):
         return section("Learning curves", words("The estimator reports no learning curves."))
     keys = [Key("on the front", RED, "line", "front"), Key("other trials", FAINT, "line", "other")]
-    return section("Learning curves", plot(learning_figure(study), "learning", keys, command=show_command(study)))
+    drawn = plot(learning_figure(study), "learning", keys, command=show_command(study))
+    return section("Learning curves", drawn, *_extrapolation(study))
+
+
+def _extrapolation(study: Study) -> Iterator[str]:
+    """How far extrapolated final accuracies hold, and which pruned trials may have ended above the best."""
+    if (checked := study.extrapolation) is None:
+        return
+    ranks = "estimates" in study.manifest.estimator["resolved"]
+    rows = [
+        [
+            f"{each.step} of {checked.steps}",
+            f"{each.error:.4f}" if ranks else f"{100 * each.error:.2f} points",
+            f"{round(100 * each.coverage)}%",
+        ]
+        for each in checked.at
+    ]
+    caption = (
+        f"Extrapolated final estimates of {checked.curves} complete trials, each predicted by the others: of 80% "
+        f"intervals, 80% ± {round(100 * checked.standard_error)}% should hold what was observed"
+    )
+    yield table(caption, ("epochs known", "mean absolute error", "in the 80% interval"), rows)
+    if named := study.may_exceed:
+        estimates = [f"{each.final.mean:.4f}" if ranks else f"{100 * each.final.mean:.1f}%" for each in named]
+        yield table(
+            "Pruned trials that may have ended above the best, by extrapolation",
+            ("trial", "expected at the end", "chance"),
+            [
+                [str(each.number), estimate, f"{round(100 * each.chance)}%"]
+                for each, estimate in zip(named[:NAMED_MOST], estimates, strict=False)
+            ],
+        )
 
 
 def learning_figure(study: Study) -> go.Figure:
