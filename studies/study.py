@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from searchspaces import Architecture, SearchSpace
     from strategies import Strategy
     from studies.engine import Engine
-        from studies.extrapolating import Expected, Extrapolating
+    from studies.extrapolating import Expected, Extrapolating
     from studies.manifest import Manifest
     from studies.opening import Opened
     from studies.settings import Settings
