@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from studies.study import Study
 
 
-ADJUSTED: Final = "accuracies are corrected for validation noise with the training loss"
+ADJUSTED: Final = "accuracies are corrected for noise with the training loss and a predictor"
 INHERITED: Final = "trials start from the weights of earlier ones, which favours late trials"
 
 

@@ -158,7 +158,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         rows.append(
             (
                 "chooses",
-                "by accuracies corrected for validation noise with the training loss, "
+                "by accuracies corrected for noise with the training loss and a predictor, "
                 f"once {FEWEST} trials are complete",
             )
         )

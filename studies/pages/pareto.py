@@ -149,9 +149,10 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     what = f"Each estimate is a {_in_0_to_1(unit)}" if unit else "Accuracy is that of the proxy training"
     notes.append(f"{what}, not that of a full training. How well it ranks networks: {told_of_proxy(study)}.")
     if study.standard_errors:
+        once = "corrected accuracy" if study.adjusted else "validation images alone"
         notes.append(
             "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
-            "validation images alone."
+            f"{once}."
         )
     best = results.accuracy_of(study.best) if study.confirmed else 1.0
     if any(results.accuracy_of(each) > best for each in results.complete(study.trials)):

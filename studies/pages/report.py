@@ -18,7 +18,7 @@ from searchspaces.cost import three_digits
 from searchspaces.plural import number_of
 from searchspaces.space import letters
 from studies import results
-from studies.belief import believed
+from studies.belief import beliefs, believed
 from studies.energy import joules
 from studies.importances import FEWEST, decision_importances
 from studies.pages.page import (
@@ -125,6 +125,7 @@ def _reached(study: Study) -> tuple[list[int], list[float], list[float]]:
     trials, images = believed(study.trials), study.judged_by
     ended = sorted((trial for trial in trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
     xs, reached, errors = [], [], []
+    once = {number: belief.standard_error for number, belief in beliefs(study.trials).items()}
     best, error, confirmed = -math.inf, math.nan, False
     for place, trial in enumerate(ended, 1):
         if trial.state == "complete" and trial.accuracy is not None:
@@ -134,9 +135,9 @@ def _reached(study: Study) -> tuple[list[int], list[float], list[float]]:
                 assert leader is not None
                 best, confirmed = results.accuracy_of(leader), True
                 error = results.standard_errors(so_far, images).get(leader.number, math.nan)
-            elif not confirmed:
-                best = max(best, trial.accuracy)
-                error = binomial_error(best, images) if images else math.nan
+            elif not confirmed and trial.accuracy > best:
+                best = trial.accuracy
+                error = once.get(trial.number, binomial_error(best, images) if images else math.nan)
         if best > -math.inf:
             xs.append(place)
             reached.append(best)
