@@ -79,11 +79,11 @@ def load_object(given: str) -> Any:
 
 
 def typed_as(name: str) -> str | None:
-    """The `file.py:object` of a space of that name in the files that were loaded here; None where there is none.
+    """The `file.py:object` of a space of that name in the file that was loaded here last; None where there is none.
 
     Of a function that makes a space there is none: what it made is not kept.
     """
-    for module in modules():
+    for module in reversed(modules()):
         for attribute, value in vars(module).items():
             if getattr(value, "name", None) == name and hasattr(value, "decisions"):
                 path = Path(str(module.__file__))

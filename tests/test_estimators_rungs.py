@@ -270,7 +270,7 @@ def searched(
     """A study of trainings with a rung, run as far as each of `trials`, opened anew in between."""
     estimator = ShortTraining(DIGITS, **{**QUICK, "epochs": 2}, rungs="images:0.25")
     study = Study.create(folder, Settings(
-        space=MANY, task=Task(8, 1, 10), strategy=strategy, estimator=estimator, seed=3, trials=10, pruner="asha",
+        space=MANY, task=Task(8, 1, 10), strategy=strategy, estimator=estimator, seed=4, trials=10, pruner="asha",
         confirm=confirm,
     ))  # fmt: skip
     for count in trials:

@@ -101,7 +101,8 @@ def test_another_table_is_another_study(tmp_path):
         begin_timed(tmp_path / "run", 2, task=TASK)
 
 
-def test_an_objective_in_milliseconds_needs_a_table():
+def test_an_objective_in_milliseconds_needs_a_table(monkeypatch):
+    monkeypatch.setattr("searchspaces.latency.typed_as", lambda name: None)  # other tests load files with such a space
     settings = {"objectives": ["accuracy", "latency_ms"]}
     with pytest.raises(UserError, match="nas measure --space small --task 32x32x3:10"):
         make_strategy("pareto", SPACE.under(Budget.parse("400K"), TASK), 10, **settings)
