@@ -130,6 +130,7 @@ class ScalingPlan:
         folder: the run folder.
         settings: how it is scaled.
         size_from: what the base's image size follows from, in words; None where it is the network's own, or given.
+        data: where the images are that were given, or those of the run that is scaled; None where there are none.
     """
 
     name: str
@@ -137,6 +138,7 @@ class ScalingPlan:
     folder: Path
     settings: ScalingSettings
     size_from: str | None = None
+    data: str | None = None
 
     @property
     def searches(self) -> bool:
@@ -191,7 +193,7 @@ def plan(
     task, size_from = _task(found, settings, Settings.parse({each: given.get(each) for each in _OF_TASK}), folder)
     base = _base(found, task, strides)
     sizes = ScalingSpace(base, settings.target, settings.step, settings.band, settings.growth)
-    return ScalingPlan(title(said), sizes, folder, settings, size_from)
+    return ScalingPlan(title(said), sizes, folder, settings, size_from, given.get("data"))
 
 
 def with_own_images(what: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -509,6 +511,7 @@ def family_document(found: Family) -> Document:
         "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
         "target": plan.space.target,
         "coefficients": {"how": how, **(_told(first) if isinstance(first, Factors) else {})},
+        "data": plan.data if study is None else study.manifest.data,
         "members": [_row(each, before, plan.folder) for each, before in _with_before(found.members)],
         "alone": {
             dimension: [
@@ -524,7 +527,6 @@ def family_document(found: Family) -> Document:
         document["estimates"] = study.manifest.estimator["resolved"].get("estimates")
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["data"] = study.manifest.data
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:

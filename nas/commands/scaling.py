@@ -15,7 +15,7 @@ from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, facts, table
-from nas.wording import budget_text, estimate_name, human, within
+from nas.wording import budget_text, estimate_name, human, path_here, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -247,7 +247,7 @@ def show_family(
     if rates := _dropout_text(document["members"]):
         rows.append(("dropout", rates))
     again = ["--space", space] if space else []
-    data = document.get("data") or "digits"
+    data = path_here(document["data"]) if document["data"] else "DATA"
     trials = document.get("trials")
     if trials and trials["ended"] < trials["planned"]:
         so_far = f"after {trials['ended']} of {trials['planned']} trials; the same command resumes"
