@@ -10,8 +10,9 @@ import gzip
 import importlib.util
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,20 @@ from searchspaces.progress import counted, doing
 
 DEFAULT_IMAGE_SIZE: Final = 32
 """Default side in pixels of images decoded from files (a folder, the hub)."""
+
+
+class NothingThereError(UserError):
+    """There is nothing at the place that images should be at."""
+
+
+@contextmanager
+def recorded_place() -> Iterator[None]:
+    """Of images that are not where a file says, an error says how to give the place where they are now."""
+    try:
+        yield
+    except NothingThereError as error:
+        raise NothingThereError(f"{error}; if the images have moved, add --data DATA") from error
+
 
 PARTS: Final = ("train", "val", "test")
 _NAMED: Final = 3
@@ -133,7 +148,7 @@ def read_source(
         return _npz(spec, path)
     if path.exists():
         raise UserError(f"data {spec!r} is neither a folder with one subfolder per class nor an .npz file")
-    raise UserError(
+    raise NothingThereError(
         f"no data at {spec!r}; give 'digits', a folder with one subfolder per class, an .npz file, or hub:NAME"
     )
 

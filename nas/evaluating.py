@@ -78,14 +78,15 @@ def evaluated_part(
     """What a network is evaluated on: the data's name, which part of them, notes, the images and their labels."""
     from estimators.data import ImageData
     from estimators.image_sizes import stay_in_files
-    from estimators.sources import Reading, read_source, reading_of
+    from estimators.sources import Reading, read_source, reading_of, recorded_place
 
     held, size = trained.facts["data"], trained.task.image_size
     source = data or str(held.get("source", held["name"]))
     read, in_files = Reading(**{**reading_of(held), **reading}), stay_in_files(source, size)
     whole: ImageData | None
     if data is None:
-        found = read_source(source, size, read, in_files=in_files)
+        with recorded_place():
+            found = read_source(source, size, read, in_files=in_files)
         whole = ImageData.from_source(found, size)
         if not whole.is_recorded_as(held["fingerprint"]):
             raise UserError(
