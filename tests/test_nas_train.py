@@ -215,6 +215,7 @@ from estimators.core import Core
 from nas.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
 step, done, by, more = Core.step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
 
 def struck(self):
@@ -227,12 +228,13 @@ main()
 """
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, network):
+@pytest.mark.parametrize(("name", "ends"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_ctrl_c_and_other_ends_say_how_and_the_same_command_goes_on(capsys, tmp_path, network, name, ends):
     command = ["train", network, "--data", "digits", "--epochs", 3, *QUICK, "--out", tmp_path / "a"]
     command = [str(each) for each in command]
-    struck = [sys.executable, "-c", STRUCK, "SIGINT", "0", *command]
+    struck = [sys.executable, "-c", STRUCK, name, "0", *command]
     process = subprocess.run(struck, capture_output=True, text=True)
-    assert process.returncode == 130
+    assert process.returncode == ends
     said = process.stderr.splitlines()
     assert said[0].startswith("nas: stopping… waiting for the checkpoint; Ctrl-C again ends")
     assert said[-1] == f"nas: interrupted; resume with: nas {' '.join(command)}"
