@@ -185,8 +185,8 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
         ),
         (
             "rounding",
-            "depths up, widths to multiples of 8, image sizes to even numbers; among factors that give the same "
-            "network, those nearest to the formula are kept",
+            "depths up, widths to multiples of 8 (and of groups), image sizes to even numbers; among factors that give "
+            "the same network, those nearest to the formula are kept",
         ),
         (
             "EfficientNet's",
