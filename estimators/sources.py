@@ -29,6 +29,7 @@ from estimators.image_folders import find_images, readable
 from estimators.in_files import InFiles
 from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
+from searchspaces.plural import number_of
 from searchspaces.progress import counted, doing
 
 DEFAULT_IMAGE_SIZE: Final = 32
@@ -211,7 +212,7 @@ def _npz(name: str, path: Path) -> Source:
 def _folder(
     name: str, path: Path, image_size: int, reading: Reading, known: Sequence[str] | None, in_files: bool
 ) -> Source:
-    found = find_images(name, path, need_train=known is None)
+    found = find_images(name, path, need_train=known is None, skip_empty=reading.skip_bad)
     classes = tuple(found.parts["train"].classes) if known is None else tuple(known)
     if len(classes) < 2:
         seen = "; ".join([*map(repr, classes), *found.all_notes()]) or "nothing"
@@ -232,7 +233,9 @@ def _folder(
     everything = [file for part in found.parts.values() for files in part.classes.values() for file in files]
     source.notes = found.all_notes() + source.notes + notes_on_ranges(everything, reading.max_pixels)
     if "train" not in source.parts and (known is None or not source.parts):
-        raise UserError(f"data {name!r} has no image that can be read" + (f", such as {bad[0]!r}" if bad else ""))
+        seen = "; ".join(found.all_notes())
+        why = f", such as {bad[0]!r}" if bad else f" in a folder of its class; seen: {seen or 'nothing'}"
+        raise UserError(f"data {name!r} has no image that can be read{why}")
     return source
 
 
@@ -265,7 +268,7 @@ def _add_parts(
     if bad:
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         named = ", ".join(map(repr, bad[:_NAMED]))
-        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {named}{more}")
+        source.notes.append(f"skipped: {number_of(len(bad), 'file')} that cannot be read as images: {named}{more}")
     return bad
 
 
