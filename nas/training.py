@@ -273,7 +273,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
-        "why": why_fitted(recipe, images_of(job.data, recipe.describe()), job.data.task.image_size),
+        "why": why_fitted(recipe, images_of(job.data, recipe.describe()), job.data.task.image_size, train),
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,
