@@ -14,7 +14,7 @@ from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
-from nas.commands.tables import GOOD, WARNING, facts, table
+from nas.commands.tables import GOOD, WARNING, Typed, facts, show_facts, table
 from nas.wording import budget_text, estimate_name, human, path_here, within
 
 if TYPE_CHECKING:
@@ -255,10 +255,10 @@ def show_family(
     rows += [
         ("family", Text(str(folder / "family.json"))),
         ("plot", Text(str(folder / "family.html"))),
-        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
-        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
+        ("next", Typed(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
+        ("", Typed(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
     ]
-    console.print(facts(*rows))
+    show_facts(console, *rows)
 
 
 def _dropout_text(members: list[Document]) -> str:
