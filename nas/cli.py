@@ -12,11 +12,13 @@ import errno
 import functools
 import gc
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
@@ -235,6 +237,8 @@ def _mistake(failure: Exception) -> str | None:
         from searchspaces.cost import human
 
         small = [f"{name} (from {human(low)})" for name, (low, _) in RANGES.items() if low <= failure.most_macs]
+        if failure.most_macs < 10_000:
+            return f"{failure}; did you mean {failure.most_macs}M?"
         more = f"; at 224 px these spaces have smaller networks: {', '.join(small)}" if small else ""
         return f"{failure}{more}"
     return str(failure) if isinstance(failure, UserError) else None
@@ -259,6 +263,13 @@ def _usage_line(mistake: typer.TyperException) -> str:
         known = [name for parameter in context.command.params for name in parameter.opts] if context else []
         return f"{command}unknown option {option!r}{_nearest(option, [name for name in known if name[:2] == '--'])}"
     text = mistake.format_message().rstrip(".")
+    wrong = re.match(r"Invalid value for '(--[\w-]+)'.*should be a valid (integer|number)", text, re.IGNORECASE)
+    if wrong and context is not None:
+        typed = list(context.obj or ())
+        given = [each for name, each in pairwise([*typed, ""]) if name == wrong[1]]
+        given += [each.partition("=")[2] for each in typed if each.startswith(f"{wrong[1]}=")]
+        kind = {"integer": "a whole number", "number": "a number"}[wrong[2]]
+        text = f"{wrong[1]}: {' '.join(map(repr, given[-1:]))} is not {kind}"
     if "nexpected extra argument" in text and context is not None and "--ray" in (context.obj or ()):
         text += "; write --ray or --ray local for this machine, else --ray auto or --ray host:6379"
     return f"{command}{text[:1].lower()}{text[1:]}"

@@ -49,7 +49,9 @@ def evaluate(
     import numpy as np
 
     first = several[0]
-    for other in several[1:]:
+    for number, other in enumerate(several[1:], 1):
+        if other.folder.resolve() in (each.folder.resolve() for each in several[:number]):
+            raise UserError(f"{other.folder} is given twice; an ensemble is of different networks")
         if other.class_names != first.class_names:
             raise UserError(f"{other.folder} has other classes than {first.folder}: they cannot be averaged")
         if data is None and other.facts["data"].get("source") != first.facts["data"].get("source"):

@@ -281,6 +281,8 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
         return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
     if "/" in text:
         raise UserError(f"no run folder or network {text!r}")
+    if text not in CLASSICS and "did you mean" not in nearest(text, CLASSICS):
+        raise UserError(f"no folder or network {text!r}; nas classics lists those of the literature")
     return classic(text)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from searchspaces import UserError
+from searchspaces import Budget, UserError
 from searchspaces.files import read_json, write_whole
 from searchspaces.versions import versions
 from strategies import BEFORE
@@ -199,7 +200,8 @@ class Manifest:
             "objectives",
         )  # fmt: skip
         for name in names:
-            yield name, _shown(getattr(self, name))
+            value = getattr(self, name)
+            yield name, (value, _budget_in_words(value)) if name == "budget" else _shown(value)
         yield "latency table", (self.latency, "none" if self.latency is None else f"#{self.latency[:8]}")
         yield "strategy", _shown(self.strategy["name"])
         for key, value in self.strategy["resolved"].items():
@@ -274,6 +276,16 @@ _KEYS: Final = {
 
 def _shown(value: Any) -> tuple[Any, str]:
     return value, repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _budget_in_words(budget: str | None) -> str:
+    """A budget as it is recorded, with units.
+
+    >>> _budget_in_words("macs=430366694"), _budget_in_words("macs=400M"), _budget_in_words(None)
+    ("430M MACs ('macs=430366694')", "'macs=400M'", 'null')
+    """
+    shown = _shown(budget)[1]
+    return f"{Budget.parse(budget).words()} ({shown})" if budget and re.search(r"\d{7}", budget) else shown
 
 
 def _plain(value: Any) -> Any:
