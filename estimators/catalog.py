@@ -13,7 +13,7 @@ from estimators.image_sizes import stay_in_files
 from estimators.scoring import ZeroCost
 from estimators.short_training import ShortTraining
 from estimators.sources import READING
-from estimators.steps import DEVICES
+from estimators.steps import DEVICES, unknown_device
 from estimators.supernet import Supernet
 from estimators.table import TableEstimator
 from searchspaces import UserError, nearest
@@ -47,7 +47,7 @@ def make_estimator(name: str, data: str | ImageData = "digits", device: str = "a
     if kind == "table" and not subject:
         raise UserError("estimator 'table' needs its file: table:FILE.json")
     if device not in DEVICES:
-        raise UserError(f"unknown device {device!r}{nearest(device, DEVICES)}")
+        raise UserError(unknown_device(device))
     reading = {name: settings.pop(name) for name in READING if kind != "table" and name in settings}
     known = [each for each in inspect.signature(ESTIMATORS[kind]).parameters if each not in ("data", "path", "device")]
     for each in settings:

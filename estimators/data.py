@@ -26,6 +26,7 @@ from estimators.mirroring import mirroring, mirrors
 from estimators.on_disk import chunks, joined
 from estimators.sources import DEFAULT_IMAGE_SIZE, Reading, Source, read_source, source_of
 from searchspaces import Task, UserError
+from searchspaces.plural import number_of
 
 __all__ = [
     "DEFAULT_IMAGE_SIZE",
@@ -329,11 +330,12 @@ def _check_range(name: str, key: str, labels: NDArray[np.int64], classes: int) -
 def _check_counts(name: str, train: Labelled, names: Sequence[str], least: int, notes: Sequence[str]) -> None:
     counts = np.bincount(train.labels, minlength=len(names))
     if counts.min() < least:
-        few = int(counts.argmin())
+        few, few_images = int(counts.argmin()), int(counts.min())
         why = "at least 2 are needed, one to train and one to validate on" if least > 1 else "at least 1 is needed"
         also = "; ".join(["", *(note for note in notes if note.startswith(_LEFT_OUT))])
         raise UserError(
-            f"data {name!r}: class {names[few]!r} has {counts[few]} images in its training part; {why}{also}"
+            f"data {name!r}: class {names[few]!r} has {number_of(few_images, 'image')} in its training part; "
+            f"{why}{also}"
         )
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from estimators.data import ImageData
 from estimators.estimator import Estimate, TrialContext
 from estimators.recipe import FIT, Recipe, images_of, make_recipe
-from estimators.steps import DEVICES
-from searchspaces import RecipeSpace, UserError, nearest
+from estimators.steps import DEVICES, unknown_device
+from searchspaces import RecipeSpace, UserError
 
 if TYPE_CHECKING:
     from searchspaces import Architecture
@@ -49,7 +49,7 @@ class FullTraining:
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
-            raise UserError(f"unknown device {self.device!r}{nearest(self.device, DEVICES)}")
+            raise UserError(unknown_device(self.device))
         if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:
             raise UserError(f"full-training: threads must be a whole number of at least 1, got {self.threads!r}")
         if not isinstance(self.settings, Mapping):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from searchspaces import UserError
+from searchspaces.plural import number_of
 
 SPLITS: Final = {
     "train": "train", "training": "train",
@@ -72,13 +73,14 @@ class Found:
         return [*([f"skipped: {counted}"] if counted else []), *self.notes]
 
 
-def find_images(name: str, path: Path, need_train: bool = True) -> Found:
+def find_images(name: str, path: Path, need_train: bool = True, skip_empty: bool = False) -> Found:
     """The image files of a folder, by part and class.
 
     Args:
         name: of the data, for messages.
         path: the folder.
         need_train: refuse folders named as other parts of a data set without a training part.
+        skip_empty: leave out class folders without images, instead of refusing the first of them.
 
     Raises:
         UserError: its layout is not understood; the message says what was seen.
@@ -94,7 +96,7 @@ def find_images(name: str, path: Path, need_train: bool = True) -> Found:
             seen = ", ".join(repr(readable(each.name)) for each in folders)
             raise UserError(f"data {name!r} has the folders {seen}, but none named 'train' or 'training'")
         _skip_loose(loose, found)
-        found.parts["train"] = Part(readable(path.name), _classes(name, path, folders, found))
+        found.parts["train"] = Part(readable(path.name), _classes(name, path, folders, found, skip_empty))
         if _has_splits_inside(folders):
             raise UserError(
                 f"data {name!r}: each class has folders such as 'train' and 'test' inside; put the parts outside, "
@@ -106,7 +108,7 @@ def find_images(name: str, path: Path, need_train: bool = True) -> Found:
         if len(named) > 1:
             raise UserError(f"data {name!r} has both {named[0].name!r} and {named[1].name!r}; one of them is enough")
         if named:
-            _add_part(name, kind, named[0], found)
+            _add_part(name, kind, named[0], found, skip_empty)
     for other in others:
         if _images(other, Counter(), set()):
             raise UserError(
@@ -123,20 +125,20 @@ def _skip_loose(loose: list[Path], found: Found) -> None:
         found.skipped["images outside the class folders"] += len(loose)
 
 
-def _add_part(name: str, kind: str, folder: Path, found: Found) -> None:
+def _add_part(name: str, kind: str, folder: Path, found: Found, skip_empty: bool) -> None:
     """Add the classes of a part; a part without class folders is left out, unless it is the training part."""
     loose, folders = _listed(folder, found.skipped)
-    classes = _classes(name, folder, folders, found, may_be_empty=kind != "train")
+    classes = _classes(name, folder, folders, found, skip_empty, may_be_empty=kind != "train")
     if kind != "train":
         classes = {each: files for each, files in classes.items() if files}
         if not classes:
-            have = f"{len(loose):,} images but no class folders" if loose else "no images"
+            have = f"{number_of(len(loose), 'image')} but no class folders" if loose else "no images"
             found.notes.append(f"{folder.name!r} has {have} and is not used")
             return
     elif not classes and loose:
         raise UserError(
-            f"data {name!r}: {folder.name!r} has {len(loose):,} images but no class folders; put the images of each "
-            "class into a folder of its name"
+            f"data {name!r}: {folder.name!r} has {number_of(len(loose), 'image')} but no class folders; put the "
+            "images of each class into a folder of its name"
         )
     _skip_loose(loose, found)
     found.parts[kind] = Part(folder.name, classes)
@@ -158,7 +160,7 @@ def _has_splits_inside(folders: Iterable[Path]) -> bool:
 
 
 def _classes(
-    name: str, path: Path, folders: Iterable[Path], found: Found, may_be_empty: bool = False
+    name: str, path: Path, folders: Iterable[Path], found: Found, skip_empty: bool, may_be_empty: bool = False
 ) -> dict[str, tuple[Path, ...]]:
     """Files by class, in the order of class names."""
     classes: dict[str, tuple[Path, ...]] = {}
@@ -172,8 +174,12 @@ def _classes(
                 f"{readable(folder.name)!r} has no images and is not a class; it has: {', '.join(others)}"
             )
             continue
+        if not files and not may_be_empty and skip_empty:
+            found.skipped["class folders without images"] += 1
+            continue
         if not files and not may_be_empty:
-            raise UserError(f"data {name!r}: class {readable(folder.name)!r} has no image")
+            label = readable(folder.name)
+            raise UserError(f"data {name!r}: class {label!r} has no image; --skip-bad leaves such folders out")
         label = readable(folder.name)
         if label in classes:
             raise UserError(

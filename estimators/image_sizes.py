@@ -84,7 +84,7 @@ def file_sizes(spec: str) -> FileSizes | None:
 
 
 def _in_folder(spec: str) -> list[str | io.BytesIO]:
-    classes = find_images(spec, Path(spec).expanduser()).parts["train"].classes
+    classes = find_images(spec, Path(spec).expanduser(), skip_empty=True).parts["train"].classes
     return [str(file) for file in _sample([file for files in classes.values() for file in files])]
 
 

@@ -247,12 +247,14 @@ def crops_ahead(
 
 
 def _begin_process(number: int) -> None:
-    """Leave Ctrl-C to the training, and end with it, killed or not; decode in silence."""
+    """Leave Ctrl-C, SIGTERM and SIGHUP to the training, and end with it, killed or not; decode in silence."""
     import ctypes
     import signal
     import sys
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.platform == "linux":  # else a process notices after seconds, and holds the lock of the folder meanwhile
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _SETTINGS.append(pillow_settings())

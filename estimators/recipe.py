@@ -280,16 +280,18 @@ def fitted(recipe: Recipe, images: int, side: int, batch: int | None = None) -> 
     return found | _strength(recipe.epochs, steps)[1]
 
 
-def why_fitted(recipe: Recipe, images: int, side: int) -> str | None:
+def why_fitted(recipe: Recipe, images: int, side: int, training: int | None = None) -> str | None:
     """Why a recipe distorts and mixes images as it does, in words; None if it is not what `fitted` says.
 
     Args:
         recipe, images, side: as of `fitted`.
+        training: images that are trained on, as they were split; by default what the shares come to.
     """
     found = {"optimizer": Recipe().optimizer, **fitted(recipe, images, side, recipe.batch)}
     if any(getattr(recipe, name) != value for name, value in found.items()):
         return None
     train, _, steps = _sizes(recipe, images, recipe.batch)
+    train = train if training is None else training
     return f"fitted to {train:,} images and {steps:,} steps: {_strength(recipe.epochs, steps)[0]}"
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from estimators.batches import channel_statistics
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Estimate, TrialContext
-from estimators.steps import DEVICES, check_ranges, find_device, give_back, own_globals, seed_of
+from estimators.steps import DEVICES, check_ranges, find_device, give_back, own_globals, seed_of, unknown_device
 from estimators.zero_cost import SCORES, score
 from searchspaces import UserError, nearest
 
@@ -95,7 +95,7 @@ class ZeroCost:
         whole = {each[0] for each in ranges}
         check_ranges("zero-cost", self, ranges, whole, left_open={"image_size"})
         if self.device not in DEVICES:
-            raise UserError(f"unknown device {self.device!r}{nearest(self.device, DEVICES)}")
+            raise UserError(unknown_device(self.device))
         size = self.data.task.image_size
         if self.image_size is not None and self.image_size != size:
             object.__setattr__(self, "data", self.data.resized(self.image_size))

@@ -43,6 +43,7 @@ from estimators.steps import (
     quick_to_load,
     seed_of,
     trains_in_bf16,
+    unknown_device,
 )
 from searchspaces import Scale, UserError, nearest
 from searchspaces.layers import ShapeError
@@ -492,7 +493,7 @@ def check_settings(who: str, settings: Any, own: Sequence[Range], whole: Collect
     numbers = {"epochs", "batch", "image_size", "split_seed", "threads", *whole}
     check_ranges(who, settings, (*RANGES, *own, *augmentation), numbers, left_open={"image_size", "data_fraction"})
     if settings.device not in DEVICES:
-        raise UserError(f"unknown device {settings.device!r}{nearest(settings.device, DEVICES)}")
+        raise UserError(unknown_device(settings.device))
 
 
 def fill_in(settings: Any, most: int) -> None:

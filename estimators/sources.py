@@ -10,8 +10,9 @@ import gzip
 import importlib.util
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +29,25 @@ from estimators.image_folders import find_images, readable
 from estimators.in_files import InFiles
 from estimators.on_disk import OnDisk, limit_bytes
 from searchspaces import UserError
+from searchspaces.plural import number_of
 from searchspaces.progress import counted, doing
 
 DEFAULT_IMAGE_SIZE: Final = 32
 """Default side in pixels of images decoded from files (a folder, the hub)."""
+
+
+class NothingThereError(UserError):
+    """There is nothing at the place that images should be at."""
+
+
+@contextmanager
+def recorded_place() -> Iterator[None]:
+    """Of images that are not where a file says, an error says how to give the place where they are now."""
+    try:
+        yield
+    except NothingThereError as error:
+        raise NothingThereError(f"{error}; if the images have moved, add --data DATA") from error
+
 
 PARTS: Final = ("train", "val", "test")
 _NAMED: Final = 3
@@ -133,7 +149,7 @@ def read_source(
         return _npz(spec, path)
     if path.exists():
         raise UserError(f"data {spec!r} is neither a folder with one subfolder per class nor an .npz file")
-    raise UserError(
+    raise NothingThereError(
         f"no data at {spec!r}; give 'digits', a folder with one subfolder per class, an .npz file, or hub:NAME"
     )
 
@@ -196,7 +212,7 @@ def _npz(name: str, path: Path) -> Source:
 def _folder(
     name: str, path: Path, image_size: int, reading: Reading, known: Sequence[str] | None, in_files: bool
 ) -> Source:
-    found = find_images(name, path, need_train=known is None)
+    found = find_images(name, path, need_train=known is None, skip_empty=reading.skip_bad)
     classes = tuple(found.parts["train"].classes) if known is None else tuple(known)
     if len(classes) < 2:
         seen = "; ".join([*map(repr, classes), *found.all_notes()]) or "nothing"
@@ -217,7 +233,9 @@ def _folder(
     everything = [file for part in found.parts.values() for files in part.classes.values() for file in files]
     source.notes = found.all_notes() + source.notes + notes_on_ranges(everything, reading.max_pixels)
     if "train" not in source.parts and (known is None or not source.parts):
-        raise UserError(f"data {name!r} has no image that can be read" + (f", such as {bad[0]!r}" if bad else ""))
+        seen = "; ".join(found.all_notes())
+        why = f", such as {bad[0]!r}" if bad else f" in a folder of its class; seen: {seen or 'nothing'}"
+        raise UserError(f"data {name!r} has no image that can be read{why}")
     return source
 
 
@@ -250,7 +268,7 @@ def _add_parts(
     if bad:
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         named = ", ".join(map(repr, bad[:_NAMED]))
-        source.notes.append(f"skipped: {len(bad):,} files that cannot be read as images: {named}{more}")
+        source.notes.append(f"skipped: {number_of(len(bad), 'file')} that cannot be read as images: {named}{more}")
     return bad
 
 

@@ -44,13 +44,23 @@ def find_device(name: str) -> torch.device:
     import torch
 
     if name not in DEVICES:
-        raise UserError(f"unknown device {name!r}{nearest(name, DEVICES)}")
+        raise UserError(unknown_device(name))
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(each for each, is_there in there.items() if is_there)
     if not there[name]:
         raise UserError(f"no device {name!r} here; available: {', '.join(key for key in there if there[key])}")
     return torch.device(name)
+
+
+def unknown_device(name: str) -> str:
+    """The message, with the device that is likely meant.
+
+    >>> unknown_device("gpu"), unknown_device("cudda")
+    ("unknown device 'gpu'; did you mean 'cuda'?", "unknown device 'cudda'; did you mean 'cuda'?")
+    """
+    meant = "; did you mean 'cuda'?" if name.lower() in ("gpu", "nvidia") else nearest(name, DEVICES)
+    return f"unknown device {name!r}{meant}"
 
 
 def seed_of(seed: int, what: str, *numbers: int) -> int:

@@ -74,6 +74,8 @@ class Trained:
         """
         folder = Path(folder)
         facts = read_facts(folder)
+        if facts is None and not folder.exists():
+            raise UserError(f"no folder {str(folder)!r}; nas train makes one")
         if facts is None:
             raise UserError(f"{str(folder)!r} is not a trained network: it has no {FACTS}; make one with: nas train")
         if not facts["finished"]:

@@ -15,8 +15,10 @@ trial of a study (`estimated`) they are not used at all.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -535,8 +537,14 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
         if old != new and not (name == "workers" and before["finished"]):
             raise UserError(
                 f"{folder}: {name} was {_shown(old)} when the training began and is {_shown(new)} now; "
-                "give the old value to continue it, or another --out to start a new one"
+                f"give the old value to continue it, or begin another one with --out {shlex.quote(str(_free(folder)))}"
             )
+
+
+def _free(folder: Path) -> Path:
+    """A folder beside another one that is not there."""
+    several = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(each for each in several if not each.exists())
 
 
 def _shown(value: Any) -> str:

@@ -21,6 +21,7 @@ from nas.recorded import Recorded, Source
 from searchspaces import Budget, SearchSpace, Task, UserError, load_space, nearest, own_code
 from searchspaces.progress import doing
 from strategies import STRATEGIES
+from studies.interrupts import ENDS
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -410,14 +411,16 @@ def _played_by(
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+            process.kill()  # which ignores SIGTERM
         raise
     pool.shutdown()
 
 
 def _begin_process(code: Mapping[str, own_code.Source]) -> None:
-    """Leave Ctrl-C to the process that waits, and know a person's own code, which a space may need to be read."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C and other ends to the process that waits, and know a person's own code, which a space may need to be
+    read."""
+    for each in (signal.SIGINT, *ENDS):
+        signal.signal(each, signal.SIG_IGN)
     own_code.install(code)
 
 

@@ -121,12 +121,13 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """The settings of a study, its progress, and the best networks that it found."""
+    from studies.lock import in_use
     from studies.proxy_agreement import agreement
 
     manifest, trials = study.manifest, study.trials
     states = Counter(trial.state for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files = manifest.trials or 1, _files(study)
+    planned, files, drivers = manifest.trials or 1, _files(study), study.record.drivers
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
@@ -146,6 +147,7 @@ def study_document(study: Study) -> Document:
         "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
         "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
+        "at_work": drivers.at_work() if drivers else study.folder is not None and in_use(study.folder),
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         **({} if prepared_s is None else {PREPARED_S: prepared_s}),
@@ -192,13 +194,14 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
     Args:
         study: opened.
-        order: a key of `ORDERS`; accuracy from the highest, everything else from the lowest, what has none last.
+        order: a key of `ORDERS`; accuracy, as the best is chosen by, from the highest, everything else from the lowest,
+            what has none last.
 
     Raises:
         UserError: there is no such order.
     """
     from studies.pages.pareto import show_command
-    from studies.results import best
+    from studies.results import best, complete
 
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
@@ -208,9 +211,11 @@ def trials_document(study: Study, order: str = "number") -> Document:
         for trial in study.trials
     ]
     sign = -1 if order == "accuracy" else 1
+    decides = {each.number: each.accuracy for each in complete(study.trials)}
 
     def place(one: Document) -> tuple[bool, float, int]:
         value = one[ORDERS[order]]
+        value = decides.get(one["number"], value) if order == "accuracy" else value
         return value is None, 0.0 if value is None else sign * value, one["number"]
 
     found = best(study.trials)
@@ -392,7 +397,10 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     given = dict(manifest.estimator["given"])
     budget = manifest.budget or "100%"
     words = ["--space", space, "--budget", budget if "," in budget else budget.removeprefix("macs=")]
-    words += ["--data", path_here(str(manifest.data)), "--task", manifest.task]
+    words += ["--data", path_here(str(manifest.data))]
+    images = manifest.estimator["resolved"].get("data")
+    if not (isinstance(images, dict) and images.get("task") == manifest.task and "image_size" in given):
+        words += ["--task", manifest.task]  # else it follows from the images at their size
     if given.get("adjusted") is True:  # as a study that begins has it
         del given["adjusted"]
     if given.get("image_size") == study.task.image_size:

@@ -49,7 +49,9 @@ def evaluate(
     import numpy as np
 
     first = several[0]
-    for other in several[1:]:
+    for number, other in enumerate(several[1:], 1):
+        if other.folder.resolve() in (each.folder.resolve() for each in several[:number]):
+            raise UserError(f"{other.folder} is given twice; an ensemble is of different networks")
         if other.class_names != first.class_names:
             raise UserError(f"{other.folder} has other classes than {first.folder}: they cannot be averaged")
         if data is None and other.facts["data"].get("source") != first.facts["data"].get("source"):
@@ -91,14 +93,15 @@ def evaluated_part(
     """
     from estimators.data import ImageData
     from estimators.image_sizes import stay_in_files
-    from estimators.sources import Reading, read_source, reading_of
+    from estimators.sources import Reading, read_source, reading_of, recorded_place
 
     held, size = trained.facts["data"], trained.task.image_size
     source = data or str(held.get("source", held["name"]))
     read, in_files = Reading(**{**reading_of(held), **reading}), stay_in_files(source, size)
     whole: ImageData | None
     if data is None:
-        found = read_source(source, size, read, in_files=in_files)
+        with recorded_place():
+            found = read_source(source, size, read, in_files=in_files)
         whole = ImageData.from_source(found, size)
         if not whole.is_recorded_as(held["fingerprint"]):
             raise UserError(

@@ -14,7 +14,7 @@ _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str, option: str = "--time") -> float:
-    """Seconds in `90`, `90s`, `30m`, `1h30m` or `2d`.
+    """Seconds in `90`, `90s`, `30m`, `1h30m` or `2d`: a bare number alone, else each unit once, the largest first.
 
     Raises:
         UserError: the text has another form, or the duration is zero.
@@ -23,8 +23,12 @@ def parse_duration(text: str, option: str = "--time") -> float:
     5400.0
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    sizes = [_SECONDS[unit] for _, unit in parts]
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m")
+    if len(parts) > 1 and (not all(unit for _, unit in parts) or sizes != sorted(set(sizes), reverse=True)):
+        each = "of several numbers each has its own unit, the largest first"
+        raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m: {each}")
     seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
         raise UserError(f"{option}: must be longer than zero, got {text!r}")

@@ -410,7 +410,7 @@ def _row(values: Values, truth: Values, tau: float | None, replicas: int, top: i
         "spearman": agreement.spearman(values, truth),
         "spearman_interval": list(agreement.interval(agreement.spearman, values, truth, LEVEL)),
         "regret": agreement.regret(values, truth),
-        "top": agreement.overlap(values, truth, top),
+        "top": agreement.overlap(values, truth, top) if len(set(truth)) > 1 else None,
     }
 
 

@@ -14,6 +14,7 @@ from searchspaces import (
     UserError,
     classic,
     load_object,
+    nearest,
     network_from_file,
     network_from_json,
 )
@@ -112,6 +113,8 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
         return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
     if "/" in text:
         raise UserError(f"no run folder or network {text!r}")
+    if text not in CLASSICS and "did you mean" not in nearest(text, CLASSICS):
+        raise UserError(f"no folder or network {text!r}; nas classics lists those of the literature")
     return classic(text)
 
 

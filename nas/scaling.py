@@ -132,6 +132,7 @@ class ScalingPlan:
         settings: how it is scaled.
         size_from: what the base's image size follows from, in words; None where it is the network's own, or given.
         home: the `file.py:object` of the network's space, if it is a person's own and was given so.
+        data: where the images are that were given, or those of the run that is scaled; None where there are none.
     """
 
     name: str
@@ -140,6 +141,7 @@ class ScalingPlan:
     settings: ScalingSettings
     size_from: str | None = None
     home: str | None = None
+    data: str | None = None
 
     @property
     def searches(self) -> bool:
@@ -195,7 +197,7 @@ def plan(
     base = _base(found, task, strides)
     sizes = ScalingSpace(base, settings.target, settings.step, settings.band, settings.growth)
     home = space if isinstance(space, str) else None
-    return ScalingPlan(title(said), sizes, folder, settings, size_from, home)
+    return ScalingPlan(title(said), sizes, folder, settings, size_from, home, given.get("data"))
 
 
 def with_own_images(what: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -531,6 +533,7 @@ def family_document(found: Family) -> Document:
         "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
         "target": plan.space.target,
         "coefficients": {"how": how, **(_told(first) if isinstance(first, Factors) else {})},
+        "data": plan.data if study is None else study.manifest.data,
         "members": [_row(each, before, plan.folder) for each, before in _with_before(found.members)],
         "alone": {
             dimension: [
@@ -546,7 +549,6 @@ def family_document(found: Family) -> Document:
         document["estimates"] = study.manifest.estimator["resolved"].get("estimates")
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["data"] = study.manifest.data
         document["trials"] = {"ended": ended, "planned": study.manifest.trials}
         best = document["trained"][0]
         for one in document["members"]:

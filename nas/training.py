@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +80,7 @@ def training_job(
     """
     from estimators import load_data
     from estimators.image_sizes import stay_in_files
+    from estimators.sources import recorded_place
     from estimators.trained import read_facts
 
     found: Document | None
@@ -105,7 +106,8 @@ def training_job(
     facts = read_facts(out or trained_folder(_title(what), source))  # what has begun goes on as it did
     in_files = stay_in_files(source, image_size) if facts is None else facts["data"].get("in_files") is True
     read_as = {**read_as, **(reading or {})}
-    images = load_data(source, image_size, **read_as, in_files=in_files)
+    with nullcontext() if data else recorded_place():
+        images = load_data(source, image_size, **read_as, in_files=in_files)
     return TrainingJob(network, images, found, _title(what), counted, size_from, source, read_as, tuned)
 
 
@@ -271,7 +273,7 @@ def plan_document(
         "params": cost.params,
         "data": job.data.describe(),
         "recipe": recipe.describe(),
-        "why": why_fitted(recipe, images_of(job.data, recipe.describe()), job.data.task.image_size),
+        "why": why_fitted(recipe, images_of(job.data, recipe.describe()), job.data.task.image_size, train),
         "dropout": _dropout(job, recipe),
         "auxiliary_heads": auxiliary_heads(job.network, job.data.task),
         "train_images": train,

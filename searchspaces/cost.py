@@ -198,6 +198,9 @@ class Budget:
             UserError: if a part has another form, a bound is not positive or a cost is bounded twice.
         """
         bounds: dict[str, Bound] = {}
+        if re.fullmatch(r"\s*\d{1,3}(,\d{3})+\s*", text):
+            meant = _plain(Decimal(re.sub(r"\D", "", text)))
+            raise UserError(f"budget: {text.strip()!r} has commas, which separate bounds; did you mean {meant}?")
         for part in text.split(","):
             if not part.strip() and text.strip():
                 raise UserError(f"budget: empty entry in {text!r}")
@@ -288,8 +291,12 @@ def _number(text: str, whole: str, bare: bool) -> tuple[Decimal, bool]:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGBT]?|%)\s*", text, re.IGNORECASE)
     if bare and (not match or match[2] not in ("", "%")):
         raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number of milliseconds such as 8, 7.5 or 60%")
+    if not match and not text.strip() and ".." in whole:
+        raise UserError(f"budget: {whole!r} lacks an end; give both, as in 360M..400M, or the upper one, as in 400M")
     if not match:
-        raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number such as 400M, 5.3M, 1.2G or 60%")
+        low, hyphen, high = text.strip().partition("-")
+        meant = f"; did you mean {low}..{high}?" if hyphen and low[:1].isdecimal() and high[:1].isdecimal() else ""
+        raise UserError(f"budget: {text.strip()!r} in {whole!r} is not a number such as 400M, 5.3M, 1.2G or 60%{meant}")
     percent = match[2] == "%"
     value = Decimal(match[1]) * (1 if percent else UNITS[match[2].upper()])
     if value >= MOST:

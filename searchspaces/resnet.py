@@ -10,7 +10,6 @@ depth: every residual ends in `DropPath`). Strides are in the 3x3 convolution, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
 from typing import Any, Literal
 
 from searchspaces.grammar import Value
@@ -36,7 +35,7 @@ from searchspaces.layers import (
 )
 from searchspaces.mbconv import conv_norm_act, conv_stem
 from searchspaces.space import Space
-from searchspaces.stage import Stage, choice
+from searchspaces.stage import Stage, choice, scaled_inside
 
 Shortcut = Literal["conv", "pool", "identity"]
 
@@ -83,6 +82,7 @@ def bottleneck(
     shortcut: Shortcut = "conv",
     preact: bool = False,
     act: str = "relu",
+    unscaled: int | None = None,
 ) -> Node:
     """A 1x1 convolution, one with the kernel and a 1x1 one, and a shortcut around them (1512.03385, fig. 5 right).
 
@@ -92,11 +92,12 @@ def bottleneck(
         inside: channels of the middle convolution over `width`: 0.25 in ResNet-50, 0.5 in Wide ResNet-50-2. Base
             width b and cardinality g of ResNeXt (g x b d) are `inside` = g * b / 256 and `groups` = g.
         groups: of the middle convolution (fewer where the channels are not a multiple).
+        unscaled: `width` as declared, in a network that is scaled; see `scaled_inside`.
     """
-    inner = max(1, int(width * inside))
+    inner, groups = scaled_inside(width, unscaled, inside, groups)
     units = [
         _unit(Conv(inner), act, preact),
-        _unit(Conv(inner, kernel, stride, gcd(groups, inner)), act, preact),
+        _unit(Conv(inner, kernel, stride, groups), act, preact),
         _unit(Conv(width), act, preact, last=True),
     ]
     return _block(units, c_in, width, stride, se, shortcut, preact, act)

@@ -5,9 +5,9 @@ resolution γ, each at least 1, are searched for at about `target` times the bas
 formula for. Then α, β and γ to the power of φ give a family.
 
 Rounding makes the formula lie: depths are rounded up, so that every stage of one block has two at α = 1.05; widths to
-multiples of 8; image sizes to even numbers. So the true MACs are what a budget here bounds, and different factors may
-be one network: of those, the architecture has the ones that are nearest to the formula, since the family's growth is
-the formula's in the end, where rounding matters less.
+multiples of 8, and of the groups of convolutions; image sizes to even numbers. So the true MACs are what a budget here
+bounds, and different factors may be one network: of those, the architecture has the ones that are nearest to the
+formula, since the family's growth is the formula's in the end, where rounding matters less.
 """
 
 from __future__ import annotations

@@ -23,10 +23,12 @@ from searchspaces.layers import (
 from searchspaces.mbconv import conv_norm_act, conv_stem
 from searchspaces.resnet import max_pool
 from searchspaces.space import Space
-from searchspaces.stage import Stage, choice, same_as
+from searchspaces.stage import Stage, choice, same_as, scaled_inside
 
 
-def shuffle_unit(c_in: int, width: int, stride: int, *, groups: int, grouped_first: bool = True) -> Node:
+def shuffle_unit(
+    c_in: int, width: int, stride: int, *, groups: int, grouped_first: bool = True, unscaled: int | None = None
+) -> Node:
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1 beside a shortcut (fig. 2).
 
     Args:
@@ -35,15 +37,17 @@ def shuffle_unit(c_in: int, width: int, stride: int, *, groups: int, grouped_fir
         stride: of the depthwise convolution and the pooling.
         groups: of the 1x1 convolutions, and of the shuffle (fewer where the channels are not a multiple).
         grouped_first: whether the first 1x1 convolution has groups too; the network's first has none (sec. 3.2).
+        unscaled: `width` as declared, in a network that is scaled; see `scaled_inside`.
     """
-    inside, same = max(1, width // 4), stride == 1 and c_in == width
+    inside, shared = scaled_inside(width, unscaled, 0.25, groups)
+    same = stride == 1 and c_in == width
     made = width - c_in if not same and width > c_in else width
     body = Chain(
-        conv_norm_act(inside, 1, groups=gcd(groups, c_in, inside) if grouped_first else 1),
-        Shuffle(gcd(groups, inside)),
+        conv_norm_act(inside, 1, groups=gcd(shared, c_in) if grouped_first else 1),
+        Shuffle(shared),
         Conv(inside, 3, stride, groups=inside),
         Norm(),
-        Conv(made, groups=gcd(groups, inside, made)),
+        Conv(made, groups=gcd(shared, made)),
         Norm(),
     )
     if same:

@@ -313,6 +313,8 @@ def _differs(name: str, there: Any, here: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, _Images):
+        return f"{value.name!r} (#{value[:8]})"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 24 else text[:23] + "…"
 
@@ -344,8 +346,20 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
         "estimator": described.pop("name", manifest.estimator["name"]),
     }
     if data is not None:
-        found["data"] = data.get("fingerprint", data) if isinstance(data, dict) else data
+        known = isinstance(data, dict) and "fingerprint" in data
+        found["data"] = _Images(data["fingerprint"], data.get("name")) if known else data
     return {**found, **{f"estimator's {key}": value for key, value in described.items()}}
+
+
+class _Images(str):
+    """The fingerprint of images, by which they are compared, and their name, which may differ."""
+
+    name: object
+
+    def __new__(cls, fingerprint: str, name: object) -> _Images:
+        made = super().__new__(cls, fingerprint)
+        made.name = name
+        return made
 
 
 def _refuse_incomparable(runs: Sequence[Run]) -> None:

@@ -1,5 +1,8 @@
 """Ctrl-C while work is under way: the first press asks for an orderly end, the second stops at once.
 
+SIGTERM and SIGHUP, which schedulers, containers and closed terminals send, ask for an orderly end too, and as they come
+in numbers, no second one stops at once: SIGKILL does.
+
 The first one is answered at once with what goes on until the end, on whatever screen `answered` was given: within the
 signal's handler, so that a screen writes nothing that it might be writing already.
 """
@@ -8,12 +11,26 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, NoReturn
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 _ANSWER: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("answer", default=None)
+ENDS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to end, besides Ctrl-C."""
+CAME: Final[deque[int]] = deque(maxlen=1)
+"""The last of `ENDS` that `first_interrupt` answered, for the exit code of the process."""
+
+
+def _handlers() -> dict[int, Any]:
+    """The handlers of all that ends a process, as far as a signal reaches this thread and a handler of Python's."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {each: signal.getsignal(each) for each in (signal.SIGINT, *ENDS)}
+    return {each: handler for each, handler in found.items() if handler not in (None, signal.SIG_IGN)}
 
 
 @contextmanager
@@ -28,7 +45,7 @@ def answered(answer: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def first_interrupt(ask: Callable[[], object], meanwhile: str) -> Iterator[None]:
-    """Call `ask` on the first Ctrl-C; the second goes to the handler that was there before.
+    """Call `ask` on the first Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C goes to the handler that was there before.
 
     Signals reach the main thread only: elsewhere, and under a handler that is not Python's, nothing changes. Nor where
     the signal is ignored, as in the background of a shell.
@@ -37,23 +54,28 @@ def first_interrupt(ask: Callable[[], object], meanwhile: str) -> Iterator[None]
         ask: for the end.
         meanwhile: what goes on until the end, such as `writing the results`.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before in (None, signal.SIG_IGN) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    before, asked = _handlers(), []
 
-    def interrupt(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGINT:
+            signal.signal(signum, before[signum])
+        else:
+            CAME.append(signum)
+        asked.append(signum)
+        if len(asked) > 1:
+            return
         answer = _ANSWER.get()
         if answer is not None:
             answer(meanwhile)
         ask()
 
-    signal.signal(signal.SIGINT, interrupt)
     try:
+        for each in before:
+            signal.signal(each, interrupt)
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def raise_interrupt() -> NoReturn:

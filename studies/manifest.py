@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -303,9 +304,12 @@ def _budget_words(budget: str | None) -> str:
     if budget is None:
         return "none"
     try:
-        return Budget.parse(budget).words()
+        words = Budget.parse(budget).words()
     except UserError:
         return repr(budget)
+    return (
+        f"{words} ({budget!r})" if re.search(r"\d{7}", budget) else words
+    )  # of a percentage, which is recorded exactly
 
 
 def _plain(value: Any) -> Any:

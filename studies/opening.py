@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators import ImageData, load_data
 from estimators.image_sizes import file_sizes
+from estimators.sources import recorded_place
 from searchspaces import (
     CLASSICS,
     Architecture,
@@ -90,6 +91,7 @@ class Opened:
         checkpoints: where trials keep their training state.
         inheritance: the trained weights that trials start from; None where they do not.
         size_from: what the image size of the task follows from, where nobody gave it and the study begins here.
+        images: where they are now, if the estimator trains on any and a person said so.
     """
 
     folder: Path | None
@@ -103,6 +105,7 @@ class Opened:
     checkpoints: Checkpoints
     inheritance: Inheritance | None
     size_from: str | None = None
+    images: str | None = None
 
 
 def create(folder: str | Path | None, settings: Settings, home: str | None = None) -> Opened:
@@ -183,7 +186,8 @@ def _create(
         opened = OptunaLedger.open(ledger, cast(Path, place), there.study)
     kept, inheritance = Checkpoints.of(place, manifest, settings.checkpoints), Inheritance.of(place, manifest)
     return Opened(
-        place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, inheritance, size_from
+        place, manifest, whole, feasible, task, opened, make_strategy, lambda: estimator, kept, inheritance, size_from,
+        data if "data" in manifest.estimator["resolved"] else None,
     )  # fmt: skip
 
 
@@ -403,7 +407,12 @@ def find(
             settings["key"] = key
         elif estimator is None and ".py:" in str(settings.get("key")):
             raise again(str(settings["key"]), "key", place)
-        with _kept_in(place, estimator is None and data is None), nothing_but(*typed):
+        moved = data is None and "data" in kept["resolved"]
+        with (
+            _kept_in(place, estimator is None and data is None),
+            recorded_place() if moved else contextlib.nullcontext(),
+            nothing_but(*typed),
+        ):
             _, found = estimator_from(given, whole_path(data or manifest.data or ""), device, settings)
         described = _data_as_recorded(found, kept["resolved"])
         now = {**kept, "name": described.get("name", type(found).__name__), "resolved": described}
@@ -416,7 +425,10 @@ def find(
             make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
     opened = open_ledger(manifest, place, ledger)
     kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
-    return Opened(place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance)
+    images = whole_path(data) if data is not None and "data" in manifest.estimator["resolved"] else None
+    return Opened(
+        place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance, images=images
+    )
 
 
 def open_ledger(manifest: Manifest, place: Path, ledger: str | None = None) -> OptunaLedger:

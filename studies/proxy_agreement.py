@@ -145,7 +145,7 @@ _DOCUMENT: Final[Mapping[str, Any]] = {
 _REFERENCE: Final[Mapping[str, Any]] = {"estimator": str, "trainings": int, "ceiling": _NUMBER_OR_NULL}
 _ROW: Final[Mapping[str, Any]] = {
     "proxy": str, "tau": _NUMBER_OR_NULL, "interval": list, "spearman": _NUMBER_OR_NULL, "regret": _NUMBER,
-    "top": _NUMBER, "seconds": _NUMBER,
+    "top": _NUMBER_OR_NULL, "seconds": _NUMBER,
 }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ class Run:
         if self.end is not None:
             return None
         if self._is_late():
-            self._stop("time", f"the time limit of {self._limits.limit_s:g} seconds is reached")
+            self._stop("time", f"the time limit of {_seconds(self._limits.limit_s)} is reached")
             return None
         with self._turn():
             trial = None if self.end else self._left() or self._new()
@@ -274,7 +274,7 @@ class Run:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
         number, confirm, most = len(self._record.trials), self._manifest.confirm, self._limits.trials
         if most is not None and number >= most:
-            self._stop_when_alone("trials", f"all {most} trials are done" if most > 1 else "the only trial is done")
+            self._stop_when_alone("trials", _all_done(number, most))
             return None
         if most is not None and confirm and number >= self._proposals(most):
             return self._confirmation("trials", "all proposals are confirmed")
@@ -366,3 +366,18 @@ class Run:
         """Start nothing more; the first reason stands."""
         if self.end is None:
             self.end = StudyEnded(kind, reason)
+
+
+def _seconds(limit_s: float | None) -> str:
+    return f"{limit_s:g} second{'s' * (limit_s != 1)}"
+
+
+def _all_done(number: int, most: int) -> str:
+    """That so many trials are as many as were asked for, or more.
+
+    >>> _all_done(1, 1), _all_done(30, 30), _all_done(30, 5)
+    ('the only trial is done', 'all 30 trials are done', '30 trials are done, more than the 5 asked for')
+    """
+    if number > most:
+        return f"{number} trials are done, more than the {most} asked for"
+    return f"all {most} trials are done" if most > 1 else "the only trial is done"

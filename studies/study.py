@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ class Study:
         self.budget = None if self.manifest.budget is None else Budget.parse(self.manifest.budget)
         self.record = Record(opened.ledger, self.space, self.task, self.manifest.seed, self._where())
         self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
+        self._images = opened.images
 
     @classmethod
     def create(cls, folder: str | Path | None, settings: Settings, home: str | None = None) -> Study:
@@ -340,6 +342,7 @@ class Study:
         with self._at_work():
             self.record.load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
+            self._record_moved_images()
             self.checkpoints.begin(trial.number for trial in self.record.trials if trial.state != "running")
             if self.inheritance is not None:
                 self.inheritance.begin(self.record.trials)
@@ -358,6 +361,16 @@ class Study:
                 )
                 raise
             return self._finish(emit, run.end)
+
+    def _record_moved_images(self) -> None:
+        """Write where the images are now, once the estimator has found that they are those that the study began with:
+        what is typed next finds them there."""
+        before = self.manifest.data
+        if self._images is None or before is None or self._images == before:
+            return
+        self.manifest = replace(self.manifest, data=self._images)
+        if self.folder is not None:
+            self.manifest.write(self.folder)
 
     def _prepared(self, estimator: Estimator, emit: Callable[[Event], None]) -> Estimator:
         """The estimator with what all its trials need, if it is one that prepares."""

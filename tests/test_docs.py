@@ -130,7 +130,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(("page", "block"), SHOWN)
 def test_a_screen_in_the_documentation_is_what_the_command_prints(page, block, nas_cli, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.chdir(ROOT)
     said = nas_cli(*commands(block)[0])
     shown = [line.strip() for line in block.splitlines()[1:] if line.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -302,10 +303,15 @@ def test_a_folder_with_one_class_or_an_empty_class_is_refused(tmp_path):
     with pytest.raises(UserError, match="there are 1"):
         load_data(str(tmp_path))
     (tmp_path / "dog").mkdir()
-    with pytest.raises(UserError, match="class 'dog' has no image"):
+    with pytest.raises(UserError, match="class 'dog' has no image; --skip-bad leaves such folders out"):
         load_data(str(tmp_path))
+    image_folder(tmp_path, {"cow": "white"})
+    without = load_data(str(tmp_path), skip_bad=True)
+    assert without.class_names == ("cat", "cow")
+    assert "skipped: class folders without images (1)" in without.notes
+    shutil.rmtree(tmp_path / "cow")
     Image.new("RGB", (9, 9)).save(tmp_path / "dog" / "only.png")
-    with pytest.raises(UserError, match="class 'dog' has 1 images in its training part"):
+    with pytest.raises(UserError, match="class 'dog' has 1 image in its training part"):
         load_data(str(tmp_path))
 
 

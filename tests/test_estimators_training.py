@@ -387,6 +387,7 @@ def test_a_recipe_is_fitted_to_training_images_where_data_have_validation_images
     recipe = make_recipe("auto", images_of(own, {}), 8, epochs=40)
     train_images = len(training.split(own, recipe)[0])
     assert f"fitted to {train_images:,} images" in str(why_fitted(recipe, images_of(own, {}), 8))
+    assert "fitted to 45 images" in str(why_fitted(recipe, images_of(own, {}), 8, training=45))
     assert images_of(DIGITS, {}) == len(DIGITS.labels)
     for wrong in (1, "x", None):
         with pytest.raises(UserError, match="val_fraction must be a number above 0 and at most"):

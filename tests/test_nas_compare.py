@@ -14,7 +14,7 @@ from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
 from nas.comparing import bench_strategies, compare_runs
 from nas.recorded import Source
-from searchspaces import load_space
+from searchspaces import UserError, load_space
 from studies import Study
 from studies.settings import Settings
 
@@ -72,6 +72,25 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
         assert said in ended.err
     told = nas_cli("compare", "--space", SPACE_TEXT, first, tmp_path / "other").err
     assert "the budget is none there and 400K MACs here" in told
+
+
+def test_runs_on_different_images_are_refused_by_the_names_of_the_images(tmp_path: Path) -> None:
+    class On(Known):
+        def __init__(self, name: str, fingerprint: str) -> None:
+            super().__init__()
+            self.data = {"name": name, "fingerprint": fingerprint * 32}
+
+        def describe(self) -> dict[str, Any]:
+            return {**super().describe(), "data": self.data}
+
+    several = [
+        begin(tmp_path / name, estimator=On(name, digits), trials=1)
+        for name, digits in (("pets", "a1"), ("cats", "b2"))
+    ]
+    for each in several:
+        each.run()
+    with pytest.raises(UserError, match=r"the data is 'cats' \(#b2b2b2b2\) there and 'pets' \(#a1a1a1a1\) here"):
+        compare_runs(several)
 
 
 def recorded_study(table: Path, run: dict[str, Any], **changes: Any) -> Settings:

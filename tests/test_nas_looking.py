@@ -60,6 +60,25 @@ def test_runs_are_listed_with_their_best_and_their_state(nas_cli, made):
     assert "400M MACs" in nas_cli("runs", made / "runs").out
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_long_name_leaves_room_for_the_rest_of_a_run(columns):
+    from rich.console import Console
+
+    from nas.commands.looking import show_runs
+
+    name = "runs/a-rather-long-name-of-a-search-of-mbconv-on-many-photographs"
+    run = {"run": name, "kind": "search", "what": "mbconv", "budget": "macs=360M..400M", "data": "photos",
+           "state": "unfinished", "trials": 30, "planned": 60, "accuracy": 0.91, "standard_error": 0.01,
+           "images": "validation", "macs": 385_000_000, "changed": "2026-01-01T10:00:00+00:00"}  # fmt: skip
+    screen = Console(width=columns, file=io.StringIO(), record=True)
+    show_runs({"runs": [run], "folder": "runs", "now": "2026-01-01T11:00:00+00:00"}, screen)
+    lines = screen.export_text().splitlines()
+    shown = " ".join(" ".join(lines).split())
+    assert all(text in shown for text in ("mbconv,", "385M MACs", "unfinished", "1h ago", "photos"))
+    start = lines[1].index("what")
+    assert "".join(line[:start].strip() for line in lines[3:-1]) == name
+
+
 def test_a_training_under_way_is_listed_with_its_epochs(nas_cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cut = tmp_path / "cut"

@@ -18,7 +18,7 @@ from estimators import load_data
 from estimators.agreement import ceiling, kendall
 from nas.api import open_study
 from nas.commands.proxies import show_proxies, verdicts
-from nas.proxies import Comparison, _recommended, found_within, parse_estimated
+from nas.proxies import Comparison, _recommended, _row, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 from studies.pages.proxies import _ranked, proxies_figure
 from studies.proxy_agreement import Agreement
@@ -494,6 +494,11 @@ def test_a_search_says_what_was_measured_of_its_own_proxy_and_of_no_other(nas_cl
         Path("runs", folder).mkdir()
         Path("runs", folder, "proxies.json").write_text(text)  # damaged, and of another run
     assert nas_cli("show", "runs/by-half", "--space", "small.py:space", "--json").json()["proxy_agreement"] == found
+
+
+def test_where_all_networks_are_equally_good_none_of_them_are_the_best():
+    assert _row([1.0, 2.0, 3.0, 4.0], [0.5] * 4, None, 1, 1)["top"] is None
+    assert _row([1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 0.5, 0.6], None, 1, 1)["top"] == 1.0
 
 
 def test_the_command_that_a_search_names_measures_its_proxy(nas_cli, recorded):

@@ -137,6 +137,15 @@ def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):
     assert [each.cost.macs for each in family(base, PUBLISHED, (0.5, 1, 2))] == [one["macs"] for one in said["members"]]
 
 
+def test_a_family_by_given_factors_is_trained_next_on_the_images_that_were_given(nas_cli, tmp_path):
+    np.savez(tmp_path / "mine.npz", train_images=np.zeros((6, 32, 32, 3), np.uint8), train_labels=[0, 1] * 3)
+    command = ["scale", "resnet18", "--coefficients", "1.2,1.1,1.15", "--phi", "1", "--out", str(tmp_path)]
+    assert "phi1.json --data DATA" in " ".join(nas_cli(*command, "--name", "none").out.split())
+    given = [*command, "--name", "mine", "--data", str(tmp_path / "mine.npz")]
+    assert nas_cli(*given, "--json").json()["family"]["data"] == str(tmp_path / "mine.npz")
+    assert f"phi1.json --data {tmp_path / 'mine.npz'}" in " ".join(nas_cli(*given).out.split())
+
+
 def test_a_study_finds_the_factors_and_every_candidate_is_within_the_band(whole):
     document, _ = whole
     grid, found = document["grid"], document["family"]

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_nas_bad_input import INSTANT
 
 import nas
+from nas.training import training_job
+from studies.lock import locked
 
 SLOW = INSTANT.replace("context.report(1, accuracy)", "__import__('time').sleep(0.1); context.report(1, accuracy)")
 TOUR = Path(__file__).parents[1] / "docs" / "tour.md"
@@ -186,22 +189,23 @@ def test_the_best_network_can_be_costed_from_its_file(nas_cli, words, tmp_path):
     assert costed["macs"] == best["macs"]
 
 
-def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_ctrl_c_and_sigterm_end_cleanly_and_say_how_to_go_on(nas_cli, tmp_path, name, code):
     (tmp_path / "slow.py").write_text(SLOW)
     estimator = f"{tmp_path / 'slow.py'}:estimator"
     words = ["search", "--budget", "400M", "--name", "cut", "--out", str(tmp_path), "--trials", "500"]
     # a test run in the background of a shell ignores Ctrl-C, and so would the child
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
-    command = [sys.executable, "-c", code, *words, "--estimator", estimator]
+    run = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
+    command = [sys.executable, "-c", run, *words, "--estimator", estimator]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in child.stdout:
         if line.startswith("3/500"):
             break
-    child.send_signal(signal.SIGINT)
+    child.send_signal(getattr(signal, name))
     assert child.stderr.readline() == ("nas: stopping… writing the results; Ctrl-C again ends at once\n")
     assert child.poll() is None  # it says so before it ends
     out, err = child.communicate()
-    assert child.returncode == 130
+    assert child.returncode == code
     assert f"nas resume {tmp_path / 'cut'}" in err
     assert "Traceback" not in out + err
     run = str(tmp_path / "cut")
@@ -210,6 +214,53 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(nas_cli, tmp_path):
     assert 3 <= ended < 500
     on = nas_cli("resume", run, "--estimator", estimator, "--trials", str(ended + 2), "--json", "--quiet")
     assert on.json()["trials"]["complete"] == ended + 2
+
+
+def test_commands_to_type_next_are_whole_lines_and_lines_end_without_blanks(nas_cli, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    at = tmp_path / ("a long name " * 6).strip()
+    lines = nas_cli(*words, "--out", at).out.splitlines()
+    assert any(line.startswith(f"next      nas show '{at / 'demo'}' --trial ") for line in lines)
+    assert f"          nas cost '{at / 'demo' / 'best.json'}'" in lines
+    assert not [line for line in lines if line.endswith(" ")]
+    assert {len(line) for line in lines if line.startswith("│")} == {60}
+
+
+def test_images_that_moved_are_found_at_their_new_place_from_then_on(nas_cli, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
+    old, new, other = (tmp_path / f"{name}.npz" for name in ("old", "new", "other"))
+    np.savez(old, train_images=pixels, train_labels=[0, 1] * 20)
+    np.savez(other, train_images=255 - pixels, train_labels=[0, 1] * 20)
+    words = ["--budget", "100%", "--space", "resnet-cifar", "--estimator", "zero-cost", "--strategy", "random"]
+    run = str(tmp_path / "mv")
+    assert nas_cli("search", *words, "--data", old, "--name", "mv", "--out", tmp_path, "--trials", "1").code == 0
+    old.rename(new)
+    for command in (["train", run], ["resume", run, "--trials", "2"]):
+        said = nas_cli(*command)
+        assert said.code == 2
+        assert f"no data at '{old}'" in said.err
+        assert said.err.endswith("if the images have moved, add --data DATA\n")
+    assert "data was" in nas_cli("resume", run, "--trials", "2", "--data", other).err
+    assert training_job(run, str(new)).source == str(new)
+    said = nas_cli("resume", run, "--trials", "2", "--data", new)
+    assert f"--data {new}" in " ".join(said.out.split())  # of `nas proxy`
+    assert training_job(run).source == str(new)
+
+
+def test_an_interrupted_trial_is_not_shown_as_running_and_trials_beyond_those_asked_for_are_counted(nas_cli, tmp_path):
+    begins = "    def estimate(self, architecture, context):\n"
+    stops = f"{begins}        began.append(1)\n        if len(began) == 3:\n            raise KeyboardInterrupt\n"
+    (tmp_path / "stops.py").write_text("began = []\n" + INSTANT.replace(begins, stops))
+    estimator = ["--estimator", f"{tmp_path / 'stops.py'}:estimator"]
+    run = tmp_path / "cut"
+    words = ["search", "--budget", "400M", "--strategy", "random", "--trials", "4", "--name", "cut", "--out", tmp_path]
+    assert nas_cli(*words, *estimator).code == 130
+    assert "2 complete, 1 interrupted, run again on resume;" in " ".join(nas_cli("show", run).out.split())
+    with locked(run):
+        assert "2 complete, 1 running;" in " ".join(nas_cli("show", run).out.split())
+    (tmp_path / "stops.py").write_text(INSTANT)
+    assert "all 4 trials are done" in nas_cli("resume", run, *estimator).out
+    assert "4 trials are done, more than the 1 asked for" in nas_cli("resume", run, *estimator, "--trials", "1").out
 
 
 def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):

@@ -58,6 +58,22 @@ def test_light_commands_import_nothing_heavy_and_answer_in_time(reference_s, arg
     pytest.fail(f"nas {' '.join(arguments)} took {min(ratios):.2f} times the reference at best; the law is {limit}")
 
 
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line(monkeypatch, capsys):
+    from nas.entry import main
+
+    class Pressed:
+        def find_spec(self, name, *_):
+            if name == "nas.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "nas.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Pressed(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "nas: interrupted\n"
+
+
 def test_import_nas_is_light_until_something_is_used():
     program = (
         "import sys, nas\n"

@@ -133,6 +133,7 @@ def test_an_ensemble_has_the_mean_probabilities_of_its_networks_and_its_confusio
     assert code == 0
     assert "mean probabilities of 2 networks" in out
     assert "balanced accuracy" in out
+    assert "is given twice; an ensemble is of different networks" in run(capsys, "evaluate", trained, trained)[2]
     code, _, err = run(capsys, "evaluate", trained, "--views", "ten-corp")
     assert code == 2
     assert "did you mean 'ten-crop'" in err
@@ -153,6 +154,9 @@ def test_other_images_of_the_same_classes_are_all_looked_at(capsys, tmp_path, tr
     code, _, err = run(capsys, "evaluate", trained, "--data", tmp_path / "in colour")
     assert code == 2
     assert "has class 'nine', which the network does not have" in err
+    code, _, err = run(capsys, "evaluate", trained, "--data", tmp_path / "in colour" / "0")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "in a folder of its class; seen: skipped: images outside the class folders (4)" in err
 
 
 def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp_path, trained):
@@ -189,7 +193,7 @@ def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp
         (["train", "resnet18", "--data", "digits", "--gpus", "2"], "--gpus is for a training on Ray: add --ray"),
         (["train", "resnet18", "--data", "digits", "--ray=foo"], "'foo' is not an address; write --ray or --ray local"),
         (["train", "resnet18", "--data", "digits", "--checkpoint-every", "soon"], "--checkpoint-every: 'soon' is not"),
-        (["evaluate", "nowhere"], "'nowhere' is not a trained network"),
+        (["evaluate", "nowhere"], "no folder 'nowhere'; nas train makes one"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, arguments, message):
@@ -215,6 +219,7 @@ from estimators.core import Core
 from nas.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
 step, done, by, more = Core.step, [], getattr(signal, sys.argv.pop(1)), int(sys.argv.pop(1))
 
 def struck(self):
@@ -227,16 +232,20 @@ main()
 """
 
 
-def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(capsys, tmp_path, network):
+@pytest.mark.parametrize(("name", "ends"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_ctrl_c_and_other_ends_say_how_and_the_same_command_goes_on(capsys, tmp_path, network, name, ends):
     command = ["train", network, "--data", "digits", "--epochs", 3, *QUICK, "--out", tmp_path / "a"]
     command = [str(each) for each in command]
-    struck = [sys.executable, "-c", STRUCK, "SIGINT", "0", *command]
+    struck = [sys.executable, "-c", STRUCK, name, "0", *command]
     process = subprocess.run(struck, capture_output=True, text=True)
-    assert process.returncode == 130
+    assert process.returncode == ends
     said = process.stderr.splitlines()
     assert said[0].startswith("nas: stopping… waiting for the checkpoint; Ctrl-C again ends")
     assert said[-1] == f"nas: interrupted; resume with: nas {' '.join(command)}"
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+    code, _, err = run(capsys, *command, "--epochs", 4)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"give the old value to continue it, or begin another one with --out {tmp_path / 'a-2'}" in err
     code, out, _ = run(capsys, *command)
     assert code == 0
     assert "resumes after step" in out

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from searchspaces import (
+    CLASSICS,
+    SPACES,
     Factors,
     Scale,
     Scaled,
@@ -250,3 +253,18 @@ def test_a_network_keeps_its_strides_when_its_image_grows(name):
     assert member.network(Task(28, 3, 10)).children()[1:] == base.network().children()
     assert member.network(Task(48, 3, 10)).children()[1:] == base.network(Task(48, 3, 10)).children()
     assert member.cost(Task(48, 3, 10)) == member.network(Task(48, 3, 10)).cost((3, 48, 48))
+
+
+HAVE_GROUPS = [name for name in CLASSICS if name.startswith(("shufflenet_g", "resnext", "seresnext"))]
+GROUPED = [found for name in HAVE_GROUPS if (found := classic(name).architecture) is not None]
+ONE_EACH = [next(iter(space.references.values())) for space in map(space_named, SPACES) if space.references]
+
+
+@pytest.mark.parametrize("base", [*GROUPED, *ONE_EACH], ids=lambda base: base.space.name)
+def test_a_wider_network_has_more_macs_as_its_convolutions_keep_their_groups(base):
+    widths = [1 + step / 20 for step in range(7)]
+    macs = [base.cost(Task(), Scale(width=width)).macs for width in widths]
+    assert macs[0] < macs[-1]
+    assert all(less <= more for less, more in pairwise(macs))
+    # rounding 20.8 channels to 24 is worth 1.33; half of the groups were worth 1.73, as 1.91 is over 1.05**2
+    assert all(found / macs[0] < 1.4 * width**2 for found, width in zip(macs, widths, strict=True))

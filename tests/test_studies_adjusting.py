@@ -158,6 +158,8 @@ def test_everything_that_says_which_network_is_best_goes_by_adjusted_accuracies(
     assert (document["best"]["accuracy"], document["best"]["observed"]) == (known[best], observed[best])
     assert [one["observed"] for one in document["pareto"]] == [observed[each.number] for each in study.pareto()]
     listed = {one["number"]: (one["accuracy"], one["adjusted"]) for one in trials_document(study)["trials"]}
+    by_accuracy = [one["number"] for one in trials_document(study, "accuracy")["trials"]]
+    assert by_accuracy == sorted(known, key=lambda number: (-known[number], number))
     assert listed == {number: (observed[number], known[number]) for number in known}
     network = json.loads(results.best_network(study.trials, str(TASK)))
     assert (network["trial"], network["accuracy"], network["observed"]) == (best, known[best], observed[best])

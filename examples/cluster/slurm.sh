@@ -59,14 +59,12 @@ for host in "${hosts[@]:1}"; do
     node "$host" --address="$RAY_ADDRESS"
 done
 
-# In the background, so that the signal before the end reaches this script, which passes it on as Ctrl-C; bash lets what
-# runs in the background have that only under `set -m`.
+# In the background, so that the signal before the end reaches this script, which passes it on as SIGTERM; SLURM may send
+# the search another one, which changes nothing.
 signalled=
-trap 'signalled=yes; kill -INT $!' USR1 TERM
-set -m
+trap 'signalled=yes; kill -TERM $!' USR1 TERM
 nas search --ray auto "$@" &
 search=$!
-set +m
 code=0
 wait "$search" || code=$?
 if [ -n "$signalled" ]; then # what ended then was the wait: the search's own end is to come, or has come meanwhile

@@ -6,8 +6,10 @@ What a command needs is imported when it runs: `nas --help` loads neither NumPy 
 from __future__ import annotations
 
 import functools
+import re
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 import typer
@@ -150,6 +152,13 @@ def usage_mistake(mistake: Exception) -> str | None:
         known = [name for parameter in context.command.params for name in parameter.opts] if context else []
         return f"{command}unknown option {option!r}{nearest_name(option, [name for name in known if name[:2] == '--'])}"
     text = mistake.format_message().rstrip(".")
+    wrong = re.match(r"Invalid value for '(--[\w-]+)'.*should be a valid (integer|number)", text, re.IGNORECASE)
+    if wrong and context is not None:
+        typed = list(context.obj or ())
+        given = [each for name, each in pairwise([*typed, ""]) if name == wrong[1]]
+        given += [each.partition("=")[2] for each in typed if each.startswith(f"{wrong[1]}=")]
+        kind = {"integer": "a whole number", "number": "a number"}[wrong[2]]
+        text = f"{wrong[1]}: {' '.join(map(repr, given[-1:]))} is not {kind}"
     if "nexpected extra argument" in text and context is not None and "--ray" in (context.obj or ()):
         text += "; write --ray or --ray local for this machine, else --ray auto or --ray host:6379"
     return f"{command}{text[:1].lower()}{text[1:]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json as as_text
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ class Screen(Console):
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
 
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        """Without the blanks that fill lines up, where no terminal shows them."""
+        text = super()._render_buffer(buffer)
+        return text if self.is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE)
+
 
 def visible(text: str) -> str:
     """A text in which control characters, of which terminals make colours and commands, are pictures of themselves.
@@ -52,7 +58,11 @@ _PICTURES: Final = {
 def console(json: bool = False) -> Console:
     """Standard output; standard error where standard output is for one JSON object."""
     made = Screen(stderr=json, highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Screen(stderr=json, highlight=False, markup=False, emoji=False, width=120)
+    if made.is_terminal:
+        return made
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) else 120
+    return Screen(stderr=json, highlight=False, markup=False, emoji=False, width=width)
 
 
 def print_json(value: Any) -> None:

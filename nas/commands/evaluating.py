@@ -11,7 +11,7 @@ from nas.commands import options
 from nas.commands.console import console, print_json, waiting
 from nas.commands.running import reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
-from nas.wording import percent, within
+from nas.wording import number_of, percent, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -129,7 +129,7 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
     ]
     for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
         pair = f"{one['class']} classified as {one['taken_for']}"
-        words = f"{pair}: {one['images']:,} images, {percent(one['share'])} of the class"
+        words = f"{pair}: {number_of(one['images'], 'image')}, {percent(one['share'])} of the class"
         rows.append(("confusions" if index == 0 else "", Text(words)))
     rows += [("note" if index == 0 else "", Text(each, WARNING)) for index, each in enumerate(document["notes"])]
     if len(document["folders"]) > 1:

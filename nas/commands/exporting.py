@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import console, print_json, waiting
-from nas.commands.tables import FAINT, WARNING, facts, table
+from nas.commands.tables import FAINT, WARNING, Typed, show_facts, table
 from nas.wording import human, percent
 
 if TYPE_CHECKING:
@@ -75,15 +75,14 @@ def show_export(document: Document, console: Console) -> None:
             )
     console.print(made)
     scripts = [each["file"] for one in document["exports"] for each in one["files"] if each["file"].endswith(SCRIPT)]
-    console.print(
-        facts(
-            ("network", Text.assemble((document["name"], "bold"), (f"  {document['weights']} weights", FAINT))),
-            ("input", document["input"]),
-            ("output", document["output"]),
-            ("folder", document["out"]),
-            ("model card", document["card"]),
-            *(("next", Text(f"python {shlex.quote(each)} IMAGE")) for each in scripts),
-        )
+    show_facts(
+        console,
+        ("network", Text.assemble((document["name"], "bold"), (f"  {document['weights']} weights", FAINT))),
+        ("input", document["input"]),
+        ("output", document["output"]),
+        ("folder", document["out"]),
+        ("model card", document["card"]),
+        *(("next", Typed(f"python {shlex.quote(each)} IMAGE")) for each in scripts),
     )
     console.print()
     limit = f"difference: the largest absolute difference of a logit from torch's; more than {document['tolerance']:g}"

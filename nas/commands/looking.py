@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from nas.commands import options
@@ -275,13 +276,23 @@ def _state(run: Document) -> list[str]:
     return [far, run["state"]]
 
 
+_CELLS: Final = (_what, _best, _state)
+"""What makes the cells of a run between its name and when it changed."""
+_LEAST: Final = 12
+"""Columns of a terminal that the names of runs have at least."""
+_MOST: Final = 24
+"""Columns that a cell beside them needs at most, as its texts can be folded too."""
+
+
 def show_runs(document: Document, console: Console) -> None:
     """`nas runs`."""
     if not document["runs"]:
         console.print(Text(f"no search and no training in {document['folder']}", style=FAINT))
         return
     made = table("run", "what", "best", "state", "changed")
-    made.columns[0].no_wrap = True
+    others = (max(cell_len(each) for one in document["runs"] for each in ("", *cells(one))) for cells in _CELLS)
+    room = console.width - sum(min(max(each, 5), _MOST) + 3 for each in others) - len("changed") - 4
+    made.columns[0].max_width = max(room, _LEAST)  # longer names are folded, so that the rest is seen
     now = datetime.fromisoformat(document["now"])
     for one in document["runs"]:
         made.add_row(

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import Bar, console, interrupted, print_json, waiting
-from nas.commands.tables import FAINT, facts, milliseconds, table
+from nas.commands.tables import FAINT, Typed, facts, milliseconds, show_facts, table
 from nas.wording import budget_text, human
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def show_table(document: Document, console: Console) -> None:
         rows.append(("unstable", Text(f"the medians of {unstable} networks are not known to 1%", style="yellow")))
     longest = max(check["measured_us"]) / 1e3
     command = ["nas", "space", document["given"], "--task", document["task"], "--latency", document["latency"]]
-    rows.append(("next", Text(shlex.join([*command, "--budget", f"{milliseconds(longest)}ms"]))))
-    console.print(facts(*rows))
+    rows.append(("next", Typed(shlex.join([*command, "--budget", f"{milliseconds(longest)}ms"]))))
+    show_facts(console, *rows)
 
 
 def _how(how: Document) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, say, waited, waiting
 from nas.commands.running import Running, reading_given
-from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
+from nas.commands.tables import FAINT, GOOD, WARNING, Typed, facts, show_facts, table
 from nas.wording import budget_text, duration, percent
 from searchspaces.plural import number_of
 
@@ -148,7 +148,7 @@ def show_proxies(document: Document, console: Console) -> None:
         )  # fmt: skip
         finds.add_row(
             name, two_digits(one["spearman"]), ends(one["spearman_interval"]), _points(one["regret"]),
-            f"{one['top']:.0%}", percent(one["found"]), _time(one),
+            "–" if one["top"] is None else f"{one['top']:.0%}", percent(one["found"]), _time(one),
         )  # fmt: skip
     console.print(ranks)
     console.print(finds)
@@ -173,8 +173,8 @@ def show_proxies(document: Document, console: Console) -> None:
         rows.append(("left out", f"{number_of(document['left_out'], 'network')} that failed in one of the ways"))
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
     files = [(name, Text(path)) for name, path in document["files"].items()]
-    following = [("next", Text(document["next"]))] if document["next"] else []
-    console.print(facts(*files, *following))
+    following = [("next", Typed(document["next"]))] if document["next"] else []
+    show_facts(console, *files, *following)
 
 
 _NAME: Final = 20

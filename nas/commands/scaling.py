@@ -14,8 +14,8 @@ from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, waiting
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
-from nas.commands.tables import GOOD, WARNING, facts, table
-from nas.wording import budget_text, estimate_name, human, within
+from nas.commands.tables import GOOD, WARNING, Typed, facts, show_facts, table
+from nas.wording import budget_text, estimate_name, human, path_here, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -185,8 +185,8 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
         ),
         (
             "rounding",
-            "depths up, widths to multiples of 8, image sizes to even numbers; among factors that give the same "
-            "network, those nearest to the formula are kept",
+            "depths up, widths to multiples of 8 (and of groups), image sizes to even numbers; among factors that give "
+            "the same network, those nearest to the formula are kept",
         ),
         (
             "EfficientNet's",
@@ -247,7 +247,7 @@ def show_family(
     if rates := _dropout_text(document["members"]):
         rows.append(("dropout", rates))
     again = ["--space", space] if space else []
-    data = document.get("data") or "digits"
+    data = path_here(document["data"]) if document["data"] else "DATA"
     trials = document.get("trials")
     if trials and trials["ended"] < trials["planned"]:
         so_far = f"after {trials['ended']} of {trials['planned']} trials; the same command resumes"
@@ -255,10 +255,10 @@ def show_family(
     rows += [
         ("family", Text(str(folder / "family.json"))),
         ("plot", Text(str(folder / "family.html"))),
-        ("next", Text(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
-        ("", Text(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
+        ("next", Typed(shlex.join(["nas", "cost", document["members"][-1]["file"], *again]))),
+        ("", Typed(shlex.join(["nas", "train", document["members"][1]["file"], "--data", data, *again]))),
     ]
-    console.print(facts(*rows))
+    show_facts(console, *rows)
 
 
 def _dropout_text(members: list[Document]) -> str:

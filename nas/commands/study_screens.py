@@ -15,11 +15,13 @@ from nas.commands.tables import (
     GOOD,
     WARNING,
     Listed,
+    Typed,
     cost_text,
     exact_cost,
     facts,
     mirroring_text,
     option_text,
+    show_facts,
     table,
 )
 from nas.wording import (
@@ -222,7 +224,8 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     if best is not None:
         rows += [("best", verdict(document)), ("", choices(best)), ("", "")]
         rows += [*ranked, ("", "")] if (ranked := ranking_rows(document)) else []
-    states = ", ".join(f"{number} {state}" for state, number in document["trials"].items() if number)
+    counted = [_counted(number, state, document["at_work"]) for state, number in document["trials"].items() if number]
+    states = ", ".join(counted)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     before = f", after {duration(document[PREPARED_S])} for the supernet" if PREPARED_S in document else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total{before}"))
@@ -241,8 +244,17 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         rows += [("drawing", Text(document["drawing"]))] if "drawing" in document else []
         rows.append(("", ""))
         commands = [*document["looks"], *([document["more"]] if document["more"] else [])]
-        rows += [("next" if index == 0 else "", Text(command)) for index, command in enumerate(commands)]
-    console.print(facts(*rows))
+        rows += [("next" if index == 0 else "", Typed(command)) for index, command in enumerate(commands)]
+    show_facts(console, *rows)
+
+
+def _counted(number: int, state: str, at_work: bool) -> str:
+    """So many trials in a state; those that nobody runs any more were interrupted.
+
+    >>> _counted(3, "complete", False), _counted(1, "running", True), _counted(1, "running", False)
+    ('3 complete', '1 running', '1 interrupted, run again on resume')
+    """
+    return f"{number} {state if at_work or state != 'running' else 'interrupted, run again on resume'}"
 
 
 def inheritance_text(kept: Document) -> str:
@@ -281,7 +293,7 @@ def ranking_rows(document: Document) -> list[tuple[str, RenderableType]]:
         return []
     return [
         ("ranking", "how well the proxy ranks networks was not measured; to measure it:"),
-        ("", Text(document["proxy_command"])),
+        ("", Typed(document["proxy_command"])),
     ]
 
 

@@ -5,6 +5,7 @@ Screens fit into 80 columns, and are plain text where there is no terminal.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,25 @@ def facts(*pairs: tuple[str, RenderableType]) -> Table:
     for name, value in pairs:
         made.add_row(name, value)
     return made
+
+
+class Typed(Text):
+    """A command to be typed, in the right column of `show_facts`."""
+
+
+def show_facts(console: Console, *pairs: tuple[str, RenderableType]) -> None:
+    """Show `facts`; commands in one line each, however long, so that they can be copied."""
+    width = max(cell_len(name) for name, _ in pairs)
+    for typed, several in itertools.groupby(pairs, lambda pair: isinstance(pair[1], Typed)):
+        if not typed:
+            made = facts(*several)
+            made.columns[0].min_width = width
+            console.print(made)
+            continue
+        for name, command in several:
+            assert isinstance(command, Text)
+            before = name + " " * (width - cell_len(name) + 2)
+            console.print(Text.assemble((before, BLUE), command), soft_wrap=True)
 
 
 class Listed:

@@ -16,7 +16,7 @@ from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, say_at_once, stopping, waiting
 from nas.commands.running import reading_given
 from nas.commands.study_screens import choices, image_size_text
-from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, facts, mirroring_text, table
+from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, Typed, facts, mirroring_text, show_facts, table
 from nas.wording import duration, human, number_of, path_here, percent, sparkline, within
 
 if TYPE_CHECKING:
@@ -422,7 +422,7 @@ def show_training(document: Document, console: Console, data: str, space: str | 
     ]
     rows += [(name, Text(path)) for name, path in document["files"].items()]
     folder, again = document["folder"], ["--space", space] if space else []
-    rows += [("", ""), ("next", Text(shlex.join(["nas", "export", folder, "--data", path_here(data), *again])))]
+    rows += [("", ""), ("next", Typed(shlex.join(["nas", "export", folder, "--data", path_here(data), *again])))]
     for words in (["predict", folder, "IMAGE"], ["evaluate", folder]):
-        rows.append(("", Text(shlex.join(["nas", *words, *again]))))
-    console.print(facts(*rows))
+        rows.append(("", Typed(shlex.join(["nas", *words, *again]))))
+    show_facts(console, *rows)

@@ -257,7 +257,7 @@ def _table(found: Mapping[str, Any]) -> str:
         (
             one["proxy"], two_digits(one["tau"]), ends(one["interval"]), two_digits(one.get("corrected")),
             ends(one.get("beyond_counting")), two_digits(one["spearman"]), ends(one.get("spearman_interval")),
-            f"{100 * one['regret']:.2f}", f"{one['top']:.0%}",
+            f"{100 * one['regret']:.2f}", "–" if one["top"] is None else f"{one['top']:.0%}",
             "–" if one.get("found") is None else f"{one['found']:.2%}", f"{one['seconds']:.3g}",
         )
         for one in _ranked(found)

@@ -81,7 +81,8 @@ SkipBad = Annotated[
     bool,
     Option(
         "--skip-bad",
-        help="Leave out files that cannot be read as images; by default the first of them is an error.",
+        help="Leave out files that cannot be read as images, and class folders without files; by default the first of "
+        "them is an error.",
         rich_help_panel=IMAGES,
     ),
 ]

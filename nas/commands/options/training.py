@@ -154,7 +154,12 @@ TrainWorkers = Annotated[
 ]
 OtherData = Annotated[
     str | None,
-    Option("--data", metavar="DATA", help="Other images of the same classes, all of which are evaluated."),
+    Option(
+        "--data",
+        metavar="DATA",
+        help="Other images of the same classes, all of which are evaluated; of the training's own images, if they have "
+        "moved, the test part.",
+    ),
 ]
 Weights = Annotated[
     str,
