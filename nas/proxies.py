@@ -291,10 +291,7 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
         UserError: fewer than four networks have all estimates.
     """
     from estimators import agreement
-    from estimators.short_training import LIKELIHOOD, TRAINING_LOSS
     from nas.documents import finite, search_command
-    from studies.adjusting import adjusted
-    from studies.results import accuracy_of
 
     studies = {step.name: step.study for step in steps}
     drawn = [trial.architecture for trial in studies["reference 1"].trials[: comparison.networks]]
@@ -311,31 +308,10 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
     truth = replicas.mean(0)
     some = studies[comparison.proxies[0].name]
     costs = [each.cost(some.task) for each in networks]
-    estimated = {name: (np.array([float(getattr(cost, name)) for cost in costs]), 0.0) for name in COUNTED}
-    whose = {proxy.name: studies[proxy.name] for proxy in comparison.proxies}
-    resolved = {name: study.manifest.estimator["resolved"] for name, study in whose.items()}
-    added: dict[str, dict[str, Any]] = {}
+    ways = {name: _Way(np.array([float(getattr(cost, name)) for cost in costs])) for name in COUNTED}
     for proxy in comparison.proxies:
-        study, settings = studies[proxy.name], resolved[proxy.name]
-        trials = {each.architecture: each for each in adjusted(study.trials) if each.state == "complete"}
-        observed = np.array([found[proxy.name][each] for each in networks])
-        seconds = float(observed[:, 1].mean())
-        estimated[proxy.name] = np.array([accuracy_of(trials[each]) for each in networks]), seconds
-        if "metric" in proxy.settings or "adjusted" in proxy.settings:
-            continue
-        # the same trainings as they were observed, and by their loss, are proxies of their own, and cost nothing more
-        plain = {key: value for key, value in settings.items() if key != "adjusted"}
-        by_loss = {"metric": TRAINING_LOSS, "estimates": LIKELIHOOD}
-        losses = -np.array([trials[each].details.get("train_loss", math.nan) for each in networks], float)
-        for values, word, more, described in (
-            (observed[:, 0], "adjusted=false", {"adjusted": False}, plain),
-            (losses, f"metric={TRAINING_LOSS}", {"metric": TRAINING_LOSS}, {**plain, **by_loss}),
-        ):
-            name = f"{proxy.name}+{word}"
-            differs = study.adjusted if values is not losses else np.isfinite(losses).all()
-            if differs and name not in found:
-                estimated[name], whose[name] = (values, seconds), study
-                resolved[name], added[name] = described, more
+        mine = _ways(proxy, studies[proxy.name], found[proxy.name], networks)
+        ways |= {name: way for name, way in mine.items() if name == proxy.name or name not in found}
 
     doing("resampling the networks")
     pairs = list(itertools.combinations(range(len(replicas)), 2))
@@ -343,26 +319,22 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
     apart = [pair for pair in pairs if pair not in alike] or pairs
     taus = [agreement.kendall(replicas[one], replicas[other]) for one, other in apart]
     tau = float(np.mean(taus)) if taus else None
-    counting = max(COUNTED, key=lambda name: np.nan_to_num(agreement.kendall(estimated[name][0], truth), nan=-math.inf))
-    compared = [name for name in estimated if name not in COUNTED]
-    beyond = dict(
-        zip(
-            compared,
-            agreement.differences([estimated[name][0] for name in compared], estimated[counting][0], truth, LEVEL),
-            strict=True,
-        )
-    )
-    within_s = max(seconds for _, seconds in estimated.values()) * max(2, len(networks) // 4)
+    counting = max(COUNTED, key=lambda name: np.nan_to_num(agreement.kendall(ways[name].values, truth), nan=-math.inf))
+    compared = [name for name in ways if name not in COUNTED]
+    apart_from = agreement.differences([ways[name].values for name in compared], ways[counting].values, truth, LEVEL)
+    beyond = dict(zip(compared, apart_from, strict=True))
+    within_s = max(way.seconds for way in ways.values()) * max(2, len(networks) // 4)
     top = max(1, round(TOP * len(networks))) if comparison.top is None else min(comparison.top, len(networks))
     rows = [
         {
-            "proxy": name, "seconds": seconds, **_row(values, truth, tau, len(replicas), top),
+            "proxy": name, "seconds": way.seconds, **_row(way.values, truth, tau, len(replicas), top),
             "beyond_counting": list(beyond[name]) if name in beyond else None,
-            "found": found_within(values, truth, seconds, within_s), "estimator": resolved.get(name),
+            "found": found_within(way.values, truth, way.seconds, within_s), "estimator": way.estimator,
         }
-        for name, (values, seconds) in estimated.items()
+        for name, way in ways.items()
     ]  # fmt: skip
     recommended = _recommended(rows)
+    chosen = _Way(truth) if recommended is None else ways[recommended]
     document: Document = finite({
         "space": some.manifest.space["name"],
         "budget": some.manifest.budget,
@@ -392,10 +364,55 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
         "within_seconds": within_s,
         "proxies": rows,
         "recommended": recommended,
-        "next": None if recommended is None else search_command(whose[recommended], added.get(recommended)),
+        "next": None if chosen.study is None else search_command(chosen.study, chosen.more),
         "folder": str(comparison.folder),
     })  # fmt: skip
     return document
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way of estimating the networks.
+
+    Attributes:
+        values: one a network.
+        seconds: a network.
+        study: that a search by it is like; None of what is counted.
+        estimator: its settings.
+        more: settings of the estimator that a search by it has beside those of the study.
+    """
+
+    values: Values
+    seconds: float = 0.0
+    study: Study | None = None
+    estimator: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] | None = None
+
+
+def _ways(
+    proxy: Estimated, study: Study, found: Mapping[Architecture, tuple[float, float]], networks: Sequence[Architecture]
+) -> dict[str, _Way]:
+    """A proxy, and what its trainings tell beside it: as they were observed, and by their loss, for nothing more."""
+    from estimators.short_training import LIKELIHOOD, TRAINING_LOSS
+    from studies.adjusting import adjusted
+    from studies.results import accuracy_of
+
+    settings, observed = study.manifest.estimator["resolved"], study.trials
+    corrected = adjusted(observed)
+    trials = {each.architecture: each for each in corrected if each.state == "complete"}
+    seconds = float(np.mean([found[each][1] for each in networks]))
+    ways = {proxy.name: _Way(np.array([accuracy_of(trials[each]) for each in networks]), seconds, study, settings)}
+    if "metric" in proxy.settings or "adjusted" in proxy.settings:
+        return ways
+    plain = {key: value for key, value in settings.items() if key != "adjusted"}
+    if corrected is not observed:
+        values = np.array([found[each][0] for each in networks])
+        ways[f"{proxy.name}+adjusted=false"] = _Way(values, seconds, study, plain, {"adjusted": False})
+    losses = -np.array([trials[each].details.get("train_loss", math.nan) for each in networks], float)
+    if np.isfinite(losses).all():
+        by_loss, more = {"metric": TRAINING_LOSS, "estimates": LIKELIHOOD}, {"metric": TRAINING_LOSS}
+        ways[f"{proxy.name}+metric={TRAINING_LOSS}"] = _Way(losses, seconds, study, {**plain, **by_loss}, more)
+    return ways
 
 
 def _row(values: Values, truth: Values, tau: float | None, replicas: int, top: int) -> Document:
