@@ -283,9 +283,10 @@ class Space:
         return Cost(macs, params, activations, peak, latency), shape
 
     def _around(self, index: int, shared: Choices) -> Choices:
-        """Those of the choices for the whole space that a cell of a stage takes."""
+        """Those of the choices for the whole space that a block of a stage goes by: what its cells take, and groups, of
+        which every scaled width is a multiple."""
         taken = self._taken[index]
-        return tuple(pair for pair in shared if pair[0] in taken)
+        return tuple(pair for pair in shared if pair[0] in taken or pair[0] == "groups")
 
     def _known_block(self, key: _BlockKey, task: Task, scale: Scale) -> tuple[Cost, Shape]:
         known = self._blocks.get((task, scale))

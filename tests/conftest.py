@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch: steady times on shared machines
+os.environ["COLUMNS"] = "120"  # wide enough for every screen, whatever the terminal; commands that are piped go by it
 os.environ.setdefault("NAS_CORES", "1")  # a search in a test runs one trial at a time, unless it is about more
 os.environ.setdefault("NAS_CACHE", "none")  # tests write nothing into the cache of the person who runs them
 os.environ.setdefault("RAY_worker_niceness", "0")  # of nodes that tests start; the other files' tests starve them else

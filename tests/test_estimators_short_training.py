@@ -315,7 +315,7 @@ def test_a_changed_setting_changes_the_description_and_the_device_does_not(chang
         ({"val_fraction": 0.6}, "above 0 and at most 0.5, got 0.6"),
         ({"data_fraction": 0.0}, "data_fraction"),
         ({"crop": 0.6}, "at least 0 and at most 0.5"),
-        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cpu'"),
+        ({"device": "gpu"}, "unknown device 'gpu'; did you mean 'cuda'"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -86,6 +86,7 @@ def test_the_names_of_classes_are_text_in_evaluations(evil: Path, capfd: pytest.
 def test_the_name_of_a_run_is_text_wherever_it_is_shown(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # names of runs are folded on narrower screens
     monkeypatch.chdir(tmp_path)
     run = Path("runs", as_file(name))
     study = begin(run, trials=2)
