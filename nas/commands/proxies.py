@@ -18,7 +18,6 @@ from nas.commands.console import console, interrupted, print_json, say, waited, 
 from nas.commands.running import Running, reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, Typed, facts, show_facts, table
 from nas.wording import budget_text, duration, percent
-from searchspaces.plural import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,6 +169,8 @@ def show_proxies(document: Document, console: Console) -> None:
     if document["asked"] < document["drawn"]:
         rows.append(("networks", f"the first {document['asked']} of {document['drawn']} networks that were drawn"))
     if document["left_out"]:
+        from searchspaces.plural import number_of
+
         rows.append(("left out", f"{number_of(document['left_out'], 'network')} that failed in one of the ways"))
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
     files = [(name, Text(path)) for name, path in document["files"].items()]
