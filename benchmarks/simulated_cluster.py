@@ -11,8 +11,9 @@ the ledger.
 
 Simulated, discrete events: GPUs that each train one trial after the other, of such lengths (mean `--seconds`, sigma 1:
 one in 40 is 4 times the mean), and one driver that serves them in the order in which their trials end, each for a time
-drawn from those that were measured, reports included. The cluster is full at the start, and in its middle; what is
-printed is of the second half of five trials a GPU, and of 4,000 at least.
+drawn from those that were measured, reports included. Where a study does so (`Run.prepare`), the driver thinks of the
+next proposal while it has nothing else to do; `asked` is without that. The cluster is full at the start, and in its
+middle; what is printed is of the second half of five trials a GPU, and of 4,000 at least.
 
 `wall` is the clock on the wall, disks included; `processor` is what the driver and the PostgreSQL server computed,
 which other programs do not disturb, and leaves out waiting for disks. Nothing is extrapolated but by drawing measured
@@ -28,6 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread, as a 
 import argparse
 import contextlib
 import heapq
+import itertools
 import json
 import math
 import shutil
@@ -48,7 +50,8 @@ from benchmarks.thinking import MadeUp, Problem, history, settings, write
 from estimators import Estimator, TrialContext
 from strategies import make_strategy
 from studies import Ending, Job, Study
-from studies.engine import Report
+from studies.engine import Report, nothing
+from studies.run import WORTH
 from studies.settings import Settings
 
 PROBLEM = Problem("mbconv", "400M")
@@ -71,12 +74,12 @@ class Measured:
         clock: gives seconds.
 
     Attributes:
-        costs: seconds of the driver's work for each trial.
+        costs: seconds of the driver's work for each trial: reports and end, the thinking for the next, its start.
     """
 
     def __init__(self, trials: int, clock: Callable[[], float]) -> None:
         self._trials, self._clock = trials, clock
-        self.costs: list[float] = []
+        self.costs: list[tuple[float, float, float]] = []
 
     def run(
         self,
@@ -84,6 +87,7 @@ class Measured:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         """As in `Engine`."""
         lengths, noise = np.random.default_rng(0), np.random.default_rng(1)
@@ -98,40 +102,56 @@ class Measured:
         while running:
             now, number, job = heapq.heappop(running)
             accuracy = MadeUp(PROBLEM).estimate(job.architecture, TrialContext(int(noise.integers(2**31)))).accuracy
-            began = self._clock()
+            times = [self._clock()]
             for step in range(1, REPORTS + 1):
                 report(number, step, accuracy * step / REPORTS)
             done(number, Ending("complete", 0.0, accuracy))
+            times.append(self._clock())
+            prepare()  # which a trial of no seconds is always worth
+            times.append(self._clock())
             more = next_job()
+            times.append(self._clock())
             if len(self.costs) < self._trials:
-                self.costs.append(self._clock() - began)
+                ended, thought, started = (after - before for before, after in itertools.pairwise(times))
+                self.costs.append((ended, thought, started))
             begin(now, more)
 
 
-def simulate(gpus: int, costs: list[float], length_s: float) -> tuple[float, float]:
+def simulate(
+    gpus: int, costs: list[tuple[float, float, float]], length_s: float, prepares: bool = True
+) -> tuple[float, float]:
     """Trials per second that the cluster manages, and the share of its time that a GPU waits for the driver.
 
     Args:
         gpus: in the cluster.
-        costs: seconds of the driver for a trial, to be drawn from.
+        costs: seconds of the driver for a trial, to be drawn from, as in `Measured`.
         length_s: mean of a trial.
+        prepares: whether the driver thinks ahead when it has nothing else to do, where that pays.
     """
+    prepares = prepares and pays(costs, length_s)
     rng = np.random.default_rng(gpus)
     mu, trials = math.log(length_s) - SIGMA**2 / 2, max(5 * gpus, 4_000)
     # What is left of those under way at any moment: the longer ones are met more often, anywhere in their course.
     ends = list(rng.lognormal(mu + SIGMA**2, SIGMA, gpus) * rng.random(gpus))
     heapq.heapify(ends)
-    lengths, services = rng.lognormal(mu, SIGMA, trials), rng.choice(costs, trials)
+    lengths, services = rng.lognormal(mu, SIGMA, trials), rng.choice(np.array(costs), trials)
     free, waited, worked, half = 0.0, 0.0, 0.0, 0.0
     for index in range(trials):
-        end = heapq.heappop(ends)
-        free = max(end, free) + services[index]
+        end, (ended, thought, started) = heapq.heappop(ends), services[index]
+        if prepares and free < end:
+            free, thought = free + thought, 0.0
+        free = max(end, free) + ended + thought + started
         heapq.heappush(ends, free + lengths[index])
         if index == trials // 2:
             half = free
         elif index > trials // 2:
             waited, worked = waited + free - end, worked + lengths[index]
     return (trials - trials // 2 - 1) / (free - half), waited / (waited + worked)
+
+
+def pays(costs: list[tuple[float, float, float]], length_s: float) -> bool:
+    """Whether a study of such trials prepares its proposals."""
+    return float(np.mean(costs, axis=0)[1]) > WORTH * length_s
 
 
 @contextlib.contextmanager
@@ -174,8 +194,8 @@ def server_seconds(url: str) -> float:
 
 def measure(
     strategy: str, ledger: str, made: tuple[Path, str], number: int, known: int, trials: int, clock: str
-) -> list[float]:
-    """Seconds of the driver for each of so many trials."""
+) -> list[tuple[float, float, float]]:
+    """Seconds of the driver for each of so many trials, as in `Measured`."""
     folder, url = made
     now = time.perf_counter if clock == "wall" else time.process_time
     engine, past = Measured(trials, now), history(PROBLEM, known)
@@ -196,7 +216,7 @@ def measure(
         study.run(engine=engine)
         served = server_seconds(made[1]) - before if ledger == "postgresql" and clock == "processor" else 0.0
         study.close()
-    return [each + served / (trials + AHEAD) for each in engine.costs]
+    return [(ended + served / (trials + AHEAD), thought, started) for ended, thought, started in engine.costs]
 
 
 def _opened(folder: Path, copied: Path, strategy: str, ours: Settings) -> Study:
@@ -227,23 +247,28 @@ def main() -> None:
         print(f"{given.known:,} trials known, {given.trials} measured; time of the {given.clock}")
         print("the driver's ms a trial (median), trials a second that it manages; for trials of so many seconds,")
         print("GPUs that it keeps busy, and the share of its time that a GPU waits for it in clusters of so many GPUs")
-        head = ["ms", "trials/s", "seconds", "keeps busy", *(f"{gpus:,}" for gpus in GPUS)]
+        head = ["ms", "trials/s", "seconds", "keeps busy", "proposals", *(f"{gpus:,}" for gpus in GPUS)]
         print(f"{'strategy':10}  {'ledger':10}" + "".join(each.rjust(11) for each in head), flush=True)
     with ledgers(names, given.known) as made:
         for number, (strategy, ledger) in enumerate((s, name) for s in given.strategies for name in names):
             costs = measure(strategy, ledger, made[ledger], number, given.known, given.trials, given.clock)
-            each_s, median_ms = float(np.mean(costs)), 1000 * float(np.median(costs))
-            for length_s in given.seconds:
-                found = {gpus: simulate(gpus, costs, length_s) for gpus in GPUS}
+            whole = np.sum(costs, axis=1)
+            each_s, median_ms = float(np.mean(whole)), 1000 * float(np.median(whole))
+            for length_s, prepares in itertools.product(given.seconds, (False, True)):
+                if prepares and not pays(costs, length_s):
+                    continue
+                found = {gpus: simulate(gpus, costs, length_s, prepares) for gpus in GPUS}
                 rows.append(
                     {
                         "strategy": strategy, "ledger": ledger, "median_ms": median_ms, "length_s": length_s,
+                        "prepared": prepares,
                         "trials_per_second": 1 / each_s, "keeps_busy": length_s / each_s,
                         "clusters": {gpus: {"rate": rate, "waits": share} for gpus, (rate, share) in found.items()},
                     }
                 )  # fmt: skip
                 if not given.json:
                     cells = [f"{median_ms:.1f}", f"{1 / each_s:.1f}", f"{length_s:g}", f"{length_s / each_s:,.0f}"]
+                    cells += ["prepared" if prepares else "asked"]
                     cells += [f"{100 * waits:.2g} %" for _, waits in found.values()]
                     print(f"{strategy:10}  {ledger:10}" + "".join(cell.rjust(11) for cell in cells), flush=True)
     if given.json:

@@ -22,7 +22,7 @@ from benchmarks.ray_overhead import SPACE, TASK
 from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget
 from studies import Ending, Job, Study
-from studies.engine import Report, run_job
+from studies.engine import Report, nothing, run_job
 from studies.settings import Settings
 
 WIDTHS = (2, 4, 8, 16, 64)
@@ -62,6 +62,7 @@ class Simulated:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         """As in `Engine`."""
         now, running = 0.0, list[tuple[float, int, Job]]()

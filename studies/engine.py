@@ -107,6 +107,10 @@ class Snapshot:
     nodes: int
 
 
+def nothing() -> None:
+    """What an engine that is given no `prepare` calls in its place."""
+
+
 class Engine(Protocol):
     """Runs jobs until there are no more."""
 
@@ -116,17 +120,20 @@ class Engine(Protocol):
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         """Ask for jobs, run them, and return when there is none left and none under way.
 
-        The three functions are called from one thread, that of the caller. Any of them may raise: the engine then stops
-        what is under way and lets the error through.
+        The functions are called from one thread, that of the caller. Any of them may raise: the engine then stops what
+        is under way and lets the error through.
 
         Args:
             estimator: estimates each job's architecture, with the job's seed.
             next_job: gives the next job. None means none for now: ask again after another one has ended.
             report: called as accuracies come in.
             done: called once for each job, with its number.
+            prepare: thinks of the next job before it is asked for; for engines whose driver is idle while trials run,
+                to be called at any time while there is no place for one.
         """
         ...
 

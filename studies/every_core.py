@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from estimators import machine
 from estimators.steps import find_device
 from searchspaces import UserError
-from studies.engine import Ending, Engine, Job, Report, Snapshot, check_device
+from studies.engine import Ending, Engine, Job, Report, Snapshot, check_device, nothing
 from studies.local import LocalEngine
 from studies.ray.cluster import RayUnavailableError
 
@@ -98,6 +98,7 @@ class EveryCore:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         """As in `Engine`.
 
@@ -110,7 +111,7 @@ class EveryCore:
 
             self._engine = RayEngine(workers=count, or_fewer=self._workers is None)
             try:
-                return self._engine.run(estimator, next_job, report, done)
+                return self._engine.run(estimator, next_job, report, done, prepare)
             except RayUnavailableError as error:  # before any job was taken
                 self._on_fallback(f"one trial at a time instead of {count}: {error}")
                 self._workers = 1

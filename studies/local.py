@@ -16,7 +16,7 @@ from estimators.cuda import fatal_error
 from estimators.estimator import Advancing
 from estimators.steps import find_device, give_back, own_globals
 from searchspaces import UserError
-from studies.engine import Answers, Ending, Job, Report, advance_job, check_device, failure_kind, run_job
+from studies.engine import Answers, Ending, Job, Report, advance_job, check_device, failure_kind, nothing, run_job
 from studies.trial import SHARE
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ class LocalEngine:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
-        """As in `Engine`.
+        """As in `Engine`; nothing is prepared, since what thinks here is what trains.
 
         Raises:
             UserError: the device is not available here, or an error made its GPU unusable for this process. The trial

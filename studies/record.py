@@ -65,6 +65,10 @@ class Record:
         for trial in self.trials:
             self._remember(trial)
 
+    def cost_of(self, architecture: Architecture) -> Cost:
+        """On the deployment task."""
+        return architecture.cost(self._task)
+
     def seed_of(self, number: int) -> int:
         """The seed of a trial's estimate; its proposal has its own."""
         return int(np.random.SeedSequence([self._seed, number, 1]).generate_state(1)[0])
@@ -86,20 +90,20 @@ class Record:
         return self.ledger.turn()
 
     def start(
-        self, architecture: Architecture, ends: int, confirms: int | None = None, parent: int | None = None
+        self, architecture: Architecture, told: int, confirms: int | None = None, parent: int | None = None
     ) -> Trial:
         """Write a new trial as running.
 
         Args:
             architecture: what is tried.
-            ends: how many trials have ended.
+            told: as of a `Trial`.
             confirms: the number of the trial whose network it trains again.
             parent: the number of the trial whose weights it starts from.
         """
-        number, cost, now = len(self.trials), architecture.cost(self._task), datetime.now()
+        number, cost, now = len(self.trials), self.cost_of(architecture), datetime.now()
         driver = self.drivers.me if self.drivers else None
         trial = Trial(
-            number, architecture, cost, "running", ends, started=now, confirms=confirms, parent=parent, driver=driver
+            number, architecture, cost, "running", told, started=now, confirms=confirms, parent=parent, driver=driver
         )  # fmt: skip
         self.ledger.started(trial, self.seed_of(number), self._space)
         self.trials.append(trial)

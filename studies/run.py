@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol
@@ -39,6 +39,10 @@ ALIKE: Final = 5
 """Trials that all fail alike before the study stops to say so."""
 LOOK_S: Final = 1.0
 """Seconds after which a driver looks again for trials that another one left behind."""
+WORTH: Final = 0.01
+"""Proposals are prepared where a trial would wait for its own for this part of its time, or longer."""
+RECENT: Final = 16
+"""Asks and trials whose mean times tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,9 @@ class Run:
         self._untold: dict[int, Trial] = {}  # ended in a wave that is not over
         self._dry = False  # there is nothing more to propose
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
+        self._prepared: tuple[Architecture, int] | None = None  # the next proposal, and the ends that it knew
+        self._tried = -1  # ends when one was prepared, or tried to be
+        self._thought_s, self._trained_s = deque[float](maxlen=RECENT), deque[float](maxlen=RECENT)
         trials = self._record.trials
         for trial, outcome in replay(trials):
             self._learn(trial, outcome)
@@ -135,6 +142,35 @@ class Run:
             return job
         return replace(job, parent=inheritance.place(trial.parent), weights=inheritance.place(trial.number))
 
+    def prepare(self) -> None:
+        """Think of the next proposal while every worker is busy, so that the first one that is free need not wait.
+
+        It is proposed without the outcomes of the trials that end between now and its start, and is written down so:
+        with the number of ends that it knew, which a replay follows. Only where it pays (`WORTH`), and where no run
+        could repeat the order of the ends anyway: not in waves, nor with one trial at a time (`LocalEngine`, which
+        does not call this). Nor with several drivers, of which another one may take the number. A proposal that was
+        prepared and never started leaves no trace: it is not in the ledger.
+        """
+        number, most = len(self._record.trials), self._limits.trials
+        if self._prepared or self._tried == self.ends or not self._reports or not self._pays:
+            return
+        if self.end or self.again or self._wave is not None or self._record.drivers or self._is_late():
+            return
+        if most is not None and number >= self._proposals(most):
+            return
+        self._tried = self.ends
+        with contextlib.suppress(Exhausted):  # the ends to come may change that
+            architecture, _ = self._propose(number)
+            if architecture is not None:
+                self._prepared = architecture, self.ends
+                self._strategy.tell(architecture, Outcome("running", cost=self._record.cost_of(architecture)))
+
+    @property
+    def _pays(self) -> bool:
+        """Whether a trial would wait for long, for its length, until its network is proposed."""
+        thought, trained = self._thought_s, self._trained_s
+        return bool(thought and trained) and _mean(thought) > WORTH * _mean(trained)
+
     def wait_for_others(self) -> None:
         """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
         assert not self._reports, "the engine returned while trials were under way"
@@ -160,6 +196,7 @@ class Run:
     def done(self, number: int, ending: Ending) -> None:
         """Write how a trial ended, and tell the strategy."""
         reports = self._reports.pop(number)
+        self._trained_s.append(ending.seconds)
         with self._turn():
             trial = replace(
                 self._record.trials[number],
@@ -282,24 +319,44 @@ class Run:
             if any(trial.state == "running" for trial in self._record.trials):
                 return None
             self._tell_wave()
-        rng = np.random.default_rng([self._manifest.seed, number])
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            return self._start(*prepared)
+        try:
+            architecture, refused = self._propose(number)
+        except Exhausted as nothing_left:
+            if confirm:
+                return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
+            self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
+            return None
+        if architecture is None:
+            self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
+            return None
+        trial = self._start(architecture, self.ends)
+        self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
+        return trial
+
+    def _start(self, architecture: Architecture, told: int) -> Trial:
+        """Write a proposal, which knew so many ends, as running."""
+        inheritance = self._study.inheritance
+        parent = None if inheritance is None else inheritance.parent_of(architecture, self._record.trials)
+        return self._record.start(architecture, told, parent=parent)
+
+    def _propose(self, number: int) -> tuple[Architecture | None, str | None]:
+        """What the strategy proposes for a trial; or None, and why the last one was refused.
+
+        Raises:
+            Exhausted: it has nothing new to propose.
+        """
+        rng, began = np.random.default_rng([self._manifest.seed, number]), time.perf_counter()
+        refused = None
         for _ in range(ASKS):
-            try:
-                architecture = self._strategy.ask(rng)
-            except Exhausted as nothing_left:
-                if confirm:
-                    return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
-                self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
-                return None
+            architecture = self._strategy.ask(rng)
             refused = self._study.refusal(architecture)
             if refused is None:
-                inheritance = self._study.inheritance
-                parent = None if inheritance is None else inheritance.parent_of(architecture, self._record.trials)
-                trial = self._record.start(architecture, self.ends, parent=parent)
-                self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
-                return trial
-        self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
-        return None
+                self._thought_s.append(time.perf_counter() - began)
+                return architecture, None
+        return None, refused
 
     def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:
         """The next fresh training of a leader, once every proposal has ended; None for now, or when there is none left.
@@ -366,6 +423,10 @@ class Run:
         """Start nothing more; the first reason stands."""
         if self.end is None:
             self.end = StudyEnded(kind, reason)
+
+
+def _mean(seconds: Collection[float]) -> float:
+    return sum(seconds) / len(seconds)
 
 
 def _seconds(limit_s: float | None) -> str:

@@ -352,7 +352,7 @@ class Study:
                 with first_interrupt(raise_interrupt, "writing the results"):
                     estimator = self._prepared(estimator, emit)
                     while run.end is None:
-                        (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done)
+                        (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done, run.prepare)
                         run.wait_for_others()
             except KeyboardInterrupt:
                 self._finish(

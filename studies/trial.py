@@ -33,7 +33,8 @@ class Trial:
         architecture: what was tried.
         cost: of the architecture, on the deployment task.
         state: `running` until it ends; one that was running when its process died stays so until it is run again.
-        told: how many ends were known when it started; with `rank` this is the order in which a strategy learned.
+        told: how many ends were known when it was proposed, or began as a confirmation; with `rank` this is the order
+            in which a strategy learned. Fewer than had ended when it started, if it was prepared (`Run.prepare`).
         accuracy: in [0, 1] on the validation images. None while running or failed; of a pruned trial the last reported.
         reports: step (1 after the first epoch; of a rung 0 or less) and accuracy in [0, 1], first to last.
         seconds: wall-clock time of the estimate; None while running.

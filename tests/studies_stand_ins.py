@@ -16,7 +16,7 @@ from typing import Any
 from estimators import Estimate, Estimator, Pruned, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Ending, Job, Study
-from studies.engine import Report, run_job
+from studies.engine import Report, nothing, run_job
 from studies.settings import Settings
 
 TASK = Task(image_size=32, channels=3, classes=10)
@@ -82,10 +82,11 @@ class Shuffled:
 
     Args:
         salt: gives another order.
+        prepares: as the engine of a cluster does, it has the next job prepared while there is no place for it.
     """
 
-    def __init__(self, width: int, *salt: int) -> None:
-        self._width, self._salt = width, salt
+    def __init__(self, width: int, *salt: int, prepares: bool = False) -> None:
+        self._width, self._salt, self._prepares = width, salt, prepares
 
     def run(
         self,
@@ -93,6 +94,7 @@ class Shuffled:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         running: dict[int, Job] = {}
         while True:
@@ -100,6 +102,8 @@ class Shuffled:
                 running[job.number] = job
             if not running:
                 return
+            if self._prepares:
+                prepare()
             number = max(running, key=lambda each: noise(each, *self._salt))
             done(number, run_job(estimator, running.pop(number), report))
 

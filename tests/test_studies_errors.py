@@ -557,9 +557,7 @@ def test_an_engine_lets_errors_of_the_ledger_through() -> None:
 
     study = begin(trials=1)
     jobs = []
-    study.run(
-        engine=type("Keep", (), {"run": lambda self, estimator, next_job, report, done: keep(next_job, jobs, done)})()
-    )
+    study.run(engine=type("Keep", (), {"run": lambda self, estimator, *calls: keep(calls[0], jobs, calls[2])})())
     for estimator in (Known(), Deaf()):
         with pytest.raises(UserError, match="the disk is full"):
             LocalEngine().run(estimator, iter([jobs[0], None]).__next__, full, lambda number, ending: None)

@@ -133,6 +133,7 @@ class Together:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None],
     ) -> None:
         """As in `Engine`: the last study to begin runs the jobs of all."""
         self._desks.append((next_job, report, done))

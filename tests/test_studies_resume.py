@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from studies_stand_ins import SPACE, TASK, Known, Shuffled, begin, story
+from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin, story
 from test_strategies_laws import NAMES
 
 from estimators import ShortTraining, load_data
-from searchspaces import Space, Stage, Task, choice, conv_head, mbconv
+from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, mbconv
+from strategies import Outcome
 from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
 from studies.record import replay
 from studies.settings import Settings
@@ -125,7 +127,9 @@ def test_pruners_stop_some_trials_and_not_all() -> None:
                 assert trial.reason.startswith("pruned: ")
 
 
-def test_replay_tells_what_was_told() -> None:
+@pytest.mark.parametrize("prepares", [False, True])
+def test_replay_tells_what_was_told(prepares: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.run.WORTH", 0)
     told: list[tuple[str, str]] = []
 
     class Listening:
@@ -136,8 +140,74 @@ def test_replay_tells_what_was_told() -> None:
             told.append((architecture.to_json(), outcome.state))
 
     study = begin(strategy=lambda space: Listening(), trials=20)
-    study.run(engine=Shuffled(3))
+    study.run(engine=Shuffled(3, prepares=prepares))
     assert [(trial.architecture.to_json(), outcome.state) for trial, outcome in replay(study.trials)] == told
+
+
+@pytest.mark.parametrize("strategy", NAMES)
+def test_what_is_prepared_follows_from_what_the_ledger_says_that_it_knew(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a study that was cut while a proposal waited for its start: that one is lost, and leaves no trace."""
+    monkeypatch.setattr("studies.run.WORTH", 0)
+    settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy, {}), "trials": TRIALS}
+    study = begin(**settings)
+    for kind, count in [(TrialEnded, 3), (TrialReported, 20)]:
+        with pytest.raises(Cut):
+            study.run(engine=Shuffled(4, prepares=True), on_event=cut_at(kind, count))
+    study.run(engine=Shuffled(4, prepares=True))
+    trials = study.trials
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert all(trial.state == "complete" for trial in trials)
+    prepared = 0
+    for trial in trials[4:]:
+        known = [
+            each if (each.rank or 0) < trial.told else replace(each, rank=None, state="running")
+            for each in trials[: trial.number]
+        ]
+        assert trial.started is not None
+        prepared += trial.told < sum(each.ended is not None and each.ended <= trial.started for each in trials)
+        fresh = study._strategy()
+        for each, outcome in replay(known):
+            fresh.tell(each.architecture, outcome)
+        assert fresh.ask(np.random.default_rng([study.manifest.seed, trial.number])) == trial.architecture
+    assert prepared > TRIALS // 2
+
+
+class Thinks:
+    """A strategy that counts its asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, rng: np.random.Generator) -> Architecture:
+        self.asked += 1
+        return SPACE.under(BUDGET, TASK).sample(rng)
+
+    def tell(self, architecture: Architecture, outcome: Outcome) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("worth", "changes", "ahead"),
+    [
+        (0, {}, 1),
+        (0, {"trials": 15, "confirm": 1}, 1),  # the same proposals, and then confirmations
+        (1e9, {}, 0),  # a trial takes 0.25 seconds, as it says, and an ask far less
+        (0, {"wave": 3}, 0),
+    ],
+)
+def test_one_proposal_is_prepared_where_it_pays(
+    worth: float, changes: Mapping[str, Any], ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.run.WORTH", worth)
+    strategy = Thinks()
+    study = begin(strategy=lambda space: strategy, **{"trials": 12, **changes})
+    with pytest.raises(Cut):
+        study.run(engine=Shuffled(3, prepares=True), on_event=cut_at(TrialEnded, 5))
+    assert strategy.asked == len(study.trials) + ahead
+    study.run(engine=Shuffled(3, prepares=True))
+    assert strategy.asked == 12 + ahead  # that of the cut study was lost; no more are thought of than there are trials
+    assert [trial.state for trial in study.trials] == ["complete"] * study.manifest.trials
 
 
 @pytest.mark.parametrize("ledger", ["sqlite", "journal"])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from searchspaces import UserError
-from studies.engine import Answers, Ending, Job, Snapshot
+from studies.engine import Answers, Ending, Job, Snapshot, nothing
 from studies.interrupts import first_interrupt
 from studies.leftovers import marked, remove_left
 from studies.ray.cluster import connected, raylets_silent, room, settings_of_ray
@@ -103,6 +103,7 @@ class RayEngine:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None] = nothing,
     ) -> None:
         """As in `Engine`.
 
@@ -127,6 +128,7 @@ class RayEngine:
                     next_job,
                     report,
                     _with_share(done, needs[1]),
+                    prepare,
                     lambda: self.workers or max(1, room(ray.nodes(), *needs)),
                     self._timeout,
                     self._retries,
@@ -224,11 +226,12 @@ class _Desk:
         next_job: Callable[[], Job | None],
         report: Report,
         done: Callable[[int, Ending], None],
+        prepare: Callable[[], None],
         slots: Callable[[], int],
         timeout: float | None,
         retries: int,
     ) -> None:
-        self._next_job, self._report, self._done = next_job, report, done
+        self._next_job, self._report, self._done, self._prepare = next_job, report, done, prepare
         self._slots, self._timeout, self._retries = slots, timeout, retries
         self._under_way: dict[int, _UnderWay] = {}
         self._ready: deque[_UnderWay] = deque()  # to be run, for the first time or again
@@ -298,7 +301,7 @@ class _Desk:
         self.ended(number, Ending("failed", now - (last if trial.too_slow else first), reason=reason))
 
     def look(self) -> None:
-        """Kill what takes too long; called several times a second.
+        """Kill what takes too long, and prepare a job that there is no place for yet; called several times a second.
 
         Raises:
             _Over: it is to end at once.
@@ -312,6 +315,8 @@ class _Desk:
             if late and not trial.too_slow:
                 trial.too_slow = True
                 _kill(trial.actor)
+        if not self._ready and not self._dry and len(self._under_way) >= self._limit():
+            self._safely(self._prepare, None)
 
     def raise_what_happened(self) -> None:
         """Raise what the study raised, or KeyboardInterrupt after Ctrl-C."""
