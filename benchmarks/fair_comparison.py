@@ -1,13 +1,14 @@
 """The networks that searches find, against those of the literature at equal MACs and with the same recipe.
 
     python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12] [--image-size 16]
-                                         [--strategies guided local-search] [--data cifar10-small]
+                                         [--strategies guided local-search climb] [--data cifar10-small]
                                          [--recipe auto] [--results fair.jsonl]
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs,
 anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band, those made for
 large images both with the strides that suit small ones and with their published ones; draws networks of the space at
-random, which tell what the search adds to it; trains all of them with the code of `nas train`, one
+random, which tell what the search adds to it; as a strategy, `climb` is hill climbing from the best of the classics, in
+a space of its own around that network; trains all of them with the code of `nas train`, one
 training a seed; and prints the accuracy on the test part, which nothing was chosen on, and how far the others are from
 the first strategy's, seed by seed. `docs/comparison.md` has what came out.
 
@@ -35,7 +36,19 @@ from estimators.recipe import make_recipe
 from estimators.training import train
 from nas import Architecture, Study, Task, classic
 from nas.api import search
-from searchspaces import Budget, Buildable, Scale, Scaled, load_space
+from searchspaces import (
+    Budget,
+    Buildable,
+    Scale,
+    Scaled,
+    Space,
+    Stage,
+    choice,
+    conv_head,
+    conv_stem,
+    load_space,
+    mbconv,
+)
 from searchspaces.strides import published, strides_left_out
 
 BAND = 0.03
@@ -45,6 +58,11 @@ CLASSICS = ("efficientnet_b0", "mobilenetv2_100", "resnet20")
 """The last is the ResNet for small images (He et al. 2016, arXiv:1512.03385, table 6); ResNet-18 has no scale of so few
 MACs on either. The first two are also trained with their published strides, by which they halve small images down to a
 pixel, and are several times as wide for the same MACs."""
+BEST = "efficientnet_b0"
+"""With the strides that suit small images it is the best of them at 1.5M and 1.25M MACs; where `climb` begins."""
+CLIMB = "climb"
+STEM, STRIDES, HEAD = 32, (1, 2, 2, 2, 1, 2, 1), 1280
+"""Of the networks of `mbconv` (Tan and Le 2019, arXiv:1905.11946, table 1)."""
 PUBLISHED = ", published strides"
 RANDOM = "random ones of the space"
 
@@ -153,14 +171,17 @@ def compare(name: str, macs: float, results: Results, given: argparse.Namespace)
 def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, given: argparse.Namespace) -> Architecture:
     """The best network of a search that saw the search part alone, with the defaults of `nas search`."""
     run = f"{run_name(name, macs, given)}-{strategy}-{seed}"
+    climbs = strategy == CLIMB
     began = time.process_time()
     study: Study = search(
-        given.space,
+        around(BEST, data.task, macs) if climbs else given.space,
         budget(macs),
         str(given.shared / f"{name}.npz"),
         task=data.task,
         image_size=data.task.image_size,
-        strategy=strategy,
+        strategy="local-search" if climbs else strategy,
+        strategy_settings={"starts": 1} if climbs else {},
+        start_from=BEST if climbs else (),
         trials=given.trials,
         seed=seed,
         name=run,
@@ -172,6 +193,38 @@ def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, giv
         flush=True,
     )
     return best
+
+
+def around(name: str, task: Task, macs: float) -> Space:
+    """A space of the scaled network of a classic of `mbconv` and of what differs from it: in each stage the kernel, the
+    expansion, squeeze-excite, one block more or less, and 8 channels more or less or half as many more; the activation,
+    and the width of the head. 70 neighbours or so, of which those in the band remain.
+    """
+    architecture = classic(name).architecture
+    assert architecture is not None
+    scaled = scaled_to(architecture, task, macs)
+    scale, choices = scaled.scale, dict(architecture.choices)
+    rows, stages = dict[str, Any](act=choices["act"]), []
+    for stage, stride in enumerate(STRIDES, start=1):
+        width = scale.channels(int(choices[f"stage{stage}.width"]))
+        depth = scale.blocks(int(choices.get(f"stage{stage}.depth", 1)))
+        widths = sorted({max(8, width - 8), width, width + 8, 8 * round(1.5 * width / 8)})
+        options = dict[str, Any](
+            width=choice(*widths), depth=choice(*sorted({max(1, depth - 1), depth, depth + 1})), kernel=choice(3, 5),
+            expansion=choice(1, 2, 3) if stage == 1 else choice(3, 4, 6), se=choice(0, 0.25),
+        )  # fmt: skip
+        stages.append(Stage(mbconv, stride=stride, **options))
+        rows |= {
+            f"stage{stage}.{each}": choices.get(f"stage{stage}.{each}", 1) for each in ("kernel", "expansion", "se")
+        }
+        rows |= {f"stage{stage}.width": width, f"stage{stage}.depth": depth}
+    head = scale.channels(HEAD)
+    rows["head.width"] = head
+    return Space(
+        f"around-{name}", act=choice("relu", "silu"), stem=Stage(conv_stem, width=scale.channels(STEM), stride=2),
+        stages=stages, head=Stage(conv_head, width=choice(head // 16 * 8, head, head + 64)), smallest_map=4,
+        references={name: rows},
+    )  # fmt: skip
 
 
 def run_name(name: str, macs: float, given: argparse.Namespace) -> str:
