@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from estimators.estimator import binomial_error
-from searchspaces import Architecture, UserError
+from searchspaces import Architecture, Decision, UserError
 from studies.folder import LOCK
 from studies.lock import in_use
 from studies.manifest import Manifest
 
 if TYPE_CHECKING:
     from nas.documents import Document
-    from searchspaces import SearchSpace
+    from searchspaces import Indices, SearchSpace, Value
 
 CONNECT_S: Final = 5
 """Seconds in which a PostgreSQL server is to answer: of one that is away, the other runs are listed all the same."""
@@ -56,13 +56,35 @@ def runs_document(folder: Path) -> Document:
 
 
 class _OwnSpace:
-    """Stands for a space of a person's own, whose code is not run to list it: costs are those that the ledger has."""
+    """Stands for a space of a person's own, whose code is not run to list it: costs are those that the ledger has, and
+    decisions those that were taken, with the options that were chosen, which is all that beliefs go by.
+    """
 
     name = "of one's own"
 
+    def __init__(self) -> None:
+        self._chosen: dict[str, set[Value]] = {}
+
     def architecture(self, choices: Mapping[str, Any]) -> Architecture:
         """Not a network: it is neither costed nor built."""
+        for name, option in choices.items():
+            self._chosen.setdefault(name, set()).add(option)
         return Architecture(cast("SearchSpace", self), (tuple(choices.items()),))
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Numbers by size, as spaces have them."""
+        return tuple(
+            Decision(name, tuple(sorted(options, key=lambda each: (isinstance(each, str), each))))
+            for name, options in self._chosen.items()
+        )
+
+    def encode(self, architecture: Architecture) -> Indices:
+        """As any space does, once all of the ledger is read."""
+        import numpy as np
+
+        of = architecture.choices
+        return np.array([each.options.index(of[each.name]) if each.name in of else -1 for each in self.decisions])
 
 
 def _search(folder: Path) -> dict[str, Any]:
