@@ -40,7 +40,7 @@ import numpy as np
 from estimators import load_data
 from estimators.agreement import RESAMPLES, ceiling, difference, interval, kendall, overlap, regret, spearman
 from estimators.scoring import ZeroCost
-from estimators.zero_cost import SCORES
+from estimators.zero_cost import SCORES, az_nas
 from nas.proxies import found_within
 from searchspaces import Architecture, Budget, Task, load_object, load_space
 from studies.adjusting import Line, Training
@@ -49,6 +49,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 TASK = Task(32, 3, 10)
 COUNTS = ("macs", "params")
+PARTS = ("expressivity", "progressivity", "trainability")
+"""Of AZ-NAS, whose ranks are among the networks of the table."""
 SEED = 0
 """Of the initial weights."""
 IMAGES = 2_000
@@ -189,6 +191,8 @@ def table(name: str, problem: Problem, out: Path) -> None:
             values.setdefault(row["score"], []).append(row["value"])
             seconds.setdefault(row["score"], []).append(row["seconds"])
     counted = min(map(len, values.values()))
+    values["az-nas"] = az_nas([values[each][:counted] for each in (*PARTS, "macs")])
+    seconds["az-nas"] = [sum(np.median(seconds[each]) for each in PARTS)]
     top = round(counted / 4)
     print(f"\n{name}: {counted} networks, {replicas} trainings each; accuracy {truth.min():.3f} to {truth.max():.3f}")
     agree = problem.replicas_tau

@@ -64,7 +64,8 @@ class ZeroCost:
 
     Args:
         data: images; their training part is used.
-        score: `naswot`, `swap`, `synflow`, `snip`, `grad-norm`, `zico` or `meco`.
+        score: `naswot`, `swap`, `synflow`, `snip`, `grad-norm`, `zico`, `meco`, or one of the parts of AZ-NAS:
+            `expressivity`, `progressivity`, `trainability`.
         batch: images, at least 4; the same ones for all networks. Papers use 64 or 128.
         image_size: of the images in pixels; None keeps theirs.
         draw: seed of the choice of the images.

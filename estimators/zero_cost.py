@@ -6,13 +6,16 @@ weights and buffers, and draw no random numbers. In all of them dropout and drop
 statistics of the batch, as its running ones mean nothing before training; SynFlow does without it. `docs/proxies.md`
 measures what they tell inside a budget.
 
-Left out: AZ-NAS (Lee & Ham 2024, arXiv:2403.19232), which adds up ranks within a population and gives no score of one
-network; and scores that need a network's blocks or Jacobian (Zen-score, TE-NAS's condition number).
+`expressivity`, `progressivity` and `trainability` are the parts of AZ-NAS (Lee & Ham 2024, arXiv:2403.19232) that are
+scores of one network; AZ-NAS itself adds up the logarithms of their ranks, and of that by MACs, within a population
+(sec. 3.3), which `az_nas` does. Left out: scores that need Jacobians of single images (TE-NAS's condition number), and
+Zen-score, for networks without residual connections.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -179,6 +182,75 @@ def meco(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> flo
     return sum(found)
 
 
+def expressivity(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> float:
+    """Expressivity of AZ-NAS: over all blocks, the summed entropy of the shares of their feature maps' principal axes.
+
+    Lee & Ham 2024, arXiv:2403.19232, sec. 3.2: each position of each image's map is a sample of as many features as
+    there are channels; the shares are the eigenvalues of their covariance, over their sum. Departure, in this and the
+    next two: the input is the batch of images, where the authors draw noise, which their code allows too.
+    """
+    import torch
+
+    with torch.no_grad():
+        return sum(_isotropy(found) for found in _block_maps(module, images))
+
+
+def progressivity(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> float:
+    """Progressivity of AZ-NAS: how much the entropy of `expressivity` grows from block to block, where least.
+
+    Lee & Ham 2024, arXiv:2403.19232, sec. 3.2. 0 of a network of one block.
+    """
+    import torch
+
+    with torch.no_grad():
+        entropies = [_isotropy(found) for found in _block_maps(module, images)]
+    return min((after - before for before, after in itertools.pairwise(entropies)), default=0.0)
+
+
+def trainability(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> float:
+    """Trainability of AZ-NAS: how near the largest singular value of the blocks' Jacobians is to 1, as their mean of
+    `2 - s - 1 / s`.
+
+    Lee & Ham 2024, arXiv:2403.19232, sec. 3.2: the Jacobian is estimated from random signs that are sent back through
+    the block, of which each position of each image gives a sample; a block that halves the map has the four positions
+    that became one as channels. Departures: the signs are of one seed; a map whose side is no multiple of the next
+    one's is filled up with zeros; a block that hands its gradient on unchanged is as good as any, not infinitely bad.
+    """
+    import torch
+    from torch.nn import functional
+
+    signs, found = torch.Generator().manual_seed(0), []
+    maps = _block_maps(module, images)
+    for before, after in reversed([*itertools.pairwise(maps)]):
+        out = torch.randint(2, after.shape, generator=signs).to(after).mul_(2).sub_(1)
+        (back,) = torch.autograd.grad(after, before, out)
+        sides = [(-(-old // new), new) for old, new in zip(back.shape[2:], out.shape[2:], strict=True)]
+        stride = max(factor for factor, _ in sides)
+        fill = [stride * new - old for old, (_, new) in zip(back.shape[2:], sides, strict=True)]
+        back = functional.pixel_unshuffle(functional.pad(back, (0, fill[1], 0, fill[0])), stride)
+        samples, gradients = (_in_float64(each.movedim(1, -1).flatten(0, 2)) for each in (out, back))
+        largest = float(torch.linalg.matrix_norm(gradients.T @ samples / len(samples), 2))
+        found.append(2 - largest - 1 / max(largest, 1e-6))
+    return sum(found) / len(found) if found else 0.0
+
+
+def az_nas(parts: Sequence[Sequence[float]]) -> list[float]:
+    """What AZ-NAS makes of a population: the sum of the logarithms of ranks, each divided by their number.
+
+    Lee & Ham 2024, arXiv:2403.19232, sec. 3.3: one bad rank costs more than several middling ones. Equals share a rank.
+
+    Args:
+        parts: for each score, of each network; with `expressivity`, `progressivity` and `trainability` the MACs.
+
+    >>> [round(each, 2) for each in az_nas([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])]
+    [-2.2, -0.81, 0.0]
+    """
+    from scipy.stats import rankdata
+
+    ranks = np.array([rankdata(each) for each in parts])  # (scores, networks), from 1
+    return [float(each) for each in np.log(ranks / ranks.shape[1]).sum(0)]
+
+
 Score = Callable[["nn.Module", "Tensor", "Tensor"], float]
 
 SCORES: Final[dict[str, Score]] = {
@@ -189,6 +261,9 @@ SCORES: Final[dict[str, Score]] = {
     "grad-norm": grad_norm,
     "zico": zico,
     "meco": meco,
+    "expressivity": expressivity,
+    "progressivity": progressivity,
+    "trainability": trainability,
 }
 """The scores by name."""
 
@@ -210,6 +285,39 @@ def _ready(module: nn.Module) -> nn.Module:
         if isinstance(each, nn.modules.batchnorm._BatchNorm):
             each.train()
     return network
+
+
+def _block_maps(module: nn.Module, images: Tensor) -> list[Tensor]:
+    """The feature maps (batch, channels, height, width) of all blocks, in order, with the graph that made them.
+
+    A block is a part with weights of a part of the network, as in `stage2.0`; a whole graph of cells is one.
+    """
+    import torch
+    from torch import nn
+
+    found: list[Tensor] = []
+
+    def look(_: nn.Module, given: Any, made: Any) -> None:
+        if isinstance(made, torch.Tensor) and made.ndim == 4:
+            found.append(made)
+
+    network = _ready(module)
+    for part in network.children():
+        for block in part.children() if isinstance(part, nn.Sequential) else (part,):
+            if any(True for _ in block.parameters()):
+                block.register_forward_hook(look)
+    network(images)
+    return found
+
+
+def _isotropy(found: Tensor) -> float:
+    """The entropy of the shares of a map's principal axes, in nats."""
+    import torch
+
+    features = _in_float64(found.movedim(1, -1).flatten(0, 2))  # (samples, channels)
+    spectrum = torch.linalg.eigvalsh(torch.cov(features.T, correction=0).reshape(features.shape[1], -1)).clamp(min=0)
+    whole = float(spectrum.sum())
+    return float(torch.special.entr(spectrum / whole).sum()) if whole > 0 else 0.0
 
 
 def _patterns(module: nn.Module, images: Tensor) -> list[Tensor]:

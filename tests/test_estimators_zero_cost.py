@@ -11,7 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from estimators import Diverged
-from estimators.zero_cost import SCORES, grad_norm, meco, naswot, score, snip, swap, synflow, zico
+from estimators.zero_cost import (
+    SCORES,
+    az_nas,
+    expressivity,
+    grad_norm,
+    meco,
+    naswot,
+    progressivity,
+    score,
+    snip,
+    swap,
+    synflow,
+    trainability,
+    zico,
+)
 from searchspaces import SPACES, Scale, Task, UserError, space_named
 from searchspaces.torch_layers import StandardizedConv
 
@@ -165,6 +179,49 @@ def test_channels_that_are_many_or_constant_add_nothing_to_meco() -> None:
     dead = nn.Sequential(nn.Conv2d(3, 2, 1))
     dead[0].weight.data[0] = 0.0
     assert meco(dead, image) == 0.0
+
+
+def test_expressivity_is_the_entropy_of_the_principal_axes_of_each_block() -> None:
+    # Of images with independent channels of variances 4, 4 and 1 the shares are 4/9, 4/9 and 1/9; the second block
+    # scales channels to one variance, shares of 1/3, and the third one keeps a single channel.
+    signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=3)))  # uncorrelated, each of variance 1
+    images = (signs * torch.tensor([2.0, 2.0, 1.0]))[:, :, None, None].expand(-1, -1, 2, 2)
+    blocks = [nn.Conv2d(3, width, 1, bias=False) for width in (3, 3, 1)]
+    for block, weights in zip(
+        blocks, (torch.eye(3), torch.diag(torch.tensor([0.5, 0.5, 1.0])), torch.eye(3)[:1]), strict=True
+    ):
+        block.weight.data = weights[:, :, None, None]
+    entropies = [-2 * 4 / 9 * math.log(4 / 9) - 1 / 9 * math.log(1 / 9), math.log(3), 0.0]
+    assert expressivity(nn.Sequential(*blocks), images) == pytest.approx(sum(entropies))
+    assert progressivity(nn.Sequential(*blocks), images) == pytest.approx(-math.log(3))
+    assert progressivity(nn.Sequential(*blocks[:2]), images) == pytest.approx(entropies[1] - entropies[0])
+    assert progressivity(nn.Sequential(blocks[0]), images) == 0.0
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, 0.0), (2.0, -0.5), (0.25, -2.25)])
+def test_trainability_goes_by_the_largest_singular_value(factor: float, expected: float, stride: int) -> None:
+    # 2 - s - 1 / s. Of an orthogonal matrix all singular values are the factor; a stride takes one pixel of four.
+    turned, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)))
+    blocks = [nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 4, 1, stride=stride, bias=False)]
+    blocks[1].weight.data = factor * turned[:, :, None, None]
+    images, _ = batch(64, side=33 - stride % 2)
+    assert trainability(nn.Sequential(*blocks), images) == pytest.approx(expected, abs=0.06)  # of 18,000 samples
+
+
+def test_the_parts_of_az_nas_look_at_the_blocks_of_a_network() -> None:
+    from estimators.zero_cost import _block_maps
+
+    network = space_named("resnet-cifar").references["resnet20"].build(TASK)
+    shapes = [tuple(each.shape[1:]) for each in _block_maps(network, batch(4)[0])]
+    assert shapes == [*[(16, 32, 32)] * 4, *[(32, 16, 16)] * 3, *[(64, 8, 8)] * 3]  # the stem, and nine of two layers
+
+
+def test_az_nas_adds_up_logarithms_of_ranks() -> None:
+    first, second = [3.0, 1.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]  # ranks 4, 1.5, 3, 1.5 and 1, 2, 3, 4
+    assert az_nas([first, second]) == pytest.approx(
+        [math.log(4 / 4 * 1 / 4), math.log(1.5 / 4 * 2 / 4), math.log(3 / 4 * 3 / 4), math.log(1.5 / 4 * 4 / 4)]
+    )
 
 
 @pytest.mark.parametrize("space", SPACES)

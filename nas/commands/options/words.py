@@ -15,7 +15,18 @@ PEERS: Final = (
     "peer:nni-rl",
 )
 ESTIMATORS: Final = ("full-training", "short-training", "supernet", "table", "zero-cost")
-SCORES: Final = ("naswot", "swap", "synflow", "snip", "grad-norm", "zico", "meco")
+SCORES: Final = (
+    "naswot",
+    "swap",
+    "synflow",
+    "snip",
+    "grad-norm",
+    "zico",
+    "meco",
+    "expressivity",
+    "progressivity",
+    "trainability",
+)
 PRUNERS: Final = ("none", "asha", "median", "curves")
 DEVICES: Final = ("auto", "cpu", "cuda", "mps")
 MEASURED_DEVICES: Final = ("cpu", "cuda")
