@@ -146,13 +146,13 @@ class Run:
         """Think of the next proposal while every worker is busy, so that the first one that is free need not wait.
 
         It is proposed without the outcomes of the trials that end between now and its start, and is written down so:
-        with the number of ends that it knew, which a replay follows. Only where it pays (`WORTH`), and where no run
-        could repeat the order of the ends anyway: not in waves, nor with one trial at a time (`LocalEngine`, which
-        does not call this). Nor with several drivers, of which another one may take the number. A proposal that was
-        prepared and never started leaves no trace: it is not in the ledger.
+        with the number of ends that it knew, which a replay follows. Only where it pays (`WORTH`), and where another
+        run would not repeat the order of the ends anyway: not in waves, nor with one trial at a time. Nor with several
+        drivers, of which another one may take the number. A proposal that was prepared and never started leaves no
+        trace: it is not in the ledger.
         """
         number, most = len(self._record.trials), self._limits.trials
-        if self._prepared or self._tried == self.ends or not self._reports or not self._pays:
+        if self._prepared or self._tried == self.ends or len(self._reports) < 2 or not self._pays:
             return
         if self.end or self.again or self._wave is not None or self._record.drivers or self._is_late():
             return

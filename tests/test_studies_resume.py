@@ -188,24 +188,25 @@ class Thinks:
 
 
 @pytest.mark.parametrize(
-    ("worth", "changes", "ahead"),
+    ("worth", "width", "changes", "ahead"),
     [
-        (0, {}, 1),
-        (0, {"trials": 15, "confirm": 1}, 1),  # the same proposals, and then confirmations
-        (1e9, {}, 0),  # a trial takes 0.25 seconds, as it says, and an ask far less
-        (0, {"wave": 3}, 0),
+        (0, 3, {}, 1),
+        (0, 3, {"trials": 15, "confirm": 1}, 1),  # the same proposals, and then confirmations
+        (1e9, 3, {}, 0),  # a trial takes 0.25 seconds, as it says, and an ask far less
+        (0, 1, {}, 0),  # a seed repeats itself
+        (0, 3, {"wave": 3}, 0),
     ],
 )
 def test_one_proposal_is_prepared_where_it_pays(
-    worth: float, changes: Mapping[str, Any], ahead: int, monkeypatch: pytest.MonkeyPatch
+    worth: float, width: int, changes: Mapping[str, Any], ahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studies.run.WORTH", worth)
     strategy = Thinks()
     study = begin(strategy=lambda space: strategy, **{"trials": 12, **changes})
     with pytest.raises(Cut):
-        study.run(engine=Shuffled(3, prepares=True), on_event=cut_at(TrialEnded, 5))
+        study.run(engine=Shuffled(width, prepares=True), on_event=cut_at(TrialEnded, 5))
     assert strategy.asked == len(study.trials) + ahead
-    study.run(engine=Shuffled(3, prepares=True))
+    study.run(engine=Shuffled(width, prepares=True))
     assert strategy.asked == 12 + ahead  # that of the cut study was lost; no more are thought of than there are trials
     assert [trial.state for trial in study.trials] == ["complete"] * study.manifest.trials
 
