@@ -27,7 +27,7 @@ from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
 from studies import Ending, Event, Job, Study, TrialEnded, TrialReported, TrialStarted
-from studies.engine import Report
+from studies.engine import Report, nothing
 from studies.ray.cluster import room
 from studies.ray.engine import RayEngine, _Desk, what_died
 from studies.ray.lookout import head_watched
@@ -346,7 +346,7 @@ def test_only_workers_that_die_without_a_new_report_count() -> None:
     ended: list[Ending] = []
     jobs = [Job(0, None, 0)]  # type: ignore[arg-type]
     desk = _Desk(
-        jobs, lambda: None, lambda *_: True, lambda _, ending: ended.append(ending), lambda: 1, None, retries=2
+        jobs, lambda: None, lambda *_: True, lambda _, ending: ended.append(ending), nothing, lambda: 1, None, retries=2
     )
     reports = [1, 2, 3, 4, 5, 5, 5]  # of each attempt; what was reported before is reported again
     for attempt, count in enumerate(reports):
@@ -357,6 +357,36 @@ def test_only_workers_that_die_without_a_new_report_count() -> None:
             desk.reported(0, step, 0.5)
         desk.died(0, "node died: the node of its worker left the cluster")
     assert [each.reason for each in ended] == ["node died: the node of its worker left the cluster (tried 3 times)"]
+
+
+def test_a_job_is_prepared_while_there_is_no_place_for_it() -> None:
+    said: list[str] = []
+
+    def next_job() -> Job | None:
+        said.append("asked")
+        return Job(said.count("asked"), None, 0) if said.count("asked") < 3 else None  # type: ignore[arg-type]
+
+    first = [Job(0, None, 0)]  # type: ignore[arg-type]
+    desk = _Desk(
+        first, next_job, lambda *_: True, lambda *_: said.append("ended"), lambda: said.append("prepared"),
+        lambda: 2, None, retries=0,
+    )  # fmt: skip
+    desk.look()  # one job waits to be run, and there is place for another
+    desk.job()
+    desk.look()  # one runs
+    assert not said
+    desk.job()
+    desk.look()
+    assert said == ["asked", "prepared"]
+    desk.ended(0, Ending("complete", 1.0, 0.5))
+    desk.look()  # what was prepared is asked for first
+    desk.job()
+    desk.look()
+    assert said == ["asked", "prepared", "ended", "asked", "prepared"]
+    desk.ended(1, Ending("complete", 1.0, 0.5))
+    assert desk.job() is None
+    desk.look()  # there is nothing more for now
+    assert said[5:] == ["ended", "asked"]
 
 
 def test_an_estimator_that_leaves_its_process_fails_its_trial_only(unlucky: Study) -> None:
