@@ -121,13 +121,13 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """The settings of a study, its progress, and the best networks that it found."""
-    from studies.lock import in_use
     from studies.proxy_agreement import agreement
+    from studies.results import STATES, state_of
 
-    manifest, trials = study.manifest, study.trials
-    states = Counter(trial.state for trial in trials)
+    manifest, trials, at_work = study.manifest, study.trials, study.is_running
+    states = Counter(state_of(trial, at_work) for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files, drivers = manifest.trials or 1, _files(study), study.record.drivers
+    planned, files = manifest.trials or 1, _files(study)
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
@@ -146,8 +146,8 @@ def study_document(study: Study) -> Document:
         "confirm": manifest.confirm,
         "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
-        "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
-        "at_work": drivers.at_work() if drivers else study.folder is not None and in_use(study.folder),
+        "trials": {state: states[state] for state in STATES},
+        "at_work": at_work,
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         **({} if prepared_s is None else {PREPARED_S: prepared_s}),
@@ -205,9 +205,9 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
-    errors, adjusted = study.standard_errors, study.adjusted
+    errors, adjusted, at_work = study.standard_errors, study.adjusted, study.is_running
     several = [
-        trial_document(trial, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
+        trial_document(trial, at_work, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
         for trial in study.trials
     ]
     sign = -1 if order == "accuracy" else 1
@@ -237,7 +237,7 @@ def _found(study: Study, trials: Sequence[Trial]) -> list[Document]:
     errors, adjusted = study.standard_errors, study.adjusted
     return [
         {
-            **trial_document(each, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
+            **trial_document(each, False, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
             "observed": study.trials[each.number].accuracy,
         }
         for each in trials
@@ -420,6 +420,7 @@ def _typed(settings: Mapping[str, Any]) -> list[str]:
 
 def trial_document(
     trial: Trial,
+    at_work: bool,
     extrapolated: Mapping[str, float] | None = None,
     error: float | None = None,
     unit: str | None = None,
@@ -429,14 +430,17 @@ def trial_document(
 
     Args:
         trial: the trial.
+        at_work: whether a process runs the study; a trial that is running then was interrupted if not.
         extrapolated: as of `Study.extrapolated`.
         error: the standard error of its accuracy, as of `Study.standard_errors`.
         unit: of the estimates, if they are no accuracies.
         adjusted: the accuracy of its training, as of `Study.adjusted`.
     """
+    from studies.results import state_of
+
     return {
         "number": trial.number,
-        "state": trial.state,
+        "state": state_of(trial, at_work),
         **({} if unit is None else {"estimates": unit}),
         "accuracy": trial.accuracy,
         "standard_error": error,

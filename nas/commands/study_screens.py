@@ -214,6 +214,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         notes: what its accuracies and costs are those of (`studies.fidelity.read_as`).
     """
     from estimators.estimator import PREPARED_S
+    from studies.results import counted
 
     if document["pareto"]:
         console.print(_pareto(document, notes))
@@ -224,8 +225,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     if best is not None:
         rows += [("best", verdict(document)), ("", choices(best)), ("", "")]
         rows += [*ranked, ("", "")] if (ranked := ranking_rows(document)) else []
-    counted = [_counted(number, state, document["at_work"]) for state, number in document["trials"].items() if number]
-    states = ", ".join(counted)
+    states = ", ".join(counted(number, state) for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     before = f", after {duration(document[PREPARED_S])} for the supernet" if PREPARED_S in document else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total{before}"))
@@ -246,15 +246,6 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         commands = [*document["looks"], *([document["more"]] if document["more"] else [])]
         rows += [("next" if index == 0 else "", Typed(command)) for index, command in enumerate(commands)]
     show_facts(console, *rows)
-
-
-def _counted(number: int, state: str, at_work: bool) -> str:
-    """So many trials in a state; those that nobody runs any more were interrupted.
-
-    >>> _counted(3, "complete", False), _counted(1, "running", True), _counted(1, "running", False)
-    ('3 complete', '1 running', '1 interrupted, run again on resume')
-    """
-    return f"{number} {state if at_work or state != 'running' else 'interrupted, run again on resume'}"
 
 
 def inheritance_text(kept: Document) -> str:
