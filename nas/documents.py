@@ -5,6 +5,7 @@ One document, two readers: a number on the screen cannot differ from the number 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -134,6 +135,7 @@ def study_document(study: Study) -> Document:
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
+        "budget_typed": manifest.budget_typed,
         "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["resolved"])},
         "estimator": dict(manifest.estimator["resolved"]),
         "prescreen": manifest.prescreen,
@@ -336,6 +338,27 @@ def resume_command(study: Study, trials: int | None = None) -> str:
     )
 
 
+def budget_again(study: Study) -> str:
+    """The budget for a command that does the same again: as it was typed, where that gives the study's own budget now.
+
+    Otherwise as it was resolved; `WHOLE` for a study without one.
+    """
+    recorded, typed = study.manifest.budget, study.manifest.budget_typed
+    if recorded is None:
+        return WHOLE
+    if typed is not None and isinstance(study.feasible, Feasible):
+        with contextlib.suppress(UserError):  # a damaged text is not typed again
+            budget, most = Budget.parse(typed), study.feasible.largest
+            largest = {each.cost: most.whole(each.cost) for each in budget.bounds if each.cost in study.task.costs}
+            if len(largest) == len(budget.bounds) and budget.resolved(largest) == study.budget:
+                return typed
+    return recorded if "," in recorded else recorded.removeprefix("macs=")
+
+
+WHOLE: Final = "100%"
+"""The budget of a study without one, for a command that needs one."""
+
+
 def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
     """The commands that show the best network of a study.
 
@@ -395,8 +418,7 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     if name not in ("short-training", "supernet", "zero-cost") or not typed or manifest.latency is not None:
         return None
     given = dict(manifest.estimator["given"])
-    budget = manifest.budget or "100%"
-    words = ["--space", space, "--budget", budget if "," in budget else budget.removeprefix("macs=")]
+    words = ["--space", space, "--budget", budget_again(study)]
     words += ["--data", path_here(str(manifest.data))]
     images = manifest.estimator["resolved"].get("data")
     if not (isinstance(images, dict) and images.get("task") == manifest.task and "image_size" in given):

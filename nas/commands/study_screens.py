@@ -71,7 +71,7 @@ def show_preflight(study: Document, space: Document, console: Console, size_from
     if space["strides_left_out"] or space["strides"] == "published":
         rows.append(("strides", strides_text(space["strides"], space["strides_left_out"])))
     if space["fits"] is not None:
-        rows.append(("budget", f"{budget_text(study['budget'])}, counted on {study['task']}"))
+        rows.append(("budget", f"{budget_text(study['budget'], study['budget_typed'])}, counted on {study['task']}"))
         rows.append(("fits", fitting(space["fits"])))
     show_plan(f"nas search: {study['run']}", [*rows, *study_facts(study)], study, console, MACS_NOTE)
 
@@ -199,7 +199,8 @@ def _settings(settings: Document) -> str:
 def show_study(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
     """`nas show RUN`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
-    rows.append(("space", f"{document['space']}, {budget_text(document['budget'])}, counted on {document['task']}"))
+    within = budget_text(document["budget"], document["budget_typed"])
+    rows.append(("space", f"{document['space']}, {within}, counted on {document['task']}"))
     console.print(facts(*rows, *study_facts(document)))
     console.print()
     show_result(document, console, notes)
