@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nas.documents import READING, Document, budget_again
+from nas.next_commands import READING, budget_again
 from searchspaces import RecipeSpace, ScalingSpace
 from searchspaces.files import read_json
 from strategies import settings_before
 from studies.folder import FAMILY, LATENCY
 
 if TYPE_CHECKING:
+    from nas.documents import Document
     from studies import Study
     from studies.manifest import Manifest
 
