@@ -3,15 +3,13 @@
     python -m benchmarks.belief [--problems macro@0 macro@0.26 macro@0.8 fashion noisy] [--seeds 30]
                                 [--strategies random evolution guided] [--trials 25 50 100 200]
                                 [--results belief.jsonl]
-    python -m benchmarks.belief --runs FOLDER [--space FILE.py:OBJECT]
 
 Regret in percentage points, of the true accuracy that fits best less that of the network chosen, on the problems of
 `regret.py`; `macro@0.26` is NAS-Bench-Macro's mean accuracies with normal noise of 0.26 points. Three ways to choose
 among the same trials, each trained once: by the best observation; by belief (`studies.belief`, where half of the
 predictor's noise is luck); and by the predictor's mean (all of it is).
 
-`--runs` looks at searches that were run: how far what was observed of the networks that were confirmed, the same
-adjusted by the training loss, and the belief are from the mean of the fresh trainings, which nothing was chosen on.
+`benchmarks.belief_later` looks at searches that were run.
 """
 
 from __future__ import annotations
@@ -25,26 +23,21 @@ import dataclasses
 import json
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.problems import PROBLEMS, TABLE, TABLES, TASK, Problem
-from nas.api import open_study
-from searchspaces import UserError
 from strategies import Outcome, make_strategy
 from studies import belief
-from studies.adjusting import adjusted
-from studies.results import accuracy_of
 
 WAYS = {"observed": 0.0, "belief": belief.LUCK, "predictor": 1.0}
 """How much of the predictor's noise is taken for luck."""
 
 
 def main() -> None:
-    """Run what is not in the file of results yet, and print the table; or look at runs."""
+    """Run what is not in the file of results yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", default=["macro@0", "macro@0.26", "macro@0.8", "fashion", "noisy"])
     parser.add_argument("--strategies", nargs="+", default=["random", "evolution", "guided"])
@@ -52,12 +45,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first-seed", type=int, default=5000, help="the share of luck was chosen with seeds below")
     parser.add_argument("--results", type=Path, help="file of one line a run, which is read and added to")
-    parser.add_argument("--runs", type=Path, help="folder of run folders; in place of the problems")
-    parser.add_argument("--space", help="of the runs, where it is a person's own")
     given = parser.parse_args()
-    if given.runs:
-        print(confirmed(given.runs, given.space))
-        return
     lines = given.results.read_text().splitlines() if given.results and given.results.exists() else []
     known = {(problem, strategy, seed): found for problem, strategy, seed, found in map(json.loads, lines)}
     for seed in range(given.first_seed, given.first_seed + given.seeds):
@@ -139,42 +127,6 @@ def mean(numbers: Sequence[float]) -> str:
     """With its standard error."""
     error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
     return f"{statistics.mean(numbers):+.3f} ± {error:.3f}"
-
-
-def confirmed(folder: Path, space: str | None) -> str:
-    """How far from fresh trainings each accuracy of the same networks is: in points, over all networks, in Markdown."""
-    distances: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    studies, networks = 0, 0
-    for run in sorted(folder.iterdir()):
-        for own, fresh in pairs(run, space):
-            networks += 1
-            for name, accuracy in own.items():
-                distances[name].append((100 * (accuracy - statistics.mean(fresh)), len(fresh)))
-        studies += 1
-    rows = ["| accuracy | root of the mean square | mean |", "|---|---|---|"]
-    for name, them in distances.items():
-        weights = [weight for _, weight in them]
-        square, first = (np.average([off**power for off, _ in them], weights=weights) for power in (2, 1))
-        rows.append(f"| {name} | {math.sqrt(square):.2f} | {first:+.2f} |")
-    return f"{networks} networks of {studies} folders\n\n" + "\n".join(rows)
-
-
-def pairs(run: Path, space: str | None) -> Iterator[tuple[dict[str, float], list[float]]]:
-    """Of each network of a run that was trained again: its accuracies by their names, and those of fresh trainings."""
-    try:
-        trials = open_study(run, space=space).trials
-    except UserError as error:
-        print(f"left out: {error}")
-        return
-    fresh = defaultdict(list)
-    for trial in trials:
-        if trial.confirms is not None and trial.state == "complete":
-            fresh[trial.confirms].append(accuracy_of(trial))
-    line, beliefs = adjusted(trials), belief.beliefs(trials)
-    for number, accuracies in fresh.items():
-        if number in beliefs:
-            own = {"observed": trials[number], "adjusted by the training loss": line[number]}
-            yield {name: accuracy_of(each) for name, each in own.items()} | {"belief": beliefs[number].mean}, accuracies
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from estimators.hub import hub_columns, hub_splits
 from estimators.image_files import formats, pillow_settings
 from estimators.image_folders import find_images
 from estimators.in_files import LARGE
-from estimators.sources import hub_columns, hub_splits
 
 USUAL: Final = (32, 64, 96, 128, 160, 192, 224)
 """Sizes in pixels that networks are usually built for; each is halved five times without a rest."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from estimators.arrays import Labelled, labelled
 from estimators.contents import Contents, Files, Rows
 from estimators.decoded_cache import SLOW_S, Decoded, cache_folder, drop, finished, keep, on_disk, read
+from estimators.hub import hub_columns, hub_splits
 from estimators.image_facts import FACTS, facts_of
 from estimators.image_files import MAX_PIXELS, decoded_bytes, first_line, hash_of, notes_on_ranges, pillow_settings
 from estimators.image_folders import find_images, readable
@@ -346,30 +347,6 @@ def _decode_all(
     return np.concatenate(facts) if facts else np.zeros(0, FACTS), bad
 
 
-def hub_splits(spec: str) -> Any:
-    """The splits of a data set of the hub, as `datasets` gives them; not one image is decoded.
-
-    Raises:
-        UserError: the library is missing or too old, there is no such data set, or it has no training split.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            f"data {spec!r} needs the Hugging Face library; install it with: pip install 'nas-toolkit[hub]'"
-        ) from error
-    if int(datasets.__version__.split(".")[0]) < 4:
-        raise UserError(f"data {spec!r} needs datasets 4 or newer (older ones run scripts), got {datasets.__version__}")
-    name, _, config = spec.removeprefix("hub:").partition(":")
-    try:
-        splits = datasets.load_dataset(name, config or None)
-    except Exception as error:  # the library raises many types: no such data set, no network, a bad file
-        raise UserError(f"data {spec!r} could not be loaded from the hub: {first_line(error)}") from error
-    if "train" not in splits:
-        raise UserError(f"data {spec!r} has no split 'train'; it has: {', '.join(splits)}")
-    return splits
-
-
 def _hub(spec: str, image_size: int, reading: Reading, in_files: bool) -> Source:
     splits = hub_splits(spec)
     import datasets  # which is there, and new enough
@@ -411,19 +388,3 @@ def _hub(spec: str, image_size: int, reading: Reading, in_files: bool) -> Source
         if part not in source.parts:
             raise UserError(f"data {spec!r}: {part!r} has no image that can be read, such as {bad[0]!r}")
     return source
-
-
-def hub_columns(spec: str, features: Any) -> tuple[str, str]:
-    """Names of the image and the label column: by type, then by the usual names.
-
-    Raises:
-        UserError: there are none.
-    """
-    import datasets
-
-    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
-    labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    labels += [key for key in ("label", "labels") if key in features and key not in labels]
-    if not images or not labels:
-        raise UserError(f"data {spec!r} is not an image classification set: its columns are {', '.join(features)}")
-    return images[0], "label" if "label" in labels else labels[0]

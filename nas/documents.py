@@ -1,13 +1,12 @@
-"""The results of each command, as plain JSON values: `--json` prints them, the screens of `nas.commands` draw them.
+"""Spaces, studies and trials as plain JSON values: `--json` prints them, the screens of `nas.commands` draw them.
 
-One document, two readers: a number on the screen cannot differ from the number in the JSON.
+One document, two readers: a number on the screen cannot differ from the number in the JSON. Results of other commands
+stand beside what they are of, those of `nas scale` in `nas.scaling_documents`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S
-from nas.wording import path_here
+from nas.next_commands import look_commands, proxy_command, resume_command
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
 from searchspaces.drawing import pieces
@@ -121,19 +120,20 @@ def spaces_document() -> Document:
 
 def study_document(study: Study) -> Document:
     """The settings of a study, its progress, and the best networks that it found."""
-    from studies.lock import in_use
     from studies.proxy_agreement import agreement
+    from studies.results import STATES, state_of
 
-    manifest, trials = study.manifest, study.trials
-    states = Counter(trial.state for trial in trials)
+    manifest, trials, at_work = study.manifest, study.trials, study.is_running
+    states = Counter(state_of(trial, at_work) for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files, drivers = manifest.trials or 1, _files(study), study.record.drivers
+    planned, files = manifest.trials or 1, _files(study)
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
         "space": manifest.space["name"],
         "task": manifest.task,
         "budget": manifest.budget,
+        "budget_typed": manifest.budget_typed,
         "strategy": {"name": manifest.strategy["name"], "settings": dict(manifest.strategy["resolved"])},
         "estimator": dict(manifest.estimator["resolved"]),
         "prescreen": manifest.prescreen,
@@ -146,8 +146,8 @@ def study_document(study: Study) -> Document:
         "confirm": manifest.confirm,
         "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
-        "trials": {state: states[state] for state in ("complete", "pruned", "failed", "running")},
-        "at_work": drivers.at_work() if drivers else study.folder is not None and in_use(study.folder),
+        "trials": {state: states[state] for state in STATES},
+        "at_work": at_work,
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
         "seconds": sum(trial.seconds or 0.0 for trial in trials),
         **({} if prepared_s is None else {PREPARED_S: prepared_s}),
@@ -205,9 +205,9 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
-    errors, adjusted = study.standard_errors, study.adjusted
+    errors, adjusted, at_work = study.standard_errors, study.adjusted, study.is_running
     several = [
-        trial_document(trial, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
+        trial_document(trial, at_work, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
         for trial in study.trials
     ]
     sign = -1 if order == "accuracy" else 1
@@ -237,7 +237,7 @@ def _found(study: Study, trials: Sequence[Trial]) -> list[Document]:
     errors, adjusted = study.standard_errors, study.adjusted
     return [
         {
-            **trial_document(each, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
+            **trial_document(each, False, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
             "observed": study.trials[each.number].accuracy,
         }
         for each in trials
@@ -321,105 +321,9 @@ def _confirmed(one: Confirmed) -> Document:
     }
 
 
-def resume_command(study: Study, trials: int | None = None) -> str:
-    """The command that resumes a study.
-
-    Args:
-        study: one with a folder.
-        trials: in all; by default as many as were planned.
-    """
-    words = ["nas", "resume", str(study.folder)]
-    if trials is not None and trials != study.manifest.trials:
-        words += ["--trials", str(trials)]
-    return shlex.join(
-        [*words, *study.manifest.own_code("space", "strategy", "estimator"), *study.manifest.ledger_again]
-    )
-
-
-def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
-    """The commands that show the best network of a study.
-
-    Args:
-        study: one with a folder and a complete trial.
-        files: of its folder, as in `study_document`.
-    """
-    space = study.manifest.own_code("space")
-    words = [
-        ["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *study.manifest.ledger_again]
-    ]
-    if isinstance(study.manifest.data, str) and "data" in study.manifest.estimator["resolved"]:
-        words.insert(0, ["nas", "train", str(study.folder), *space])
-    if "network" in files:
-        words.append(["nas", "cost", files["network"], *space])
-    return [shlex.join(each) for each in words]
-
-
-def proxy_command(study: Study) -> str | None:
-    """The command that measures how well a study's proxy ranks networks; None where it has none that can be typed."""
-    found = _question(study)
-    if found is None:
-        return None
-    words, given = found
-    estimator = study.manifest.estimator
-    score = given.pop("score", None) or estimator["resolved"].get("score")
-    first = {"zero-cost": [str(score)], "supernet": ["supernet"]}.get(estimator["name"], [])
-    return shlex.join(["nas", "proxy", *words, "--proxies", "+".join([*first, *_typed(given)]) or "short"])
-
-
-def search_command(study: Study, more: Mapping[str, Any] | None = None) -> str | None:
-    """The command that searches with the proxy of a study of `nas proxy`; None where it cannot be typed.
-
-    Args:
-        study: of the proxy.
-        more: settings of the estimator that the study did not have.
-    """
-    found = _question(study)
-    if found is None:
-        return None
-    words, given = found
-    name = study.manifest.estimator["name"]
-    other = ["--estimator", name] if name != "short-training" else []
-    settings = [word for each in _typed({**given, **(more or {})}) for word in ("--set", f"estimator.{each}")]
-    return shlex.join(["nas", "search", *words, *other, *settings])
-
-
-READING: Final = {"max_pixels": "--max-pixels", "centre": "--centre-crop", "cache": "--cache"}
-"""Settings of how image files are read, and the options that give them to everything a command trains."""
-
-
-def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
-    """Space, budget, data and task as options, and the other settings of the estimator; None where they are no text."""
-    manifest, name = study.manifest, study.manifest.estimator["name"]
-    space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
-    typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
-    if name not in ("short-training", "supernet", "zero-cost") or not typed or manifest.latency is not None:
-        return None
-    given = dict(manifest.estimator["given"])
-    budget = manifest.budget or "100%"
-    words = ["--space", space, "--budget", budget if "," in budget else budget.removeprefix("macs=")]
-    words += ["--data", path_here(str(manifest.data))]
-    images = manifest.estimator["resolved"].get("data")
-    if not (isinstance(images, dict) and images.get("task") == manifest.task and "image_size" in given):
-        words += ["--task", manifest.task]  # else it follows from the images at their size
-    if given.get("adjusted") is True:  # as a study that begins has it
-        del given["adjusted"]
-    if given.get("image_size") == study.task.image_size:
-        words += ["--image-size", str(given.pop("image_size"))]
-    if given.pop("skip_bad", False):
-        words.append("--skip-bad")
-    for setting, option in READING.items():
-        if setting in given:
-            words += [option, str(given.pop(setting))]
-    return words, given
-
-
-def _typed(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as they are typed."""
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
-
-
 def trial_document(
     trial: Trial,
+    at_work: bool,
     extrapolated: Mapping[str, float] | None = None,
     error: float | None = None,
     unit: str | None = None,
@@ -429,14 +333,17 @@ def trial_document(
 
     Args:
         trial: the trial.
+        at_work: whether a process runs the study; a trial that is running then was interrupted if not.
         extrapolated: as of `Study.extrapolated`.
         error: the standard error of its accuracy, as of `Study.standard_errors`.
         unit: of the estimates, if they are no accuracies.
         adjusted: the accuracy of its training, as of `Study.adjusted`.
     """
+    from studies.results import state_of
+
     return {
         "number": trial.number,
-        "state": trial.state,
+        "state": state_of(trial, at_work),
         **({} if unit is None else {"estimates": unit}),
         "accuracy": trial.accuracy,
         "standard_error": error,

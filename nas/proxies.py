@@ -291,7 +291,8 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
         UserError: fewer than four networks have all estimates.
     """
     from estimators import agreement
-    from nas.documents import finite, search_command
+    from nas.documents import finite
+    from nas.next_commands import search_command
 
     studies = {step.name: step.study for step in steps}
     drawn = [trial.architecture for trial in studies["reference 1"].trials[: comparison.networks]]

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S, binomial_error
-from nas.documents import axis, proxy_command
+from nas.documents import axis
+from nas.next_commands import proxy_command
 from nas.reproducing import study_command
 from nas.wording import count, duration, percent, within
 from searchspaces import RecipeSpace, SearchSpace, Task, UserError, human

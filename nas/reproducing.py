@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from nas.documents import READING, Document
+from nas.next_commands import READING, budget_again
 from searchspaces import RecipeSpace, ScalingSpace
 from searchspaces.files import read_json
 from strategies import settings_before
 from studies.folder import FAMILY, LATENCY
 
 if TYPE_CHECKING:
+    from nas.documents import Document
     from studies import Study
     from studies.manifest import Manifest
 
-WHOLE: Final = "100%"
-"""The budget of a study without one, for a command that needs one."""
 _OF_SCALING: Final = ("target", "step", "band", "growth")
 """What the `of` of the space `scaling` has besides its network."""
 _OF_RECIPE: Final = ("settings",)
@@ -36,7 +35,7 @@ def study_command(study: Study) -> list[str]:
         return _recipe_command(study, study.space)
     else:
         manifest = study.manifest
-        options = {"--space": _named(manifest.space), "--budget": manifest.budget or WHOLE, "--data": manifest.data}
+        options = {"--space": _named(manifest.space), "--budget": budget_again(study), "--data": manifest.data}
         words = ["nas", "search", *_words(options)]
     return [*words, *_search_words(study)]
 

@@ -192,15 +192,16 @@ def _brief(number: float, digits: int = 2) -> str:
     return f"{number:,.0f}" if number < 1e5 else f"{number:.{digits}g}".replace("e+0", "e").replace("e+", "e")
 
 
-def budget_text(budget: str | None) -> str:
-    """A budget, as documents have it, for a person.
+def budget_text(budget: str | None, typed: str | None = None) -> str:
+    """A budget, as documents have it, for a person; with what was typed, where that was in percent.
 
-    >>> budget_text("macs=630091376..696416784"), budget_text(None)
-    ('630M to 696M MACs', 'no budget')
+    >>> budget_text("macs=630091376..696416784"), budget_text(None), budget_text("macs=604995211", "60%")
+    ('630M to 696M MACs', 'no budget', '605M MACs (60%)')
     """
     from searchspaces.cost import Budget  # as `human`
 
-    return Budget.parse(budget).words() if budget else "no budget"
+    words = Budget.parse(budget).words() if budget else "no budget"
+    return f"{words} ({typed})" if budget and typed and "%" in typed else words
 
 
 def ago(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
@@ -173,6 +173,7 @@ class Budget:
 
     Attributes:
         bounds: one for each bounded cost.
+        typed: the text that it was read from, if any; two budgets that mean the same are equal without it.
 
     >>> budget = Budget.parse("360M..400M,params=5.3M")
     >>> str(budget)
@@ -184,6 +185,7 @@ class Budget:
     """
 
     bounds: tuple[Bound, ...]
+    typed: str | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def parse(text: str) -> Budget:
@@ -221,7 +223,7 @@ class Budget:
                 raise UserError(f"budget: the lower bound of {part.strip()!r} is above the upper one")
             lower = values[0] if len(values) == 2 else Decimal(0)
             bounds[name] = Bound(name, values[-1], lower, percent=ends[0][1])
-        return Budget(tuple(bounds.values()))
+        return Budget(tuple(bounds.values()), text.strip())
 
     @property
     def in_percent(self) -> bool:

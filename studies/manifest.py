@@ -45,7 +45,7 @@ class Manifest:
         study: its name in the ledger.
         space: `name`, `origin` and `fingerprint`, a hash of its decisions and of what is fixed in it.
         task: the deployment task, on which costs are counted.
-        budget: with percents resolved; None where everything fits.
+        budget: with percents resolved, which is what counts; None where everything fits.
         strategy: its `name`, its `origin`, the settings as they were `given`, and what they `resolved` to.
         estimator: the same of the estimator; what it `resolved` to is how it describes itself.
         data: where the images were; None for an estimator of a person's own, which loads its own.
@@ -54,6 +54,7 @@ class Manifest:
         seed: of the whole study.
         replicas: whether a network may be trained more than once.
         confirm: how many leading networks are trained again at the end, or `auto`.
+        budget_typed: as a person gave it, such as `60%`; None where nobody gave a text, and in older studies.
         inherit: whether trials start from the trained weights of earlier ones.
         trials: planned when the study began; it may go on for longer.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
@@ -83,6 +84,7 @@ class Manifest:
     checkpoints: str | None = None
     latency: str | None = None
     prescreen: str | None = None
+    budget_typed: str | None = None
     inherit: bool = False
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
@@ -199,7 +201,7 @@ class Manifest:
         yield "space", _shown(self.space["name"])
         yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
         yield "task", _shown(self.task)
-        yield "budget", (self.budget, _budget_words(self.budget))
+        yield "budget", (self.budget, _budget_words(self.budget, self.budget_typed))
         for name in ("seed", "pruner", "replicas", "confirm"):
             yield name, _shown(getattr(self, name))
         batch = "none" if self.wave is None else number_of(self.wave, "trial")
@@ -276,13 +278,15 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "checkpoints": (str, type(None)),
     "latency": (str, type(None)),
     "prescreen": (str, type(None)),
+    "budget_typed": (str, type(None)),
     "inherit": (bool,),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen", "inherit")  # not in the manifests of the first studies
+_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen", "budget_typed", "inherit")
+"""What the manifests of the first studies do not have."""
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),
     "strategy": ("name", "origin", "given", "resolved"),
@@ -299,17 +303,17 @@ def _left_out(other: tuple[Any, str]) -> tuple[Any, str]:
     return None, "false" if other[0] is True else "not there"
 
 
-def _budget_words(budget: str | None) -> str:
-    """A budget of a manifest as screens have it; as it stands there, if somebody damaged it."""
+def _budget_words(budget: str | None, typed: str | None) -> str:
+    """A budget of a manifest as screens have it, with what gives it again; as it stands there, if it was damaged."""
     if budget is None:
         return "none"
     try:
         words = Budget.parse(budget).words()
     except UserError:
         return repr(budget)
-    return (
-        f"{words} ({budget!r})" if re.search(r"\d{7}", budget) else words
-    )  # of a percentage, which is recorded exactly
+    if typed is not None and "%" in typed:
+        return f"{words} ({typed!r})"
+    return f"{words} ({budget!r})" if re.search(r"\d{7}", budget) else words  # of a percentage that nobody kept
 
 
 def _plain(value: Any) -> Any:

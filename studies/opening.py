@@ -159,6 +159,7 @@ def _create(
         space=manifest_of(whole, space_origin, fingerprint(whole)),
         task=str(task),
         budget=None if settings.budget is None else str(feasible.budget),
+        budget_typed=None if settings.budget is None else settings.budget.typed,
         strategy=strategy_kept,
         estimator=estimator_kept,
         data=data,

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
 from searchspaces import COSTS
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from studies.trial import Trial
 
 Merit = tuple[float, int, int]
+INTERRUPTED: Final = "interrupted"
+"""The state of a trial that is running in the ledger and that nobody runs any more."""
+STATES: Final = ("complete", "pruned", "failed", "running", INTERRUPTED)
 
 
 def merit(accuracy: float, macs: int, number: int) -> Merit:
@@ -174,6 +177,25 @@ def _limit(cost: str, trials: Sequence[Trial], budget: Budget | None, space: Sea
     return max((float(getattr(each, cost)) for each in known), default=0.0) or 1.0
 
 
+def state_of(trial: Trial, at_work: bool) -> str:
+    """The state of a trial as it is told: `interrupted` where the ledger has it running and nobody runs it any more.
+
+    Args:
+        trial: of a study.
+        at_work: whether a process runs the study, as of `Study.is_running`.
+    """
+    return trial.state if at_work or trial.state != "running" else INTERRUPTED
+
+
+def counted(number: int, state: str) -> str:
+    """So many trials in a state, and what becomes of them, where that is to be said.
+
+    >>> counted(3, "complete"), counted(1, "interrupted")
+    ('3 complete', '1 interrupted, run again on resume')
+    """
+    return f"{number} {state}{', run again on resume' if state == INTERRUPTED else ''}"
+
+
 def columns(space: SearchSpace, task: Task) -> list[str]:
     """Of `rows`: what became of a trial, its costs, and each decision of the space."""
     first = ["number", "state", "accuracy", "adjusted"]
@@ -181,16 +203,19 @@ def columns(space: SearchSpace, task: Task) -> list[str]:
     return [*first, *task.costs, *then, *(decision.name for decision in space.decisions)]
 
 
-def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str, Any]]:
+def rows(trials: Sequence[Trial], shares: Sequence[float], at_work: bool) -> Iterator[dict[str, Any]]:
     """One row a trial; a decision without effect is left out.
 
     Args:
         trials: by number.
         shares: the hypervolume after each.
+        at_work: whether a process runs the study.
     """
     for trial, also, share in zip(trials, believed(trials), shares, strict=True):
         yield {
-            **{name: getattr(trial, name) for name in ("number", "state", "accuracy")},
+            "number": trial.number,
+            "state": state_of(trial, at_work),
+            "accuracy": trial.accuracy,
             "adjusted": None if also is trial else also.accuracy,
             **trial.cost.told(),
             **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
@@ -200,12 +225,12 @@ def rows(trials: Sequence[Trial], shares: Sequence[float]) -> Iterator[dict[str,
         }
 
 
-def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, task: Task) -> str:
+def table(trials: Sequence[Trial], shares: Sequence[float], space: SearchSpace, task: Task, at_work: bool) -> str:
     """`rows` as CSV, with a header."""
     text = io.StringIO()
     written = csv.DictWriter(text, columns(space, task))
     written.writeheader()
-    written.writerows(rows(trials, shares))
+    written.writerows(rows(trials, shares, at_work))
     return text.getvalue()
 
 

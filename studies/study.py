@@ -29,7 +29,7 @@ from studies.folder import BEST, PLOT, SUPERNET, TABLE
 from studies.interrupts import first_interrupt, raise_interrupt
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
-from studies.lock import locked
+from studies.lock import in_use, locked
 from studies.pareto import front
 from studies.pruning import Aim
 from studies.record import Record
@@ -74,7 +74,7 @@ class Study:
         self.budget = None if self.manifest.budget is None else Budget.parse(self.manifest.budget)
         self.record = Record(opened.ledger, self.space, self.task, self.manifest.seed, self._where())
         self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
-        self._images = opened.images
+        self._images, self._runs = opened.images, False
 
     @classmethod
     def create(cls, folder: str | Path | None, settings: Settings, home: str | None = None) -> Study:
@@ -137,6 +137,13 @@ class Study:
     def trials(self) -> list[Trial]:
         """All trials by number, running ones included."""
         return list(self.record.trials)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process runs it, perhaps on another machine; trials that are `running` were interrupted if not."""
+        if self.record.drivers is not None:
+            return self.record.drivers.at_work()
+        return self._runs if self.folder is None else in_use(self.folder)
 
     @property
     def best(self) -> Trial:
@@ -277,7 +284,7 @@ class Study:
         """
         import pandas as pd
 
-        rows = results.rows(self.record.trials, self.hypervolumes())
+        rows = results.rows(self.record.trials, self.hypervolumes(), self.is_running)
         return pd.DataFrame(rows, columns=results.columns(self.space, self.task))
 
     def plot(self, path: str | Path | None = None, x: str = "macs", trial: int | None = None) -> Path:
@@ -392,7 +399,11 @@ class Study:
                     mend_journal(self.folder)
                 yield
         else:
-            yield
+            self._runs = True
+            try:
+                yield
+            finally:
+                self._runs = False
 
     def refusal(self, architecture: Architecture) -> str | None:
         """Why an architecture may not be trained in this study; None if it may. Judged by its true cost."""
@@ -414,11 +425,16 @@ class Study:
             self.checkpoints.end()
         if self.folder is not None:
             trials = self.record.trials
-            write_whole(self.folder / TABLE, results.table(trials, self.hypervolumes(), self.space, self.task))
+            write_whole(self.folder / TABLE, self._table())
             if results.best(trials) is not None:
                 write_whole(self.folder / BEST, results.best_network(trials, self.manifest.task))
         emit(end)
         return end
+
+    def _table(self) -> str:
+        """`trials.csv` when a run has ended: what is running then, other drivers run."""
+        at_work = self.record.drivers is not None
+        return results.table(self.record.trials, self.hypervolumes(), self.space, self.task, at_work)
 
     def _where(self) -> str:
         return str(self.folder) if self.folder else "this study"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import pickle
 import shutil
 import sys
@@ -386,5 +387,43 @@ def test_a_hub_set_without_images_and_one_that_is_not_there_are_refused(tmp_path
     hub.Dataset.from_dict({"text": ["a"], "label": [0]}).to_parquet(str(tmp_path / "set" / "train.parquet"))
     with pytest.raises(UserError, match="its columns are text, label"):
         load_data(f"hub:{tmp_path / 'set'}")
-    with pytest.raises(UserError, match="could not be loaded from the hub"):
+    with pytest.raises(UserError, match=r"could not be loaded from the hub: .* an \.npz file$"):
         load_data("hub:nobody/nothing")
+    with pytest.raises(UserError, match="has no name; give hub:NAME"):
+        load_data("hub:")
+
+
+def _config(name: str) -> str:
+    return f"- config_name: {name}\n  data_files: {name}.csv\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"README.md": f"---\nconfigs:\n{_config('cats')}{_config('dogs')}---\n", "cats.csv": "a\n1"},
+            "it has several configurations; give one, as hub:{path}:CONFIG, of: 'cats', 'dogs'",
+        ),
+        ({"train.parquet": "no parquet"}, r"{path}/train\.parquet.*not a parquet file"),
+        ({"train-0.csv": "a,label\n1,2", "train-1.csv": "b,label\n1,2"}, "generating the dataset: .*b: int64"),
+    ],
+)  # fmt: skip
+def test_what_the_hubs_library_says_over_many_lines_is_one_with_what_to_do(tmp_path, hub, files, said):
+    path = tmp_path / "set"
+    path.mkdir()
+    for name, text in files.items():
+        (path / name).write_text(text)
+    with pytest.raises(UserError, match=said.format(path=path)) as refused:
+        load_data(f"hub:{path}")
+    assert "\n" not in str(refused.value)
+
+
+def test_attempts_to_reach_the_hub_are_not_logged_beside_the_error(hub, monkeypatch, caplog):
+    def load(name, config):
+        logging.getLogger("huggingface_hub").warning("Retrying in 1s [Retry 1/5].")
+        raise ConnectionError(f"Couldn't reach {name!r}\non the Hub")
+
+    monkeypatch.setattr(hub, "load_dataset", load)
+    with pytest.raises(UserError, match=r"Couldn't reach 'mnist' on the Hub; check the connection"):
+        load_data("hub:mnist")
+    assert caplog.records == []

@@ -7,11 +7,13 @@ import json
 import re
 import shlex
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from studies_stand_ins import SPACE, Known, begin
+from test_nas_bad_input import INSTANT
 from test_studies_inheritance import Heir
 
 import nas
@@ -20,6 +22,7 @@ from estimators.estimator import binomial_error
 from estimators.recipe import make_recipe
 from estimators.short_training import LIKELIHOOD
 from estimators.training import train
+from nas.api import open_study
 from searchspaces import Budget, Scale, Scaled, Task, UserError
 from studies.pages.pareto import pareto_figure
 from studies.pages.report import learning_figure, progress_figure
@@ -212,6 +215,34 @@ def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
 def test_the_command_of_a_search_without_a_budget_has_one_that_everything_meets(tmp_path):
     study = a_run(tmp_path / "demo", budget=None, trials=2, confirm=0)
     assert "--budget 100% " in text_of(nas.report(study.folder, space=SPACE).read_text())
+
+
+def test_a_budget_is_shown_and_typed_again_as_it_was_typed_and_kept_as_it_was_resolved(tmp_path):
+    study = a_run(tmp_path / "demo", budget=Budget.parse("60%"), trials=2, confirm=0)
+    file, resolved = study.folder / "study.json", str(study.budget)
+    kept = json.loads(file.read_text())
+    assert (kept["budget"], kept["budget_typed"], "%" in resolved) == (resolved, "60%", False)
+    assert "--budget 60% " in text_of(nas.report(study.folder, space=SPACE).read_text())
+    number = resolved.removeprefix("macs=")
+    for typed in ("10%", "latency_ms=60%", "nonsense", None):  # what does not give the same again is not typed again
+        file.write_text(json.dumps({**kept, "budget_typed": typed}))
+        assert f"--budget {number} " in text_of(nas.report(study.folder, space=SPACE).read_text())
+    del kept["budget_typed"]
+    file.write_text(json.dumps(kept))  # as studies before had it
+    with closing(open_study(study.folder, space=SPACE)) as opened:
+        assert (str(opened.budget), opened.manifest.budget_typed) == (resolved, None)
+
+
+def test_the_screen_and_the_document_have_the_budget_as_it_was_typed(nas_cli, tmp_path):
+    (tmp_path / "instant.py").write_text(INSTANT)
+    words = ["--strategy", "random", "--trials", "1", "--estimator", f"{tmp_path / 'instant.py'}:estimator"]
+    run = tmp_path / "demo"
+    assert nas_cli("search", "--budget", "60%", *words, "--name", "demo", "--out", tmp_path).code == 0
+    document = nas_cli("show", run, "--json").json()
+    assert (document["budget"], document["budget_typed"]) == ("macs=604526976", "60%")
+    assert "mbconv, 605M MACs (60%), counted on" in " ".join(nas_cli("show", run).out.split())
+    changed = nas_cli("search", "--budget", "40%", *words, "--name", "demo", "--out", tmp_path).err
+    assert "budget was 605M MACs ('60%') when the study began and is 403M MACs ('40%') now" in changed
 
 
 def test_its_commands_name_a_space_of_ones_own(tmp_path):

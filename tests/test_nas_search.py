@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from test_nas_bad_input import INSTANT
 
 import nas
+from nas.api import open_study
 from nas.training import training_job
 from studies.lock import locked
 
@@ -64,7 +67,7 @@ def test_a_search_ends_with_the_pareto_set_the_files_and_what_to_type_next(nas_c
 def test_one_json_object_on_stdout_with_everything_else_on_stderr(nas_cli, words):
     said = nas_cli(*words, "--json")
     document = said.json()
-    assert document["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0}
+    assert document["trials"] == {"complete": 6, "pruned": 0, "failed": 0, "running": 0, "interrupted": 0}
     assert document["ended"]["kind"] == "trials"
     assert document["best"]["macs"] <= 400e6
     assert document["best"]["accuracy"] == max(one["accuracy"] for one in document["pareto"])
@@ -256,11 +259,30 @@ def test_an_interrupted_trial_is_not_shown_as_running_and_trials_beyond_those_as
     words = ["search", "--budget", "400M", "--strategy", "random", "--trials", "4", "--name", "cut", "--out", tmp_path]
     assert nas_cli(*words, *estimator).code == 130
     assert "2 complete, 1 interrupted, run again on resume;" in " ".join(nas_cli("show", run).out.split())
+    assert _states_of_the_third(nas_cli, run) == {"interrupted"}
+    assert [row["state"] for row in csv.DictReader((run / "trials.csv").read_text().splitlines())][2] == "interrupted"
     with locked(run):
         assert "2 complete, 1 running;" in " ".join(nas_cli("show", run).out.split())
+        assert _states_of_the_third(nas_cli, run) == {"running"}
     (tmp_path / "stops.py").write_text(INSTANT)
     assert "all 4 trials are done" in nas_cli("resume", run, *estimator).out
     assert "4 trials are done, more than the 1 asked for" in nas_cli("resume", run, *estimator, "--trials", "1").out
+
+
+def _states_of_the_third(nas_cli, run):
+    """What the screens, the documents and the page of a study of three trials say of the one that has not ended."""
+    counts = nas_cli("show", run, "--json").json()["trials"]
+    of_two = {state for state in ("running", "interrupted") if counts[state]}
+    every, one = (nas_cli("show", run, *words).out for words in (("--all",), ("--trial", 2)))
+    shown = {state for each in (every, one) for state in re.findall(r"\b(?:running|interrupted)\b", each)}
+    told = {nas_cli("show", run, "--all", "--json").json()["trials"][2]["state"]}
+    told |= {nas_cli("show", run, "--trial", 2, "--json").json()["state"]}
+    assert nas_cli("report", run).code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    on_page = set(re.findall("No trial failed: 2 complete, 1 (running|interrupted, run again on resume)\\.", page))
+    with closing(open_study(run)) as study:
+        frame = {study.trials_dataframe()["state"][2]}
+    return of_two | shown | told | frame | {state.partition(",")[0] for state in on_page or {"nothing"}}
 
 
 def test_the_python_example_of_the_documentation_runs(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from studies_stand_ins import begin
 
+from benchmarks import belief_later
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
 from studies import Study, Trial, results
@@ -156,6 +157,34 @@ def test_the_leaders_that_are_trained_again_are_those_believed_best() -> None:
     found = beliefs(study.trials)
     assert again == {*sorted(found, key=lambda number: -found[number].mean)[:3]}
     assert again != {each.number for each in sorted(proposed, key=results.by_merit)[:3]}
+
+
+def test_the_benchmark_compares_with_trainings_that_no_belief_has_seen() -> None:
+    trials = run(confirm=3).trials
+    networks = list(belief_later.later(trials))
+    assert [each.trainings for each in networks] == [3, 3, 3]
+    fresh = [results.accuracy_of(each) for each in trials if each.confirms is not None]
+    assert sum(each.mean for each in networks) == pytest.approx(sum(fresh) / 3)
+    moved = [replace(each, accuracy=0.1) if each.confirms is not None else each for each in trials]
+    assert [each.told for each in belief_later.later(moved)] == [each.told for each in networks]
+    confirmed = dict.fromkeys(each.confirms for each in trials if each.confirms is not None)
+    observed = [each.told["observed"][0] for each in networks]
+    assert observed == [results.accuracy_of(trials[number]) for number in confirmed]
+
+
+def test_its_figures_are_those_of_drawn_distances() -> None:
+    rng, way = np.random.default_rng(0), "believed"
+    runs = []
+    for _ in range(40):  # told a point too high; its standard error is said to be 1 point, and is 1.5
+        drawn = [(0.5 + 0.01 + 0.015 * rng.normal(), 0.5 + 0.01 * rng.normal()) for _ in range(10)]
+        runs.append([belief_later.Later({way: (told, 0.01)}, mean, 0.01, 2) for told, mean in drawn])
+    networks = [each for several in runs for each in several]
+    # 400 networks: distances deviate by hypot(1.5, 1) = 1.80 points, ± 0.06, their mean by 0.09
+    assert belief_later.mean_off(networks, way) == pytest.approx(0.01, abs=0.003)
+    assert belief_later.rmse(networks, way) == pytest.approx(math.hypot(0.01, 0.015, 0.01), abs=0.002)
+    ratio = math.hypot(0.01, 0.015, 0.01) / math.hypot(0.01, 0.01)  # 1.46
+    assert belief_later.calibration(networks, way) == pytest.approx(ratio, abs=0.15)
+    assert 0.5 < belief_later.coverage(networks, way) < 0.75  # where 80 % are said to be
 
 
 def test_of_many_the_best_and_the_latest_are_kept() -> None:

@@ -207,7 +207,7 @@ def _found(
         error = study.standard_errors.get(trial.number)
         unit = study.manifest.estimator["resolved"].get("estimates")
         document = trial_document(
-            trial, study.extrapolated(trial.number), error, unit, study.adjusted.get(trial.number)
+            trial, study.is_running, study.extrapolated(trial.number), error, unit, study.adjusted.get(trial.number)
         )
     if svg is not None:
         drawn = study.best if trial is None else trial

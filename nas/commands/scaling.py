@@ -94,16 +94,8 @@ def scale(
     with waiting(json, quiet) as begin:
         from nas.documents import study_document
         from nas.references import with_trial
-        from nas.scaling import (
-            ScalingSettings,
-            family_document,
-            grid_document,
-            made,
-            plan,
-            settings_for,
-            with_own_images,
-            write,
-        )
+        from nas.scaling import ScalingSettings, made, plan, settings_for, with_own_images, write
+        from nas.scaling_documents import family_document, grid_document
         from studies import Study
         from studies.fidelity import read_as
         from studies.scaling import candidates
@@ -144,7 +136,7 @@ def show_preflight(
 ) -> None:
     """What `nas scale` is about to do, before anything is trained; `begin` is called before it is shown."""
     from nas.documents import study_document
-    from nas.scaling import grid_document
+    from nas.scaling_documents import grid_document
     from studies.scaling import told_apart
 
     grid, document = grid_document(plan, found), study_document(study)

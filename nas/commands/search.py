@@ -149,7 +149,8 @@ def _scale_again(study: Study) -> None:
 
 def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) -> None:
     """Show what is about to run, after a call of `begin`, run it, and show what was found."""
-    from nas.documents import resume_command, space_document, study_document
+    from nas.documents import space_document, study_document
+    from nas.next_commands import resume_command
     from studies.fidelity import read_as
 
     def preflight() -> None:

@@ -71,7 +71,7 @@ def show_preflight(study: Document, space: Document, console: Console, size_from
     if space["strides_left_out"] or space["strides"] == "published":
         rows.append(("strides", strides_text(space["strides"], space["strides_left_out"])))
     if space["fits"] is not None:
-        rows.append(("budget", f"{budget_text(study['budget'])}, counted on {study['task']}"))
+        rows.append(("budget", f"{budget_text(study['budget'], study['budget_typed'])}, counted on {study['task']}"))
         rows.append(("fits", fitting(space["fits"])))
     show_plan(f"nas search: {study['run']}", [*rows, *study_facts(study)], study, console, MACS_NOTE)
 
@@ -199,7 +199,8 @@ def _settings(settings: Document) -> str:
 def show_study(document: Document, console: Console, notes: Sequence[str] = ()) -> None:
     """`nas show RUN`; notes as of `show_result`."""
     rows: list[tuple[str, RenderableType]] = [("run", Text(str(document["run"]), style="bold"))]
-    rows.append(("space", f"{document['space']}, {budget_text(document['budget'])}, counted on {document['task']}"))
+    within = budget_text(document["budget"], document["budget_typed"])
+    rows.append(("space", f"{document['space']}, {within}, counted on {document['task']}"))
     console.print(facts(*rows, *study_facts(document)))
     console.print()
     show_result(document, console, notes)
@@ -214,6 +215,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         notes: what its accuracies and costs are those of (`studies.fidelity.read_as`).
     """
     from estimators.estimator import PREPARED_S
+    from studies.results import counted
 
     if document["pareto"]:
         console.print(_pareto(document, notes))
@@ -224,8 +226,7 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
     if best is not None:
         rows += [("best", verdict(document)), ("", choices(best)), ("", "")]
         rows += [*ranked, ("", "")] if (ranked := ranking_rows(document)) else []
-    counted = [_counted(number, state, document["at_work"]) for state, number in document["trials"].items() if number]
-    states = ", ".join(counted)
+    states = ", ".join(counted(number, state) for state, number in document["trials"].items() if number)
     again = f", {document['confirmations']} of them confirmations" if document["confirmations"] else ""
     before = f", after {duration(document[PREPARED_S])} for the supernet" if PREPARED_S in document else ""
     rows.append(("trials", f"{states or 'none yet'}{again}; {duration(document['seconds'])} in total{before}"))
@@ -246,15 +247,6 @@ def show_result(document: Document, console: Console, notes: Sequence[str] = ())
         commands = [*document["looks"], *([document["more"]] if document["more"] else [])]
         rows += [("next" if index == 0 else "", Typed(command)) for index, command in enumerate(commands)]
     show_facts(console, *rows)
-
-
-def _counted(number: int, state: str, at_work: bool) -> str:
-    """So many trials in a state; those that nobody runs any more were interrupted.
-
-    >>> _counted(3, "complete", False), _counted(1, "running", True), _counted(1, "running", False)
-    ('3 complete', '1 running', '1 interrupted, run again on resume')
-    """
-    return f"{number} {state if at_work or state != 'running' else 'interrupted, run again on resume'}"
 
 
 def inheritance_text(kept: Document) -> str:

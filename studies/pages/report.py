@@ -316,10 +316,9 @@ def _where(step: int) -> str:
 
 def failures_section(study: Study) -> str:
     """How trials ended, and why those that failed did."""
-    states = Counter(trial.state for trial in study.trials)
-    counted = ", ".join(
-        f"{states[state]} {state}" for state in ("complete", "pruned", "failed", "running") if states[state]
-    )
+    at_work = study.is_running
+    states = Counter(results.state_of(trial, at_work) for trial in study.trials)
+    counted = ", ".join(results.counted(states[state], state) for state in results.STATES if states[state])
     failed = Counter((trial.reason or "no reason given")[:200] for trial in study.trials if trial.state == "failed")
     if not failed:
         return section("Failures", words(f"No trial failed: {counted}."))
