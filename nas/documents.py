@@ -126,7 +126,7 @@ def study_document(study: Study) -> Document:
     manifest, trials, at_work = study.manifest, study.trials, study.is_running
     states = Counter(state_of(trial, at_work) for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files = manifest.trials or 1, _files(study)
+    planned, files = manifest.total or 1, _files(study)
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
@@ -142,7 +142,7 @@ def study_document(study: Study) -> Document:
         "extrapolation": _extrapolation(study),
         "wave": manifest.wave,
         "seed": manifest.seed,
-        "planned": manifest.trials,
+        "planned": manifest.total,
         "confirm": manifest.confirm,
         "confirmed": [_confirmed(each) for each in _leaders(study)],
         "confirmations": sum(trial.confirms is not None for trial in trials),
@@ -166,7 +166,10 @@ def study_document(study: Study) -> Document:
 
 
 def _used_up(study: Study) -> bool:
-    """Whether every network that fits was tried, so that a search finds nothing new; told of small spaces alone."""
+    """Whether every network that fits was tried, so that a search finds nothing new: as its strategy said, or as the
+    space is small."""
+    if study.manifest.used_up_at == len(study.trials):
+        return True
     tried = len({trial.architecture for trial in study.trials if trial.confirms is None})
     if study.manifest.replicas or not tried or study.space.size > SMALL:
         return False

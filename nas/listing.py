@@ -104,7 +104,7 @@ def _search(folder: Path) -> dict[str, Any]:
         trials, close = [trial for trial, _ in opened.trials(cast("SearchSpace", _OwnSpace()))], opened.close
     try:
         ended = sum(trial.state != "running" for trial in trials)
-        done = manifest.trials is not None and ended >= manifest.trials
+        done = manifest.is_done(len(trials)) and ended == len(trials)
         drivers = ledger.drivers  # who hold no lock of the folder
         at_work = drivers is not None and drivers.at_work()
         best, errors = results.best(trials), results.standard_errors(trials, judged_by(manifest, trials))
@@ -114,7 +114,7 @@ def _search(folder: Path) -> dict[str, Any]:
             "data": _name(manifest.data),
             "state": "running" if at_work else "done" if done else "unfinished",
             "trials": ended,
-            "planned": manifest.trials,
+            "planned": manifest.total,
             "accuracy": None if best is None or not best.is_accuracy else best.accuracy,
             "standard_error": None if best is None or not best.is_accuracy else errors.get(best.number),
             "images": "validation",

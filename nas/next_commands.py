@@ -27,7 +27,7 @@ def resume_command(study: Study, trials: int | None = None) -> str:
         trials: in all; by default as many as were planned.
     """
     words = ["nas", "resume", str(study.folder)]
-    if trials is not None and trials != study.manifest.trials:
+    if trials is not None and trials != study.manifest.total:
         words += ["--trials", str(trials)]
     return shlex.join(
         [*words, *study.manifest.own_code("space", "strategy", "estimator"), *study.manifest.ledger_again]

@@ -84,7 +84,7 @@ def family_document(found: Family) -> Document:
         document["estimates"] = study.manifest.estimator["resolved"].get("estimates")
         document["trained"] = _trained(plan.space, study)
         ended = sum(trial.rank is not None for trial in study.trials)
-        document["trials"] = {"ended": ended, "planned": study.manifest.trials}
+        document["trials"] = {"ended": ended, "planned": study.manifest.total}
         best = document["trained"][0]
         for one in document["members"]:
             if one["phi"] == 1:

@@ -186,7 +186,7 @@ def tuning_document(plan: TuningPlan, study: Study, typed: Sequence[str] = ()) -
         "options": {one.name: list(one.options) for one in plan.space.decisions},
         "size": plan.space.size,
         "done": sum(trial.rank is not None for trial in study.trials),
-        "planned": study.manifest.trials,
+        "planned": study.manifest.total,
         "failures": [trial.reason for trial in study.trials if trial.state == "failed"],
         "near_best": [trial.number for trial in study.near_best] if trials else [],
         "recipes": trials,

@@ -56,7 +56,9 @@ class Manifest:
         confirm: how many leading networks are trained again at the end, or `auto`.
         budget_typed: as a person gave it, such as `60%`; None where nobody gave a text, and in older studies.
         inherit: whether trials start from the trained weights of earlier ones.
-        trials: planned when the study began; it may go on for longer.
+        trials: planned when the study began, which strategies go by; it may go on for longer.
+        extended_to: trials in all that a later run was asked for, where they are more than planned.
+        used_up_at: how many trials there were when the strategy had nothing new to propose.
         ledger: `sqlite`, `journal`, `memory` or a URL without its password.
         wave: proposals that are made on the same knowledge, however their trials end; None is each on what is known.
         checkpoints: where trials keep their training while it lasts, if not in the run folder; a run may say otherwise.
@@ -86,6 +88,8 @@ class Manifest:
     prescreen: str | None = None
     budget_typed: str | None = None
     inherit: bool = False
+    extended_to: int | None = None
+    used_up_at: int | None = None
     objectives: Mapping[str, str] = field(default_factory=lambda: {"accuracy": "maximize"})
     created: str = field(default_factory=_now)
     versions: Mapping[str, str] = field(default_factory=lambda: versions(*_LIBRARIES))
@@ -94,6 +98,15 @@ class Manifest:
     def __post_init__(self) -> None:
         for name, value in json.loads(json.dumps(asdict(self), default=_plain)).items():
             object.__setattr__(self, name, value)  # as it will be read: a tuple is a list, and equal to one
+
+    @property
+    def total(self) -> int | None:
+        """Trials in all, as they are planned by now."""
+        return self.extended_to or self.trials
+
+    def is_done(self, trials: int) -> bool:
+        """Whether a study of so many trials, all of them ended, has nothing more to do."""
+        return trials == self.used_up_at or (self.total is not None and trials >= self.total)
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -280,12 +293,14 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "prescreen": (str, type(None)),
     "budget_typed": (str, type(None)),
     "inherit": (bool,),
+    "extended_to": (int, type(None)),
+    "used_up_at": (int, type(None)),
     "objectives": (dict,),
     "created": (str,),
     "versions": (dict,),
     "format": (int,),
 }
-_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen", "budget_typed", "inherit")
+_NEWER: Final = ("wave", "checkpoints", "latency", "prescreen", "budget_typed", "inherit", "extended_to", "used_up_at")
 """What the manifests of the first studies do not have."""
 _KEYS: Final = {
     "space": ("name", "origin", "fingerprint"),

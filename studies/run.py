@@ -275,7 +275,7 @@ class Run:
 
     def _proposals(self, most: int) -> int:
         """How many trials are proposals: of a run that is to end earlier than planned, as many as planned."""
-        most = max(most, self._manifest.trials or 0)
+        most = max(most, self._manifest.total or 0)
         return most - confirmations(self._manifest.confirm, most)
 
     def _begins_wave(self, number: int) -> bool:
@@ -373,7 +373,7 @@ class Run:
         leaders = self._leaders()
         again = [trial for trial in trials if trial.confirms is not None]
         chosen = next_confirmed(confirm, leaders, again, before, alone=inherited(trials))
-        planned = self._limits.trials or self._manifest.trials or 0
+        planned = self._limits.trials or self._manifest.total or 0
         enough = confirm == AUTO and kind == "exhausted" and len(again) >= confirmations(confirm, planned)
         if chosen is None or enough:
             self._stop_when_alone(kind, reason)

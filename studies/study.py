@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from estimators.estimator import BALANCED, Preparing
 from searchspaces import Budget, UserError, nearest
@@ -325,7 +325,8 @@ class Study:
         other drivers too, as it takes over what a dead one left.
 
         Args:
-            trials: in all, those of earlier runs included; by default as many as planned.
+            trials: in all, those of earlier runs included; by default as many as planned. More than those are what is
+                planned from now on.
             limit_s: seconds after which no trial is started; those under way end in order.
             engine: runs the trials; by default in this process: one after the other on a CPU, on a GPU several at
                 once, whose proposals depend on which ends first (`LocalEngine(at_once=1)`: one).
@@ -342,7 +343,7 @@ class Study:
             raise UserError(f"trials must be at least 1, got {trials}")
         if limit_s is not None and not limit_s > 0:
             raise UserError(f"the time limit must be above 0 seconds, got {limit_s}")
-        limits = Limits(self.manifest.trials if trials is None else trials, limit_s)
+        limits = Limits(self.manifest.total if trials is None else trials, limit_s)
         if limits == Limits():
             raise UserError(f"{self._where()} has no total number of trials; give one, or a time limit")
         emit = on_event or (lambda event: None)
@@ -350,6 +351,8 @@ class Study:
             self.record.load()  # another process may have gone on since
             strategy, estimator = self._strategy(), self._estimator()
             self._record_moved_images()
+            if trials is not None and self.manifest.total is not None and trials > self.manifest.total:
+                self._note(extended_to=trials)
             self.checkpoints.begin(trial.number for trial in self.record.trials if trial.state != "running")
             if self.inheritance is not None:
                 self.inheritance.begin(self.record.trials)
@@ -375,7 +378,11 @@ class Study:
         before = self.manifest.data
         if self._images is None or before is None or self._images == before:
             return
-        self.manifest = replace(self.manifest, data=self._images)
+        self._note(data=self._images)
+
+    def _note(self, **changes: Any) -> None:
+        """Write into the manifest what has changed since the study began."""
+        self.manifest = replace(self.manifest, **changes)
         if self.folder is not None:
             self.manifest.write(self.folder)
 
@@ -421,6 +428,8 @@ class Study:
         return self.record.seed_of(number)
 
     def _finish(self, emit: Callable[[Event], None], end: StudyEnded) -> StudyEnded:
+        if end.kind == "exhausted":
+            self._note(used_up_at=len(self.record.trials))
         if self.record.drivers is None:  # another driver may be about to keep something
             self.checkpoints.end()
         if self.folder is not None:

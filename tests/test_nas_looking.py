@@ -117,6 +117,45 @@ def test_a_search_of_a_space_of_ones_own_is_listed_without_its_code(nas_cli, mad
     assert row["standard_error"] == found["best"]["standard_error"]
 
 
+def test_all_screens_agree_on_how_far_a_search_is_to_go(nas_cli, tmp_path, made):
+    """Also of one that goes on for longer than planned, and of one whose space is used up."""
+    own = ["--estimator", f"{made / 'instant.py'}:estimator"]
+    words = [
+        "--budget",
+        "400M",
+        *own,
+        "--trials",
+        4,
+        "--confirm",
+        "0",
+        "--out",
+        tmp_path,
+        "--name",
+        "longer",
+        "--quiet",
+    ]
+    nas_cli("search", *words)
+    nas_cli("resume", tmp_path / "longer", *own, "--trials", 6, "--quiet")
+    (tmp_path / "few.py").write_text(
+        "from searchspaces import Space, Stage, choice, conv_head, mbconv\n"
+        "space = Space('few', stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), "
+        "head=Stage(conv_head, width=16))\n"
+    )
+    few = ["--space", f"{tmp_path / 'few.py'}:space"]
+    words = ["--task", "32x32x3:10", "--budget", "90%", "--strategy", "grid", "--trials", 9, "--name", "few"]
+    ended = nas_cli("search", *few, *words, *own, "--out", tmp_path, "--quiet", "--json").json()
+    rows = {Path(row["run"]).name: row for row in nas_cli("runs", tmp_path, "--json").json()["runs"]}
+    assert {(row["state"], row["trials"], row["planned"]) for row in rows.values()} == {
+        ("done", 6, 6), ("done", sum(ended["trials"].values()), 9),
+    }  # fmt: skip
+    assert "6 of 6 trials, done" in nas_cli("runs", tmp_path).out
+    extended, used_up = (
+        nas_cli("show", tmp_path / name, *given, "--json").json() for name, given in (("longer", []), ("few", few))
+    )
+    assert (extended["planned"], used_up["more"]) == (6, None)
+    assert extended["more"].startswith(f"nas resume {tmp_path / 'longer'} --trials 12")
+
+
 def test_a_run_that_cannot_be_opened_is_listed_with_the_reason(nas_cli, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "study.json").write_text("{")

@@ -363,3 +363,24 @@ def test_sigkill_loses_no_finished_trial_and_repeats_none(tmp_path: Path) -> Non
     whole = begin()
     whole.run(trials)
     assert story(last) == story(whole)
+
+
+def test_a_study_that_is_to_go_on_for_longer_keeps_how_far(tmp_path: Path) -> None:
+    begin(tmp_path / "run", trials=6, confirm=0).run()
+    longer = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    with pytest.raises(Cut):
+        longer.run(20, on_event=cut_at(TrialEnded, 3))
+    again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    assert (again.manifest.trials, again.manifest.total) == (6, 20)
+    assert not again.manifest.is_done(9)
+    assert again.run(12).reason == "all 12 trials are done"  # for now
+    assert again.run().reason == "all 20 trials are done"
+    assert again.manifest.is_done(20)
+
+
+def test_a_study_that_used_its_space_up_is_done(tmp_path: Path) -> None:
+    few = Space("few", stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16))
+    study = begin(tmp_path / "run", space=few, budget=None, strategy="random", trials=20)
+    assert study.run().kind == "exhausted"
+    assert Study.open(tmp_path / "run", space=few).manifest.is_done(4)
+    assert not study.manifest.is_done(3)

@@ -106,7 +106,7 @@ class Running:
         told = study.manifest.estimator["resolved"]
         took = [trial.seconds for trial in study.trials if trial.state == "complete" and trial.seconds is not None]
         progress = SearchProgress(
-            self.trials or study.manifest.trials,
+            self.trials or study.manifest.total,
             self.limit_s,
             best=chosen()[0],
             chosen=chosen,
