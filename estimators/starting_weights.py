@@ -31,7 +31,7 @@ class StartingWeights:
     """Weights for one network, by place (`estimators.inheritance`).
 
     Attributes:
-        source: the folder or the file, as it was given.
+        source: the folder or the file, as it was given; the run folder of a search, of the weights that networks share.
         fingerprint: SHA-256 of the file of weights, in hex.
         tensors: by name.
         parent, taken: the tree of layers that they are of, and the shape of its images.
@@ -87,23 +87,48 @@ class StartingWeights:
             raise UserError(f"--weights: {path.with_name(NETWORK)} does not say the task of its network")
         with torch.random.fork_rng([]):
             module = built(parent, parent.task)
-            fresh = built(network, task)
         try:
             content = path.read_bytes()
             module.load_state_dict(load(content))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"cannot use the weights {path}: {str(error).splitlines()[0]}") from error
-        tensors = module.state_dict()
+        tree, shape = parent.network(parent.task), parent.task.shape
+        return StartingWeights.of(str(source), content, module.state_dict(), tree, shape, network, task, freeze)
+
+    @staticmethod
+    def of(
+        source: str,
+        content: bytes,
+        tensors: Mapping[str, Tensor],
+        parent: Node,
+        taken: Shape,
+        network: Buildable,
+        task: Task,
+        freeze: str | None = None,
+    ) -> StartingWeights:
+        """Those of a network that is there.
+
+        Args:
+            source: as it was given.
+            content: the file of weights.
+            tensors, parent, taken: as attributes.
+            network, task, freeze: as in `read`.
+
+        Raises:
+            UserError: a number is not finite, or the layers cannot be frozen.
+        """
+        import torch
+
         for name, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
-                raise UserError(f"cannot use the weights {path}: {name} has numbers that are not finite")
-        trees = parent.network(parent.task), network.network(task)
-        found = inherit(fresh, trees[1], task.shape, tensors, trees[0], parent.task.shape, 0)
-        frozen = None if freeze is None else Frozen.of(freeze, trees[1], task.shape, fresh, found.fresh)
+                raise UserError(f"cannot use the weights of {source}: {name} has numbers that are not finite")
+        with torch.random.fork_rng([]):
+            fresh = built(network, task)
+        tree = network.network(task)
+        found = inherit(fresh, tree, task.shape, tensors, parent, taken, 0)
+        frozen = None if freeze is None else Frozen.of(freeze, tree, task.shape, fresh, found.fresh)
         fingerprint = hashlib.sha256(content).hexdigest()
-        return StartingWeights(
-            str(source), fingerprint, tensors, trees[0], parent.task.shape, trees[1], task.shape, found, frozen
-        )
+        return StartingWeights(source, fingerprint, tensors, parent, taken, tree, task.shape, found, frozen)
 
     def give(self, module: nn.Module, seed: int) -> None:
         """Give them to the fresh module of the network, in place, and freeze its frozen layers."""

@@ -15,13 +15,13 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from estimators.augmentation import Augmentation
+from estimators.augmentation import Augmentation, batches_in
 from estimators.batches import Batches, channel_statistics
 from estimators.checkpoint import load, save
 from estimators.core import Core, Halving, accuracy
@@ -156,21 +156,15 @@ class Supernet:
                 give_back(device)
 
     def _trained(self, space: SearchSpace, place: str | None, device: torch.device) -> Supernet:
-        from estimators.shared_weights import SharedWeights
-
         train, _ = self.split()
         batches = self._batches(train, device)
         steps = batches.steps * self.epochs
-        whose = {"estimator": self.describe(), "space": space.describe()}
-
-        def drawn(step: int) -> Architecture:
-            return space.sample(np.random.default_rng([self.draw, step]))
+        whose = self._whose(space)
 
         def begin() -> Training:
             import torch
 
-            doing("making the weights that all networks share")
-            weights = SharedWeights(self._build, map(drawn, range(steps)), seed_of(self.draw, "weights")).to(device)
+            weights = self._fresh(space).to(device)
             sgd = quick_to_load(torch.optim.SGD)
             groups = [
                 {"params": [each for each in weights.tensors if each.ndim > 1], "weight_decay": self.weight_decay},
@@ -179,12 +173,8 @@ class Supernet:
             # not fused: torch's fused SGD wants all weights to have gradients, or none of them
             return weights, sgd(groups, lr=self.lr, momentum=0.9, nesterov=True)
 
-        found = _read(place)
-        if found is not None and found[1].get("whose") == _plain(whose) and found[1].get("finished"):
-            weights = cast("SharedWeights", begin()[0])
-            with contextlib.suppress(RuntimeError):  # other tensors: cells of one's own are built otherwise than before
-                weights.load_state_dict(found[0])
-                return self._with(weights, float(found[1].get("seconds", 0.0)))
+        if (found := self._found(space, place)) is not None:
+            return found
         kept = EpochCheckpoints(place, whose, self.save_after_s)
         training, done = kept.continued(begin, self.epochs, self.batch)
         weights, optimizer = cast("SharedWeights", training[0]), training[1]
@@ -194,7 +184,7 @@ class Supernet:
         def objective(inputs: Tensor, targets: Tensor) -> Tensor:
             import torch
 
-            network = self._build(drawn(number)).to(device)
+            network = self._build(self._drawn(space, number)).to(device)
             logits = torch.func.functional_call(network, weights.slices(network), (inputs,))
             return torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
 
@@ -229,8 +219,51 @@ class Supernet:
                 kept.keep(training, TrainingProgress(tuple(curve), core.memory.micro, seconds))
         seconds = before + time.perf_counter() - began
         if place is not None:
-            save(place, weights.state_dict(), {"whose": _plain(whose), "finished": True, "seconds": seconds})
+            save(place, weights.state_dict(), {"whose": whose, "finished": True, "seconds": seconds})
         return self._with(weights, seconds)
+
+    def read(self, space: SearchSpace, place: str) -> Supernet:
+        """This estimator with the weights of a file, which it never trains.
+
+        Raises:
+            UserError: there are none, or they are not finished, or of another space, budget or setting.
+        """
+        import torch
+
+        with torch.random.fork_rng([]):
+            found = self._found(space, place)
+        if found is None:
+            raise UserError(f"{place} has no finished weights of this space, budget and these settings")
+        return found
+
+    def _found(self, space: SearchSpace, place: str | None) -> Supernet | None:
+        """With the finished weights of a file, if it has those of this space, budget and these settings."""
+        found = _read(place)
+        if found is None or found[1].get("whose") != self._whose(space) or not found[1].get("finished"):
+            return None
+        weights = self._fresh(space)
+        with contextlib.suppress(RuntimeError):  # other tensors: cells of one's own are built otherwise than before
+            weights.load_state_dict(found[0])
+            return self._with(weights, float(found[1].get("seconds", 0.0)))
+        return None
+
+    def _whose(self, space: SearchSpace) -> Any:
+        """What the weights in a file are of."""
+        return json.loads(json.dumps({"estimator": self.describe(), "space": space.describe()}))
+
+    def _drawn(self, space: SearchSpace, step: int) -> Architecture:
+        """The network that a step trains."""
+        return space.sample(np.random.default_rng([self.draw, step]))
+
+    def _fresh(self, space: SearchSpace) -> SharedWeights:
+        """The weights before any training: of all networks that are drawn in it."""
+        from estimators.shared_weights import SharedWeights
+
+        doing("making the weights that all networks share")
+        images = len(self.split()[0])
+        steps = self.epochs * batches_in(images, min(self.batch, images), fill=False)
+        networks = (self._drawn(space, step) for step in range(steps))
+        return SharedWeights(self._build, networks, seed_of(self.draw, "weights"))
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
         """The accuracy of one network with its slice of the weights; the same for any seed.
@@ -321,8 +354,3 @@ def _read(place: str | None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return load(place)
     except UserError:
         return None
-
-
-def _plain(values: Mapping[str, Any]) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(values))

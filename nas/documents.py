@@ -275,6 +275,7 @@ def _files(study: Study) -> dict[str, str]:
         "ledger": names.LEDGERS.get(ledger, ""),
         "manifest": names.MANIFEST,
         "latency": names.LATENCY,
+        "shared weights": names.SUPERNET,
     }
     made = {} if study.folder is None else {name: study.folder / file for name, file in known.items() if file}
     files = {name: str(path) for name, path in made.items() if path.exists()}

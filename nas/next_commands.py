@@ -67,7 +67,10 @@ def look_commands(study: Study, files: Mapping[str, str]) -> list[str]:
         ["nas", "show", str(study.folder), "--trial", str(study.best.number), *space, *study.manifest.ledger_again]
     ]
     if isinstance(study.manifest.data, str) and "data" in study.manifest.estimator["resolved"]:
-        words.insert(0, ["nas", "train", str(study.folder), *space])
+        train = ["nas", "train", str(study.folder)]
+        if "shared weights" in files:  # whether they are a better start than none depends on how far they were trained
+            words.insert(0, [*train, "--weights", str(study.folder), *space])
+        words.insert(0, [*train, *space])
     if "network" in files:
         words.append(["nas", "cost", files["network"], *space])
     return [shlex.join(each) for each in words]

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from studies_stand_ins import begin, story
 
 from estimators import load_data
-from estimators.core import Core
+from estimators.core import Core, Halving, accuracy
+from estimators.supernet import Supernet
 from studies import Study, StudyPrepares, StudyStarted, TrialStarted
+from studies.shared_start import starting_weights
 
 QUICK = {"estimator": "supernet", "estimator_settings": {"epochs": 2, "data_fraction": 0.3, "statistics": 64}}
 TYPED = ("--set", "estimator.epochs=2", "--set", "estimator.data_fraction=0.3", "--set", "estimator.statistics=64")
@@ -82,3 +85,38 @@ def test_the_device_is_no_setting(nas_cli: Any, tmp_path: Path) -> None:
     said = nas_cli(*SEARCH, "--estimator", "supernet", "--set", "estimator.device=cuda", "--out", tmp_path)
     assert (said.code, said.out) == (2, "")
     assert "supernet: 'device' is no setting; --data and --device say on what and where to train" in said.err
+
+
+def test_a_network_is_trained_from_the_weights_that_all_networks_share(nas_cli: Any, tmp_path: Path) -> None:
+    """It begins with exactly what its trial was judged by; `nas train` is told so, and a resumed training too."""
+    said = nas_cli(*SEARCH, "--estimator", "supernet", *TYPED, "--trials", "3", "--out", tmp_path, "--json").json()
+    run = tmp_path / "a"
+    assert f"nas train {run} --weights {run}" in said["looks"]
+    study = Study.open(run)
+    trial, estimator = study.trials[1], study._estimator()
+    assert isinstance(estimator, Supernet)
+    start = starting_weights(run, trial.architecture, estimator.data.task)
+    assert (start.inherited.share, start.inherited.preserved) == (1.0, True)
+    module = trial.architecture.build(estimator.data.task)
+    start.give(module, 0)
+    _, val = estimator.split()
+    images, labels = estimator._images(val, torch.device("cpu"))
+    scaled = estimator._scaling(estimator.split()[0], torch.device("cpu"))
+    assert accuracy(module, scaled, images, labels, Halving(100, torch.device("cpu"))) == trial.accuracy
+    words = ["train", f"{run}:1", "--epochs", "1", "--set", "data_fraction=0.1", "--out", tmp_path / "t", "--quiet"]
+    trained = nas_cli(*words, "--weights", run, "--json").json()
+    assert trained["weights"] | {"fingerprint": ""} == start.told() | {"source": str(run), "fingerprint": ""}
+    assert nas_cli(*words, "--weights", run).code == 0
+
+
+def test_shared_weights_are_for_the_networks_of_their_search_alone(nas_cli: Any, tmp_path: Path) -> None:
+    nas_cli(*SEARCH, "--estimator", "supernet", *TYPED, "--trials", "1", "--out", tmp_path, "--quiet")
+    run, words = tmp_path / "a", ["train", "resnet20", "--data", "digits", "--image-size", "16"]
+    refused = nas_cli(*words, "--out", tmp_path / "t", "--weights", run)
+    assert refused.code == 2
+    assert "has shared weights for the networks of resnet-cifar that fit its budget, and this is none" in refused.err
+    content = (run / "supernet.safetensors").read_bytes()
+    (run / "supernet.safetensors").write_bytes(content[: len(content) // 2])
+    refused = nas_cli("train", run, "--out", tmp_path / "t", "--weights", run)
+    assert refused.code == 2
+    assert "has no finished weights of this space, budget and these settings" in refused.err

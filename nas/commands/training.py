@@ -66,7 +66,6 @@ def train(
     """
     with waiting(json, quiet):
         from estimators.estimator import Diverged
-        from estimators.starting_weights import StartingWeights
         from estimators.teacher import Teacher
         from estimators.training import train as train_here
         from nas.parsing import parse_duration, parse_values
@@ -84,6 +83,7 @@ def train(
         from searchspaces.files import make_folder
         from studies.interrupts import answered
         from studies.lock import locked
+        from studies.shared_start import starting_weights
 
         if ray is None and (gpus or workers):
             raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
@@ -96,7 +96,7 @@ def train(
         folder = trained_folder(job.title, job.data.name) if out is None else out
         plan = recipe_for(job, folder, recipe, given)
         frozen, task = freeze_for(job, plan, freeze, weights), job.data.task
-        start = None if weights is None else StartingWeights.read(weights, job.network, task, own_space, frozen)
+        start = None if weights is None else starting_weights(weights, job.network, task, own_space, frozen)
         taught = None if teacher is None else Teacher.read(teacher.split(","), job.data, own_space)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:

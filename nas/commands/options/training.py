@@ -94,8 +94,9 @@ StartingWeights = Annotated[
     Option(
         "--weights",
         metavar="DIR|FILE",
-        help="Start from trained weights: the folder of another training, or a .safetensors file with its network.json "
-        "beside it. The networks may differ; layers are matched by place.",
+        help="Start from trained weights: the folder of another training, a .safetensors file with its network.json "
+        "beside it, or, for a network of a search with a supernet, its run folder. The networks may differ; layers are "
+        "matched by place.",
         rich_help_panel=HOW,
     ),
 ]
