@@ -34,7 +34,7 @@ from searchspaces.modules import build
 
 DIGITS = load_data("digits")
 CPU = torch.device("cpu")
-QUICK = {"epochs": 2, "batch": 32, "data_fraction": 0.2, "width": 0.25, "depth": 0.5}
+QUICK = {"epochs": 2, "batch": 32, "data_fraction": 0.1, "width": 0.25, "depth": 0.5}
 
 
 class Every:
