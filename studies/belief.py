@@ -8,8 +8,8 @@ with those of all other networks of the study: a Gaussian process over choices a
 What the process calls noise is both: what another seed would change, and what is the network's own and its choices do
 not tell (a nugget). One training of each does not say how it divides. Half of it is taken to be luck, or as much as the
 number of validation images says if that is more: all of it draws the best networks to a fit that smooths what was
-exact, none of it is the observation. `docs/strategies.md` has what
-each costs on tables with no, little and much noise, and how far beliefs are from trainings that came later.
+exact, none of it is the observation. `docs/proxies.md` has what each costs on tables with no, little and much noise,
+and how far beliefs are from trainings that came later.
 """
 
 from __future__ import annotations
