@@ -55,10 +55,17 @@ class Ways:
         self._number: Any = np.float64 if self.rough else np.uint64
         self._limbs = 1 if bits < 64 or self.rough else -(-bits // 32)
         self._up = up
+        self._lowest = [0]  # of each layer, the fewest bins that anyone asks for
+        if counts_only:
+            self._lowest = [self.last if lower <= 0 else max(0, min((lower - 1) // self.bin, self.first - 1))]
+        for moves in layers:
+            dearest = max(move.cost.whole(name) for several in moves.values() for move in several)
+            self._lowest.append(max(0, self._lowest[-1] - self._binned(dearest)))
         length = self.last + 1
         ones = np.zeros((self._limbs, length), self._number)
         ones[0] = 1
         self._tables: list[list[npt.NDArray[Any]]] = [[] for _ in range(steps)] + [[ones]]
+        self._settled: list[list[int]] = [[] for _ in range(steps)] + [[0]]  # bins from which on a table is constant
         self._index: list[dict[ChainState, int]] = [{} for _ in range(steps)] + [dict.fromkeys(graph.ends, 0)]
         for layer in reversed(range(steps)):
             self._fill(layer, length)
@@ -79,15 +86,22 @@ class Ways:
             signature = tuple(sorted(merged.items()))
             if signature not in known:
                 known[signature] = len(self._tables[layer])
-                self._tables[layer].append(self._summed(signature, layer + 1, length))
+                dearest = max(cost + self._settled[layer + 1][table] for cost, table in merged)
+                self._settled[layer].append(min(dearest, length - 1))
+                self._tables[layer].append(self._summed(signature, layer, length))
             self._index[layer][state] = known[signature]
 
-    def _summed(self, signature: tuple[tuple[tuple[int, int], int], ...], after: int, length: int) -> npt.NDArray[Any]:
-        """Exact whole numbers: limbs of 63 bits where one holds them all, else of 32, so that sums have room."""
+    def _summed(self, signature: tuple[tuple[tuple[int, int], int], ...], layer: int, length: int) -> npt.NDArray[Any]:
+        """Exact whole numbers: limbs of 63 bits where one holds them all, else of 32, so that sums have room.
+
+        Summed from the fewest bins that anyone asks for to those that are enough for all; from there on it is constant.
+        """
+        after, settled = layer + 1, self._settled[layer][-1]
+        begin, end = min(self._lowest[layer], settled), settled + 1
         total = np.zeros((self._limbs, length), self._number)
         scratch = np.empty((self._limbs, _BLOCK), self._number)
-        for start in range(0, length, _BLOCK):  # block by block, as caches like it
-            stop = min(start + _BLOCK, length)
+        for start in range(begin, end, _BLOCK):  # block by block, as caches like it
+            stop = min(start + _BLOCK, end)
             for (cost, table), times in signature:
                 first = max(start, cost)
                 if first >= stop:
@@ -99,6 +113,7 @@ class Ways:
         for limb in range(self._limbs - 1):
             total[limb + 1] += total[limb] >> np.uint64(32)
             total[limb] &= np.uint64(0xFFFFFFFF)
+        total[:, end:] = total[:, settled, None]
         return total
 
     def within(self, upper: Any) -> int:
@@ -106,8 +121,10 @@ class Ways:
         last = int(upper) // self.bin
         if last < 0:
             return 0
+        last = min(last, self.last)
+        assert last >= self._lowest[0], "its table was not summed for so few"
         table = self._tables[0][self._index[0][self.graph.start]]
-        return sum(int(limb) << (32 * i) for i, limb in enumerate(table[:, min(last, self.last)]))
+        return sum(int(limb) << (32 * i) for i, limb in enumerate(table[:, last]))
 
     @property
     def total(self) -> int:
