@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from estimators.training import Moment
     from nas.documents import Document
     from searchspaces import SearchSpace
+    from studies import Trial
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,10 @@ def _of_run(
 
     study = open_study(folder, space=space)
     trial, manifest = chosen(study, number), study.manifest
-    score = trial.details.get("score")
-    accuracy = trial.accuracy if trial.is_accuracy else trial.details.get("val_accuracy", trial.accuracy)
     found = {
         "run": str(folder),
         "trial": trial.number,
-        **({"proxy_accuracy": accuracy} if score is None else {"proxy_score": score}),
+        **estimated(trial),
         "trials": len(study.trials),
         "space": manifest.space["name"],
         "task": manifest.task,
@@ -159,6 +158,21 @@ def _of_run(
         source if isinstance(source, str) else None,
         reading_of(manifest.estimator["given"]),
     )
+
+
+def estimated(trial: Trial) -> Document:
+    """What the search estimated: an accuracy, or a number that only ranks, beside the accuracy that was then measured.
+
+    >>> from searchspaces import Cost
+    >>> from studies import Trial
+    >>> likely = Trial(3, None, "complete", 0, Cost(), 0.21, details={"likelihood": 0.21, "val_accuracy": 0.5})
+    >>> estimated(likely)
+    {'proxy_score': 0.21, 'proxy_accuracy': 0.5}
+    """
+    if trial.is_accuracy:
+        return {"proxy_accuracy": trial.accuracy}
+    measured = {"proxy_accuracy": trial.details["val_accuracy"]} if "val_accuracy" in trial.details else {}
+    return {"proxy_score": trial.details.get("score", trial.accuracy), **measured}
 
 
 def _tuned(network: Buildable, found: Document) -> tuple[Buildable, tuple[str, Document] | None]:
