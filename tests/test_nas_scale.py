@@ -251,9 +251,24 @@ def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
     stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", counted).replace("import time", "calls = []")
     (tmp_path / "prefers.py").write_text(stops)
     said = nas_cli(*words, "--quiet")
-    assert (said.code, "the same command resumes" in said.err) == (130, True)
+    assert (said.code, f"resume with: nas {shlex.join([*words, '--quiet'])}" in said.err) == (130, True)
     assert "after 3 of " in said.out
     assert len(json.loads((tmp_path / "runs" / "scale-base" / "family.json").read_text())["trained"]) == 3
+
+
+def test_before_the_first_trial_has_ended_only_the_same_command_makes_the_family_that_was_meant(
+    nas_cli, words, tmp_path
+):
+    stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", "raise KeyboardInterrupt")
+    (tmp_path / "prefers.py").write_text(stops)
+    said = nas_cli(*words, "--quiet", "--json")
+    command = f"nas {shlex.join([*words, '--quiet', '--json'])}"
+    assert said.code == 130
+    assert f"resume with: {command}" in said.err
+    assert said.json()["study"]["more"] == command
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    again = nas_cli(*shlex.split(command)[1:]).json()
+    assert [one["phi"] for one in again["family"]["members"]] == [0, 1, 2, 3]
 
 
 def test_one_dimension_alone_comes_as_near_to_the_same_macs_as_rounding_lets_it():

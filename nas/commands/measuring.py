@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 from rich.text import Text
 
 from nas.commands import options
@@ -24,6 +25,7 @@ LINES: Final = 20
 
 
 def measure(
+    context: typer.Context,
     networks: options.Networks = None,
     trial: options.OfTrial = None,
     space: options.MeasuredSpace = None,
@@ -78,7 +80,8 @@ def measure(
                 made = measure_space(home, on, how, out, budget=bound, networks=check, on_step=progress)
                 document = table_document(made, out, space or "")
     except KeyboardInterrupt:
-        raise interrupted("the same command resumes" if out is not None else "") from None
+        again = shlex.join(["nas", *(context.obj or ["measure"])])
+        raise interrupted(f"resume with: {again}" if out is not None else "") from None
     if json:
         return print_json(document)
     (show_networks if networks else show_table)(document, screen)
