@@ -54,7 +54,8 @@ def classics_document(
         budget: what they may cost; everything by default.
         task: the images that costs are counted on; by default each network's own. Those that cannot take them are left
             out.
-        order: one of `CLASSIC_ORDERS`; `top1` is by the highest published, and those without one come last.
+        order: one of `CLASSIC_ORDERS`; `family` begins with the network whose whole name `part` is; `top1` is by the
+            highest published, and those without one come last.
 
     Raises:
         UserError: there is no such network or order, or the budget is in percent, which is of a space.
@@ -71,6 +72,9 @@ def classics_document(
     ]
     if not named_so:
         raise UserError(f"no network has {part!r} in its name{nearest(part, CLASSICS)}")
+    if order == "family":  # what is called exactly so comes first, with its family
+        meant = next((family for family, each in named_so if each.name == part.lower()), None)
+        named_so.sort(key=lambda one: (one[0] != meant, one[1].name != part.lower()))
     found: list[Document] = []
     for family, each in named_so:
         try:

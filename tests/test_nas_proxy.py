@@ -403,6 +403,17 @@ def test_trainings_at_once_count_with_what_they_took_of_the_device(nas_cli, reco
     assert row["seconds"] == pytest.approx(np.mean([each.seconds * each.details["device_share"] for each in trials]))
 
 
+def test_where_none_is_recommended_the_command_that_comes_next_draws_more_networks(nas_cli, recorded):
+    command = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference",
+               "table:truth.json+key=small.py:key", "--trainings", "1", "--proxies", "naswot", "--task", "16x16x1:10",
+               "--data", "few.npz", "--quiet")  # fmt: skip
+    found = nas_cli(*command, "--json").json()
+    assert found["recommended"] is None
+    assert found["next"] == f"nas {shlex.join([*command[:5], *command[7:], '--json', '--networks', '8'])}"
+    assert "--networks 8" in " ".join(nas_cli(*command).out.split())
+    assert nas_cli(*shlex.split(found["next"])[1:]).json()["networks"] == 8  # continues it, as it has the same name
+
+
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])
 def test_the_command_that_comes_next_searches_with_the_proxy_recommended(nas_cli, recorded, monkeypatch, proxy):
     monkeypatch.setattr("nas.proxies._recommended", lambda rows: proxy)  # four networks tell none apart
