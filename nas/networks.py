@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.layer_types import layer_types, layer_words
-from nas.references import named, own_task, title
+from nas.references import on_images, title
+from nas.wording import given_and_seen
 from searchspaces import (
     CLASSICS,
     Budget,
@@ -26,7 +27,6 @@ from searchspaces.files import write_whole
 from searchspaces.layers import Chain, Conv, ShapeError, leaves
 from searchspaces.receptive_field import seen
 from searchspaces.strides import published
-from searchspaces.task import check_sizes
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -126,18 +126,16 @@ def cost_document(
     Raises:
         UserError: the text is none of these, the network cannot take the task's images, or the table is of others.
     """
-    check_sizes(task, image_size)
-    found = named(text, space)
-    task = (task or own_task(found)).at(image_size)
+    found, given, task = on_images(text, space, task, image_size)
     task = task if latency is None else latency.on(task)
-    document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None}
+    document: Document = {"name": title(text), **given_and_seen(given, task), "paper": None, "architecture": None}
     if isinstance(found, Buildable):
         try:
             cost = found.cost(task)
             network = found.network(task)
             stages = [_stage(piece, cost) for piece in pieces(network, task.shape)]
         except ShapeError as error:
-            raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
+            raise UserError(f"{title(text)} cannot take images of {given}: {error}") from error
         from nas.documents import strides_document
 
         document["strides"] = strides_document(found, task)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
 from nas.references import TRAINED, chosen, in_run, named
+from nas.wording import given_and_seen
 from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
+from searchspaces.text_forms import seen_task
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
 
@@ -280,7 +282,7 @@ def plan_document(
     return {
         "network": job.title,
         "words": job.network.words(),
-        "task": str(job.data.task),
+        **given_and_seen(job.data.task, seen_task(job.network, job.data.task)),
         "size_from": job.size_from,
         "counted": None if job.counted is None else str(job.counted),
         "macs": cost.macs,
@@ -332,7 +334,7 @@ def training_document(trained: Trained) -> Document:
     held = trained.facts
     return {
         "folder": str(trained.folder),
-        "task": held["task"],
+        **given_and_seen(trained.task, seen_task(trained.network, trained.task)),
         "macs": held["cost"]["macs"],
         "params": held["cost"]["params"],
         "data": held["data"],

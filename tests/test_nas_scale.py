@@ -19,7 +19,10 @@ import numpy as np
 import pytest
 
 import nas
+from estimators import load_data
+from estimators.recipe import make_recipe
 from nas.cli import main
+from nas.training import TrainingJob, plan_document
 from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, load_space, space_named, space_of
 from searchspaces.layers import Dropout, leaves
 from studies.manifest import Manifest
@@ -224,6 +227,27 @@ def test_a_scaling_study_is_opened_from_its_folder_alone(nas_cli, whole):
     assert study.space.base == Scaled(BASE, Scale(), Task(32, 3, 10))
     study.close()
     assert nas_cli("show", str(whole[1]), "--json").json()["space"] == "scaling"
+
+
+def test_images_that_a_network_enlarges_are_said_the_same_everywhere(nas_cli, tmp_path):
+    task = Task(32, 3, 10)
+    network = ScalingSpace(Scaled(BASE, Scale(), task)).member(Factors(resolution=1.2))
+    (tmp_path / "best.json").write_text(Scaled(network, Scale(), task).to_json())
+    for more in ((), ("--task", str(task)), ("--image-size", "32")):
+        found = nas_cli("cost", str(tmp_path / "best.json"), *more, "--json").json()
+        assert (found["task"], found["enlarged"]) == ("32x32x3:10", "38x38x3:10")
+        assert found["macs"] == network.cost(task).macs
+    larger = nas_cli("cost", str(tmp_path / "best.json"), "--task", "64x64x3:10", "--json").json()
+    assert (larger["enlarged"], larger["macs"]) == ("76x76x3:10", network.cost(Task(64, 3, 10)).macs)
+    for command in ("cost", "show"):
+        assert "32x32x3:10, enlarged to 38x38x3:10" in nas_cli(command, str(tmp_path / "best.json")).out
+    data = load_data("digits")
+    job = TrainingJob(network, data, None, "best")
+    planned = plan_document(job, make_recipe("auto", 1000, 8, epochs=1), tmp_path, 0)
+    assert (planned["task"], planned["enlarged"]) == ("8x8x1:10", "10x10x1:10")
+    assert planned["macs"] == network.cost(data.task).macs
+    same = plan_document(replace(job, network=BASE), make_recipe("auto", 1000, 8, epochs=1), tmp_path, 0)
+    assert "enlarged" not in same
 
 
 def test_any_other_strategy_finds_factors_too(nas_cli, words):
