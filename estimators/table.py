@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 UNITS: Final[Mapping[str, float]] = {"fraction": 1.0, "percent": 100.0}
 """How an accuracy of 1 is written."""
+FORM: Final = 'one JSON object of entries, as in {"a network\'s key": [0.93, 0.92]}'
+"""What the file holds, in words."""
 
 
 class TableEstimator:
@@ -45,8 +47,8 @@ class TableEstimator:
         has_fields: whether every entry is an object, so that `field` says which accuracies are read.
 
     Raises:
-        UserError: the key is no function; the file cannot be read, is not such a table, or has accuracies that do not
-            fit the unit; an entry has fewer accuracies than `training`.
+        UserError: the key is no function; the file cannot be read, is not such a table, has a key twice, or has
+            accuracies that do not fit the unit; an entry has fewer accuracies than `training`.
     """
 
     def __init__(
@@ -68,9 +70,9 @@ class TableEstimator:
         self._key_name = getattr(key, "__qualname__", type(key).__name__) if key else "to_json"
         file = Path(path).expanduser()
         content = read_bytes(file, "the table")
-        table = parse_json(content, f"the table {file}")
+        table = parse_json(content, f"the table {file}", FORM)
         if not isinstance(table, dict) or not table:
-            raise UserError(f"table {self._name!r} must hold one JSON object of entries, at least one")
+            raise UserError(f"table {self._name!r} must hold {FORM}, at least one")
         self._sha256 = hashlib.sha256(content).hexdigest()
         self._entries = table
         self._observed = {each: self._accuracies(each, entry) for each, entry in table.items()}

@@ -156,6 +156,7 @@ def study_document(study: Study) -> Document:
         "proxy_agreement": None if (ranked := agreement(study)) is None else {**asdict(ranked), "told": ranked.told()},
         "proxy_command": proxy_command(study),
         "against": axis(study),
+        **({"front_of": list(study.front_of)} if study.front_of else {}),
         "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],

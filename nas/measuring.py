@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.wording import given_and_seen
 from searchspaces import Buildable, Task, UserError
 from searchspaces.layers import ShapeError
 
@@ -41,12 +42,13 @@ def measure_networks(
     """
     from estimators.latency import NETWORKS, measured, threads_of
     from estimators.latency_table import MeasureStep
-    from nas.references import named, title
+    from nas.references import on_images, title
 
-    total, found = len(networks), [named(text, space) for text in networks]  # a wrong name is refused at once
+    found = [on_images(text, space, task, image_size) for text in networks]  # a wrong name is refused at once
+    total = len(networks)
     on_step(MeasureStep("networks", 0, total))
     with threads_of(how):
-        made = [_ready(one, title(text), how, task, image_size) for text, one in zip(networks, found, strict=True)]
+        made = [_ready(*one, title(text), how) for text, one in zip(networks, found, strict=True)]
         took = measured(
             [each for each, _ in made],
             NETWORKS,
@@ -67,13 +69,12 @@ def measure_networks(
     return {"how": how.described(), "networks": rows}
 
 
-def _ready(found: Any, name: str, how: How, task: Task | None, image_size: int | None) -> tuple[TimedRunner, Document]:
-    """A network ready to be timed, and its name, task and costs."""
+def _ready(found: Any, given: Task, seen: Task, name: str, how: How) -> tuple[TimedRunner, Document]:
+    """A network ready to be timed, and its name, task and costs; images as of `nas.references.on_images`."""
     from estimators.latency import network_runner, runner
-    from nas.references import own_task
 
-    images = replace((task or own_task(found)).at(image_size), latency=None)
-    told: Document = {"name": name, "task": str(images)}
+    images = replace(seen, latency=None)
+    told: Document = {"name": name, **given_and_seen(given, seen)}
     try:
         if isinstance(found, Buildable):
             cost = found.cost(images)

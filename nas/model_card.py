@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from estimators.freezing import ALL_BUT_HEAD
 from nas.documents import strides_document
 from nas.predict_script import CHANNELS, SCRIPT, SCRIPTS
-from nas.wording import human, percent
+from nas.wording import given_and_seen, human, images_text, percent
 from searchspaces import Scale
 from searchspaces.strides import strides_note
+from searchspaces.text_forms import seen_task
 from searchspaces.versions import versions
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def _summary(found: Exportable, document: Document) -> str:
     names = found.class_names
     shown = ", ".join(map(_line, names[:20])) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     strides = strides_note(**strides_document(found.network, task), task=task)
+    images = given_and_seen(task, seen_task(found.network, task))
+    larger = f"; on {images_text(images)}" if "enlarged" in images else ""
     colours = {1: "grey", 3: "RGB"}.get(task.channels, f"{task.channels} channels")
     return _table(
         {
@@ -71,7 +74,7 @@ def _summary(found: Exportable, document: Document) -> str:
             **({"Image files": _reading(found)} if task.channels in CHANNELS else {}),
             "Output": f"`logits`: float32 (batch, {task.classes}); their softmax gives probabilities",
             "Classes": shown,
-            "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs)",
+            "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs){larger}",
             **({"Strides": strides.removeprefix("strides ")} if strides else {}),
             "Parameters": f"{document['params']:,}",
             "Licence": "not chosen: to be stated by whoever trained the network and the owner of the images",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.layer_types import layer_types, layer_words
-from nas.references import named, own_task, title
+from nas.references import on_images, title
+from nas.wording import given_and_seen
 from searchspaces import (
     CLASSICS,
     Budget,
@@ -26,7 +27,6 @@ from searchspaces.files import write_whole
 from searchspaces.layers import Chain, Conv, ShapeError, leaves
 from searchspaces.receptive_field import seen
 from searchspaces.strides import published
-from searchspaces.task import check_sizes
 
 if TYPE_CHECKING:
     from nas.documents import Document
@@ -54,7 +54,8 @@ def classics_document(
         budget: what they may cost; everything by default.
         task: the images that costs are counted on; by default each network's own. Those that cannot take them are left
             out.
-        order: one of `CLASSIC_ORDERS`; `top1` is by the highest published, and those without one come last.
+        order: one of `CLASSIC_ORDERS`; `family` begins with the network whose whole name `part` is; `top1` is by the
+            highest published, and those without one come last.
 
     Raises:
         UserError: there is no such network or order, or the budget is in percent, which is of a space.
@@ -71,6 +72,9 @@ def classics_document(
     ]
     if not named_so:
         raise UserError(f"no network has {part!r} in its name{nearest(part, CLASSICS)}")
+    if order == "family":  # what is called exactly so comes first, with its family
+        meant = next((family for family, each in named_so if each.name == part.lower()), None)
+        named_so.sort(key=lambda one: (one[0] != meant, one[1].name != part.lower()))
     found: list[Document] = []
     for family, each in named_so:
         try:
@@ -122,18 +126,16 @@ def cost_document(
     Raises:
         UserError: the text is none of these, the network cannot take the task's images, or the table is of others.
     """
-    check_sizes(task, image_size)
-    found = named(text, space)
-    task = (task or own_task(found)).at(image_size)
+    found, given, task = on_images(text, space, task, image_size)
     task = task if latency is None else latency.on(task)
-    document: Document = {"name": title(text), "task": str(task), "paper": None, "architecture": None}
+    document: Document = {"name": title(text), **given_and_seen(given, task), "paper": None, "architecture": None}
     if isinstance(found, Buildable):
         try:
             cost = found.cost(task)
             network = found.network(task)
             stages = [_stage(piece, cost) for piece in pieces(network, task.shape)]
         except ShapeError as error:
-            raise UserError(f"{title(text)} cannot take images of {task}: {error}") from error
+            raise UserError(f"{title(text)} cannot take images of {given}: {error}") from error
         from nas.documents import strides_document
 
         document["strides"] = strides_document(found, task)

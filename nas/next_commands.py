@@ -7,13 +7,15 @@ are among the words. `nas.reproducing` has the command that makes a study again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.wording import path_here
 from searchspaces import SPACES, Budget, Feasible, UserError
+from searchspaces.strides import SUFFIX
 
 if TYPE_CHECKING:
     from studies import Study
@@ -105,6 +107,24 @@ def search_command(study: Study, more: Mapping[str, Any] | None = None) -> str |
     return shlex.join(["nas", "search", *words, *other, *settings])
 
 
+def more_networks(typed: Sequence[str], networks: int) -> str:
+    """The command that continues a comparison of `nas proxy` with more networks.
+
+    Args:
+        typed: the words of the comparison, without `nas`.
+        networks: in all.
+
+    >>> more_networks(["proxy", "--budget", "2M", "--networks", "8", "--quiet"], 16)
+    'nas proxy --budget 2M --quiet --networks 16'
+    """
+    kept = [
+        word
+        for before, word in itertools.pairwise(["", *typed])
+        if "--networks" not in (before, word) and not word.startswith("--networks=")
+    ]
+    return shlex.join(["nas", *kept, "--networks", str(networks)])
+
+
 READING: Final = {"max_pixels": "--max-pixels", "centre": "--centre-crop", "cache": "--cache"}
 """Settings of how image files are read, and the options that give them to everything a command trains."""
 
@@ -113,7 +133,8 @@ def _question(study: Study) -> tuple[list[str], dict[str, Any]] | None:
     """Space, budget, data and task as options, and the other settings of the estimator; None where they are no text."""
     manifest, name = study.manifest, study.manifest.estimator["name"]
     space = manifest.space["name"] if manifest.space["origin"] == "named" else manifest.space["origin"]
-    typed = isinstance(manifest.data, str) and "of" not in manifest.space and (space in SPACES or ".py:" in space)
+    known = space.removesuffix(SUFFIX) in SPACES or ".py:" in space
+    typed = isinstance(manifest.data, str) and "of" not in manifest.space and known
     if name not in ("short-training", "supernet", "zero-cost") or not typed or manifest.latency is not None:
         return None
     given = dict(manifest.estimator["given"])

@@ -10,6 +10,7 @@ from searchspaces import (
     Buildable,
     Scale,
     Scaled,
+    ScalingSpace,
     Task,
     UserError,
     classic,
@@ -18,7 +19,8 @@ from searchspaces import (
     network_from_file,
     network_from_json,
 )
-from searchspaces.text_forms import at_own_size
+from searchspaces.task import check_sizes
+from searchspaces.text_forms import at_own_size, seen_task
 
 if TYPE_CHECKING:
     from searchspaces import SearchSpace
@@ -89,8 +91,40 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
     Raises:
         UserError: the text is none of these.
     """
+    found = _as_given(text, space)
+    return at_own_size(found) if isinstance(found, Buildable) else found
+
+
+def on_images(
+    text: str, space: SearchSpace | None = None, task: Task | None = None, image_size: int | None = None
+) -> tuple[Any, Task, Task]:
+    """The network that a text means, the images that it is given, and those that its costs are counted on.
+
+    They differ where the network enlarges its images, as one of the space `scaling` does.
+
+    Args:
+        text, space: as of `named`.
+        task: the images; by default the network's own, or 224 x 224 x 3 and 1000 classes.
+        image_size: height and width of the images in pixels; by default those of the task.
+
+    Raises:
+        UserError: the text is no network, or the task and the image size differ.
+    """
+    check_sizes(task, image_size)
+    found = _as_given(text, space)
+    home = None if not isinstance(found, Buildable) or found.architecture is None else found.architecture.space
+    if not isinstance(home, ScalingSpace) or found.scale != Scale():
+        found = at_own_size(found) if isinstance(found, Buildable) else found
+        given = (task or own_task(found)).at(image_size)
+        return found, given, given
+    given = (task or found.task or home.base.task).at(image_size)
+    return at_own_size(found, given), given, seen_task(found, given)
+
+
+def _as_given(text: str, space: SearchSpace | None) -> Any:
+    """As `named`, of the space `scaling` as for any images."""
     if text.lstrip().startswith("{"):
-        return at_own_size(network_from_json(text, space))
+        return network_from_json(text, space)
     if ".py:" in text:
         made = load_object(text)
         if isinstance(made, Buildable):
@@ -102,15 +136,15 @@ def named(text: str, space: SearchSpace | None = None) -> Any:
             raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
         return module
     if text.endswith(".json"):
-        return at_own_size(network_from_file(Path(text), space))
+        return network_from_file(Path(text), space)
     if (Path(text) / TRAINED).exists():
-        return at_own_size(network_from_file(Path(text) / TRAINED, space))
+        return network_from_file(Path(text) / TRAINED, space)
     run, number = in_run(text) or (Path(text), None)
     if text not in CLASSICS and run.is_dir():
         from studies import Study
 
         study = Study.open(run, space=space)
-        return at_own_size(Scaled(chosen(study, number).architecture, Scale(), study.task))
+        return Scaled(chosen(study, number).architecture, Scale(), study.task)
     if "/" in text:
         raise UserError(f"no run folder or network {text!r}")
     if text not in CLASSICS and "did you mean" not in nearest(text, CLASSICS):

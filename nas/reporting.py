@@ -21,7 +21,8 @@ from estimators.estimator import PREPARED_S, binomial_error
 from nas.documents import axis
 from nas.next_commands import proxy_command
 from nas.reproducing import study_command
-from nas.wording import count, duration, percent, within
+from nas.training import estimated
+from nas.wording import count, duration, estimate_name, percent, within
 from searchspaces import RecipeSpace, SearchSpace, Task, UserError, human
 from searchspaces.files import write_whole
 from searchspaces.plural import number_of
@@ -302,15 +303,26 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         parts += [*proxies_parts(document, f"proxies{place or ''}"), words(*proxies_notes(document))]
     rows = [
         [
-            each.folder.name, str(each.facts["found"]["trial"]), percent(each.facts["found"]["proxy_accuracy"]),
+            each.folder.name, str(each.facts["found"]["trial"]), _by_proxy(study, each.facts["found"]),
             _within(each.facts["val_accuracy"], each.facts["val_images"]),
             _within(each.facts["test_accuracy"], each.facts["data"]["test_images"]),
-        ] for each in trained if "proxy_accuracy" in each.facts["found"]
+        ] for each in trained if each.facts["found"].keys() & {"proxy_accuracy", "proxy_score"}
     ]  # fmt: skip
     if rows:
+        unit = study.manifest.estimator["resolved"].get("estimates")
+        of_full = "that" if unit is None else "the accuracy"
         columns = ("training", "trial", "proxy", "validation", "test")
-        parts.append(table("The proxy's accuracy beside that of full training", columns, rows))
+        parts.append(table(f"The proxy's {estimate_name(unit)} beside {of_full} of full training", columns, rows))
     return section("How far to believe the proxy", words(*said), *parts)
+
+
+def _by_proxy(study: Study, found: Mapping[str, Any]) -> str:
+    """The estimate of a network that was trained: an accuracy, or the number that ranked it, which is no percentage.
+
+    Early versions recorded some of these numbers as `proxy_accuracy`, so it is the trial that says what it is.
+    """
+    told = estimated(study.trials[found["trial"]])
+    return f"{told['proxy_score']:.4g}" if "proxy_score" in told else percent(found["proxy_accuracy"])
 
 
 def _within(accuracy: float, images: int) -> str:

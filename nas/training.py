@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import binomial_error
 from nas.references import TRAINED, chosen, in_run, named
+from nas.wording import given_and_seen
 from searchspaces import Buildable, RecipeSpace, Scale, Task, UserError
 from searchspaces.files import read_json
 from searchspaces.layers import Dropout, leaves
+from searchspaces.text_forms import seen_task
 from studies.interrupts import first_interrupt
 from studies.manifest import Manifest
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from estimators.training import Moment
     from nas.documents import Document
     from searchspaces import SearchSpace
+    from studies import Trial
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,10 @@ def _of_run(
 
     study = open_study(folder, space=space)
     trial, manifest = chosen(study, number), study.manifest
-    score = trial.details.get("score")
-    accuracy = trial.accuracy if trial.is_accuracy else trial.details.get("val_accuracy", trial.accuracy)
     found = {
         "run": str(folder),
         "trial": trial.number,
-        **({"proxy_accuracy": accuracy} if score is None else {"proxy_score": score}),
+        **estimated(trial),
         "trials": len(study.trials),
         "space": manifest.space["name"],
         "task": manifest.task,
@@ -159,6 +160,21 @@ def _of_run(
         source if isinstance(source, str) else None,
         reading_of(manifest.estimator["given"]),
     )
+
+
+def estimated(trial: Trial) -> Document:
+    """What the search estimated: an accuracy, or a number that only ranks, beside the accuracy that was then measured.
+
+    >>> from searchspaces import Cost
+    >>> from studies import Trial
+    >>> likely = Trial(3, None, "complete", 0, Cost(), 0.21, details={"likelihood": 0.21, "val_accuracy": 0.5})
+    >>> estimated(likely)
+    {'proxy_score': 0.21, 'proxy_accuracy': 0.5}
+    """
+    if trial.is_accuracy:
+        return {"proxy_accuracy": trial.accuracy}
+    measured = {"proxy_accuracy": trial.details["val_accuracy"]} if "val_accuracy" in trial.details else {}
+    return {"proxy_score": trial.details.get("score", trial.accuracy), **measured}
 
 
 def _tuned(network: Buildable, found: Document) -> tuple[Buildable, tuple[str, Document] | None]:
@@ -266,7 +282,7 @@ def plan_document(
     return {
         "network": job.title,
         "words": job.network.words(),
-        "task": str(job.data.task),
+        **given_and_seen(job.data.task, seen_task(job.network, job.data.task)),
         "size_from": job.size_from,
         "counted": None if job.counted is None else str(job.counted),
         "macs": cost.macs,
@@ -318,7 +334,7 @@ def training_document(trained: Trained) -> Document:
     held = trained.facts
     return {
         "folder": str(trained.folder),
-        "task": held["task"],
+        **given_and_seen(trained.task, seen_task(trained.network, trained.task)),
         "macs": held["cost"]["macs"],
         "params": held["cost"]["params"],
         "data": held["data"],

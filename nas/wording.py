@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from searchspaces import Task
 
 MACS_NOTE: Final = (
     "1 MAC = 1 multiply + 1 add. 400M MACs is what papers call 400M FLOPs or mult-adds; "
@@ -82,6 +85,27 @@ def percent(share: float) -> str:
     '97.8%'
     """
     return f"{100 * share:.1f}%"
+
+
+def given_and_seen(given: Task, seen: Task) -> dict[str, str]:
+    """Of a document: the images that a network is given, and the larger ones that it makes of them, if it does.
+
+    >>> from searchspaces import Task
+    >>> given_and_seen(Task(8, 1, 10), Task(10, 1, 10)), given_and_seen(Task(), Task())
+    ({'task': '8x8x1:10', 'enlarged': '10x10x1:10'}, {'task': '224x224x3:1000'})
+    """
+    larger = {} if seen.image_size == given.image_size else {"enlarged": str(seen)}
+    return {"task": str(given), **larger}
+
+
+def images_text(document: Mapping[str, Any]) -> str:
+    """The images of such a document.
+
+    >>> images_text({"task": "8x8x1:10", "enlarged": "10x10x1:10"}), images_text({"task": "8x8x1:10"})
+    ('8x8x1:10, enlarged to 10x10x1:10', '8x8x1:10')
+    """
+    larger = document.get("enlarged")
+    return str(document["task"]) if larger is None else f"{document['task']}, enlarged to {larger}"
 
 
 def estimate_text(value: float, unit: str | None = None) -> str:

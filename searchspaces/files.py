@@ -94,21 +94,33 @@ def read_json(path: Path, what: str = "") -> Any:
     return parse_json(read_bytes(path, what), _named(path, what))
 
 
-def parse_json(content: bytes, named: str) -> Any:
+def parse_json(content: bytes, named: str, form: str = "") -> Any:
     """The JSON value of a file's bytes.
 
     Args:
         content: the bytes.
         named: what they are to a person, such as `the table scores.json`; for the message.
+        form: what a file that people write must hold, such as `one object of entries`; for the message. A name that
+            stands twice in an object is then refused, where JSON would silently take the last.
 
     Raises:
-        UserError: they are not UTF-8, or no JSON.
+        UserError: they are not UTF-8, or no JSON, or an object has a name twice.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise UserError(f"cannot read {named}: it has the key {name!r} twice, and only one can be meant")
+            found[name] = value
+        return found
+
     text = _decoded(content, named)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once if form else None)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {named}: it is not JSON ({error})") from error
+        wanted = f"; it must hold {form}" if form else ""
+        raise UserError(f"cannot read {named}: it is not JSON ({error}){wanted}") from error
 
 
 def _decoded(content: bytes, named: str) -> str:

@@ -166,6 +166,15 @@ def at_own_size(network: Buildable, task: Task | None = None) -> Buildable:
     return base.larger(home.factors(network.architecture))
 
 
+def seen_task(network: Buildable, task: Task) -> Task:
+    """The images of a task as the network's own layers see them: enlarged, where it is one of the space `scaling`."""
+    home = None if network.architecture is None else network.architecture.space
+    if not isinstance(home, ScalingSpace):
+        return task
+    assert network.architecture is not None
+    return task.enlarged(home.factors(network.architecture).resolution)
+
+
 def _form(text: str, what: str) -> dict[str, Any]:
     try:
         form = json.loads(text)

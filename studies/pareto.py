@@ -24,6 +24,27 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return found
 
 
+def front_of_several(points: Sequence[Sequence[float]]) -> list[int]:
+    """Positions of the points that none dominates, in as many objectives as there are, in their order.
+
+    A point dominates another if it is as good in all, and better in one. Equal points all stay.
+
+    Args:
+        points: each objective, larger is better.
+
+    >>> front_of_several([(0.9, -10, -3), (0.9, -10, -2), (0.8, -20, -1), (0.8, -20, -2), (0.9, -10, -2)])
+    [1, 2, 4]
+    """
+    import numpy as np
+
+    values, kept = np.asarray(points, float), list[int]()
+    for index in sorted(range(len(points)), key=lambda i: tuple(points[i]), reverse=True):  # none after it beats it
+        others = values[kept]
+        if not kept or not ((others >= values[index]).all(1) & (others > values[index]).any(1)).any():
+            kept.append(index)
+    return sorted(kept)
+
+
 def dominated(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether the other is as good or better in all; larger is better."""
     return all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

@@ -46,6 +46,11 @@ def accuracy_of(trial: Trial) -> float:
     return trial.accuracy
 
 
+def weighed(trial: Trial, objectives: Iterable[str]) -> list[float]:
+    """The objectives of a complete trial, larger is better: accuracy, and costs below 0."""
+    return [accuracy_of(trial) if name == "accuracy" else -float(getattr(trial.cost, name)) for name in objectives]
+
+
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """A leading network that was trained again with fresh seeds.

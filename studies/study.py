@@ -30,7 +30,7 @@ from studies.interrupts import first_interrupt, raise_interrupt
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
 from studies.lock import in_use, locked
-from studies.pareto import front
+from studies.pareto import front, front_of_several
 from studies.pruning import Aim
 from studies.record import Record
 from studies.results import Confirmed
@@ -212,6 +212,8 @@ class Study:
     def pareto(self, x: str = "macs") -> list[Trial]:
         """Complete trials that no other one beats in accuracy and in a cost, cheapest first.
 
+        Of a study with more than two objectives, those that no other one beats in all of them.
+
         Args:
             x: a name in `COSTS`.
 
@@ -222,7 +224,16 @@ class Study:
             raise UserError(f"unknown cost {x!r}{nearest(x, self.task.costs)}")
         complete = results.complete(self.record.trials)
         points = [(getattr(each.cost, x), results.accuracy_of(each)) for each in complete]
-        return [complete[index] for index in front(points)]
+        if not self.front_of:
+            return [complete[index] for index in front(points)]
+        found = front_of_several([results.weighed(each, self.front_of) for each in complete])
+        return [complete[i] for i in sorted(found, key=lambda i: (points[i][0], -points[i][1], complete[i].number))]
+
+    @property
+    def front_of(self) -> tuple[str, ...]:
+        """The objectives of its front, where there are more than two; else it is that of accuracy and one cost."""
+        known = tuple(name for name in self.objectives if name == "accuracy" or name in self.task.costs)
+        return known if len(known) > 2 else ()
 
     @property
     def aim(self) -> Aim:

@@ -1,6 +1,7 @@
 """`nas measure`, and what its tables are for, from end to end. Nothing here depends on how fast the machine is."""
 
 import json
+import shlex
 
 import pytest
 from latency_stand_ins import measured_quickly
@@ -79,6 +80,16 @@ def test_from_a_table_to_a_search_in_milliseconds(nas_cli, tmp_path, tiny):
     assert again["trials"]["complete"] == 3
     assert nas_cli("cost", str(run), "--space", tiny, "--json").json()["latency_ms"] == again["best"]["latency_ms"]
     assert "ms" in nas_cli("show", str(run), "--space", tiny).out
+
+
+def test_ctrl_c_says_the_command_that_resumes_the_table(nas_cli, monkeypatch, tmp_path):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.measuring.measure_space", interrupted)
+    words = ["measure", "--space", "mbconv", "--task", "32x32x3:10", "--out", str(tmp_path / "my table.json")]
+    said = nas_cli(*words)
+    assert (said.code, said.err) == (130, f"nas: interrupted; resume with: nas {shlex.join(words)}\n")
 
 
 def test_an_unknown_network_is_refused_before_another_is_made():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import pytest
 
@@ -27,6 +28,12 @@ def test_a_part_of_the_name_leaves_out_the_others(nas_cli):
     assert "densenet201" in said
     assert "resnet50" not in said
     assert f"{sum('densenet' in name for name in CLASSICS)} networks" in said
+    listed = nas_cli("classics", "ResNet20", "--json").json()["classics"]  # of which preresnet200 has a part
+    families = [one["family"] for one in listed]
+    assert listed[0]["name"] == "resnet20"
+    assert [one["name"] for one in listed[1:]].count("resnet20") == 0
+    assert len(listed) > 1
+    assert sum(one != other for one, other in pairwise(families)) == len(set(families)) - 1
     assert nas_cli("classics", "efficientnet_b9").err.startswith(
         "nas: no network has 'efficientnet_b9' in its name; did"
     )

@@ -18,10 +18,13 @@ from estimators import load_data
 from estimators.agreement import ceiling, kendall
 from nas.api import open_study
 from nas.commands.proxies import show_proxies, verdicts
+from nas.next_commands import search_command
 from nas.proxies import Comparison, _recommended, _row, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
+from studies import Study
 from studies.pages.proxies import _ranked, proxies_figure
 from studies.proxy_agreement import Agreement
+from studies.settings import Settings
 
 SPACE = """
 from searchspaces import Space, Stage, choice, conv_head, conv_stem, mbconv
@@ -401,6 +404,24 @@ def test_trainings_at_once_count_with_what_they_took_of_the_device(nas_cli, reco
     trials = open_study("runs/shared/proxy-epochs-1", space="small.py:space").trials
     assert all(0 < each.details["device_share"] < 1 for each in trials)
     assert row["seconds"] == pytest.approx(np.mean([each.seconds * each.details["device_share"] for each in trials]))
+
+
+def test_where_none_is_recommended_the_command_that_comes_next_draws_more_networks(nas_cli, recorded):
+    command = ("proxy", "--space", "small.py:space", "--budget", "100%", "--networks", "4", "--reference",
+               "table:truth.json+key=small.py:key", "--trainings", "1", "--proxies", "naswot", "--task", "16x16x1:10",
+               "--data", "few.npz", "--quiet")  # fmt: skip
+    found = nas_cli(*command, "--json").json()
+    assert found["recommended"] is None
+    assert found["next"] == f"nas {shlex.join([*command[:5], *command[7:], '--json', '--networks', '8'])}"
+    assert "--networks 8" in " ".join(nas_cli(*command).out.split())
+    assert nas_cli(*shlex.split(found["next"])[1:]).json()["networks"] == 8  # continues it, as it has the same name
+
+
+def test_a_space_of_published_strides_is_searched_next_too(tmp_path):
+    settings = Settings.parse({"space": "mbconv@published", "data": "digits", "trials": 2})
+    study = Study.create(tmp_path / "run", settings)
+    assert search_command(study).startswith("nas search --space mbconv@published --budget 100% --data digits")
+    study.close()
 
 
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])

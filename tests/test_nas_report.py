@@ -23,6 +23,7 @@ from estimators.recipe import make_recipe
 from estimators.short_training import LIKELIHOOD
 from estimators.training import train
 from nas.api import open_study
+from nas.training import training_job
 from searchspaces import Budget, Scale, Scaled, Task, UserError
 from studies.pages.pareto import pareto_figure
 from studies.pages.report import learning_figure, progress_figure
@@ -243,6 +244,32 @@ def test_the_screen_and_the_document_have_the_budget_as_it_was_typed(nas_cli, tm
     assert "mbconv, 605M MACs (60%), counted on" in " ".join(nas_cli("show", run).out.split())
     changed = nas_cli("search", "--budget", "40%", *words, "--name", "demo", "--out", tmp_path).err
     assert "budget was 605M MACs ('60%') when the study began and is 403M MACs ('40%') now" in changed
+
+
+class Ranking(Known):
+    """As a supernet: its numbers rank networks, and are accuracies of none that is trained alone."""
+
+    def describe(self):
+        return {**super().describe(), "estimates": "supernet accuracy, not that of a training"}
+
+    def estimate(self, architecture, context):
+        return replace(super().estimate(architecture, context), details={"shared_weights": 0.9})
+
+
+def test_a_number_that_ranks_is_no_accuracy_of_the_network_that_is_trained(tmp_path):
+    study = a_run(tmp_path / "runs" / "demo", estimator=Ranking(), trials=3, confirm=0)
+    job = training_job(str(study.folder), "digits", space=SPACE)
+    assert job.found["proxy_score"] == study.best.accuracy
+    assert "proxy_accuracy" not in job.found
+    recipe = make_recipe("auto", 10, 8, epochs=1, batch=64, data_fraction=0.3)
+    earlier = {**job.found, "proxy_accuracy": job.found["proxy_score"]}  # as it was recorded
+    del earlier["proxy_score"]
+    network = Scaled(study.best.architecture, Scale(), Task(8, 1, 10))
+    trained = train(network, job.data, recipe, tmp_path / "runs" / "demo-trained", 0, found=earlier)
+    page = html.unescape(text_of(nas.report(study.folder, space=SPACE).read_text()))
+    belief = page.partition("How far to believe the proxy")[2].partition("What it cost")[0]
+    assert "The proxy's supernet accuracy beside the accuracy of full training" in belief
+    assert f"{study.best.accuracy:.4g} {trained.facts['val_accuracy']:.1%}" in belief
 
 
 def test_its_commands_name_a_space_of_ones_own(tmp_path):

@@ -19,7 +19,10 @@ import numpy as np
 import pytest
 
 import nas
+from estimators import load_data
+from estimators.recipe import make_recipe
 from nas.cli import main
+from nas.training import TrainingJob, plan_document
 from searchspaces import Factors, Scale, Scaled, ScalingSpace, Task, classic, load_space, space_named, space_of
 from searchspaces.layers import Dropout, leaves
 from studies.manifest import Manifest
@@ -226,6 +229,27 @@ def test_a_scaling_study_is_opened_from_its_folder_alone(nas_cli, whole):
     assert nas_cli("show", str(whole[1]), "--json").json()["space"] == "scaling"
 
 
+def test_images_that_a_network_enlarges_are_said_the_same_everywhere(nas_cli, tmp_path):
+    task = Task(32, 3, 10)
+    network = ScalingSpace(Scaled(BASE, Scale(), task)).member(Factors(resolution=1.2))
+    (tmp_path / "best.json").write_text(Scaled(network, Scale(), task).to_json())
+    for more in ((), ("--task", str(task)), ("--image-size", "32")):
+        found = nas_cli("cost", str(tmp_path / "best.json"), *more, "--json").json()
+        assert (found["task"], found["enlarged"]) == ("32x32x3:10", "38x38x3:10")
+        assert found["macs"] == network.cost(task).macs
+    larger = nas_cli("cost", str(tmp_path / "best.json"), "--task", "64x64x3:10", "--json").json()
+    assert (larger["enlarged"], larger["macs"]) == ("76x76x3:10", network.cost(Task(64, 3, 10)).macs)
+    for command in ("cost", "show"):
+        assert "32x32x3:10, enlarged to 38x38x3:10" in nas_cli(command, str(tmp_path / "best.json")).out
+    data = load_data("digits")
+    job = TrainingJob(network, data, None, "best")
+    planned = plan_document(job, make_recipe("auto", 1000, 8, epochs=1), tmp_path, 0)
+    assert (planned["task"], planned["enlarged"]) == ("8x8x1:10", "10x10x1:10")
+    assert planned["macs"] == network.cost(data.task).macs
+    same = plan_document(replace(job, network=BASE), make_recipe("auto", 1000, 8, epochs=1), tmp_path, 0)
+    assert "enlarged" not in same
+
+
 def test_any_other_strategy_finds_factors_too(nas_cli, words):
     few = ["--trials", "12", "--confirm", "1", "--json", "--quiet"]
     for strategy in ("random", "evolution", "tpe"):
@@ -251,9 +275,24 @@ def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
     stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", counted).replace("import time", "calls = []")
     (tmp_path / "prefers.py").write_text(stops)
     said = nas_cli(*words, "--quiet")
-    assert (said.code, "the same command resumes" in said.err) == (130, True)
+    assert (said.code, f"resume with: nas {shlex.join([*words, '--quiet'])}" in said.err) == (130, True)
     assert "after 3 of " in said.out
     assert len(json.loads((tmp_path / "runs" / "scale-base" / "family.json").read_text())["trained"]) == 3
+
+
+def test_before_the_first_trial_has_ended_only_the_same_command_makes_the_family_that_was_meant(
+    nas_cli, words, tmp_path
+):
+    stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", "raise KeyboardInterrupt")
+    (tmp_path / "prefers.py").write_text(stops)
+    said = nas_cli(*words, "--quiet", "--json")
+    command = f"nas {shlex.join([*words, '--quiet', '--json'])}"
+    assert said.code == 130
+    assert f"resume with: {command}" in said.err
+    assert said.json()["study"]["more"] == command
+    (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
+    again = nas_cli(*shlex.split(command)[1:]).json()
+    assert [one["phi"] for one in again["family"]["members"]] == [0, 1, 2, 3]
 
 
 def test_one_dimension_alone_comes_as_near_to_the_same_macs_as_rounding_lets_it():

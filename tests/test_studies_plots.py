@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -12,10 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, begin
 
+from nas.commands.study_screens import show_result
+from nas.documents import study_document
 from searchspaces import Architecture, Budget, UserError, architecture_from_json, load_space
 from studies import Study
+from studies.pages.pareto import pareto_figure as study_figure
+from studies.pages.report import front_section
 from studies.pareto import front, hypervolume, hypervolumes
 
 CHROMIUM = next(
@@ -186,6 +192,38 @@ def test_what_trials_dominate_is_kept_beside_them_and_drawn_for_several_objectiv
     single.run(5)
     assert single.objectives == ("accuracy", "macs")  # in the table, but no picture that nobody asked for
     assert 'id="hypervolume"' not in single.plot(tmp_path / "plot.html").read_text()
+
+
+def test_the_front_of_three_objectives_is_that_in_all_of_them(tmp_path: Path) -> None:
+    settings = {"objectives": "accuracy,macs,params", "population": 30}
+    study = begin(tmp_path / "run", budget=BUDGET, strategy="pareto", strategy_settings=settings)
+    study.run(60)
+    points = {each.number: (each.accuracy or 0.0, -each.cost.macs, -each.cost.params) for each in study.trials}
+    beaten = {
+        number
+        for number, one in points.items()
+        if any(other != one and all(map(float.__ge__, map(float, other), map(float, one))) for other in points.values())
+    }
+    numbers = [each.number for each in study.pareto()]
+    assert set(numbers) == points.keys() - beaten
+    assert [points[each][1] for each in numbers] == sorted((points[each][1] for each in numbers), reverse=True)
+    of_two = front([(-macs, accuracy) for accuracy, macs, _ in points.values()])
+    assert set(of_two) < set(numbers)  # what a study with two objectives shows
+    limit = [1.0, study.budget.bounds[0].upper, study.feasible.largest.params] if study.budget else []
+    shares = [(points[n][0], *(1 + points[n][i] / float(limit[i]) for i in (1, 2))) for n in numbers]
+    assert study.hypervolumes()[-1] == pytest.approx(hypervolume(shares))
+
+    document = study_document(study)
+    assert [each["number"] for each in document["pareto"]] == numbers
+    said = io.StringIO()
+    show_result(document, Console(file=said, width=100))
+    assert "Pareto front of accuracy, MACs and parameters" in said.getvalue()
+    rings = next(each for each in study_figure(study).data if each.legendgroup == "front")
+    assert sorted(rings.x) == [-points[each][1] for each in numbers]
+    page = study.plot().read_text()
+    assert "small within 400K MACs: Pareto front of accuracy, MACs and parameters" in page
+    assert "Hypervolume of accuracy, MACs and parameters" in page
+    assert "Pareto front of accuracy, MACs and parameters</h2>" in front_section(study, "macs")
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])

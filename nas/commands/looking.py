@@ -170,7 +170,7 @@ def _every_trial(
 def _network(text: str, trial: int | None, task: str | None, svg: Path | None, space: str | None) -> Document:
     """The document of a network."""
     from nas.networks import cost_document, draw
-    from nas.references import named, own_task, title
+    from nas.references import on_images, title
     from searchspaces import Task, UserError, load_space
 
     if trial is not None:
@@ -178,8 +178,8 @@ def _network(text: str, trial: int | None, task: str | None, svg: Path | None, s
     images, home = Task.parse(task) if task else None, load_space(space) if space else None
     document = cost_document(text, images, home)
     if svg is not None:
-        found = named(text, home)
-        draw(found, images or own_task(found), title(text), svg)
+        found, _, seen = on_images(text, home, images)
+        draw(found, seen, title(text), svg)
         document["drawing"] = str(svg)
     return document
 

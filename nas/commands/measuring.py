@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import Bar, console, interrupted, print_json, waiting
 from nas.commands.tables import FAINT, Typed, facts, milliseconds, show_facts, table
-from nas.wording import budget_text, human
+from nas.wording import budget_text, human, images_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -24,6 +26,7 @@ LINES: Final = 20
 
 
 def measure(
+    context: typer.Context,
     networks: options.Networks = None,
     trial: options.OfTrial = None,
     space: options.MeasuredSpace = None,
@@ -78,7 +81,8 @@ def measure(
                 made = measure_space(home, on, how, out, budget=bound, networks=check, on_step=progress)
                 document = table_document(made, out, space or "")
     except KeyboardInterrupt:
-        raise interrupted("the same command resumes" if out is not None else "") from None
+        again = shlex.join(["nas", *(context.obj or ["measure"])])
+        raise interrupted(f"resume with: {again}" if out is not None else "") from None
     if json:
         return print_json(document)
     (show_networks if networks else show_table)(document, screen)
@@ -86,7 +90,7 @@ def measure(
 
 def show_networks(document: Document, console: Console) -> None:
     """`nas measure NETWORK...`."""
-    images = [one["task"].partition(":")[0] for one in document["networks"]]
+    images = [re.sub(r":\d+", "", images_text(one)) for one in document["networks"]]  # without the classes
     one_size = len(set(images)) == 1  # said once below the table then, so that the row is narrower
     columns = ("median>", "10%..90%>", "MACs>", "params>", "MACs/s>", "runs>")
     made = table("network", *(() if one_size else ("image",)), *columns)

@@ -67,6 +67,7 @@ def proxy(
     """
     with waiting(json, quiet):
         from nas.api import checked_name, run_name
+        from nas.next_commands import more_networks
         from nas.placement import Placement
         from nas.proxies import DEFAULT, LONG, PROXIES, Comparison, Estimated, parse_estimated, proxy_document
         from searchspaces import Budget, UserError
@@ -119,6 +120,8 @@ def proxy(
                 raise UserError(f"proxy {step.name}: {ended.reason}")
         with waiting(json, quiet):
             document = proxy_document(comparison, found)
+            if document["recommended"] is None:  # to tell more, as the verdict says
+                document["next"] = more_networks(context.obj or ["proxy"], 2 * networks)
             document["files"] = {"plot": str(folder / "proxies.html"), "results": str(folder / names.PROXIES)}
             write_proxies(document, folder / "proxies.html")
             write_whole(folder / names.PROXIES, as_text.dumps(document, indent=1, allow_nan=False) + "\n")

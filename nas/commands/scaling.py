@@ -100,6 +100,7 @@ def scale(
         from studies.fidelity import read_as
         from studies.scaling import candidates
 
+        again = shlex.join(["nas", *(context.obj or ["scale", what])])
         what = with_trial(what, trial)
         search = with_own_images(what, settings_given(context.params))
         sizes = ScalingSettings.parse(context.params)
@@ -115,6 +116,8 @@ def scale(
             document["study"], notes = study_document(study), read_as(study)
             if any(trial.state == "complete" for trial in study.trials):
                 family = made(planned, study)
+            else:  # nas resume knows the members of a family from its file, which is not there yet
+                document["study"]["more"] = again
         else:
             family = made(planned)
             begin()
@@ -128,7 +131,7 @@ def scale(
     elif "family" in document:
         show_family(document["family"], planned.folder, screen, space, notes)
     if stopped:
-        raise interrupted("the same command resumes")
+        raise interrupted(f"resume with: {again}")
 
 
 def show_preflight(

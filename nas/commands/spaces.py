@@ -22,7 +22,7 @@ from nas.commands.tables import (
     shortened,
     table,
 )
-from nas.wording import MACS_NOTE, budget_text, count, human, number_of, percent, strides_text
+from nas.wording import MACS_NOTE, budget_text, count, human, images_text, number_of, percent, strides_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -344,7 +344,7 @@ def show_totals(document: Document, console: Console, *more: tuple[str, Renderab
     console.print(
         facts(
             ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
-            ("on", f"{document['task']}  (height x width x channels : classes)"),
+            ("on", f"{images_text(document)}  (height x width x channels : classes)"),
             *((title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document),
             *how,
             *_published(document),

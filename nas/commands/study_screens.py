@@ -42,6 +42,7 @@ from nas.wording import (
     strides_text,
     within,
 )
+from searchspaces.plural import listed
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -329,16 +330,20 @@ def may_exceed_text(named: Sequence[Document], unit: str | None = None) -> str:
 
 
 def _pareto(document: Document, notes: Sequence[str]) -> Table:
-    """The Pareto front of accuracy and a cost, cheapest first."""
+    """The Pareto front of accuracy and a cost, or of all objectives where there are more, cheapest first."""
+    weighed = document.get("front_of", ())
+    wide = ["activations>"] if "activations" in weighed else []
     timed = ["latency>"] if any("latency_ms" in one for one in document["pareto"]) else []
     unit = document["estimator"].get("estimates")
     again = {one["number"] for one in document["confirmed"]}
     lucky = [one["number"] not in again and one["adjusted"] is not None for one in document["pareto"]]
     also = ["observed>"] if any(lucky) else []
-    made = table("trial>", f"{estimate_name(unit)}>", *also, *timed, "MACs>", "parameters>", "peak memory>", "time>")
-    made.title = with_notes(
-        f"Pareto front of {f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}", notes
-    )
+    costs = (*timed, "MACs>", "parameters>", *wide, "peak memory>")
+    made = table("trial>", f"{estimate_name(unit)}>", *also, *costs, "time>")
+    of = f"{f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}"
+    if weighed:
+        of = listed([estimate_name(unit) if each == "accuracy" else COST_NAMES[each] for each in weighed])
+    made.title = with_notes(f"Pareto front of {of}", notes)
     for one in document["pareto"]:
         made.add_row(
             str(one["number"]),
@@ -347,6 +352,7 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
             *(cost_text("latency_ms", one["latency_ms"]) for _ in timed),
             human(one["macs"]),
             human(one["params"]),
+            *(human(one["activations"]) for _ in wide),
             cost_text("peak_activation_bytes", one["peak_activation_bytes"]),
             duration(one["seconds"] or 0.0),
             style=GOOD if one["number"] == document["best"]["number"] else "",

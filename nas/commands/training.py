@@ -17,7 +17,7 @@ from nas.commands.console import console, interrupted, print_json, say_at_once, 
 from nas.commands.running import reading_given
 from nas.commands.study_screens import choices, image_size_text
 from nas.commands.tables import BAR_WIDTH, FAINT, GOOD, WARNING, Typed, facts, mirroring_text, show_facts, table
-from nas.wording import duration, human, number_of, path_here, percent, sparkline, within
+from nas.wording import duration, human, images_text, number_of, path_here, percent, sparkline, within
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -151,7 +151,10 @@ def show_training_plan(document: Document, console: Console) -> None:
         facts(
             ("network", Text(document["network"], style="bold")),
             *([] if document["words"] == document["network"] else [("", choices(document))]),
-            ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
+            (
+                "cost",
+                f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {images_text(document)}",
+            ),
             *_image_size_facts(document),
             ("data", Text(f"{data['name']}; images: {images}, {data['test_images']:,} test (held out)")),
             *(("", Text(note, style=WARNING)) for note in data["notes"]),
@@ -416,7 +419,7 @@ def show_training(document: Document, console: Console, data: str, space: str | 
     rows: list[tuple[str, RenderableType]] = [
         ("test", Text.assemble((percent(document["test_accuracy"]), GOOD), error, (images, FAINT))),
         ("validation", f"{sparkline(values)}  {best}"),
-        ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {document['task']}"),
+        ("cost", f"{human(document['macs'])} MACs, {human(document['params'])} parameters on {images_text(document)}"),
         ("time", duration(document["seconds"])),
         ("", ""),
     ]

@@ -19,6 +19,7 @@ from searchspaces import UserError, human, nearest
 from searchspaces.classics.accuracies import published_on
 from searchspaces.cost import COSTS_IN_WORDS
 from searchspaces.files import write_whole
+from searchspaces.plural import listed
 from studies import results
 from studies.fidelity import read_as
 from studies.pages.image import check_ending, picture
@@ -40,6 +41,7 @@ from studies.pages.page import (
     plot,
     scale,
 )
+from studies.pareto import front as pareto_front
 from studies.proxy_agreement import agreement
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ AXES: Final = {
     "latency_ms": "latency (ms, as a latency table predicts it)",
 }
 """Titles of the horizontal axis, by cost."""
+_OBJECTIVES: Final = {"peak_activation_bytes": "peak activation memory", "latency_ms": "latency"}
+"""Names of costs that are not those of `COSTS_IN_WORDS`, in a list of objectives."""
 _UNITS: Final = {"latency_ms": " ms"}
 MACS_NOTE: Final = (
     "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
@@ -75,7 +79,7 @@ def pareto_html(study: Study, x: str = "macs", trial: int | None = None) -> str:
         UserError: there is no such cost or trial, or the trial has not ended.
     """
     about, parts = pareto_about(study, trial), pareto_parts(study, x, trial)
-    return page(pareto_title(study), about, parts, pareto_notes(study, x))
+    return page(_page_title(study), about, parts, pareto_notes(study, x))
 
 
 def write_pareto(study: Study, path: Path, x: str = "macs", trial: int | None = None) -> None:
@@ -88,7 +92,7 @@ def write_pareto(study: Study, path: Path, x: str = "macs", trial: int | None = 
     if path.suffix.lower() == ".html":
         return write_whole(path, pareto_html(study, x, trial))
     about = " · ".join(pareto_about(study, trial))
-    write_whole(path, picture(pareto_figure(study, x, trial), path.suffix.lower()[1:], pareto_title(study), about))
+    write_whole(path, picture(pareto_figure(study, x, trial), path.suffix.lower()[1:], _page_title(study), about))
 
 
 def marked(study: Study, number: int) -> Trial:
@@ -112,6 +116,10 @@ def pareto_title(study: Study) -> str:
     return f"{study.manifest.space['name']}" + (f" within {study.budget.words()}" if study.budget else "")
 
 
+def _page_title(study: Study) -> str:
+    return f"{pareto_title(study)}: {front_title(study)}" if study.front_of else pareto_title(study)
+
+
 def pareto_about(study: Study, trial: int | None = None) -> list[str]:
     """The trial that is ringed, the best network, progress, strategy, estimator and task."""
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
@@ -131,12 +139,13 @@ def pareto_parts(study: Study, x: str = "macs", trial: int | None = None) -> lis
     ring = [] if trial is None else [Key(f"trial {marked(study, trial).number}", INK, "ring", "trial")]
     parts = [
         plot(
-            pareto_figure(study, x, trial), "pareto", [*keys(study), *ring],
+            pareto_figure(study, x, trial), "pareto", [*keys(study, x), *ring],
             scale=scale("trials", "early", "late"), command=show_command(study),
         )
     ]  # fmt: skip
     if study.manifest.strategy["resolved"].get("objectives"):
         about = " and ".join(COSTS_IN_WORDS.get(name, name.replace("_", " ")) for name in study.objectives)
+        about = listed([_in_words(name) for name in study.front_of]) if study.front_of else about
         parts.append(plot(hypervolume_figure(study), "hypervolume", caption=f"Hypervolume of {about}", height="low"))
     return parts
 
@@ -148,11 +157,16 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     notes = [said, MACS_NOTE] if said else [MACS_NOTE]
     what = f"Each estimate is a {_in_0_to_1(unit)}" if unit else "Accuracy is that of the proxy training"
     notes.append(f"{what}, not that of a full training. How well it ranks networks: {told_of_proxy(study)}.")
+    if study.front_of:
+        notes.append(
+            f"Ringed networks are on the {front_title(study)}: no other is as good in all of these and better in one. "
+            f"The line is the front of accuracy and {_in_words(x)} alone."
+        )
     if study.standard_errors:
         once = "corrected accuracy" if study.adjusted else "validation images alone"
         notes.append(
-            "Bars on the front are one standard error: over its trainings for a confirmed network, else that of the "
-            f"{once}."
+            f"Bars on the {'line' if study.front_of else 'front'} are one standard error: over its trainings for a "
+            f"confirmed network, else that of the {once}."
         )
     best = results.accuracy_of(study.best) if study.confirmed else 1.0
     if any(results.accuracy_of(each) > best for each in results.complete(study.trials)):
@@ -181,12 +195,32 @@ def told_of_proxy(study: Study) -> str:
     return "not measured here; nas proxy measures it" if ranked is None else f"{ranked.told()} (nas proxy)"
 
 
-def keys(study: Study) -> list[Key]:
+def front_title(study: Study) -> str:
+    """`Pareto front`, with its objectives where they are more than two."""
+    of = f" of {listed([_in_words(name) for name in study.front_of])}" if study.front_of else ""
+    return f"Pareto front{of}"
+
+
+def _in_words(objective: str) -> str:
+    """An objective in a list of them.
+
+    >>> _in_words("macs"), _in_words("latency_ms"), _in_words("accuracy")
+    ('MACs', 'latency', 'accuracy')
+    """
+    return _OBJECTIVES.get(objective) or COSTS_IN_WORDS.get(objective, objective)
+
+
+def keys(study: Study, x: str = "macs") -> list[Key]:
     """The legend of what the figure has."""
     states = {trial.state for trial in study.trials}
     found = []
     if "complete" in states:
-        found += [Key("Pareto front", RED, "line", "front"), Key("best", RED, "star", "best")]
+        if study.front_of:
+            found.append(Key(front_title(study), RED, "ring", "front"))
+            found.append(Key(f"front of accuracy and {_in_words(x)} alone", RED, "line", "plotted"))
+        else:
+            found.append(Key("Pareto front", RED, "line", "front"))
+        found.append(Key("best", RED, "star", "best"))
         found += [Key("within one standard error of the best", AMBER, "ring", "near")] if study.near_best else []
         found += [Key("one training of a confirmed network", FAINT, "cross", "trainings")] if study.confirmed else []
     return found
@@ -307,18 +341,29 @@ def _draw_trials(figure: go.Figure, study: Study, hovered: Mapping[int, str], x:
 
     complete, on_front = results.complete(study.trials), study.pareto(x)
     errors, best = study.standard_errors, study.best
-    xs = [_cost(trial.cost, x) for trial in on_front]
-    ys = [trial.accuracy for trial in on_front]
+    stairs, group = on_front, "front"
+    if study.front_of:
+        points = [(_cost(trial.cost, x), results.accuracy_of(trial)) for trial in complete]
+        stairs, group = [complete[index] for index in pareto_front(points)], "plotted"
+        figure.add_trace(
+            go.Scatter(
+                x=[_cost(trial.cost, x) for trial in on_front], y=[trial.accuracy for trial in on_front],
+                mode="markers", name=front_title(study), legendgroup="front", hoverinfo="skip",
+                marker={"symbol": "circle-open", "size": 13, "color": RED, "line": {"width": 2}},
+            ), row=1, col=1,
+        )  # fmt: skip
+    xs = [_cost(trial.cost, x) for trial in stairs]
+    ys = [trial.accuracy for trial in stairs]
     figure.add_trace(
         go.Scatter(
             x=[*xs, max(end, xs[-1])], y=[*ys, ys[-1]], mode="lines", name="Pareto front", hoverinfo="skip",
-            line={"shape": "hv", "color": RED, "width": 2}, legendgroup="front",
+            line={"shape": "hv", "color": RED, "width": 2}, legendgroup=group,
         ), row=1, col=1,
     )  # fmt: skip
     _draw_trainings(figure, study, x)
-    front = {trial.number for trial in on_front}
+    front = set[int]() if study.front_of else {trial.number for trial in on_front}  # else a trace has their rings
     numbers = [trial.number for trial in complete]
-    barred = front | {best.number}
+    barred = {trial.number for trial in stairs} | {best.number}
     figure.add_trace(
         go.Scatter(
             x=[_cost(trial.cost, x) for trial in complete], y=[trial.accuracy for trial in complete],

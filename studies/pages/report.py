@@ -36,7 +36,7 @@ from studies.pages.page import (
     whole_ticks,
     words,
 )
-from studies.pages.pareto import hovers, pareto_parts, show_command, time_text, told, with_error
+from studies.pages.pareto import front_title, hovers, pareto_parts, show_command, time_text, told, with_error
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -67,7 +67,7 @@ def front_section(study: Study, x: str) -> str:
     ]
     estimated = "estimate" if "estimates" in study.manifest.estimator["resolved"] else "accuracy"
     columns = ("trial", estimated, "MACs", "parameters", "choices")
-    return section("Pareto front", *pareto_parts(study, x), table("Networks on the front", columns, rows))
+    return section(front_title(study), *pareto_parts(study, x), table("Networks on the front", columns, rows))
 
 
 def progress_section(study: Study) -> str:
