@@ -42,7 +42,6 @@ from nas.wording import (
     strides_text,
     within,
 )
-from searchspaces.plural import listed
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -342,6 +341,8 @@ def _pareto(document: Document, notes: Sequence[str]) -> Table:
     made = table("trial>", f"{estimate_name(unit)}>", *also, *costs, "time>")
     of = f"{f'{unit},' if unit else 'accuracy'} and {COST_NAMES[document['against']]}"
     if weighed:
+        from searchspaces.plural import listed
+
         of = listed([estimate_name(unit) if each == "accuracy" else COST_NAMES[each] for each in weighed])
     made.title = with_notes(f"Pareto front of {of}", notes)
     for one in document["pareto"]:
