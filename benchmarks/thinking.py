@@ -171,7 +171,7 @@ def write(problem: Problem, study: Study, past: Sequence[Trial]) -> None:
     """Put a history into an empty ledger."""
     for trial in past:
         running = replace(trial, state="running", accuracy=None, reports=(), seconds=None, rank=None, ended=None)
-        study.record.ledger.started(running, study.seed_of(trial.number), problem.space)
+        study.record.ledger.started(running, study.seed_of(trial.number), problem.space, running.told)
         study.record.ledger.ended(trial, 0, {})
 
 

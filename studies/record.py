@@ -90,22 +90,29 @@ class Record:
         return self.ledger.turn()
 
     def start(
-        self, architecture: Architecture, told: int, confirms: int | None = None, parent: int | None = None
+        self,
+        architecture: Architecture,
+        ends: int,
+        confirms: int | None = None,
+        parent: int | None = None,
+        told: int | None = None,
     ) -> Trial:
         """Write a new trial as running.
 
         Args:
             architecture: what is tried.
-            told: as of a `Trial`.
+            ends: how many trials have ended.
             confirms: the number of the trial whose network it trains again.
             parent: the number of the trial whose weights it starts from.
+            told: how many of the ends its proposal knew; by default all.
         """
+        told = ends if told is None else told
         number, cost, now = len(self.trials), self.cost_of(architecture), datetime.now()
         driver = self.drivers.me if self.drivers else None
         trial = Trial(
             number, architecture, cost, "running", told, started=now, confirms=confirms, parent=parent, driver=driver
         )  # fmt: skip
-        self.ledger.started(trial, self.seed_of(number), self._space)
+        self.ledger.started(trial, self.seed_of(number), self._space, ends)
         self.trials.append(trial)
         self._remember(trial)
         return trial

@@ -340,7 +340,7 @@ class Run:
         """Write a proposal, which knew so many ends, as running."""
         inheritance = self._study.inheritance
         parent = None if inheritance is None else inheritance.parent_of(architecture, self._record.trials)
-        return self._record.start(architecture, told, parent=parent)
+        return self._record.start(architecture, self.ends, parent=parent, told=told)
 
     def _propose(self, number: int) -> tuple[Architecture | None, str | None]:
         """What the strategy proposes for a trial; or None, and why the last one was refused.

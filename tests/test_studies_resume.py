@@ -144,19 +144,22 @@ def test_replay_tells_what_was_told(prepares: bool, monkeypatch: pytest.MonkeyPa
     assert [(trial.architecture.to_json(), outcome.state) for trial, outcome in replay(study.trials)] == told
 
 
-@pytest.mark.parametrize("strategy", NAMES)
+@pytest.mark.parametrize(
+    ("strategy", "ledger"), [*((name, "sqlite") for name in NAMES), ("evolution", "journal"), ("evolution", "memory")]
+)
 def test_what_is_prepared_follows_from_what_the_ledger_says_that_it_knew(
-    strategy: str, monkeypatch: pytest.MonkeyPatch
+    strategy: str, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also in a study that was cut while a proposal waited for its start: that one is lost, and leaves no trace."""
     monkeypatch.setattr("studies.run.WORTH", 0)
     settings = {"strategy": strategy, "strategy_settings": SETTINGS.get(strategy, {}), "trials": TRIALS}
-    study = begin(**settings)
+    study = begin(None if ledger == "memory" else tmp_path / "run", ledger=ledger, **settings)
     for kind, count in [(TrialEnded, 3), (TrialReported, 20)]:
         with pytest.raises(Cut):
             study.run(engine=Shuffled(4, prepares=True), on_event=cut_at(kind, count))
     study.run(engine=Shuffled(4, prepares=True))
     trials = study.trials
+    assert ledger == "memory" or Study.open(tmp_path / "run", space=SPACE).trials == trials
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert all(trial.state == "complete" for trial in trials)
     prepared = 0

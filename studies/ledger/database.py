@@ -194,8 +194,8 @@ class OptunaLedger:
                 self._storage.set_trial_user_attr(trial_id, "driver", driver)
         return replace(trial, driver=driver), driver == self.drivers.me
 
-    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
-        """Write a new trial as RUNNING, in one transaction."""
+    def started(self, trial: Trial, seed: int, space: SearchSpace, ends: int) -> None:
+        """As in `Ledger`."""
         from optuna.trial import TrialState, create_trial
 
         attributes = {
@@ -220,7 +220,7 @@ class OptunaLedger:
         template.datetime_start = trial.started
         with _explained(self._where):
             if self._rows is not None:
-                trial_id = self._rows.started(template, trial.number, trial.told)
+                trial_id = self._rows.started(template, trial.number, ends)
             else:
                 trial_id = self._storage.create_new_trial(self._study_id, template)
                 number = self._storage.get_trial_number_from_id(trial_id)

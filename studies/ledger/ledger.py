@@ -47,8 +47,18 @@ class Ledger(Protocol):
     def taken_over(self, trial: Trial) -> tuple[Trial, bool]:
         """A trial that its driver left running, and whether it is ours from now on: another driver may be faster."""
 
-    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
-        """Write a new trial as running, in one transaction."""
+    def started(self, trial: Trial, seed: int, space: SearchSpace, ends: int) -> None:
+        """Write a new trial as running, in one transaction.
+
+        Args:
+            trial: its number is how many there are.
+            seed: of its estimate.
+            space: of the study.
+            ends: how many of the trials have ended, of which its proposal may not have known all.
+
+        Raises:
+            UserError: another process wrote trials meanwhile.
+        """
 
     def reported(self, number: int, step: int, accuracy: float) -> None:
         """Write one point of a running trial's learning curve."""

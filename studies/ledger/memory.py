@@ -38,7 +38,7 @@ class MemoryLedger:
         """It was ours."""
         return trial, True
 
-    def started(self, trial: Trial, seed: int, space: SearchSpace) -> None:
+    def started(self, trial: Trial, seed: int, space: SearchSpace, ends: int) -> None:
         """As in `Ledger`."""
         self._kept.append((trial, {}))
 
