@@ -2,9 +2,9 @@
 
     python -m benchmarks.prepared [--strategies guided tpe] [--trials 600] [--workers 8] [--seconds 0.5] [--rounds 2]
 
-Short trials of a fixed length (the workers sleep), so that the driver's thinking is what a worker waits for, as many
+Short trials of a fixed length (the workers sleep), kept in SQLite: the driver's thinking is what they wait for. As many
 rounds with preparation as without, in turns. Of the second half of each study's trials: the share of its time that a
-worker trains, trials a second, and how many were prepared. What a study waits for beyond its thinking is the ledger and
+worker trains, trials a second, and how many were prepared. What workers wait for beyond the thinking is the ledger and
 Ray. What preparation costs in regret is what one more trial at once does:
 `python -m benchmarks.regret --only guided --at-once 8 9`.
 """
@@ -17,9 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread, as a 
 
 import argparse
 import itertools
+import tempfile
 import time
 import zlib
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -48,10 +50,10 @@ class Sleeps:
         return Estimate(0.5 + zlib.crc32(architecture.to_json().encode()) / 2**33, self._seconds)
 
 
-def measured(strategy: str, given: argparse.Namespace) -> tuple[float, float, int]:
+def measured(strategy: str, folder: Path, given: argparse.Namespace) -> tuple[float, float, int]:
     """Share of the workers' time in which they train, trials a second, and how many were prepared."""
     study = Study.create(
-        None,
+        folder / f"{strategy}-{time.time_ns()}",
         Settings(
             space=space_named("mbconv"), task=Task(224, 3, 1000), budget=Budget.parse("400M"), strategy=strategy,
             estimator=Sleeps(given.seconds), trials=given.trials,
@@ -77,10 +79,10 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{given.workers} workers, trials of {given.seconds:g} s, the second half of {given.trials}")
     print("strategy    proposals    workers train   trials/s   prepared", flush=True)
-    with settings_of_ray(), connected(None):
+    with settings_of_ray(), connected(None), tempfile.TemporaryDirectory() as folder:
         for strategy, _, prepares in itertools.product(given.strategies, range(given.rounds), (False, True)):
             with mock.patch("studies.run.WORTH", WORTH if prepares else float("inf")):
-                share, rate, prepared = measured(strategy, given)
+                share, rate, prepared = measured(strategy, Path(folder), given)
             how = "prepared" if prepares else "asked"
             print(f"{strategy:10}  {how:10} {share:15.1%} {rate:10.1f} {prepared:10}", flush=True)
 
