@@ -198,7 +198,7 @@ def found(data: ImageData, name: str, macs: float, strategy: str, seed: int, giv
 def around(name: str, task: Task, macs: float) -> Space:
     """A space of the scaled network of a classic of `mbconv` and of what differs from it: in each stage the kernel, the
     expansion, squeeze-excite, one block more or less, and 8 channels more or less or half as many more; the activation,
-    and the width of the head. 70 neighbours or so, of which those in the band remain.
+    and the width of the head. Of all these, those in the band remain.
     """
     architecture = classic(name).architecture
     assert architecture is not None

@@ -9,7 +9,7 @@ measures what they tell inside a budget.
 `expressivity`, `progressivity` and `trainability` are the parts of AZ-NAS (Lee & Ham 2024, arXiv:2403.19232) that are
 scores of one network; AZ-NAS itself adds up the logarithms of their ranks, and of that by MACs, within a population
 (sec. 3.3), which `az_nas` does. Left out: scores that need Jacobians of single images (TE-NAS's condition number), and
-Zen-score, for networks without residual connections.
+Zen-score, which takes a network's residual connections out.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -169,7 +170,7 @@ class Run:
     def _pays(self) -> bool:
         """Whether a trial would wait for long, for its length, until its network is proposed."""
         thought, trained = self._thought_s, self._trained_s
-        return bool(thought and trained) and _mean(thought) > WORTH * _mean(trained)
+        return bool(thought and trained) and fmean(thought) > WORTH * fmean(trained)
 
     def wait_for_others(self) -> None:
         """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
@@ -423,10 +424,6 @@ class Run:
         """Start nothing more; the first reason stands."""
         if self.end is None:
             self.end = StudyEnded(kind, reason)
-
-
-def _mean(seconds: Collection[float]) -> float:
-    return sum(seconds) / len(seconds)
 
 
 def _seconds(limit_s: float | None) -> str:
