@@ -24,7 +24,8 @@ from searchspaces.layers import Chain
 from searchspaces.stage import PUBLISHED, Scale
 from searchspaces.task import Task
 from searchspaces.wiring import OPERATIONS, Half, Wiring, Wirings, stacked
-from searchspaces.wiring_costs import Counts, Frame, Parts
+from searchspaces.wiring_costs import Counts, Frame, Parts, WiringCosts
+from searchspaces.wiring_rows import WiredRows
 
 CELLS: Final = ("normal", "reduction")
 
@@ -168,6 +169,7 @@ class NASNetSpace:
         """Empty what is only remembered."""
         self._costs: dict[tuple[Architecture, Task, Scale], Cost] = {}
         self._frames: dict[tuple[Choices, Task], Frame] = {}
+        self._tables: dict[Task, WiringCosts] = {}
         self._parts: dict[tuple[str, Wiring], Choices] = {}  # of cells as they are written
         self._wired: dict[tuple[str, Choices], tuple[Wiring, Parts]] = {}  # of parts
         self._vectors: dict[tuple[int, Choices], npt.NDArray[np.int16]] = {}  # of parts
@@ -336,6 +338,11 @@ class NASNetSpace:
     def additive(self, architecture: Architecture, task: Task) -> Counts:
         """MACs, parameters and activations on one image of the task, sooner than `cost`."""
         frame, *cells = architecture.parts
+        normal, reduction = (self._read(cell, part)[1] for cell, part in zip(CELLS, cells, strict=True))
+        return self._counted_frame(frame, task).counts(normal, reduction)
+
+    def _counted_frame(self, frame: Choices, task: Task) -> Frame:
+        """The costs of a frame; remembered."""
         key = frame, task
         if key not in self._frames:
             if len(self._frames) >= REMEMBERED:
@@ -345,8 +352,24 @@ class NASNetSpace:
             self._frames[key] = Frame(
                 task, chosen["width"], (chosen["repeats"],) * 3, chosen["stem_width"], chosen["skip"], made_for
             )
-        normal, reduction = (self._read(cell, part)[1] for cell, part in zip(CELLS, cells, strict=True))
-        return self._frames[key].counts(normal, reduction)
+        return self._frames[key]
+
+    def cost_tables(self, task: Task) -> WiringCosts:
+        """MACs, parameters and activations of many architectures at once."""
+        if task not in self._tables:
+
+            def frame(indices: list[int]) -> Frame:
+                pairs = zip(self._frame, indices, strict=True)
+                return self._counted_frame(tuple((d.name, d.options[index]) for d, index in pairs), task)
+
+            options = tuple(len(decision.options) for decision in self._frame)
+            self._tables[task] = WiringCosts(options, frame, self.pairs, self.operations)
+        return self._tables[task]
+
+    @cached_property
+    def rows(self) -> WiredRows:
+        """Draws and mutates many architectures at once."""
+        return WiredRows(self.decisions, len(self._frame), [self._cells[cell] for cell in CELLS])
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """One architecture, each equally likely."""
@@ -451,7 +474,7 @@ class NASNetSpace:
         return hash(self.name)
 
     def __getstate__(self) -> dict[str, object]:
-        remembered = ("_costs", "_frames", "_parts", "_wired", "_vectors")
+        remembered = ("_costs", "_frames", "_tables", "_parts", "_wired", "_vectors")
         return {**self.__dict__, **{name: {} for name in remembered}}  # keys that hold it would be hashed before it is
 
     def __repr__(self) -> str:

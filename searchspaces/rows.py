@@ -1,12 +1,13 @@
 """Many architectures at once, as rows of a table: costed, drawn and mutated without a Python object for each.
 
 A row is what `SearchSpace.encode` gives: the index of the chosen option of each decision, -1 where it has no effect.
-What is drawn has the distribution of `sample` and `mutate`, but not their random numbers. Chains of stages are done in
-whole columns; other spaces one architecture after the other.
+What is drawn has the distribution of `sample` and `mutate`, but not their random numbers. Chains of stages and networks
+of two cells are done in whole columns; other spaces one architecture after the other.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -15,10 +16,11 @@ import numpy.typing as npt
 
 from searchspaces.architecture import Architecture, SearchSpace
 from searchspaces.budgeted.chain import Chains
-from searchspaces.budgeted.feasible import COUNTED, Counting, Feasible
+from searchspaces.budgeted.feasible import COUNTED, Feasible
 from searchspaces.chain_costs import Indices, Whole
 from searchspaces.errors import UserError
 from searchspaces.grammar import Grammar
+from searchspaces.nasnet import NASNetSpace
 from searchspaces.space import Space
 from searchspaces.task import Task
 
@@ -48,16 +50,15 @@ def costs_of(space: SearchSpace, rows: Indices, task: Task, names: Sequence[str]
     >>> costs_of(space, space.encode(b0)[None], Task()).tolist()
     [[385814752, 5288548]]
     """
-    if isinstance(space.whole, Space) and (tables := space.whole.cost_tables(task, tuple(names))) is not None:
+    whole = space.whole
+    if isinstance(whole, Space) and (tables := whole.cost_tables(task, tuple(names))) is not None:
         return tables.of(rows)
-    return _wholes(space, [space.whole.decode(row) for row in rows], task, names)
+    if isinstance(whole, NASNetSpace) and all(name in COUNTED for name in names):
+        return whole.cost_tables(task).of(rows)[:, [COUNTED.index(name) for name in names]]
+    return _wholes(space, [whole.decode(row) for row in rows], task, names)
 
 
 def _wholes(space: SearchSpace, members: Sequence[Architecture], task: Task, names: Sequence[str]) -> Whole:
-    if isinstance(space.whole, Counting) and all(name in COUNTED for name in names):
-        columns = [COUNTED.index(name) for name in names]
-        counts = [space.whole.additive(member, task) for member in members]
-        return np.array(counts, np.int64).reshape(-1, len(COUNTED))[:, columns]
     costs = [space.whole.cost(member, task) for member in members]
     return np.array([[cost.whole(name) for name in names] for cost in costs], np.int64).reshape(-1, len(names))
 
@@ -80,7 +81,11 @@ class Rows(Protocol):
 
 def rows_of(space: SearchSpace) -> Rows:
     """The rows of any space, under a budget or not."""
-    return _ChainRows(space, space.whole) if isinstance(space.whole, Space) else _EachRow(space)
+    if isinstance(space.whole, Space):
+        return _ChainRows(space, space.whole)
+    if isinstance(space.whole, NASNetSpace) and not (isinstance(space, Feasible) and space.exact):
+        return _WiredRows(space, space.whole)
+    return _EachRow(space)
 
 
 class _EachRow:
@@ -111,49 +116,36 @@ class _EachRow:
         return rows
 
 
-class _ChainRows:
-    """Rows of a space of chains.
+class _Columns(ABC):
+    """Rows that are drawn and changed in whole columns, again and again until they fit the budget.
 
     Args:
         space: under a budget or not.
-        chain: the whole space.
     """
 
-    def __init__(self, space: SearchSpace, chain: Space) -> None:
-        self._space, self._chain = space, chain
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
         # in a band most do not fit, and what a round costs hardly depends on the number of its rows
         self._band = space.budget is not None and any(bound.lower for bound in space.budget.bounds)
-        if isinstance(space, Feasible) and isinstance(space.contents, Chains):
-            for names in (("macs", "params"), tuple(bound.cost for bound in space.budget.bounds)):
-                if (tables := chain.cost_tables(space.task, names)) is not None:
-                    tables.learn(space.contents.layers)
-        self._lengths = np.array([len(each.options) for each in chain.decisions])
-        ends = np.cumsum([0, *(len(grammar.decisions) for grammar in chain.grammars)]).tolist()
-        slices = zip(map(slice, ends, ends[1:]), chain.grammars, strict=True)
-        self._groups = [group for group in slices for _ in group[1].decisions]  # of each decision
-        self._closed: dict[tuple[int, bytes], Indices] = {}  # parts of rows in which a change opened nothing
-        self._opens = np.array([chain.opens_others(each.name) for each in chain.decisions])
 
     def sampled(self, count: int, rng: np.random.Generator) -> Indices:
-        space, grammar = self._space, self._chain.grammar
-        found = np.zeros((0, len(grammar.decisions)), np.int16)
-        if isinstance(space, Feasible) and isinstance(space.contents, Chains):
-            for _ in range(ROUNDS):
-                if len(found) == count:
-                    return found
-                drawn = space.contents.draw_many(count - len(found), rng)
-                rows = np.array([grammar.encode(dict(choices)) for choices in drawn], np.int16)
-                found = np.concatenate([found, rows[self._fits(rows)]])
-        rest = [space.encode(space.sample(rng)) for _ in range(count - len(found))]
+        found = np.zeros((0, len(self._space.decisions)), np.int16)
+        wanted = count
+        for _ in range(ROUNDS):
+            if len(found) == count or (rows := self._drawn(wanted, rng)) is None:
+                break
+            fits = self._fits(rows)
+            found = np.concatenate([found, rows[fits]])[:count]
+            wanted = min((count - len(found)) * len(rows) // max(int(fits.sum()), 1) + 1, AT_ONCE)
+        rest = [self._space.encode(self._space.sample(rng)) for _ in range(count - len(found))]
         return np.concatenate([found, *(row[None] for row in rest)])
 
     def mutated(self, rows: Indices, rng: np.random.Generator) -> Indices:
-        if self._space.budget is None:
-            return self._changed(rows, rng)
         found, left, each = rows.copy(), np.arange(len(rows)), 1
         for _ in range(ROUNDS):
-            children = self._changed(rows[left.repeat(each)], rng)
-            fits = self._fits(children).reshape(-1, each)
+            parents = rows[left.repeat(each)]
+            children = self._changed(parents, rng)
+            fits = (self._fits(children) & (children != parents).any(1)).reshape(-1, each)
             some, first = fits.any(1), fits.argmax(1)
             found[left[some]] = children.reshape(*fits.shape, rows.shape[1])[some, first[some]]
             left = left[~some]
@@ -174,7 +166,75 @@ class _ChainRows:
         return costs_of(self._space, rows, task)
 
     def member(self, row: Indices) -> Architecture:
-        return self._chain.decode(row)
+        return self._space.whole.decode(row)
+
+    @abstractmethod
+    def _drawn(self, count: int, rng: np.random.Generator) -> Indices | None:
+        """So many rows, those that fit each equally likely; None where the space draws one after the other."""
+
+    @abstractmethod
+    def _changed(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        """Each row one decision away, which need neither fit nor differ."""
+
+    def _fits(self, rows: Indices) -> npt.NDArray[np.bool_]:
+        """Whether each row lies within the budget."""
+        budget, task = self._space.budget, self._space.task
+        if budget is None or task is None:
+            return np.ones(len(rows), bool)
+        costs = costs_of(self._space, rows, task, [bound.cost for bound in budget.bounds])
+        within = [
+            (bound.least <= cost) & (cost <= bound.most) for bound, cost in zip(budget.bounds, costs.T, strict=True)
+        ]
+        fits: npt.NDArray[np.bool_] = np.all(within, axis=0)
+        return fits
+
+
+class _WiredRows(_Columns):
+    """Rows of a space of two cells with free wiring that is drawn from.
+
+    Args:
+        space: under a budget or not.
+        whole: the whole space.
+    """
+
+    def __init__(self, space: SearchSpace, whole: NASNetSpace) -> None:
+        super().__init__(space)
+        self._wired = whole.rows
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> Indices:
+        return self._wired.drawn(count, rng)
+
+    def _changed(self, rows: Indices, rng: np.random.Generator) -> Indices:
+        return self._wired.changed(rows, rng)
+
+
+class _ChainRows(_Columns):
+    """Rows of a space of chains.
+
+    Args:
+        space: under a budget or not.
+        chain: the whole space.
+    """
+
+    def __init__(self, space: SearchSpace, chain: Space) -> None:
+        super().__init__(space)
+        self._chain = chain
+        if isinstance(space, Feasible) and isinstance(space.contents, Chains):
+            for names in (("macs", "params"), tuple(bound.cost for bound in space.budget.bounds)):
+                if (tables := chain.cost_tables(space.task, names)) is not None:
+                    tables.learn(space.contents.layers)
+        self._lengths = np.array([len(each.options) for each in chain.decisions])
+        ends = np.cumsum([0, *(len(grammar.decisions) for grammar in chain.grammars)]).tolist()
+        slices = zip(map(slice, ends, ends[1:]), chain.grammars, strict=True)
+        self._groups = [group for group in slices for _ in group[1].decisions]  # of each decision
+        self._closed: dict[tuple[int, bytes], Indices] = {}  # parts of rows in which a change opened nothing
+        self._opens = np.array([chain.opens_others(each.name) for each in chain.decisions])
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> Indices | None:
+        if not (isinstance(self._space, Feasible) and isinstance(self._space.contents, Chains)):
+            return None
+        drawn = self._space.contents.draw_many(count, rng)
+        return np.array([self._chain.grammar.encode(dict(choices)) for choices in drawn], np.int16)
 
     def _changed(self, rows: Indices, rng: np.random.Generator) -> Indices:
         """One decision of each row changed to another of its options, as in `Grammar.mutated`."""
@@ -204,15 +264,3 @@ class _ChainRows:
                     self._closed.clear()
                 self._closed[key] = found
         return found
-
-    def _fits(self, rows: Indices) -> npt.NDArray[np.bool_]:
-        """Whether each row lies within the budget."""
-        budget, task = self._space.budget, self._space.task
-        assert budget is not None
-        assert task is not None
-        costs = costs_of(self._space, rows, task, [bound.cost for bound in budget.bounds])
-        within = [
-            (bound.least <= cost) & (cost <= bound.most) for bound, cost in zip(budget.bounds, costs.T, strict=True)
-        ]
-        fits: npt.NDArray[np.bool_] = np.all(within, axis=0)
-        return fits

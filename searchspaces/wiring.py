@@ -133,6 +133,7 @@ class Wirings:
 
     def __init__(self, pairs: int, operations: tuple[str, ...], input_operations: tuple[str, ...]) -> None:
         self.pairs, self.operations, self.input_operations = pairs, operations, input_operations
+        self._inputs = [(state, op) for state in (0, 1) for op in input_operations]
 
     @cached_property
     def _table(self) -> tuple[list[tuple[_Pattern, tuple[int, ...]]], list[int], int]:
@@ -173,6 +174,10 @@ class Wirings:
 
     def draw(self, rng: np.random.Generator) -> Wiring:
         """A cell, drawn uniformly."""
+        return self.labelled(rng).canonical()
+
+    def labelled(self, rng: np.random.Generator) -> Wiring:
+        """A cell, drawn uniformly, but not in its canonical form."""
         cases, sums, _ = self._table
         pattern, turn = cases[bisect_right(sums, random_below(sums[-1], rng))]
         cycles = _cycles(turn)
@@ -191,7 +196,7 @@ class Wirings:
         for cycle in cycles:
             if cycle[0] + 2 in used and rng.integers(2):
                 kept += [index + 2 for index in cycle]
-        return Wiring(tuple(pairs), tuple(kept)).canonical()
+        return Wiring(tuple(pairs), tuple(kept))
 
     def _pair(self, uses: tuple[int, ...], swapped: bool, rng: np.random.Generator) -> tuple[Half, Half]:
         """Inputs and operations of a pair that uses those pairs, drawn uniformly."""
@@ -200,14 +205,14 @@ class Wirings:
             first = ops[rng.integers(len(ops))]
             second = first if swapped else ops[rng.integers(len(ops))]
             return (uses[0] + 2, first), (uses[1] + 2, second)
-        inputs = [(state, op) for state in (0, 1) for op in self.input_operations]
+        inputs = self._inputs
         if not uses:
             return _unordered(inputs, int(rng.integers(len(inputs) * (len(inputs) + 1) // 2)))
-        halves = [(uses[0] + 2, op) for op in ops]
+        state = uses[0] + 2
         index = int(rng.integers(len(inputs) * len(ops) + len(ops) * (len(ops) + 1) // 2))
         if index < len(inputs) * len(ops):
-            return inputs[index // len(ops)], halves[index % len(ops)]
-        return _unordered(halves, index - len(inputs) * len(ops))
+            return inputs[index // len(ops)], (state, ops[index % len(ops)])
+        return _unordered([(state, op) for op in ops], index - len(inputs) * len(ops))
 
 
 def _unordered(halves: list[Half], index: int) -> tuple[Half, Half]:

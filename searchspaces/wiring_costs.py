@@ -9,8 +9,14 @@ on the order of the whole network, and latency.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from searchspaces.node import Node, additive_costs
 from searchspaces.task import Task
@@ -18,6 +24,8 @@ from searchspaces.wiring import Wiring, ending, entries, head, operation, places
 
 Counts = tuple[int, int, int]
 """MACs, parameters and activations."""
+Indices = npt.NDArray[np.int16]
+Whole = npt.NDArray[np.int64]
 
 
 class Parts(NamedTuple):
@@ -102,27 +110,31 @@ class Frame:
         """MACs, parameters and activations of a network."""
         key = normal.outputs, reduction.outputs
         if key not in self._rests:
-            self._rests[key] = self._rest(*key)
+            self._rests[key] = self.rest(*key)
         macs, params, activations = self._rests[key]
         for cell, parts in enumerate((normal, reduction)):
             known = self._uses[cell]
             for use in parts.uses:
                 if use not in known:
-                    known[use] = self._use(cell, use)
+                    known[use] = self.use(cell, int(use[0]), use[2:])
                 more = known[use]
                 macs, params, activations = macs + more[0], params + more[1], activations + more[2]
         return macs, params, activations
 
-    def _use(self, cell: int, use: str) -> Counts:
-        """What one half or output costs in all places of a cell."""
-        state, name, total = int(use[0]), use[2:], (0, 0, 0)
-        for (stride, width, first, before, after), times in self._groups[cell].items():
-            channels, step, side = (first[state], stride, before) if state < 2 else (width, 1, after)
-            node = operation(name, channels, width, step) if name else ending(channels, width, step)
-            total = _sum(total, additive_costs(node, (channels, side, side)), times)
+    def use(self, cell: int, state: int, name: str = "") -> Counts:
+        """What one half with an operation, or one output without a name, costs in all places of a cell.
+
+        Args:
+            cell: 0 for normal cells, 1 for reduction cells.
+            state: the input of the cell that it takes, or 2 for a pair.
+            name: of the operation.
+        """
+        total = (0, 0, 0)
+        for group, times in self._groups[cell].items():
+            total = _sum(total, _used(group, state, name), times)
         return total
 
-    def _rest(self, *outputs: int) -> Counts:
+    def rest(self, *outputs: int) -> Counts:
         """What stem, head and the layers on the cells' inputs cost, by the numbers of outputs of the cells."""
         joined = (*outputs, 1)
         total, end = self._ends
@@ -130,6 +142,77 @@ class Frame:
             total = _sum(total, additive_costs(node, (joined[source] * width, side, side)), times)
         source, width, side = self._last
         return _sum(total, additive_costs(end, (joined[source] * width, side, side)))
+
+
+class WiringCosts:
+    """Additive costs of many networks on one task, from tables that grow.
+
+    Args:
+        options: how many options each decision of the frame has.
+        frame: the frame of their indices.
+        pairs: of each cell.
+        operations: of the space.
+    """
+
+    def __init__(
+        self, options: tuple[int, ...], frame: Callable[[list[int]], Frame], pairs: int, operations: tuple[str, ...]
+    ) -> None:
+        self._options, self._frame, self._pairs = options, frame, pairs
+        self._names = (*operations, "")  # the last is an output; what follows it in the tables costs nothing
+        self._frames: list[Frame] = []
+        self._numbers = np.full(math.prod(options), -1)  # of the frames that were met
+        # of each frame, by cell, state and operation; and by numbers of outputs, -1 where they were not met yet
+        self._uses = np.zeros((0, 2, 3, len(self._names) + 1, 3), np.int64)
+        self._rests = np.zeros((0, pairs + 3, pairs + 3, 3), np.int64)
+
+    def of(self, rows: Indices) -> Whole:
+        """MACs, parameters and activations of rows as in `wiring_rows`; (rows, 3)."""
+        count, halves, first = len(rows), 2 * self._pairs, len(self._options)
+        wide = rows.astype(np.int64)
+        frame = self._numbered(np.ravel_multi_index(tuple(wide[:, :first].T), self._options))
+        parts = wide[:, first:].reshape(count, 2, 2 * halves + self._pairs + 1)  # (rows, cells, columns)
+        ends = np.concatenate([parts[..., 2 * halves :] != 0, np.ones((count, 2, 1), bool)], 2)  # unused or kept
+        each = np.broadcast_to(np.arange(self._pairs + 2), ends.shape)
+        state = np.concatenate([parts[..., : 2 * halves : 2], each], 2)
+        name = np.concatenate([parts[..., 1 : 2 * halves : 2], len(self._names) - ends], 2)
+        used = self._uses[frame[:, None, None], np.arange(2)[:, None], np.minimum(state, 2), name]
+        outputs = ends.sum(2)
+        rests = self._rests[frame, outputs[:, 0], outputs[:, 1]]
+        if (missing := rests[:, 0] < 0).any():
+            for number, *some in set(zip(frame[missing].tolist(), *outputs[missing].T.tolist(), strict=True)):
+                self._rests[number, *some] = self._frames[number].rest(*some)
+            rests = self._rests[frame, outputs[:, 0], outputs[:, 1]]
+        total: Whole = used.sum((1, 2)) + rests
+        return total
+
+    def _numbered(self, codes: Whole) -> Whole:
+        """The places of frames in the tables."""
+        numbers: Whole = self._numbers[codes]
+        if (missing := numbers < 0).any():
+            new = np.unique(codes[missing])
+            self._numbers[new] = np.arange(len(self._frames), len(self._frames) + len(new))
+            frames = [self._frame(indices) for indices in np.stack(np.unravel_index(new, self._options), 1).tolist()]
+            self._frames += frames
+            self._uses = np.concatenate([self._uses, [self._uses_of(frame) for frame in frames]])
+            self._rests = np.concatenate([self._rests, np.full((len(new), *self._rests.shape[1:]), -1)])
+            numbers = self._numbers[codes]
+        return numbers
+
+    def _uses_of(self, frame: Frame) -> list[list[list[Counts]]]:
+        """What halves and outputs cost, by cell, state and operation."""
+        return [
+            [[*(frame.use(cell, state, name) for name in self._names), (0, 0, 0)] for state in range(3)]
+            for cell in range(2)
+        ]
+
+
+@lru_cache(maxsize=1 << 16)
+def _used(group: _Group, state: int, name: str) -> Counts:
+    """What a half or an output costs in one place; arguments as of `Frame.use`."""
+    stride, width, first, before, after = group
+    channels, step, side = (first[state], stride, before) if state < 2 else (width, 1, after)
+    node = operation(name, channels, width, step) if name else ending(channels, width, step)
+    return additive_costs(node, (channels, side, side))
 
 
 def _sum(total: Counts, more: Counts, times: int = 1) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -27,6 +28,7 @@ from searchspaces import (
     same_as,
     space_named,
 )
+from searchspaces.nasnet import NASNetSpace
 
 SMALL = Task(32, 3, 10)
 SLOW = ["nasnet", "scaling"]
@@ -44,6 +46,15 @@ TIED = Space(
     head=Stage(conv_head, width=32),
     act=choice("relu", "silu"),
 )  # fmt: skip
+CELLS = {
+    "equal pairs": NASNetSpace(
+        "equal pairs", pairs=2, operations=("avg3x3",), width=(8,), repeats=(1,), stem_width=(8,)
+    ),
+    "strided": NASNetSpace(
+        "strided", pairs=1, operations=("identity", "1x1", "max3x3"), width=(8, 12), repeats=(1,), stem_width=(8,)
+    ),
+}
+"""In the first many cells have pairs that are equal; in the second two operations are one where they have a stride."""
 TINY = Space(
     "tiny",
     stem=Stage(conv_stem, width=8, stride=2),
@@ -103,12 +114,28 @@ def test_costs_are_the_same_from_the_moves_that_a_budget_has_counted_as_from_tho
     assert (costs_of(space, rows, SMALL) == costs_of(twin, rows, SMALL)).all()
 
 
-BUDGETS = [*((name, None) for name in SPACES), ("mbconv", "70%"), ("mobilenetv3", "70%"), ("tied", "70%")]
+@pytest.mark.parametrize("task", [Task(), SMALL, Task(64, 1, 7)], ids=str)
+@pytest.mark.parametrize("name", ["nasnet", *CELLS])
+def test_additive_costs_of_rows_of_two_cells_are_those_of_their_trees(name, task):
+    space = CELLS.get(name) or space_named(name)
+    drawn = [*members(space, 8), *space.extremes, *space.references.values()]
+    rows, names = np.array([space.encode(member) for member in drawn]), ["activations", "macs", "params"]
+    expected = [[member.cost(task).whole(name) for name in names] for member in drawn]
+    assert costs_of(space, rows, task, names).tolist() == expected
+    assert costs_of(space, rows[::-1], task, names).tolist() == expected[::-1]  # from the tables
+    assert costs_of(space, rows[:0], task, names).shape == (0, 3)
+
+
+BUDGETS = [
+    *((name, None) for name in (*SPACES, *CELLS)),
+    ("mbconv", "70%"), ("mobilenetv3", "70%"), ("tied", "70%"), ("nasnet", "15%"), ("nasnet", "5%..25%,params=40%"),
+    ("nasnet", "peak_activation_bytes=40%"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "budget"), BUDGETS)
 def test_rows_that_are_drawn_or_mutated_are_members_and_mutants_differ(name, budget):
-    space = TIED if name == "tied" else space_named(name)
+    space = CELLS.get(name) or (TIED if name == "tied" else space_named(name))
     if budget:
         space = space.under(Budget.parse(budget), SMALL)
     rows, rng = rows_of(space), np.random.default_rng(3)
@@ -142,6 +169,34 @@ def test_rows_are_mutated_as_architectures_are(budget):
         changed = rows.mutated(np.tile(space.encode(member), (6000, 1)), rng)
         found = Counter(rows.member(row) for row in changed)
         expected = Counter(space.mutate(member, rng) for _ in range(6000))
+        assert found.keys() == expected.keys()
+        both = np.array([[found[each], expected[each]] for each in found], float)
+        share = both.sum(1, keepdims=True) / 2
+        assert chisquare(both.ravel(), np.repeat(share, 2, 1).ravel(), ddof=len(found)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_rows_of_two_cells_are_drawn_uniformly(name):
+    space = CELLS[name]
+    drawn = rows_of(space).sampled(6000, np.random.default_rng(4))
+    frame, normal, reduction = np.split(drawn, np.searchsorted(places(space), [1, 2]), axis=1)
+    counts = [list(Counter(map(bytes, part)).values()) for part in (frame, normal, reduction)]
+    assert math.prod(map(len, counts)) == space.size
+    assert all(chisquare(each).pvalue > 1e-3 for each in counts)  # of a seeded draw
+
+
+def places(space):
+    """Of each decision, whether it is of the frame, of the normal or of the reduction cell: 0, 1 or 2."""
+    return [("normal", "reduction").index(d.name.split(".")[0]) + 1 if "." in d.name else 0 for d in space.decisions]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_rows_of_two_cells_are_mutated_as_architectures_are(name):
+    space, rng = CELLS[name], np.random.default_rng(5)
+    for member in (space.sample(rng) for _ in range(2)):
+        changed = rows_of(space).mutated(np.tile(space.encode(member), (6000, 1)), rng)
+        found = Counter(map(bytes, changed))
+        expected = Counter(bytes(space.encode(space.mutate(member, rng))) for _ in range(6000))
         assert found.keys() == expected.keys()
         both = np.array([[found[each], expected[each]] for each in found], float)
         share = both.sum(1, keepdims=True) / 2
