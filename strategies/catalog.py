@@ -68,7 +68,7 @@ def settings_before(name: str, bounded: bool) -> dict[str, Any]:
     """
     if name == "guided" and not bounded:  # with a budget, costs were counted on its task
         return {"task": str(Task())}
-    return {"gae_lambda": 1.0} if name == "rl" else {}
+    return {"gae_lambda": 1.0, "ranked": False} if name == "rl" else {}
 
 
 def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -> Strategy:

@@ -3,9 +3,8 @@
 Zoph & Le 2017, *Neural Architecture Search with Reinforcement Learning*, arXiv:1611.01578, sec. 3.1 and 3.2 (the LSTM;
 REINFORCE with a moving-average baseline); Zoph et al. 2018, arXiv:1707.07012, app. A.3 (PPO instead); Schulman et al.
 2017, arXiv:1707.06347, eq. 7 (the clipped ratio) and 11 (advantages by a value function). Left out: anchor points for
-skip connections, which are ordinary decisions here, and the parameter servers. Departure: rewards far below all others
-are taken on a logarithmic scale (`strategies.gaussian_process.Warp`), as networks that train to nothing would otherwise
-set the scale of all advantages; a failed trial has the lowest reward so far.
+skip connections, which are ordinary decisions here, and the parameter servers. Departure: it learns from the ranks of
+rewards, and a failed trial has the lowest reward so far.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import numpy.typing as npt
 
 from searchspaces import Bound, Budget, Task, UserError, nearest
 from searchspaces.latency import refuse_unknown
-from strategies.gaussian_process import Warp
 from strategies.novelty import sample_new
 from strategies.value_function import ValueFunction
 from strategies.vocabulary import Vocabulary, option_shares
@@ -67,6 +65,11 @@ class RLController:
     off the regret, up to a third, after 25 and 200 nothing that shows. Both are divided by a standard deviation of
     rewards, so that the entropy bonus has the same weight on any data.
 
+    **Ranks.** A reward counts as the share of all rewards so far that it exceeds (fitness shaping; Wierstra et al. 2014,
+    *Natural Evolution Strategies*, JMLR 15, sec. 3.1), which is of the same scale on any data: networks that train to
+    nothing neither shrink the differences among the others nor are all that there is to learn. The papers take
+    accuracies as they are (`ranked=False`); on problems that it was not tuned on that has more regret.
+
     **Updates.** Trials with an accuracy, pruned ones included, are collected as they end. Every `batch` trials update
     the policy and are then discarded. Failed trials are ignored.
 
@@ -102,6 +105,7 @@ class RLController:
         entropy: weight of the entropy bonus, relative to advantages of unit deviation.
         gae_lambda: weight of what comes after a choice in its advantage, in [0, 1]; by default 0.8 for PPO and 1 for
             REINFORCE. At 1 there is no value function, and all choices share one advantage.
+        ranked: learn from the ranks of rewards.
         baseline: decay of the moving average of rewards (0.95 in Zoph et al. 2018), which is used at `gae_lambda=1`.
         hidden: units of the LSTM (100 in Zoph et al. 2018).
         seed: of the initial weights; the same for all studies, since a study's own seed draws the proposals.
@@ -130,6 +134,7 @@ class RLController:
         clip: float = 0.2,
         entropy: float = 0.01,
         gae_lambda: float | None = None,
+        ranked: bool = True,
         baseline: float = 0.95,
         hidden: int = 64,
         revisit: float = 0.5,
@@ -176,6 +181,7 @@ class RLController:
             "clip": clip,
             "entropy": entropy,
             "gae_lambda": gae_lambda,
+            "ranked": ranked,
             "baseline": baseline,
             "hidden": hidden,
             "revisit": revisit,
@@ -319,8 +325,9 @@ class RLController:
 
     def _update(self) -> None:
         """Learn from the batch of ended trials."""
-        episodes, warp = [episode for episode, _ in self._ended], Warp.of(np.array(self._rewards))
-        rewards = warp(np.array([reward for _, reward in self._ended]))
+        episodes, rewards = [episode for episode, _ in self._ended], np.array([reward for _, reward in self._ended])
+        if self._settings["ranked"]:
+            rewards = _shares_below(np.array(self._rewards), rewards)
         if self._value:
             for episode, reward in zip(episodes, rewards.tolist(), strict=True):
                 self._value.add(episode, reward)
@@ -343,6 +350,12 @@ class RLController:
         for reward in rewards.tolist() if self._updates else ():
             self._mean = decay * self._mean + (1 - decay) * reward
         return advantages[:, None]
+
+
+def _shares_below(every: npt.NDArray[np.float64], some: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The share of all rewards that each of some exceeds; those equal to it count half."""
+    ordered = np.sort(every)
+    return (np.searchsorted(ordered, some, "left") + np.searchsorted(ordered, some, "right")) / (2 * len(ordered))
 
 
 def _target(space: SearchSpace, given: int | str | None) -> Bound:

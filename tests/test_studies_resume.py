@@ -252,13 +252,16 @@ def test_begun_again_with_the_same_settings_it_goes_on(tmp_path: Path) -> None:
     assert story(again) == story(whole)
 
 
-def test_a_controller_from_before_choices_had_advantages_of_their_own_goes_on_as_it_began(tmp_path: Path) -> None:
-    given = {"strategy": "rl", "strategy_settings": {"batch": 4, "gae_lambda": 1.0}, "trials": 16}
+@pytest.mark.parametrize(("setting", "before"), [("gae_lambda", 1.0), ("ranked", False)])
+def test_a_controller_from_before_it_had_a_setting_goes_on_as_it_began(
+    tmp_path: Path, setting: str, before: Any
+) -> None:
+    given = {"strategy": "rl", "strategy_settings": {"batch": 4, setting: before}, "trials": 16}
     whole = begin(**given)
     whole.run()
     begin(tmp_path / "run", **given).run(8)
     older = json.loads((tmp_path / "run" / "study.json").read_text())
-    del older["strategy"]["resolved"]["gae_lambda"], older["strategy"]["given"]["gae_lambda"]
+    del older["strategy"]["resolved"][setting], older["strategy"]["given"][setting]
     (tmp_path / "run" / "study.json").write_text(json.dumps(older))
     begin(tmp_path / "run", strategy="rl", trials=16).run(12)
     again = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
