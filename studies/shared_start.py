@@ -42,7 +42,7 @@ def starting_weights(
 
     study = Study.open(source, space=space)
     try:
-        estimator = study._estimator()
+        estimator = study.make_estimator()
         if not isinstance(network, Architecture) or network not in study.feasible:
             raise UserError(
                 f"--weights: {source} has shared weights for the networks of {study.space.name} that fit its budget, "

@@ -65,6 +65,7 @@ class Study:
         checkpoints: where trials keep their training state while they run.
         inheritance: the trained weights that trials start from; None where each is trained from scratch.
         size_from: what the task's image size follows from, in words, if this study begins now and nobody gave it.
+        make_estimator: makes the estimator anew; raises UserError where it must be given again.
     """
 
     def __init__(self, opened: Opened) -> None:
@@ -73,7 +74,7 @@ class Study:
         self.inheritance = opened.inheritance
         self.budget = None if self.manifest.budget is None else Budget.parse(self.manifest.budget)
         self.record = Record(opened.ledger, self.space, self.task, self.manifest.seed, self._where())
-        self.size_from, self._strategy, self._estimator = opened.size_from, opened.strategy, opened.estimator
+        self.size_from, self._strategy, self.make_estimator = opened.size_from, opened.strategy, opened.estimator
         self._images, self._runs = opened.images, False
 
     @classmethod
@@ -360,7 +361,7 @@ class Study:
         emit = on_event or (lambda event: None)
         with self._at_work():
             self.record.load()  # another process may have gone on since
-            strategy, estimator = self._strategy(), self._estimator()
+            strategy, estimator = self._strategy(), self.make_estimator()
             self._record_moved_images()
             if trials is not None and self.manifest.total is not None and trials > self.manifest.total:
                 self._note(extended_to=trials)
