@@ -93,7 +93,7 @@ def test_a_network_is_trained_from_the_weights_that_all_networks_share(nas_cli: 
     run = tmp_path / "a"
     assert f"nas train {run} --weights {run}" in said["looks"]
     study = Study.open(run)
-    trial, estimator = study.trials[1], study._estimator()
+    trial, estimator = study.trials[1], study.make_estimator()
     assert isinstance(estimator, Supernet)
     start = starting_weights(run, trial.architecture, estimator.data.task)
     assert (start.inherited.share, start.inherited.preserved) == (1.0, True)
