@@ -2,7 +2,7 @@
 
     python -m benchmarks.fair_comparison --shared FOLDER --out fair [--seeds 5] [--macs 3 6 12] [--image-size 16]
                                          [--strategies guided local-search climb] [--data cifar10-small]
-                                         [--recipe auto] [--results fair.jsonl]
+                                         [--recipe auto] [--no-published-strides] [--results fair.jsonl]
 
 On Fashion-MNIST and on ten thousand images of CIFAR-10 it searches a space under a band of 3 % around a number of MACs,
 anew for each seed; scales EfficientNet-B0, MobileNetV2 and ResNet-20 by width and depth into that band, those made for
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--macs", nargs="*", type=float, help="in millions; in place of what each data set has")
     parser.add_argument("--image-size", type=int, help="pixels a side; the images' own by default")
     parser.add_argument("--recipe", choices=RECIPES, default="auto", help="of the trainings that are compared")
+    parser.add_argument("--no-published-strides", action="store_true", help="leave out the classics with those")
     parser.add_argument("--space", default="examples/few_macs.py:space")
     parser.add_argument("--data", nargs="*", choices=DATA, default=list(DATA))
     given = parser.parse_args()
@@ -149,7 +150,7 @@ def compare(name: str, macs: float, results: Results, given: argparse.Namespace)
     print(f"\n{name}, {data.task}, {macs / 1e6:g}M MACs within {BAND:.0%}", flush=True)
     run = run_name(name, macs, given)
     comparison = f"{run}, {given.trials} trials, {given.epochs} epochs of {given.images} images, recipe {given.recipe}"
-    classics = classics_at(data.task, macs)
+    classics = classics_at(data.task, macs, not given.no_published_strides)
     drawn = random_ones(data.task, macs, given)
     for seed in range(given.seeds):
         networks: dict[str, Callable[[], Buildable]] = {
@@ -244,14 +245,14 @@ def random_ones(task: Task, macs: float, given: argparse.Namespace) -> list[Arch
     return [feasible.sample(rng) for _ in range(given.seeds)]
 
 
-def classics_at(task: Task, macs: float) -> dict[str, Buildable]:
-    """The classics of about so many MACs."""
+def classics_at(task: Task, macs: float, with_published: bool) -> dict[str, Buildable]:
+    """The classics of about so many MACs, also with their published strides if so asked."""
     found: dict[str, Buildable] = {}
     for name in CLASSICS:
         architecture = classic(name).architecture
         assert architecture is not None
         found[name] = scaled_to(architecture, task, macs)
-        if strides_left_out(architecture.space, task):
+        if with_published and strides_left_out(architecture.space, task):
             found[name + PUBLISHED] = scaled_to(published(architecture), task, macs)
     return found
 
