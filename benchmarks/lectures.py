@@ -19,7 +19,9 @@ from searchspaces.receptive_field import receptive_field
 TRAIN: Final = "nas train resnet20 --data DATA"
 NO_IMAGENET: Final = "nothing was trained on ImageNet here"
 NO_CIFAR: Final = "no training of 200 epochs on CIFAR was run here"
-ENSEMBLE: Final = "the lecture's is an ensemble's on the test set; `nas evaluate TRAINED TRAINED` averages several"
+ENSEMBLE: Final = (
+    "the lecture's error is an ensemble's on the test set; `nas evaluate TRAINED TRAINED` averages several"
+)
 PRINCIPLE: Final = "a principle, not a network or a setting"
 OTHER_TASKS: Final = "no detection, localization, segmentation or counting here: the project classifies images"
 
@@ -41,15 +43,15 @@ _DEGRADATION: Final = Item(
     "python examples/degradation.py --data DATA --image-size 16 --images 10000 --epochs 60",
     "training losses after 8,400 steps: plain-20 0.980, plain-56 1.808; ResNet-20 0.690, ResNet-56 0.670",
     "curves of training and test error; a ResNet's fall with depth",
-    "half of the widths, 9,000 images, one seed; ResNet-56 trains better than ResNet-20 and validates worse, 65.6 for "
-    "69.4 %",
+    "half of the widths, 9,000 images, one seed; ResNet-56 trains better than ResNet-20 and validates worse, 65.6 "
+    "against 69.4 %",
 )
 _SURFACE: Final = Item(
     "Loss around the minimum of ResNet-56, with and without shortcuts",
     "python examples/loss_surface.py TRAINED TRAINED",
-    "surfaces of the networks that are given, along two random filter-normalised directions",
+    "loss surfaces of the given networks, along two random filter-normalized directions",
     "a smooth and a rugged surface",
-    "of networks that one trained oneself",
+    "of networks that you trained yourself",
 )
 
 
@@ -92,7 +94,7 @@ FIRST: Final = Lecture(
         Item(
             "Residual block with stride 2 and a 1x1 projection",
             "nas show resnet18",
-            "1x1 /2 beside 3x3 /2 and 3x3 in the first block of stages 2 to 4",
+            "1x1 /2 parallel to 3x3 /2 and 3x3 in the first block of stages 2 to 4",
             "ReLU(BN(F(I) + P * I))",
             "norms as above",
         ),
@@ -135,7 +137,7 @@ FIRST: Final = Lecture(
             Chain(Conv(1, (3, 1)), Conv(1, (1, 3))).cost((1, 9, 9)).params,
             "6",
             "parameters, in place of 9",
-            here="factorised kernels are in Inception-v3 and NASNet",
+            here="factorized kernels are in Inception-v3 and NASNet",
         ),
         count(
             "Depth-wise convolution: c Dk² Df², here with c = 32, Dk = 3, Df = 112",
@@ -177,14 +179,14 @@ FIRST: Final = Lecture(
             "nas scale efficientnet_b0 --coefficients 1.2,1.1,1.15",
             f"{Factors(1.2, 1.1, 1.15).formula:.2f} by the formula, 2.57 times B0 in true MACs",
             "about 2",
-            "each of the seven stages gets a block more, as depths are rounded up",
+            "each of the seven stages gets one more block, since depths are rounded up",
         ),
         Item(
             "EfficientNets and ResNets on ImageNet (fig. 10)",
             "nas classics efficientnet --sort top1 --plot classics.html",
             f"B0 {published('efficientnet_b0', Task())}; ResNet-50, 10 times the MACs, {published('resnet50', Task())}",
             "EfficientNet is consistently above",
-            "by recipes of their own years, yes; newer recipes let their ranges overlap",
+            "true with the recipes of their own years; with newer recipes the ranges overlap",
         ),
     ),
 )
@@ -206,7 +208,7 @@ def _inception_examples() -> tuple[Item, Item]:
             reduced.cost(given).macs,
             "358M",
             "MACs",
-            "the terms that are printed add up to 271M; 358M has the 3x3 convolution twice",
+            "the terms that are printed add up to 271M; 358M counts the 3x3 convolution twice",
         ),
     )
 
@@ -233,7 +235,7 @@ ACTIVATIONS: Final = (
     _layer("tanh", 'Act("tanh")', "an activation; LeNet-5 has it"),
     _layer("ReLU", 'Act("relu")', "an activation, of most networks"),
     _layer("Leaky ReLU", 'Act("leaky_relu")', "slope 0.1", "max(0.1x, x), later max(0.01x, x)", "the first of the two"),
-    _layer("PReLU", "PReLU()", "a slope learnt per channel, 0.25 at first", "max(αx, x)"),
+    _layer("PReLU", "PReLU()", "a slope learned per channel, initially 0.25", "max(αx, x)"),
     _layer("Maxout", "Maxout(2)", "the largest of k channels", "max(w₁ᵀx + b₁, w₂ᵀx + b₂)"),
     _layer(
         "ELU", 'Act("elu")', "an activation; ResNets with it are `elu_resnet20` to `elu_resnet110`", "α(eˣ − 1) below 0"
@@ -269,7 +271,7 @@ SECOND: Final = Lecture(
             "Conv(16, 3)",
             "cross-correlation, as in torch",
             "convolution, the kernel mirrored",
-            "the same set of functions: weights are learnt either way",
+            "the same set of functions, since the weights are learned",
         ),
         Item(
             "Six 5x5 filters on 32x32x3",
@@ -330,7 +332,7 @@ SECOND: Final = Lecture(
             "",
             "",
             "cited",
-            "refused: their maps have a pose for each pixel, which no layer here has, and the lecture has no network",
+            "refused: their maps have a pose for each pixel, which no layer here has, and the lecture gives no network",
         ),
         net(
             "LeNet-5",
@@ -358,7 +360,7 @@ SECOND: Final = Lecture(
             "AlexNet: heavy data augmentation",
             TRAIN,
             "crops, mirroring, RandAugment, mixup, CutMix",
-            "crops, mirroring, colours",
+            "crops, mirroring, colors",
         ),
         Item(
             "AlexNet: 7 networks, error 18.2 to 15.4 %",
@@ -389,7 +391,7 @@ SECOND: Final = Lecture(
             classic("alexnet_2012").cost().params / classic("googlenet").cost().params,
             "12",
             "times",
-            "by the 5M above; 61.0M over 7.0M",
+            "from the 5M above; here 61.0M over 7.0M",
         ),
         *_inception_examples(),
         Item(
@@ -487,7 +489,7 @@ SECOND: Final = Lecture(
             "nas search --budget 400M --data digits --estimator supernet",
             "all networks share one set of weights, trained once; `--inherit` starts each with its parent's",
             "cited",
-            "the networks that are trained are drawn uniformly, where ENAS's are its controller's",
+            "the networks to train are drawn uniformly; ENAS draws them from its controller",
         ),
         net("EfficientNet", "efficientnet_b0"),
         Item(
@@ -617,19 +619,19 @@ THIRD: Final = Lecture(
             "nas train resnet20 --data DATA --weights TRAINED",
             "weights of a training of `nas train`, or a safetensors file with its network.json",
             "of ImageNet",
-            "nothing is downloaded: other collections name their layers otherwise",
+            "nothing is downloaded: other collections name their layers differently",
         ),
         Item(
             "Small training set: the last layer alone",
             "nas train resnet20 --data DATA --weights TRAINED --freeze all-but-head",
-            "all other weights stay to the last bit",
+            "all other weights stay unchanged to the last bit",
             "replace and train the softmax layer",
             _REGIMES,
         ),
         Item(
             "Larger training set: the later layers",
             "nas train resnet20 --data DATA --weights TRAINED --freeze stage2",
-            "a stage and those before it stay",
+            "a stage and those before it are frozen",
             "train the later layers",
             _REGIMES,
         ),
@@ -643,7 +645,7 @@ THIRD: Final = Lecture(
         Item(
             "Which of the three",
             "nas train resnet20 --data DATA --weights TRAINED --freeze auto",
-            "by images of a class: below 10, below 50, more",
+            "by the number of images per class: below 10, below 50, more",
             "small, larger, large",
             "the lecture has no numbers",
         ),
@@ -675,7 +677,7 @@ def _resources() -> tuple[Item, ...]:
     rows = (
         ("conv 1x1", "94.86", "74.59", ""),
         ("conv dw 3x3", "3.06", "1.06", ""),
-        ("conv 3x3", "1.19", "0.02", "1.19 is a misprint of 1.91: with it the column adds up to 99.29 %, not 100 %"),
+        ("conv 3x3", "1.19", "0.02", "1.19 is a misprint of 1.91, with which the column adds up to 99.29 %, not 100 %"),
         ("linear", "0.18", "24.33", ""),
     )
     return tuple(
@@ -719,9 +721,9 @@ FOURTH: Final = Lecture(
         Item(
             "Time of a batch of 16: ResNet-50 49, WRN-50-2 93",
             "nas measure resnet50 wide_resnet50_2 --batch 16",
-            "in turns, until the medians are known",
+            "taking turns, until the medians are known",
             "49 to 154 ms",
-            "of the lecture's GPU; measure your own",
+            "on the lecture's GPU; measure your own",
         ),
         net("Res2Net-50", "res2net50_26w_4s"),
         net("Res2Net with cardinality: Res2NeXt-50", "res2next50"),
@@ -731,14 +733,14 @@ FOURTH: Final = Lecture(
             "",
             "",
             "one of three backbones",
-            "refused: DLA is no network of the lectures; ResNet and ResNeXt, the other two, are here",
+            "refused: DLA is not a network of the lectures; ResNet and ResNeXt, the other two, are here",
         ),
         Item(
             "ZCA whitening in that table",
             "",
             "",
             "a caption",
-            "refused: pixels are normalized by mean and deviation, as other networks of these lectures are trained",
+            "refused: pixels are normalized by mean and standard deviation, as for other networks of these lectures",
         ),
         Item(
             "Class activation maps of ResNet-50 and Res2Net-50",
@@ -781,17 +783,17 @@ FOURTH: Final = Lecture(
         net("MobileNet's body, table 1", "mobilenetv1_100", why=_BODY),
         *_resources(),
         Item(
-            "Spatial transformer: a learnt affine transform of the input",
+            "Spatial transformer: a learned affine transform of the input",
             "SpatialTransformer(32)",
-            "a layer, its localisation network fully connected or of convolutions; the identity at first",
-            "a module with a localisation network",
+            "a layer, its localization network is fully connected or convolutional; initially the identity",
+            "a module with a localization network",
         ),
         Item(
             "MNIST addition with spatial transformers",
             "python examples/spatial_transformer.py --seeds 1",
             "top-1 accuracy 89.3 % with it and 31.9 % without, at equal MACs (one seed)",
             "an example",
-            "one digit anywhere on a canvas, in place of the sum of two",
+            "one digit anywhere on a canvas instead of the sum of two",
         ),
         Item(
             "Shorter paths, skip connections, several paths",
@@ -1020,7 +1022,7 @@ FIFTH: Final = Lecture(
             "nas measure mobilenetv2_100 mobilenetv1_100 nasnetamobile",
             "medians on this machine",
             "of a phone",
-            "another processor; a latency table makes them a budget",
+            "another processor; a latency table turns them into a budget",
         ),
         Item(
             "Neural architecture search: search space",
@@ -1072,7 +1074,7 @@ FIFTH: Final = Lecture(
         Item(
             "Scaling channels, layers or resolution alone",
             "nas scale efficientnet_b0 --coefficients published",
-            "beside the family, each alone to the same MACs",
+            "each alone, scaled to the same MACs as the family",
             "diminishing returns",
         ),
         Item(
@@ -1089,9 +1091,9 @@ FIFTH: Final = Lecture(
             "NAS with both",
         ),
         net("EfficientNet-B0", "efficientnet_b0", params="5.3M", accuracy="77.1"),
-        net("ResNet-50 beside it", "resnet50", params="26M", accuracy="76.0"),
+        net("ResNet-50 for comparison", "resnet50", params="26M", accuracy="76.0"),
         net(
-            "MobileNetV2 beside it",
+            "MobileNetV2 for comparison",
             "mobilenetv2_100",
             params="3.4M",
             accuracy="72.0",
@@ -1102,7 +1104,7 @@ FIFTH: Final = Lecture(
         _setting(
             "NFNet: adaptive gradient clipping",
             "adaptive_clip=0.01",
-            "of each unit, the classifier aside",
+            "per unit, except in the classifier",
             "weight adaptive gradient updates",
             network="dm_nfnet_f0",
         ),
@@ -1112,7 +1114,7 @@ FIFTH: Final = Lecture(
             "nas scale resnetrs50 --coefficients resnet-rs",
             "depth for long trainings, `resnet-rs-short` width; the image slowly",
             "improved scaling",
-            "the paper has no rate for the image; its own family's is taken ([scaling](scaling.md))",
+            "the paper gives no rate for the image size; that of its own family is used ([scaling](scaling.md))",
         ),
         Item(
             "ResNet-RS: training",
@@ -1136,7 +1138,9 @@ FIFTH: Final = Lecture(
             "image size and augmentation grow in stages",
             "improved training efficiency",
         ),
-        _setting("Early stopping", "stop_after=10", "after epochs without a better validation accuracy", "named"),
+        _setting(
+            "Early stopping", "stop_after=10", "after that many epochs without a better validation accuracy", "named"
+        ),
         _setting(
             "L2 regularization, weight decay",
             "weight_decay=5e-4",
@@ -1156,13 +1160,13 @@ FIFTH: Final = Lecture(
             "scaled by p at test time",
             "the same mean; inverted, as in torch",
         ),
-        _setting("Stochastic depth", "drop_path=0.2", "by rates that rise with depth", "scaled by probability"),
-        _setting("Horizontal mirroring", "mirror=true", "on by itself where the class names allow it", "named"),
-        _setting("Crop and resize", "resized_crop=0.08", "8 % of the area at least", "named"),
+        _setting("Stochastic depth", "drop_path=0.2", "with rates that rise with depth", "scaled by probability"),
+        _setting("Horizontal mirroring", "mirror=true", "on automatically where the class names allow it", "named"),
+        _setting("Crop and resize", "resized_crop=0.08", "at least 8 % of the area", "named"),
         _setting(
-            "Colour distortion (saturation)",
+            "Color distortion (saturation)",
             "randaugment_operations=2",
-            "colour, contrast, brightness among RandAugment's operations",
+            "color, contrast, brightness among RandAugment's operations",
             "named",
         ),
         _setting(
@@ -1194,7 +1198,7 @@ FIFTH: Final = Lecture(
             "nas train resnet50 --data DATA --set auto_augment=imagenet",
             "the published policies of CIFAR-10, ImageNet and SVHN",
             "77.6 % (ResNet-50), 83.3 % (B5), 84.4 % (B7)",
-            f"no policy is learnt here; {NO_IMAGENET}",
+            f"no policy is learned here; {NO_IMAGENET}",
         ),
         Item(
             "Fast AutoAugment",
@@ -1211,13 +1215,13 @@ FIFTH: Final = Lecture(
             "+1.1 points on ImageNet",
             f"{NO_IMAGENET}; `python -m benchmarks.techniques` compares them on small images",
         ),
-        _setting("Cutout", "cutout=0.5", "a square of the mean colour", "+0.8 points on ImageNet", "as of mixup"),
+        _setting("Cutout", "cutout=0.5", "a square of the mean color", "+0.8 points on ImageNet", "as for mixup"),
         _setting(
             "CutMix",
             "cutmix=1 mix=0.5",
             "a box of another image, labels by area",
             "+2.3 points on ImageNet",
-            "as of mixup",
+            "as for mixup",
         ),
         Item(
             "Localization and detection with mixup, cutout, CutMix", "", "", "-0.5 to +1.0, -1.7 to +1.1", OTHER_TASKS

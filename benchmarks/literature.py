@@ -1,4 +1,4 @@
-"""Every network, technique and number of five lectures, beside what is here: `python -m benchmarks.literature`.
+"""Every network, technique and number of five lectures, compared with what is here: `python -m benchmarks.literature`.
 
     python -m benchmarks.literature > docs/literature.md
 
@@ -192,15 +192,16 @@ def count(what: str, command: str, ours: float, printed: str, name: str = "", wh
 
 INTRODUCTION: Final = """# The lectures, item by item
 
-What five lectures on convolutional networks say, beside what is here: {items} items, those of several lectures in each.
-Costs are counted from the layers when this page is made, on the images of the published numbers unless a size is given.
-What is printed is printed in the lecture or, with its source, in the paper of a network that a lecture only names or by
-another collection. A figure is *as printed* if it rounds to it. MACs are what papers call FLOPs or mult-adds.
+What five lectures on convolutional networks contain, compared with what is here: {items} items, where an item of
+several lectures counts in each. Costs are counted from the layers when this page is generated, at the image size of
+the published number unless another is given. *Printed* is what the lecture prints or, with its source, what the paper
+of a network that a lecture only names or another collection prints. A figure is *as printed* if it rounds to it. MACs
+are what papers call FLOPs or mult-adds.
 
-Nothing was trained on ImageNet here, so beside an accuracy of a lecture are those published with weights of the network
-by torchvision, timm or imgclsmob: the lowest and the highest on images of that size (`nas classics --json` has their
-recipes). In commands `DATA` stands for images, `IMAGE` for a file and `TRAINED` for the folder of a trained network;
-expressions are of `searchspaces.layers`.
+Nothing was trained on ImageNet here. Next to an accuracy from a lecture are therefore the accuracies published with
+weights of the network by torchvision, timm or imgclsmob, the lowest and the highest at that image size
+(`nas classics --json` has their recipes). In commands, `DATA` stands for images, `IMAGE` for a file and `TRAINED` for
+the folder of a trained network; expressions are from `searchspaces.layers`.
 
 Made by `python -m benchmarks.literature > docs/literature.md`.
 """
