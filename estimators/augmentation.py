@@ -334,12 +334,13 @@ def _at_levels(pixels: Tensor, kinds: Tensor, signs: Tensor, levels: NDArray[np.
 def operated(pixels: Tensor, kinds: Tensor, signs: Tensor, magnitude: float, fill: Tensor) -> Tensor:
     """One operation on each image, batched by operation (Cubuk et al. 2020, arXiv:1909.13719).
 
-    Magnitudes mean what they mean in torchvision's AutoAugment: 0 leaves an image as it is, and from there each
-    operation grows stronger. Departures from the authors' code (tensorflow/tpu, efficientnet/autoaugment.py):
+    Magnitudes mean what they mean in torchvision's AutoAugment: 0 leaves an image as it is (but for solarize, which
+    inverts pure white even then), and from there each operation grows stronger. Departures from the authors' code
+    (tensorflow/tpu, efficientnet/autoaugment.py):
 
     - Colour, contrast, brightness and sharpness have the factor 1 + 0.09 M or 1 - 0.09 M, each half of the time; there
       0.1 + 0.18 M, without a sign: M = 0 takes nearly all of the colour and M = 5 changes nothing.
-    - Posterize takes 0.4 M bits away, and solarize inverts what is above 255 - 25.5 M; there posterize keeps 0.4 M
+    - Posterize takes 0.4 M bits away, and solarize inverts what is at least 255 - 25.5 M; there posterize keeps 0.4 M
       bits and solarize inverts what is above 25.6 M, so that both are weaker the larger M is.
     - Translations are up to 150/331 of the side; there up to 100 pixels for RandAugment, 250 for AutoAugment.
     - These are the 14 operations of the paper's list; the code has 16, without the identity.

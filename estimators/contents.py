@@ -13,7 +13,7 @@ import numpy as np
 
 from searchspaces import UserError
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Raised when the same files are decoded to other pixels, or other facts of them are remembered."""
 
 

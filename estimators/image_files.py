@@ -115,6 +115,8 @@ def in_rgb(source: BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, 
     """A whole image upright in RGB, and whether it is grey; of a JPEG no more pixels than a side of `least` needs."""
     with opened(source) as image:
         full = image.width * image.height
+        tags = getattr(image, "tag_v2", {})  # of a TIFF, whose grey values of up to 16 bits are as they are in the file
+        bits, inverted = tags.get(258, (16,))[0], tags.get(262) == 0
         image.draft(None, (least, least))
         progressive = image.info.get("progressive")  # all its coefficients are kept in memory
         if (full if progressive else image.width * image.height) > max_pixels:
@@ -122,7 +124,7 @@ def in_rgb(source: BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, 
         image.load()
         upright = turned_upright(image)
     grey = upright.mode in ("1", "L", "LA", "La", "I", "F") or upright.mode.startswith("I;16")
-    return on_white(in_8_bits(upright)).convert("RGB"), grey
+    return on_white(in_8_bits(upright, bits, inverted)).convert("RGB"), grey
 
 
 def formats() -> list[str]:
@@ -159,13 +161,21 @@ def turned_upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey images of 16 or 32 bits and of floats, scaled to 8 bits; Pillow itself would clip them at 255.
+def in_8_bits(image: Image.Image, bits: int = 16, inverted: bool = False) -> Image.Image:
+    """Grey images of 12, 16 or 32 bits and of floats, scaled to 8 bits; Pillow itself would clip them at 255.
 
-    16 bits are divided by 256; for 32 bits and floats see `white_value`.
+    16 bits are divided by 256, and 12 by 16; for 32 bits and floats see `white_value`.
+
+    Args:
+        image: of any mode.
+        bits: of a value, if the mode has room for 16.
+        inverted: whether 0 is white then.
     """
     if image.mode.startswith("I;16"):
-        grey = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+        step = 2.0 ** (8 - bits)
+        grey = image.convert("I").point(lambda value: value * step).convert("L")
+        if inverted:
+            grey = grey.point(lambda value: 255 - value)
         grey.info.pop("transparency", None)  # a grey level in 16 bits
         return grey
     if image.mode not in ("I", "F"):

@@ -214,7 +214,7 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
     Args:
         name: in `RECIPES`.
         images: training and validation images together, which `auto` is fitted to.
-        side: of the images in pixels, which it is fitted to as well.
+        side: of the images in pixels; from 96 on, crops are resized ones.
         settings: of `Recipe`, by name.
 
     Raises:
@@ -229,7 +229,8 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
     for each in settings:
         if each not in known:
             raise UserError(f"recipe {name}: unknown setting {each!r}{nearest(each, known)}")
-    recipe = Recipe(**{**RECIPES[name], **settings})
+    crops = {"crop": 0.0, "resized_crop": 0.08} if side >= LARGE else {}
+    recipe = Recipe(**{**RECIPES[name], **crops, **settings})
     if name != "auto":
         return recipe
     if images is None:

@@ -75,10 +75,11 @@ def clipper(model: nn.Module, adaptive: float, norm: float) -> Callable[[], None
             eq. 3), for all but the classifier; 0 is off. A unit is an output channel, or a whole vector.
         norm: the largest norm of the gradient of all weights together (Pascanu et al. 2013, arXiv:1211.5063); 0 is off.
     """
+    from torch import nn
     from torch.nn.utils import clip_grad_norm_
 
-    classifier = _classifier(model)
-    last = set() if classifier is None else {id(each) for each in classifier.parameters()}
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    last = {id(each) for layer in layers[-1:] for each in layer.parameters()}  # a convolution in some networks
     bounded = [each for each in model.parameters() if id(each) not in last]
 
     def clip() -> None:

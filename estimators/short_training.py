@@ -314,7 +314,7 @@ class ShortTraining:
                 accuracies += known[index : index + 1]
             else:
                 part = rung.part(train, self.data.labels, self.split_seed), val
-                own = TrialContext(context.seed, context.device, checkpoint=context.checkpoint)
+                own = TrialContext(context.seed, context.device, checkpoint=context.checkpoint, shared=context.shared)
                 its = {**whose, "rungs": list(accuracies)}
                 try:
                     found = yield from smaller._train(architecture, own, device, part, its, start, index == len(known))
@@ -377,8 +377,10 @@ class ShortTraining:
             done=steps * (first + (0 if done is None else len(done.curve))),
             shared=context.shared,
         )
-        # a GPU judges many images at once, and no fewer than it learned from at once if those are too many
-        judging = Halving(JUDGED, device, core.memory.micro, context.shared) if device.type == "cuda" else core.memory
+        judging = Halving(batch, device, shared=context.shared)
+        on_gpu = device.type == "cuda"
+        if on_gpu:  # many images at once, and no fewer than it learned from at once if those are too many
+            judging = Halving(JUDGED, device, core.memory.micro, context.shared)
         validation = self._validation(val, device)
 
         curve: list[float] = []
@@ -397,6 +399,7 @@ class ShortTraining:
             if not math.isfinite(loss):
                 raise Diverged(f"the training loss was {loss} in epoch {epoch + 1} of {self.epochs}")
             if self.metric != TRAINING_LOSS or epoch + 1 == self.epochs:
+                judging.micro = judging.micro if on_gpu else min(judging.micro, core.memory.micro)
                 share = accuracy(core.model, batches.scaled, *validation, judging, self.metric == "balanced")
                 if share is None:
                     raise Diverged(f"the logits were not finite after epoch {epoch + 1} of {self.epochs}")

@@ -25,7 +25,7 @@ _BATCH: Final = 32
 
 
 def calibration_pixels(found: Exportable, images: ImageData | None) -> Pixels:
-    """Images to calibrate on: training images, or noise if the weights are random."""
+    """Images to calibrate on, none of them test images, or noise if the weights are random."""
     if images is None:
         return random_pixels(found.task, CALIBRATION_IMAGES)
     count = min(CALIBRATION_IMAGES, len(images.images))

@@ -94,7 +94,8 @@ def plan(
         what, data, image_size, reading: as of `nas.training.training_job`.
         space: of the network, if it is a person's own: `file.py:object` or the space.
         tuned: settings of the recipe, as `parse_tuned` reads them.
-        recipe: the name of the recipe that all trials start from.
+        recipe: the name of the recipe that all trials start from; `auto` is the one that a study tuned, if `what` is
+            its best network.
         epochs: of each trial.
         fixed: settings of the recipe that are the same in all trials.
         name, out: of the run folder.
@@ -114,6 +115,9 @@ def plan(
         raise UserError("--set epochs: give the epochs of each trial with --epochs")
     whole = load_space(space) if isinstance(space, str) else space
     job = training_job(what, data, image_size, whole, reading, folder)
+    if recipe == "auto" and job.tuned is not None:  # trained by what was tuned, as `nas train` does
+        recipe, before = job.tuned[0], {key: value for key, value in job.tuned[1].items() if key != "epochs"}
+        fixed = {key: value for key, value in before.items() if key not in parse_tuned(tuned)} | fixed
     images, side = images_of(job.data, fixed), job.data.task.image_size
     options = options_of(parse_tuned(tuned), recipe, images, side, {**fixed, "epochs": epochs})
     home = space if isinstance(space, str) else None

@@ -45,6 +45,21 @@ def test_no_unit_moves_by_more_than_its_share_and_small_gradients_are_left_alone
     assert clipped > 100
 
 
+@pytest.mark.parametrize("name", ["resnet20", "squeezenet1_1", "nin", "all_cnn", "mobilenetv3_small_100"])
+def test_the_layer_that_gives_the_logits_is_not_clipped_by_unit(name):
+    model = network(name)
+    for each in model.parameters():
+        each.grad = torch.full_like(each, 10.0)
+    clip = clipper(model, 0.01, 0.0)
+    assert clip is not None
+    clip()
+    kept = {key.rpartition(".")[0] for key, each in model.named_parameters() if bool((each.grad == 10.0).all())}
+    layers = {key: each for key, each in model.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)}
+    (last,) = kept
+    assert last == [*layers][-1]
+    assert layers[last].weight.shape[0] == 10  # classes
+
+
 def test_the_gradient_of_all_weights_is_bounded():
     model = network()
     for each in model.parameters():

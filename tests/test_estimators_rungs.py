@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimate, Pruned, ShortTraining, TrialContext, load_data, short_training
+from estimators.core import Core
 from estimators.rungs import parse_rungs, step_of
 from estimators.steps import find_device, own_globals
 from searchspaces import Space, Stage, Task, UserError, choice, conv_head, conv_stem, load_space, mbconv
@@ -59,6 +60,22 @@ def into(told: Reports) -> Callable[[int, float], bool]:
         return True
 
     return report
+
+
+@pytest.mark.parametrize("rungs", ["", "images:0.5"])
+def test_a_training_at_a_rung_is_no_other_beside_neighbours(rungs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory beside others, a trial fails and is run again; alone, its batch is halved."""
+    steps, gradient = itertools.count(), Core._gradient
+
+    def full(core: Core) -> object:
+        if next(steps) == 1:
+            raise MemoryError
+        return gradient(core)
+
+    monkeypatch.setattr(Core, "_gradient", full)
+    context = TrialContext(0, "cpu", go_on, shared=lambda: True)
+    with pytest.raises(MemoryError):
+        ShortTraining(DIGITS, **QUICK, rungs=rungs).estimate(NETWORK, context)
 
 
 def told_of(rungs: str) -> tuple[Estimate, list[tuple[int, float]]]:

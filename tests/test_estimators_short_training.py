@@ -206,6 +206,21 @@ def test_out_of_memory_halves_the_batch_once_and_goes_on(error):
     assert reported == [1, 2]  # no epoch is told twice
 
 
+def test_a_batch_that_is_too_large_to_be_judged_is_not_too_large_to_be_learned_from():
+    class FullOnce(Full):
+        """Has no room in its first validation."""
+
+        def forward(self, x):
+            self.room = 32 if not self.training and max(self.sizes) > 32 and 32 not in self.sizes else 64
+            return super().forward(x)
+
+    sizes: list[int] = []
+    found = train(architecture=Tiny(lambda module: FullOnce(module, 64, MemoryError(), sizes)))
+    assert 32 in sizes
+    assert found.details["batch_halved"] is False
+    assert found.accuracy == train(architecture=Tiny(lambda module: module)).accuracy
+
+
 def test_out_of_memory_twice_and_other_errors_fail_the_trial():
     with pytest.raises(torch.OutOfMemoryError):
         train(architecture=Tiny(lambda module: Full(module, 31, OUT_OF_MEMORY[0], [])))

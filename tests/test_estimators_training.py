@@ -376,6 +376,11 @@ def test_the_default_recipe_is_fitted_to_the_number_of_images_and_steps(images, 
     whole = make_recipe("auto", images, epochs=epochs, batch=round(0.9 * images))  # a step an epoch
     assert (whole.randaugment_operations, whole.mixup, whole.drop_path) == (int(epochs >= 300), 0.0, 0.0)
     assert f"{epochs:,} steps" in str(why_fitted(whole, images, 32))
+    for name in RECIPES:
+        given = make_recipe(name, images, side=96, crop=0.1)
+        assert (given.crop, given.resized_crop > 0) == (0.1, True)
+        assert make_recipe(name, images, side=96, resized_crop=0.0).resized_crop == 0.0
+        assert (make_recipe(name, images, side=96).crop, make_recipe(name, images, side=95).resized_crop) == (0.0, 0.0)
     large = make_recipe("auto", images, side=224, epochs=epochs)
     assert (large.crop, large.resized_crop > 0, recipe.resized_crop) == (0.0, True, 0.0)
     with pytest.raises(UserError, match="which is not known here"):

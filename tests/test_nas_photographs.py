@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -422,6 +423,38 @@ def test_white_of_a_grey_map_of_16_bits_is_what_its_file_says(tmp_path):
     dark.write_bytes(b"P5 4 1 65535\n" + np.array([0, 100, 200, 255], ">u2").tobytes())
     with dark.open("rb") as file:
         assert np.asarray(in_rgb(file, 4, 10**6)[0])[0, :, 0].tolist() == [0, 0, 0, 0]  # dark, not stretched
+
+
+@pytest.mark.parametrize(("bits", "white"), [(12, 1), (16, 1), (16, 0), (8, 1), (8, 0)])
+def test_a_grey_tiff_is_as_bright_as_its_file_says(tmp_path, bits, white):
+    """Of 8, 12 or 16 bits, where the largest value or, as in many X-rays (PhotometricInterpretation 0), 0 is white."""
+    from estimators.image_files import in_rgb
+
+    levels = np.array([[0, 60, 120, 255]])
+    values = levels * (2**bits - 1) // 255 if white else (2**bits - 1) - levels * (2**bits - 1) // 255
+    if bits == 12:
+        one, two, three, four = values[0].tolist()
+        pixels = b"".join(((a << 12) | b).to_bytes(3, "big") for a, b in ((one, two), (three, four)))
+    else:
+        pixels = values.astype(f"<u{bits // 8}").tobytes()
+    tags = [(256, 4), (257, 1), (258, bits), (259, 1), (262, white), (273, 8), (277, 1), (278, 1), (279, len(pixels))]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    file = tmp_path / "grey.tif"
+    file.write_bytes(
+        b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + directory + bytes(4)
+    )
+    with file.open("rb") as opened:
+        image, grey = in_rgb(opened, 4, 10**6)
+    assert grey
+    assert np.abs(np.asarray(image)[0, :, 0].astype(int) - levels[0]).max() <= 1
+
+
+def test_a_file_of_every_format_is_an_image_by_its_name():
+    from estimators.image_files import FORMATS
+    from estimators.image_folders import _SUFFIXES
+
+    Image.init()
+    assert {suffix for suffix, known in Image.registered_extensions().items() if known in FORMATS} <= _SUFFIXES
 
 
 def test_a_centre_crop_is_the_middle_of_the_shorter_side_and_another_set_of_images(tmp_path):

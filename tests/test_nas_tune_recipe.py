@@ -21,7 +21,8 @@ from estimators.training import train
 from nas import api
 from nas.cli import COMMANDS, make_app
 from nas.parsing import parse_values
-from nas.tuning import parse_tuned, plan, settings_for
+from nas.training import recipe_for, training_job
+from nas.tuning import parse_tuned, plan, settings_for, train_command
 from searchspaces import RecipeSpace, Scale, Scaled, Task, UserError, architecture_from_json, classic, space_named
 from strategies import STRATEGIES
 from studies import Study
@@ -205,6 +206,32 @@ def test_a_study_that_was_cut_ends_as_an_unbroken_one_and_its_best_recipe_trains
     made = Study.create(planned.folder, settings_for(planned, given)).manifest
     first = Manifest.read(tmp_path / "runs" / "whole")
     assert replace(made, created=first.created) == first
+
+
+def test_a_recipe_that_was_tuned_is_tuned_further_and_the_command_trains_what_was_tried(tmp_path):
+    study = {"epochs": 1, "fixed": {"data_fraction": 0.1}, "out": tmp_path}
+    first = plan(SMALL.to_json(), "lr=0.5/0.02", "digits", recipe="adamw", name="first", **study)
+    Study.create(first.folder, settings_for(first, {"trials": 1, "strategy": "grid"})).run()
+    second = plan(str(first.folder), "weight_decay=0.0001/0.05", "digits", name="second", **study)
+    space, estimator = settings_for(second, {}).space, settings_for(second, {}).estimator_settings
+    assert isinstance(space, RecipeSpace)
+    assert "lr" in estimator["settings"]
+    member = space.architecture({"weight_decay": 0.05})
+    tried = FullTraining(DIGITS, **{key: estimator[key] for key in ("recipe", "epochs", "settings")}).recipe_of(
+        member.choices
+    )
+    words = shlex.split(train_command(second, member.choices))
+    given = typer.main.get_command(make_app(COMMANDS)).commands["train"].make_context("train", words[2:]).params
+    settings = {"epochs": given["epochs"], **parse_values(given["settings"])}
+    trained = recipe_for(training_job(words[2], "digits"), tmp_path / "none", given["recipe"], settings)
+    assert (trained.optimizer, trained.lr, trained.weight_decay) == ("adamw", first_lr(first), 0.05)
+    assert replace(trained, mirror=tried.mirror) == tried  # which follows from the names of the classes
+    again = plan(str(first.folder), "lr=0.3/0.1", "digits", name="again", **study)  # what was tuned is tuned anew
+    assert "lr" not in again.fixed
+
+
+def first_lr(planned):
+    return Study.open(planned.folder).best.architecture.choices["lr"]
 
 
 def test_the_grid_tries_every_recipe_and_the_screen_has_errors_and_the_command(nas_cli, words, tmp_path):
