@@ -122,6 +122,7 @@ def study_document(study: Study) -> Document:
     """The settings of a study, its progress, and the best networks that it found."""
     from studies.proxy_agreement import agreement
     from studies.results import STATES, state_of
+    from studies.trial import device_seconds
 
     manifest, trials, at_work = study.manifest, study.trials, study.is_running
     states = Counter(state_of(trial, at_work) for trial in trials)
@@ -149,7 +150,7 @@ def study_document(study: Study) -> Document:
         "trials": {state: states[state] for state in STATES},
         "at_work": at_work,
         "failures": dict(Counter(trial.reason or "no reason given" for trial in trials if trial.state == "failed")),
-        "seconds": sum(trial.seconds or 0.0 for trial in trials),
+        "seconds": sum(map(device_seconds, trials)),
         **({} if prepared_s is None else {PREPARED_S: prepared_s}),
         "best": _found(study, [study.best])[0] if complete else None,
         "near_best": [trial.number for trial in study.near_best] if complete else [],

@@ -31,6 +31,7 @@ from studies import Study
 from studies.folder import REPORT
 from studies.proxy_agreement import agreement, comparisons
 from studies.results import pooled_variance
+from studies.trial import device_seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +99,7 @@ def _page(studies: Sequence[Study]) -> str:
         parts.progress_section(chosen),
         parts.winner_section(chosen, _drawing(chosen)),
         parts.decisions_section(chosen, axis(chosen)),
-        parts.curves_section(chosen),
+        parts.curves_section(chosen, axis(chosen)),
         parts.failures_section(chosen),
     ]
     body += [_training(chosen, each) for each in trained]
@@ -132,7 +133,7 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
         )
     ended = [trial for trial in study.trials if trial.state != "running"]
     images = f", on {data['images']:,} images of {data['name']}" if isinstance(data, dict) and "images" in data else ""
-    seconds = sum(trial.seconds or 0.0 for trial in ended)
+    seconds = sum(map(device_seconds, ended))
     seconds += next((float(trial.details[PREPARED_S]) for trial in ended if PREPARED_S in trial.details), 0.0)
     tried = number_of(len({trial.architecture for trial in ended}), noun)
     yield (
@@ -176,7 +177,7 @@ def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
         [
             str(each.folder), each.manifest.strategy["name"], str(each.manifest.seed), str(len(each.trials)),
             with_error(each.best, each.standard_errors), human(each.best.cost.macs),
-            duration(sum(one.seconds or 0.0 for one in each.trials)),
+            duration(sum(map(device_seconds, each.trials))),
         ] for each in studies
     ]  # fmt: skip
     runs = table("Runs", ("run", "strategy", "seed", "trials", "best", "MACs", "time of trials"), rows)

@@ -43,6 +43,7 @@ class Grid:
             )
         self._space = space
         self._known: set[Architecture] = set()
+        self._first = 0  # no earlier member is new
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -55,9 +56,10 @@ class Grid:
 
     def ask(self, rng: np.random.Generator) -> Architecture:
         """The first architecture that has not been tried; raises `Exhausted` when none is left."""
-        for member in self._members:
-            if member not in self._known:
-                return member
+        for index in range(self._first, len(self._members)):
+            if self._members[index] not in self._known:
+                self._first = index
+                return self._members[index]
         raise Exhausted(f"all {len(self._members)} architectures of {self._space.name} that fit have been tried")
 
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:

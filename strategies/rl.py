@@ -65,13 +65,13 @@ class RLController:
     off the regret, up to a third, after 25 and 200 nothing that shows. Both are divided by a standard deviation of
     rewards, so that the entropy bonus has the same weight on any data.
 
-    **Ranks.** A reward counts as the share of all rewards so far that it exceeds (fitness shaping; Wierstra et al. 2014,
-    *Natural Evolution Strategies*, JMLR 15, sec. 3.1), which is of the same scale on any data: networks that train to
-    nothing neither shrink the differences among the others nor are all that there is to learn. The papers take
-    accuracies as they are (`ranked=False`); on problems that it was not tuned on that has more regret.
+    **Ranks.** A reward counts as the share of all rewards so far that it exceeds (fitness shaping; Wierstra et al.
+    2014, *Natural Evolution Strategies*, JMLR 15, sec. 3.1), which is of the same scale on any data: networks that
+    train to nothing neither shrink the differences among the others nor are all that there is to learn. The papers take
+    accuracies as they are (`ranked=False`); `docs/strategies.md` compares the two.
 
     **Updates.** Trials with an accuracy, pruned ones included, are collected as they end. Every `batch` trials update
-    the policy and are then discarded. Failed trials are ignored.
+    the policy and are then discarded. A failed trial has the lowest reward so far.
 
     **Asynchronous trials.** A trial's behaviour policy is the policy at the time its start is told, or its end if there
     was no start. Its log-probabilities are the denominator of PPO's ratio, however many updates lie between the start

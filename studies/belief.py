@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -72,7 +73,24 @@ class Seen(NamedTuple):
     variance: float
 
 
-def beliefs(trials: Sequence[Trial]) -> dict[int, Belief]:
+class _Same:
+    """Trials as a key of a cache, which are the same if they are the same objects: trials never change."""
+
+    def __init__(self, trials: Iterable[Trial]) -> None:
+        self.trials = tuple(trials)
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.trials)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Same)
+            and len(self.trials) == len(other.trials)
+            and all(map(operator.is_, self.trials, other.trials))
+        )
+
+
+def beliefs(trials: Sequence[Trial]) -> Mapping[int, Belief]:
     """The belief of each complete proposal, by number; empty where accuracies are what was observed.
 
     They are so where it is not told on how many images each was estimated (`val_images` in its details), as of tables
@@ -82,11 +100,17 @@ def beliefs(trials: Sequence[Trial]) -> dict[int, Belief]:
     Args:
         trials: all of a study, by number.
     """
-    proposed = [each for each in trials if each.confirms is None]
+    return _beliefs(_Same(each for each in trials if each.confirms is None))
+
+
+@functools.lru_cache(maxsize=4)
+def _beliefs(those: _Same) -> Mapping[int, Belief]:
+    """Of proposals: confirmations, which come one after another at the end of a study, change nothing."""
+    proposed = those.trials
     complete = [each for each in proposed if each.state == "complete"]
-    if not complete or any(each.parent is not None for each in trials) or not all(map(_on_images, complete)):
+    if not complete or any(each.parent is not None for each in proposed) or not all(map(_on_images, complete)):
         return {}
-    line, observed = line_of(trials), {each.number: each for each in adjusted(trials)}
+    line, observed = line_of(proposed), {each.number: each for each in adjusted(proposed)}
     if len(complete) < FEWEST:
         if line is None:
             return {}
@@ -126,8 +150,17 @@ def believed(trials: Sequence[Trial]) -> Sequence[Trial]:
     Args:
         trials: all of a study, by number.
     """
-    found = beliefs(trials)
-    return [replace(each, accuracy=found[each.number].mean) if each.number in found else each for each in trials]
+    found = _believed(_Same(each for each in trials if each.confirms is None))
+    return [found.get(each.number, each) for each in trials]
+
+
+@functools.lru_cache(maxsize=4)
+def _believed(those: _Same) -> Mapping[int, Trial]:
+    """Of proposals, those that something else is believed of than was observed."""
+    found = _beliefs(those)
+    return {
+        each.number: replace(each, accuracy=found[each.number].mean) for each in those.trials if each.number in found
+    }
 
 
 def standard_error(trial: Trial, belief: Belief | None, images: int | None) -> float:

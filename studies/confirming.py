@@ -83,7 +83,7 @@ def confirmations(confirm: Confirm, trials: int) -> int:
 
 
 def with_confirmations(proposals: int, confirm: Confirm) -> int:
-    """The fewest trials that hold so many proposals beside their confirmations.
+    """Trials that hold so many proposals beside their confirmations: no more than one above the fewest.
 
     >>> with_confirmations(54, 2), with_confirmations(54, "auto")
     (60, 61)

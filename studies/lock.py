@@ -50,15 +50,19 @@ def in_use(folder: Path) -> bool:
     try:
         handle = os.open(folder / LOCK, os.O_RDWR)
         try:
-            return not taken(handle)
+            return not taken(handle, shared=True)
         finally:
             os.close(handle)
     except OSError:
         return False
 
 
-def taken(handle: int) -> bool:
+def taken(handle: int, shared: bool = False) -> bool:
     """Try to take the lock of an open file.
+
+    Args:
+        handle: of the file.
+        shared: with others that only look whether somebody works; of Windows, whose locks are exclusive, alone.
 
     Raises:
         OSError: the file system has no locks.
@@ -71,7 +75,7 @@ def taken(handle: int) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise

@@ -420,15 +420,16 @@ def find(
         manifest.refuse_changes(replace(manifest, estimator=now), str(place))
         return found
 
-    make = scored(make_strategy_again, manifest.strategy, make_estimator_again, manifest.data, manifest.seed)
+    images = manifest.data if data is None else whole_path(data)
+    make = scored(make_strategy_again, manifest.strategy, make_estimator_again, images, manifest.seed)
     if manifest.prescreen is not None:
         with _kept_in(place):
-            make = prescreened(make, manifest.prescreen, make_estimator_again, manifest.data, manifest.seed)
+            make = prescreened(make, manifest.prescreen, make_estimator_again, images, manifest.seed)
     opened = open_ledger(manifest, place, ledger)
     kept, inheritance = Checkpoints.of(place, manifest, checkpoints), Inheritance.of(place, manifest)
-    images = whole_path(data) if data is not None and "data" in manifest.estimator["resolved"] else None
+    moved = images if data is not None and "data" in manifest.estimator["resolved"] else None
     return Opened(
-        place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance, images=images
+        place, manifest, whole, feasible, task, opened, make, make_estimator_again, kept, inheritance, images=moved
     )
 
 

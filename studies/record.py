@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,8 @@ class Record:
         ended = [trial for trial in self.trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
             raise UserError(f"{self._where}: the ledger does not say in which order trials ended")
-        self._known: dict[Cost, tuple[list[Architecture], set[int]]] = {}
+        # by cost: numbers of trials of which no tree was made yet, and the first number of each tree
+        self._known: dict[Cost, tuple[deque[int], dict[int, int]]] = {}
         for trial in self.trials:
             self._remember(trial)
 
@@ -73,17 +74,18 @@ class Record:
         """The seed of a trial's estimate; its proposal has its own."""
         return int(np.random.SeedSequence([self._seed, number, 1]).generate_state(1)[0])
 
-    def is_known(self, architecture: Architecture, cost: Cost) -> bool:
-        """Whether an equal network was tried, however it was chosen; the tree of layers tells.
+    def tried(self, architecture: Architecture, cost: Cost) -> int | None:
+        """The first trial of an equal network, however it was chosen; None if there is none. The tree of layers tells.
 
         Equal networks have equal costs, so trees are made only of networks whose costs are met again.
         """
         if cost not in self._known:
-            return False
-        unread, identities = self._known[cost]
+            return None
+        unread, numbers = self._known[cost]
         while unread:
-            identities.add(hash(unread.pop().network(self._task)))
-        return hash(architecture.network(self._task)) in identities
+            number = unread.popleft()
+            numbers.setdefault(hash(self.trials[number].architecture.network(self._task)), number)
+        return numbers.get(hash(architecture.network(self._task)))
 
     def turn(self) -> AbstractContextManager[None]:
         """Be the only driver that reads and writes, where there may be several."""
@@ -96,6 +98,7 @@ class Record:
         confirms: int | None = None,
         parent: int | None = None,
         told: int | None = None,
+        twins: Sequence[Architecture] = (),
     ) -> Trial:
         """Write a new trial as running.
 
@@ -105,12 +108,14 @@ class Record:
             confirms: the number of the trial whose network it trains again.
             parent: the number of the trial whose weights it starts from.
             told: how many of the ends its proposal knew; by default all.
+            twins: what was proposed in its place before; see `Trial`.
         """
         told = ends if told is None else told
         number, cost, now = len(self.trials), self.cost_of(architecture), datetime.now()
         driver = self.drivers.me if self.drivers else None
         trial = Trial(
-            number, architecture, cost, "running", told, started=now, confirms=confirms, parent=parent, driver=driver
+            number, architecture, cost, "running", told, started=now, confirms=confirms, parent=parent, driver=driver,
+            twins=tuple(twins),
         )  # fmt: skip
         self.ledger.started(trial, self.seed_of(number), self._space, ends)
         self.trials.append(trial)
@@ -167,7 +172,7 @@ class Record:
             )
 
     def _remember(self, trial: Trial) -> None:
-        self._known.setdefault(trial.cost, ([], set()))[0].append(trial.architecture)
+        self._known.setdefault(trial.cost, (deque(), {}))[0].append(trial.number)
 
 
 def replay(trials: Iterable[Trial], started: int = 0) -> Iterator[tuple[Trial, Outcome]]:

@@ -201,11 +201,22 @@ def counted(number: int, state: str) -> str:
     return f"{number} {state}{', run again on resume' if state == INTERRUPTED else ''}"
 
 
+_FIRST: Final = ("number", "state", "accuracy", "adjusted")
+_THEN: Final = ("seconds", "started", "ended", "confirms", "reason", "hypervolume", "words")
+
+
 def columns(space: SearchSpace, task: Task) -> list[str]:
     """Of `rows`: what became of a trial, its costs, and each decision of the space."""
-    first = ["number", "state", "accuracy", "adjusted"]
-    then = ["seconds", "started", "ended", "confirms", "reason", "hypervolume", "words"]
-    return [*first, *task.costs, *then, *(decision.name for decision in space.decisions)]
+    return [*_FIRST, *task.costs, *_THEN, *(_column(decision.name) for decision in space.decisions)]
+
+
+def _column(decision: str) -> str:
+    """Of a decision, which a person may have given the name of another column.
+
+    >>> _column("kernel"), _column("state")
+    ('kernel', 'decision state')
+    """
+    return f"decision {decision}" if decision in (*_FIRST, *COSTS, *_THEN) else decision
 
 
 def rows(trials: Sequence[Trial], shares: Sequence[float], at_work: bool) -> Iterator[dict[str, Any]]:
@@ -226,7 +237,7 @@ def rows(trials: Sequence[Trial], shares: Sequence[float], at_work: bool) -> Ite
             **{name: getattr(trial, name) for name in ("seconds", "started", "ended", "confirms", "reason")},
             "hypervolume": share,
             "words": trial.architecture.words(),
-            **trial.architecture.choices,
+            **{_column(name): option for name, option in trial.architecture.choices.items()},
         }
 
 

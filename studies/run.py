@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ASKS: Final = 100
 """Asks for one trial before the strategy is taken to have nothing that may be trained."""
+TWINS: Final = 1000
+"""Networks tried already that it may propose for one trial by other choices, before that."""
 ALIKE: Final = 5
 """Trials that all fail alike before the study stops to say so."""
 LOOK_S: Final = 1.0
@@ -76,6 +78,9 @@ class Runnable(Protocol):
     def refusal(self, architecture: Architecture) -> str | None:
         """Why an architecture may not be trained; None if it may."""
 
+    def twin(self, architecture: Architecture) -> Trial | None:
+        """The trial of an equal network that was chosen otherwise; None if there is none."""
+
 
 class Run:
     """Gives an engine its jobs and writes down how they end.
@@ -103,6 +108,10 @@ class Run:
         self._dry = False  # there is nothing more to propose
         self._reports: dict[int, list[tuple[int, float]]] = {}  # of trials under way in this run
         self._prepared: tuple[Architecture, int] | None = None  # the next proposal, and the ends that it knew
+        self._twins: list[Architecture] = []  # proposed in the place of the next trial, and refused
+        self._twins_of: dict[int, list[Architecture]] = {}  # of trials whose ends the strategy does not know
+        self._told: set[int] = set()  # whose ends the strategy knows
+        self._twinned: set[Architecture] = set()  # all twins that it was told of
         self._tried = -1  # ends when one was prepared, or tried to be
         self._thought_s, self._trained_s = deque[float](maxlen=RECENT), deque[float](maxlen=RECENT)
         trials = self._record.trials
@@ -246,6 +255,8 @@ class Run:
         if trial.confirms is not None:
             return
         if outcome.state == "running":
+            for twin in trial.twins:
+                self._tell_twin(twin)
             self._strategy.tell(trial.architecture, outcome)
         else:
             self._pruning.remember(trial, self._record.notes[trial.number])
@@ -254,16 +265,39 @@ class Run:
     def _tell_end(self, trial: Trial) -> None:
         """Tell the strategy of an end; in waves, when the wave is over."""
         if self._wave is None:
-            self._strategy.tell(trial.architecture, trial.outcome)
+            self._tell(trial)
         else:
             self._untold[trial.number] = trial
 
     def _tell_wave(self) -> None:
         """Tell the strategy of all ends that it does not know, in the order of the trials."""
         for _, trial in sorted(self._untold.items()):
-            self._strategy.tell(trial.architecture, trial.outcome)
+            self._tell(trial)
         self._untold.clear()
         self._pruning.reveal()
+
+    def _tell(self, trial: Trial) -> None:
+        """Tell the strategy of an end, and the same of the twins of the network."""
+        self._told.add(trial.number)
+        for architecture in (trial.architecture, *self._twins_of.pop(trial.number, ())):
+            self._strategy.tell(architecture, trial.outcome)
+
+    def _tell_twin(self, architecture: Architecture) -> bool:
+        """Tell the strategy of an architecture what became, or will become, of the trial of an equal network.
+
+        Strategies know architectures: untold, they would propose the twin of a good network on and on. False where it
+        is no twin, or the strategy was told and repeats itself.
+        """
+        trial = None if architecture in self._twinned else self._study.twin(architecture)
+        if trial is None:
+            return False
+        self._twinned.add(architecture)
+        self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
+        if trial.number in self._told:
+            self._strategy.tell(architecture, trial.outcome)
+        else:
+            self._twins_of.setdefault(trial.number, []).append(architecture)
+        return True
 
     def _wave_has_room(self) -> bool:
         """Whether a proposal can be made in the present wave; not if there is to be none."""
@@ -331,7 +365,8 @@ class Run:
             self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
             return None
         if architecture is None:
-            self._stop("stuck", f"the strategy was asked {ASKS} times and proposed nothing to be trained; {refused}")
+            asked = ASKS + len(self._twins)
+            self._stop("stuck", f"the strategy was asked {asked} times and proposed nothing to be trained; {refused}")
             return None
         trial = self._start(architecture, self.ends)
         self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
@@ -341,7 +376,8 @@ class Run:
         """Write a proposal, which knew so many ends, as running."""
         inheritance = self._study.inheritance
         parent = None if inheritance is None else inheritance.parent_of(architecture, self._record.trials)
-        return self._record.start(architecture, self.ends, parent=parent, told=told)
+        twins, self._twins = self._twins, []
+        return self._record.start(architecture, self.ends, parent=parent, told=told, twins=twins)
 
     def _propose(self, number: int) -> tuple[Architecture | None, str | None]:
         """What the strategy proposes for a trial; or None, and why the last one was refused.
@@ -350,13 +386,17 @@ class Run:
             Exhausted: it has nothing new to propose.
         """
         rng, began = np.random.default_rng([self._manifest.seed, number]), time.perf_counter()
-        refused = None
-        for _ in range(ASKS):
+        refused, asks = None, 0
+        while asks < ASKS and len(self._twins) < TWINS:
             architecture = self._strategy.ask(rng)
             refused = self._study.refusal(architecture)
             if refused is None:
                 self._thought_s.append(time.perf_counter() - began)
                 return architecture, None
+            if self._tell_twin(architecture):
+                self._twins.append(architecture)
+            else:
+                asks += 1
         return None, refused
 
     def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:

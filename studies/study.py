@@ -370,18 +370,17 @@ class Study:
                 self.inheritance.begin(self.record.trials)
             run = Run(self, strategy, limits, emit)
             emit(StudyStarted(run.ends, len(run.again), limits.trials, limit_s))
-            try:
-                with first_interrupt(raise_interrupt, "writing the results"):
+            with first_interrupt(raise_interrupt, "writing the results"):
+                try:
                     estimator = self._prepared(estimator, emit)
                     while run.end is None:
                         (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done, run.prepare)
                         run.wait_for_others()
-            except KeyboardInterrupt:
-                self._finish(
-                    emit,
-                    StudyEnded("interrupted", f"interrupted after {number_of(run.ends, 'trial')}; it can be resumed"),
-                )
-                raise
+                except KeyboardInterrupt:
+                    self.record.load()  # it may have come between the ledger's write and what is known of it here
+                    ends = number_of(sum(trial.rank is not None for trial in self.record.trials), "trial")
+                    self._finish(emit, StudyEnded("interrupted", f"interrupted after {ends}; it can be resumed"))
+                    raise
             return self._finish(emit, run.end)
 
     def _record_moved_images(self) -> None:
@@ -431,9 +430,17 @@ class Study:
         cost = architecture.cost(self.task)
         if self.budget is not None and not self.budget.admits(cost):
             return f"{architecture.words()} is outside the budget {self.budget}: it has {self.budget.told_of(cost)}"
-        if not self.manifest.replicas and self.record.is_known(architecture, cost):
+        if not self.manifest.replicas and self.record.tried(architecture, cost) is not None:
             return f"{architecture.words()} was tried already"
         return None
+
+    def twin(self, architecture: Architecture) -> Trial | None:
+        """The trial of an equal network that was chosen otherwise; None if there is none."""
+        if architecture not in self.space:
+            return None
+        number = self.record.tried(architecture, architecture.cost(self.task))
+        found = None if number is None else self.record.trials[number]
+        return None if found is None or found.architecture == architecture else found
 
     def seed_of(self, number: int) -> int:
         """The seed of a trial's estimate; its proposal has its own."""

@@ -45,6 +45,8 @@ class Trial:
         confirms: the number of the trial whose network this one trains again, with a fresh seed; None for a proposal.
         parent: the number of the trial whose trained weights it starts from; None for one trained from scratch.
         driver: who runs or ran it, where several may work on one study; see `Drivers`.
+        twins: what was proposed in its place before, and was not tried, since an equal network had been; the strategy
+            was told of each what became of that one.
     """
 
     number: int
@@ -63,6 +65,7 @@ class Trial:
     confirms: int | None = None
     parent: int | None = None
     driver: str | None = None
+    twins: tuple[Architecture, ...] = ()
 
     @property
     def curve(self) -> tuple[float, ...]:

@@ -108,6 +108,18 @@ class Shuffled:
             done(number, run_job(estimator, running.pop(number), report))
 
 
+TWINS = Space(
+    "twins",
+    stem=Stage(conv_stem, width=8, stride=2),
+    stages=[
+        Stage(mbconv, width=16, kernel=choice(3, 5), expansion=choice(2, 2.1, 3)),
+        Stage(mbconv, width=8, kernel=choice(3, 5), expansion=choice(1, 2)),
+    ],
+    head=Stage(conv_head, width=16),
+)
+"""24 architectures and 16 networks: 8 channels times 2 and 2.1 are both 16."""
+
+
 def begin(folder: Any = None, **changes: Any) -> Study:
     """A study over the small space; `changes` replace any of its settings."""
     settings: dict[str, Any] = {

@@ -23,10 +23,12 @@ from estimators.recipe import make_recipe
 from estimators.short_training import LIKELIHOOD
 from estimators.training import train
 from nas.api import open_study
+from nas.documents import study_document
 from nas.training import training_job
 from searchspaces import Budget, Scale, Scaled, Task, UserError
-from studies.pages.pareto import pareto_figure
-from studies.pages.report import learning_figure, progress_figure
+from studies.pages.pareto import pareto_figure, time_text
+from studies.pages.report import cost_section, learning_figure, progress_figure
+from studies.trial import SHARE
 
 SECTIONS = [
     "Summary", "Pareto front", "Best so far", "The best network", "Decisions", "Learning curves", "Failures",
@@ -97,9 +99,10 @@ def test_the_band_is_of_validation_images_until_a_network_is_confirmed_and_then_
     assert errors[-1] != pytest.approx(binomial_error(study.best.accuracy, 200), rel=0.05)
 
 
-def test_learning_curves_are_two_traces_with_a_gap_between_trials(run):
-    other, front = learning_figure(run).data
-    on_front = {trial.number for trial in run.pareto()}
+@pytest.mark.parametrize("x", ["macs", "params"])
+def test_learning_curves_are_two_traces_with_a_gap_between_trials(run, x):
+    other, front = learning_figure(run, x).data
+    on_front = {trial.number for trial in run.pareto(x)}
     for trace, numbers in ((front, on_front), (other, {trial.number for trial in run.trials} - on_front)):
         assert set(trace.customdata) == numbers
         points = [*zip(trace.customdata, trace.x, trace.y, trace.text, strict=True)]
@@ -109,6 +112,18 @@ def test_learning_curves_are_two_traces_with_a_gap_between_trials(run):
             assert [(step, y) for _, step, y, _ in drawn] == list(run.trials[number].reports)
             for _, step, y, text in drawn:
                 assert text.startswith(f"{y:.2%} after step {step}<br><b>trial {number}</b>")
+
+
+def test_time_is_that_of_the_device_where_trials_share_it():
+    class Sharing(Known):
+        def estimate(self, architecture, context):
+            return replace(super().estimate(architecture, context), details={SHARE: 0.25})
+
+    study = begin(trials=8, estimator=Sharing(seconds=0.05))
+    study.run()
+    taken = sum(trial.seconds for trial in study.trials) / 4
+    assert 0.2 < study_document(study)["seconds"] == pytest.approx(taken)
+    assert time_text(taken) in cost_section(study)
 
 
 def test_what_is_no_accuracy_is_no_percentage():
@@ -122,7 +137,7 @@ def test_what_is_no_accuracy_is_no_percentage():
 
     study = begin(trials=24, confirm=2, estimator=Likelihood())
     study.run()
-    texts = [each for trace in learning_figure(study).data for each in trace.text if each]
+    texts = [each for trace in learning_figure(study, "macs").data for each in trace.text if each]
     single = next(trace.hovertemplate for trace in pareto_figure(study).data if trace.name == "single trainings")
     assert any("±" in each for each in texts)
     assert not any("%" in each for each in [*texts, single.replace("%{", "")])

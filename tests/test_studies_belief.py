@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from studies_stand_ins import begin
 from benchmarks import belief_later
 from estimators import Estimate, TrialContext
 from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, conv_stem, mbconv
-from studies import Study, Trial, results
+from studies import Study, Trial, belief, results
 from studies.adjusting import adjusted
 from studies.belief import FEWEST, REMEMBERED, Seen, _remembered, beliefs, believed, posterior
+from studies.pages.report import progress_figure
 
 SPACE = Space(
     "smooth",
@@ -70,6 +72,22 @@ def run(folder: Any = None, tells: tuple[str, ...] = ("val_images",), **changes:
 @pytest.fixture(scope="module")
 def study() -> Study:
     return run()
+
+
+def test_beliefs_are_computed_once_however_many_confirmations_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them asks for the beliefs of all proposals before it, and so does each step of a report."""
+    counted: list[int] = []
+
+    def watched(trials: Sequence[Trial]) -> Sequence[Trial]:
+        counted.append(len(trials))
+        return adjusted(trials)
+
+    monkeypatch.setattr(belief, "adjusted", watched)
+    study = run(trials=48, confirm="auto")
+    assert sum(trial.confirms is not None for trial in study.trials) == 6
+    assert study.standard_errors
+    assert progress_figure(study).data
+    assert counted == [42]
 
 
 def test_beliefs_are_nearer_to_the_truth_than_what_was_observed_and_say_how_near(study: Study) -> None:

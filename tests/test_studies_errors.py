@@ -24,7 +24,7 @@ from estimators import Estimate, Pruned
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv
 from studies import Ending, LocalEngine, Study, TrialEnded
 from studies.leftovers import MARK, remove_left
-from studies.lock import in_use, locked
+from studies.lock import LOCK, in_use, locked, taken
 
 
 @pytest.fixture(scope="module")
@@ -465,6 +465,9 @@ def test_a_file_system_without_locks_is_not_taken_for_a_run(
 
     with locked(run):
         assert in_use(run)
+    with (run / LOCK).open("rb") as looking:
+        assert taken(looking.fileno(), shared=True)
+        assert not in_use(run)  # another process that looks is not at work
     monkeypatch.setattr("fcntl.flock", flock)
     assert not in_use(run)
     with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* ledger in PostgreSQL") as caught:

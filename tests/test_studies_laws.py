@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin, noise, small_space, story
+from studies_stand_ins import BUDGET, SPACE, TASK, TWINS, Known, Shuffled, begin, noise, small_space, story
 
 from estimators import Diverged, Estimate
 from searchspaces import Architecture, Budget, Space, Stage, architecture_from_json, choice, conv_head, mbconv
@@ -21,10 +25,13 @@ from studies import (
     Study,
     StudyEnded,
     StudyStarted,
+    Trial,
     TrialEnded,
     TrialReported,
     TrialStarted,
+    results,
 )
+from studies.ledger.database import OptunaLedger
 
 OTHER = small_space("other")
 ENGINES = {"local": LocalEngine(), "three ahead": Shuffled(3)}
@@ -74,6 +81,18 @@ def test_two_ways_to_one_network_are_one_network() -> None:
     ended = study.run()
     assert len({architecture.network(TASK) for architecture in estimator.estimated}) == len(estimator.estimated) == 2
     assert ended.kind in ("stuck", "exhausted")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_network_is_tried_once_where_several_choices_make_it(strategy: str) -> None:
+    estimator = Known()
+    study = begin(space=TWINS, budget=None, strategy=strategy, estimator=estimator, trials=24)
+    assert TWINS.size == 24
+    assert study.run().kind == "exhausted"
+    assert (
+        len({each.network(TASK) for each in TWINS.enumerate()}) == len(study.trials) == len(estimator.estimated) == 16
+    )
+    assert sum(len(trial.twins) for trial in study.trials) <= 8
 
 
 def test_replicas_are_trained_when_asked_for() -> None:
@@ -402,3 +421,53 @@ def test_a_ledger_is_written_as_optuna_itself_would_write_it(tmp_path: Any) -> N
     ours = kept(tmp_path / "ours", by_optuna=False)
     assert {state.name for _, state, *_ in ours} == {"COMPLETE", "PRUNED", "FAIL"}
     assert ours == kept(tmp_path / "optuna", by_optuna=True)
+
+
+@pytest.mark.parametrize("moment", ["started", "ended"])
+def test_results_are_those_of_the_ledger_where_ctrl_c_came_between_the_two(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = getattr(OptunaLedger, moment)
+
+    def interrupted(ledger: OptunaLedger, trial: Trial, *rest: Any) -> None:
+        write(ledger, trial, *rest)
+        if trial.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(OptunaLedger, moment, interrupted)
+    events: list[Event] = []
+    study = begin(tmp_path / "run", trials=9)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(on_event=events.append)
+    known = [(trial.number, trial.state) for trial in Study.open(tmp_path / "run", space=SPACE).trials]
+    assert [(trial.number, trial.state) for trial in study.trials] == known
+    assert len(known) == 3
+    rows = list(csv.DictReader((tmp_path / "run" / "trials.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["complete", "complete", "complete" if moment == "ended" else "interrupted"]
+    last = events[-1]
+    assert isinstance(last, StudyEnded)
+    assert f"after {3 if moment == 'ended' else 2} trials" in last.reason
+
+
+def test_a_second_signal_of_a_scheduler_does_not_end_the_writing_of_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*given: Any) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return table(*given)
+
+    def first(event: object) -> None:
+        if isinstance(event, TrialEnded):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    table = results.table
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # would end it at once
+    try:
+        monkeypatch.setattr(results, "table", ended)
+        with pytest.raises(KeyboardInterrupt):
+            begin(tmp_path / "run", trials=9).run(on_event=first)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "run" / "trials.csv").exists()
+    assert (tmp_path / "run" / "best.json").exists()
+

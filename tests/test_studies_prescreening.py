@@ -132,6 +132,32 @@ def test_a_screened_study_cut_and_resumed_equals_an_unbroken_one(tmp_path: Path,
     assert screened.manifest.prescreen == "naswot:3" == Manifest.read(tmp_path / "cut").prescreen
 
 
+def test_the_images_of_a_score_may_move_where_the_estimator_has_none(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.npz", tmp_path / "after.npz"
+    digits = Imaged.data
+    np.savez(
+        before,
+        train_images=digits.images[:200],
+        train_labels=digits.labels[:200],
+        test_images=digits.test_images[:50],
+        test_labels=digits.test_labels[:50],
+    )
+    members = [SPACE.sample(np.random.default_rng(seed)) for seed in range(30)]
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({member.to_json(): {"test_acc": 0.5} for member in members}))
+    study = begin(
+        tmp_path / "run", estimator=f"table:{table}", data=str(before), strategy="random", prescreen="naswot:2",
+        budget=None, trials=1,
+    )  # fmt: skip
+    study.close()
+    before.rename(after)
+    with pytest.raises(UserError, match=r"before\.npz"):
+        Study.open(tmp_path / "run", space=SPACE).run()
+    again = Study.open(tmp_path / "run", space=SPACE, data=str(after))
+    again.run()
+    assert len(again.trials) == 1
+
+
 def test_a_study_without_a_screen_tries_others(screened: Study) -> None:
     plain = begin(**{**SCREENED, "prescreen": None})
     plain.run()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin, story
+from studies_stand_ins import BUDGET, SPACE, TASK, TWINS, Known, Shuffled, begin, story
 from test_strategies_laws import NAMES
 
 from estimators import ShortTraining, load_data
@@ -103,6 +103,26 @@ def test_cuts_around_the_turns_of_a_strategy_change_nothing(strategy: str, engin
         assert sum(trial.ended is not None for trial in broken.trials) == cut
         broken.run(engine=ENGINES[engine])
         assert story(broken) == story(whole), cut
+
+
+@pytest.mark.parametrize("wave", [None, 4])
+@pytest.mark.parametrize("ledger", ["sqlite", "journal"])
+@pytest.mark.parametrize("strategy", ["evolution", "guided", "rl"])
+def test_a_study_that_met_twins_cut_and_resumed_equals_the_unbroken_one(
+    strategy: str, ledger: str, wave: int | None, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"space": TWINS, "budget": None, "strategy": strategy, "wave": wave, "trials": 14}
+    whole = begin(**settings)
+    whole.run()
+    assert any(trial.twins for trial in whole.trials)
+    broken = begin(tmp_path / "run", ledger=ledger, **settings)
+    for kind, count in [(TrialEnded, 6), (TrialStarted, 2), (TrialEnded, 3)]:
+        with pytest.raises(Cut):
+            broken.run(on_event=cut_at(kind, count))
+        broken = Study.open(tmp_path / "run", space=TWINS, estimator=Known())
+    broken.run()
+    assert [trial.twins for trial in broken.trials] == [trial.twins for trial in whole.trials]
+    assert story(broken) == story(whole)
 
 
 def test_asks_run_ahead_of_tells_and_ends_come_out_of_order() -> None:

@@ -206,6 +206,7 @@ class OptunaLedger:
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
             **({} if trial.parent is None else {"parent": trial.parent}),
             **({} if trial.driver is None else {"driver": trial.driver}),
+            **({"twins": [dict(each.choices) for each in trial.twins]} if trial.twins else {}),
         }
         if not self._distributions:
             self._distributions = _distributions(space)

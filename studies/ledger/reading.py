@@ -57,6 +57,7 @@ def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
         confirms=confirms,
         parent=parent,
         driver=None if driver is None else str(driver),
+        twins=tuple(space.architecture(each) for each in attributes.get("twins", ())),
     )
     if state == "running":
         return trial

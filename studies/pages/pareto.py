@@ -265,7 +265,7 @@ def pareto_figure(study: Study, x: str = "macs", trial: int | None = None) -> go
     ringed = None if trial is None else marked(study, trial)
     if ringed is not None:
         _ring(figure, ringed, x, [state for state, _ in others])
-    _dress(figure, study, complete, ringed)
+    _dress(figure, study, complete, ringed, x)
     clipped = {"clipmin": left, "clipmax": right}  # else a double click shows all of the shaded area
     figure.update_xaxes(range=[left, right], autorangeoptions=clipped, **_ticks(x, (left, right), 7))
     figure.update_xaxes(title={"text": AXES[x]}, row=len(heights), col=1)
@@ -511,7 +511,7 @@ def _ticks(x: str, view: tuple[float, float], most: int) -> dict[str, Any]:
     return {"nticks": most, **DECIMALS} if x in _UNITS else linear_ticks(*view, most)
 
 
-def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: Trial | None) -> None:
+def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: Trial | None, x: str) -> None:
     """The vertical axis, and what is in view of it; a trial that is ringed always is."""
     unit = study.manifest.estimator["resolved"].get("estimates")
     name = _in_0_to_1(unit) if unit else "validation accuracy"
@@ -526,7 +526,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: T
     accuracies = sorted(trial.accuracy or 0.0 for trial in complete)
     low, high = accuracies[len(accuracies) // 10], accuracies[-1]  # a few that learned nothing must not squash the rest
     errors = study.standard_errors
-    high += max(errors.get(each.number, 0.0) for each in study.pareto())
+    high += max(errors.get(each.number, 0.0) for each in study.pareto(x))
     span = max(high - low, 1e-6 if unit else 0.01)
     bottom = min(max(accuracies[0], low - 0.5 * span) - 0.06 * span, high - span)
     if ringed is not None and ringed.state == "complete":

@@ -37,6 +37,7 @@ from studies.pages.page import (
     words,
 )
 from studies.pages.pareto import front_title, hovers, pareto_parts, show_command, time_text, told, with_error
+from studies.trial import device_seconds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -233,12 +234,12 @@ def _choices(study: Study, x: str) -> str:
     return table("Choices of the networks on the front, and how many of them made each", ("stage", *kinds), rows)
 
 
-def curves_section(study: Study) -> str:
+def curves_section(study: Study, x: str) -> str:
     """The learning curve of each trial."""
     if not any(len(trial.reports) > 1 for trial in study.trials):
         return section("Learning curves", words("The estimator reports no learning curves."))
     keys = [Key("on the front", RED, "line", "front"), Key("other trials", FAINT, "line", "other")]
-    drawn = plot(learning_figure(study), "learning", keys, command=show_command(study))
+    drawn = plot(learning_figure(study, x), "learning", keys, command=show_command(study))
     return section("Learning curves", drawn, *_extrapolation(study))
 
 
@@ -272,11 +273,16 @@ def _extrapolation(study: Study) -> Iterator[str]:
         )
 
 
-def learning_figure(study: Study) -> go.Figure:
-    """Accuracy after each report of each trial, for a notebook; two traces, as a browser takes long over thousands."""
+def learning_figure(study: Study, x: str) -> go.Figure:
+    """Accuracy after each report of each trial, for a notebook; two traces, as a browser takes long over thousands.
+
+    Args:
+        study: any.
+        x: the cost that the front is in, whose trials are red.
+    """
     import plotly.graph_objects as go
 
-    front, hovered = {trial.number for trial in study.pareto()}, hovers(study)
+    front, hovered = {trial.number for trial in study.pareto(x)}, hovers(study)
     digits = ".4f" if "estimates" in study.manifest.estimator["resolved"] else ".2%"
     figure = go.Figure(layout=layout())
     for group, opacity, line in (
@@ -337,7 +343,7 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
     for trial in study.trials:
         if trial.seconds is not None:
             device = str(trial.details.get("device") or "not recorded")
-            seconds.setdefault(device, []).append(trial.seconds)
+            seconds.setdefault(device, []).append(device_seconds(trial))
     rows = [[number_of(len(each), "trial"), device, time_text(sum(each))] for device, each in sorted(seconds.items())]
     for trial in study.trials[:1]:
         if PREPARED_S in trial.details:
