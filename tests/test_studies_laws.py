@@ -443,7 +443,8 @@ def test_results_are_those_of_the_ledger_where_ctrl_c_came_between_the_two(
     assert [(trial.number, trial.state) for trial in study.trials] == known
     assert len(known) == 3
     rows = list(csv.DictReader((tmp_path / "run" / "trials.csv").read_text().splitlines()))
-    assert [row["state"] for row in rows] == ["complete", "complete", "complete" if moment == "ended" else "interrupted"]
+    last_state = "complete" if moment == "ended" else "interrupted"
+    assert [row["state"] for row in rows] == ["complete", "complete", last_state]
     last = events[-1]
     assert isinstance(last, StudyEnded)
     assert f"after {3 if moment == 'ended' else 2} trials" in last.reason
@@ -470,4 +471,3 @@ def test_a_second_signal_of_a_scheduler_does_not_end_the_writing_of_results(
         signal.signal(signal.SIGTERM, before)
     assert (tmp_path / "run" / "trials.csv").exists()
     assert (tmp_path / "run" / "best.json").exists()
-
