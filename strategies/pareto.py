@@ -6,6 +6,7 @@ Computation 6(2), sec. III.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import numpy as np
@@ -123,8 +124,9 @@ class ParetoEvolution:
             if rng.random() < self._crossover:
                 child = self._crossed(child, self._parent(rng), rng)
             count = len(self._space.decisions)
-            for _ in range(int(rng.binomial(count, 1 / count))):
-                child = self._space.mutate(child, rng)
+            with contextlib.suppress(UserError):  # nothing else was found that fits the budget
+                for _ in range(int(rng.binomial(count, 1 / count))):
+                    child = self._space.mutate(child, rng)
             if child not in self._known:
                 return child
         return sample_new(self._space, self._known, rng)
