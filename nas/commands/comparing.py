@@ -34,10 +34,10 @@ def compare(
     space: options.OwnSpace = None,
     json: options.Json = False,
 ) -> None:
-    """Compare searches under equal conditions: which found more, and how certain that is.
+    """Compare searches under equal conditions: which found better networks, and how certain that is.
 
-    Runs that differ in the seed alone are one contestant; several seeds of
-    each give confidence intervals.
+    Runs that differ only in their seed count as one contestant; several seeds
+    per contestant give confidence intervals.
 
     [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
     """
@@ -77,7 +77,7 @@ def bench_strategies(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Benchmark strategies on recorded accuracies, over several seeds.
+    """Benchmark strategies on recorded accuracies over several seeds.
 
     [bold]Example:[/]  nas bench-strategies --table macro.json --space macro.py:space
     --key macro.py:key --unit percent --task 32x32x3:10 --budget 60M

@@ -35,7 +35,7 @@ def evaluate(
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a trained network, or an ensemble of several, on the test part of its data or on other images.
+    """Evaluate a trained network, or an ensemble of several, on its test set or on other images.
 
     [bold]Example:[/]  nas evaluate runs/first-trained
     [bold]Example:[/]  nas evaluate runs/a-trained runs/b-trained --views ten-crop --confusion confusion.html

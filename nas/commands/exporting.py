@@ -29,10 +29,10 @@ def export(
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
-    """Write a network as files that run without nas, each checked against torch.
+    """Export a network to files that run without nas, each checked against torch.
 
-    They take unscaled pixels, uint8 (batch, height, width, channels); the
-    scaling is part of the network. A model card is written beside them.
+    They take raw pixels, uint8 (batch, height, width, channels); normalization
+    is part of the network. A model card is written next to them.
 
     [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
     """

@@ -34,7 +34,7 @@ def show(
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Show what a search has found, or one of its trials; or a network, block by block.
+    """Show what a search found, one of its trials, or a network block by block.
 
     [bold]Example:[/]  nas show runs/first --trial 7
     [bold]Example:[/]  nas show runs/first --all --sort accuracy
@@ -68,7 +68,7 @@ def show(
 
 
 def runs(folder: options.RunsListed = Path("runs"), json: options.Json = False) -> None:
-    """List the searches and trainings in a folder, the latest first.
+    """List the searches and trainings in a folder, latest first.
 
     [bold]Example:[/]  nas runs
     """
@@ -89,7 +89,7 @@ def plot(
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Plot accuracy against cost: a page that works offline, or a picture.
+    """Plot accuracy against cost, as an HTML page that works offline or as a picture.
 
     [bold]Example:[/]  nas plot runs/first --out front.png
     [bold]Example:[/]  nas plot runs/first --trial 7
@@ -111,12 +111,12 @@ def report(
     space: options.OwnSpace = None,
     json: options.Json = False,
 ) -> None:
-    """Report on a search in one page to send to others; of several runs with a comparison.
+    """Write a one-page report on a search, to share with others; given several runs, it also compares them.
 
     [bold]Example:[/]  nas report runs/first
 
-    Trainings (nas train) and comparisons of proxies (nas proxy) in folders
-    beside the run are part of it.
+    It includes trainings (nas train) and proxy comparisons (nas proxy) found in
+    folders next to the run.
     """
     with waiting(json):
         from nas.reporting import report as write_report

@@ -42,13 +42,13 @@ def measure(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure the latency of networks on this machine, or make the latency table of a space.
+    """Measure the latency of networks on this machine, or build the latency table of a space.
 
     [bold]Example:[/]  nas measure efficientnet_b0 resnet18 mobilenetv3_large_100
     [bold]Example:[/]  nas measure --space mbconv --task 32x32x3:10 --out latency.json
 
     With a table, latency is a cost like any other: nas search --latency
-    latency.json --budget 8ms. Every different block is measured once.
+    latency.json --budget 8ms. Each distinct block is measured once.
     """
     from nas.references import with_trial
     from searchspaces import Budget, Task, UserError, load_space

@@ -57,13 +57,13 @@ def proxy(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure what a proxy is worth inside a budget.
+    """Measure how well proxies rank the networks within a budget.
 
     [bold]Example:[/]  nas proxy --space mbconv --budget 18M..22M --data pets/ --networks 40
 
-    Draws networks that fit, trains each long, applies each proxy to it, and
-    says how well the proxies rank them, beside counting MACs and parameters.
-    The same command resumes it.
+    Draws networks that fit, trains each of them for long, scores them with each
+    proxy, and reports how well the proxies rank them compared with simply
+    counting MACs and parameters. The same command resumes an interrupted run.
     """
     with waiting(json, quiet):
         from nas.api import checked_name, run_name

@@ -82,14 +82,14 @@ def scale(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Scale a network into a family: search for the best factors of depth, width and image size.
+    """Scale a network into a family: search for the best scaling factors for depth, width and image size.
 
     [bold]Example:[/]  nas scale runs/first
     [bold]Example:[/]  nas scale efficientnet_b0 --coefficients published
 
-    The candidates are the factors α, β, γ with about twice the base's true
-    MACs; the powers of the best ones, α, β, γ to the φ, make the family. The
-    same command resumes.
+    The candidates are factors α, β, γ that give about twice the base network's
+    actual MACs; raising the best ones to the power φ gives the family. The same
+    command resumes an interrupted run.
     """
     with waiting(json, quiet) as begin:
         from nas.documents import study_document

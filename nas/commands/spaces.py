@@ -38,7 +38,7 @@ NARROW: Final = 80
 
 
 def spaces(json: options.Json = False) -> None:
-    """List the search spaces that have a name.
+    """List the built-in search spaces.
 
     [bold]Example:[/]  nas spaces
     """
@@ -88,7 +88,7 @@ def classics(
     plot: options.ClassicsPlot = None,
     json: options.Json = False,
 ) -> None:
-    """List the networks of the literature, with their costs and their published accuracies on ImageNet.
+    """List networks from the literature with their costs and published ImageNet accuracies.
 
     [bold]Example:[/]  nas classics resnet
     [bold]Example:[/]  nas classics --budget 300M..400M --sort top1 --plot classics.html
@@ -110,7 +110,7 @@ def classics(
 
 
 def settings(name: options.SettingsOf = None, json: options.Json = False) -> None:
-    """List the settings that --set takes, of strategies, estimators and training recipes.
+    """List the settings of strategies, estimators and training recipes that --set accepts.
 
     [bold]Example:[/]  nas settings short-training
     """
@@ -132,11 +132,11 @@ def cost(
     by: options.CostsBy = "stage",
     json: options.Json = False,
 ) -> None:
-    """Count the costs of a network, stage by stage or by type of layer.
+    """Count the costs of a network, by stage or by layer type.
 
-    A torch module of your own (my_net.py:net, a module or a function that
-    returns one) is counted by tracing one run of it, attention and recurrent
-    layers too; operators that are not counted are listed.
+    Your own torch module (my_net.py:net, a module or a function that returns
+    one) is counted by tracing one forward pass, attention and recurrent layers
+    included; operators that are not counted are listed.
 
     [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
     [bold]Example:[/]  nas cost mobilenetv1_100 --by type

@@ -61,8 +61,8 @@ def train(
     [bold]Example:[/]  nas train resnet34 --data pets/ --weights runs/resnet18-pets
     [bold]Example:[/]  nas train resnet18 --data cats/ --weights runs/resnet18-pets --freeze all-but-head
 
-    After an interruption the same command resumes the training. The test part
-    of the data is used once, at the end.
+    After an interruption, the same command resumes training. The held-out test
+    set is used only once, at the end.
     """
     with waiting(json, quiet):
         from estimators.estimator import Diverged

@@ -63,15 +63,15 @@ def tune_recipe(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Tune the recipe of a network's training: learning rate, weight decay, augmentation and more.
+    """Tune a network's training recipe: learning rate, weight decay, augmentation and more.
 
     [bold]Example:[/]  nas tune-recipe resnet20 --data pets/ --trials 20
     [bold]Example:[/]  nas tune-recipe runs/first --settings lr=0.05/0.1/0.2,mixup --strategy grid
 
-    Each trial is a training of the network by one recipe. The accuracy on
-    validation images decides; test images are not used. The grid over
-    randaugment_operations,randaugment_magnitude is the search of RandAugment's
-    paper. The same command resumes.
+    Each trial trains the network with one recipe. Recipes are compared by
+    validation accuracy; test images are not used. A grid over
+    randaugment_operations,randaugment_magnitude is the search of the
+    RandAugment paper. The same command resumes an interrupted run.
     """
     with waiting(json, quiet) as begin:
         from nas.parsing import parse_duration, parse_values
