@@ -22,7 +22,7 @@ COUNTED_NAMES: Final = {"macs": "MACs", "params": "parameters"}
 Verdict = Literal["better", "alike", "worse"]
 """How a proxy ranks networks beside counting; `alike` is what is not told apart from it."""
 _SAID: Final = {
-    "better": "better than {counting}", "alike": "not told apart from {counting}", "worse": "worse than {counting}"
+    "better": "better than {counting}", "alike": "not distinguishable from {counting}", "worse": "worse than {counting}"
 }  # fmt: skip
 
 
