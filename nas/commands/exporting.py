@@ -85,5 +85,5 @@ def show_export(document: Document, console: Console) -> None:
         *(("next", Typed(f"python {shlex.quote(each)} IMAGE")) for each in scripts),
     )
     console.print()
-    limit = f"difference: the largest absolute difference of a logit from torch's; more than {document['tolerance']:g}"
-    console.print(Text(f"{limit} of the largest logit is refused", style=FAINT))
+    limit = f"difference: the largest absolute difference from torch's logits; above {document['tolerance']:g}"
+    console.print(Text(f"{limit} of the largest logit, the export is refused", style=FAINT))

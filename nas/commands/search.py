@@ -170,6 +170,6 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
     else:
         show_result(document, running.console, read_as(study))
     for name, why in ({} if running.trackers is None else running.trackers.lost).items():
-        say(f"{name} did not get everything: {why}")
+        say(f"some results were not logged to {name}: {why}")
     if stopped:
         raise interrupted(f"resume with: {resume_command(study, running.trials)}{running.typed}")

@@ -158,7 +158,7 @@ def show_recipes(document: Document, console: Console) -> None:
     names = list(document["options"])
     made = table("trial>", "accuracy>", *(f"{name}>" for name in names))
     accuracy = f"validation accuracy after {number_of(document['epochs'], 'epoch')} on {document['data']}"
-    made.title = with_notes(f"Recipes of {document['network']}, the best first", [accuracy])
+    made.title = with_notes(f"Recipes of {document['network']}, best first", [accuracy])
     for one in recipes[:SHOWN]:
         cells = (option_text(one["settings"][name]) for name in names)
         style = GOOD if one is recipes[0] else ""
@@ -171,7 +171,7 @@ def show_recipes(document: Document, console: Console) -> None:
     if document["near_best"]:
         count = len(document["near_best"])
         alike = "1 other is" if count == 1 else f"{count} others are"
-        told = f"{alike} within one standard error of the best; --confirm 3 trains the best again with fresh seeds"
+        told = f"{alike} within one standard error of the best; --confirm 3 retrains the best with fresh seeds"
         rows.append(("near", Text(told, style=WARNING)))
     if document["failures"]:
         rows.append(("failed", Text(f"{len(document['failures'])}: {document['failures'][0]}", style="red")))

@@ -414,7 +414,7 @@ Step = Annotated[float, Option("--step", metavar="N", help="Step size of the gri
 Band = Annotated[
     str,
     Option(
-        "--band", metavar="5%", help="Tolerance for a candidate's actual MACs around the target.", rich_help_panel=SIZES
+        "--band", metavar="5%", help="Tolerance for a candidate's true MACs around the target.", rich_help_panel=SIZES
     ),
 ]
 Growth = Annotated[
