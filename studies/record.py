@@ -60,7 +60,7 @@ class Record:
             self._check(trial)
         ended = [trial for trial in self.trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
-            raise UserError(f"{self._where}: the ledger does not say in which order trials ended")
+            raise UserError(f"{self._where}: the ledger does not say in which order trials finished")
         self._known: dict[Cost, tuple[list[Architecture], set[int]]] = {}
         for trial in self.trials:
             self._remember(trial)

@@ -368,7 +368,7 @@ def test_a_manifest_cannot_name_a_place_for_checkpoints_by_where_one_stands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     edit(run, checkpoints=place)
-    with pytest.raises(UserError, match="neither a whole path nor a URL") as caught:
+    with pytest.raises(UserError, match="neither an absolute path nor a URL") as caught:
         Study.open(run, space=SPACE)
     one_line(caught)
     assert not (tmp_path / "evil.py:boom").exists()
@@ -496,7 +496,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
         study.run(1)
         study.close()
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
-        with pytest.raises(UserError, match=r"cannot make the run folder .*: Read-only file system"):
+        with pytest.raises(UserError, match=r"cannot create the run folder .*: Read-only file system"):
             begin(place / "other")
         study = begin(place / "run")  # may be looked at
         assert len(study.trials) == 1
@@ -508,7 +508,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 def test_a_disk_too_full_to_begin_keeps_nothing(tmp_path: Path) -> None:
     place = tmp_path / "disk"
     with tmpfs(place, "size=100k"):
-        with pytest.raises(UserError, match=r"cannot make the run folder .*disk is full|No space left") as caught:
+        with pytest.raises(UserError, match=r"cannot create the run folder .*disk is full|No space left") as caught:
             begin(place / "deep" / "run")
         one_line(caught)
         assert not list(place.iterdir())

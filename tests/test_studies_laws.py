@@ -88,7 +88,7 @@ def test_replicas_are_trained_when_asked_for() -> None:
     refused = begin(strategy=Same(), trials=3)
     ended = refused.run()
     assert (ended.kind, len(refused.trials)) == ("stuck", 1)
-    assert "was tried already" in ended.reason
+    assert "has already been tried" in ended.reason
     study = begin(strategy=Same(), trials=3, replicas=True)
     study.run()
     accuracies = [trial.accuracy for trial in study.trials]
