@@ -124,7 +124,7 @@ class Settings:
             raise UserError(f"confirm auto takes one in eight trials, so it needs at least 8 trials, got {self.trials}")
         if 2 * again > trials:
             raise UserError(
-                f"confirm {confirm} takes {again} trials, which must be at most half of the {self.trials} trials"
+                f"confirm {confirm} takes {again} trials, which must be at most half of all; trials is {self.trials}"
             )
 
     def _at_image_size(self) -> dict[str, Any]:
