@@ -417,7 +417,7 @@ def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     begin(tmp_path / "a" / "run", ledger=url).run(2)
     begin(tmp_path / "other", ledger=url).run(1)
-    with pytest.raises(UserError, match="holds a study named 'run' already"):
+    with pytest.raises(UserError, match="already holds a study named 'run'"):
         begin(tmp_path / "b" / "run", ledger=url)
     assert not (tmp_path / "b").exists()
     assert len(Study.open(tmp_path / "a" / "run", space=SPACE).trials) == 2
@@ -425,7 +425,7 @@ def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> 
 
 def test_a_study_in_memory_ends_with_its_process(tmp_path: Path) -> None:
     begin(tmp_path / "run", ledger="memory").run(1)
-    with pytest.raises(UserError, match="kept in memory"):
+    with pytest.raises(UserError, match="the ledger was in memory"):
         Study.open(tmp_path / "run", space=SPACE)
 
 
@@ -467,7 +467,7 @@ def test_a_file_system_without_locks_is_not_taken_for_a_run(
         assert in_use(run)
     monkeypatch.setattr("fcntl.flock", flock)
     assert not in_use(run)
-    with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* ledger in PostgreSQL") as caught:
+    with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* PostgreSQL ledger") as caught:
         begin(run, trials=9).run(5)
     one_line(caught)
     (run / MARK).touch()
