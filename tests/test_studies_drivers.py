@@ -291,7 +291,7 @@ def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) ->
     studies = [Study.open(folder, space=SPACE, estimator=Known(fails), ledger=url) for _ in range(2)]
     with aside(studies[0].run) as came:
         ended = studies[1].run()
-    assert came == [ended] == [StudyEnded("failing", "all 5 trials failed alike: ValueError: no such luck")]
+    assert came == [ended] == [StudyEnded("failing", "all 5 trials failed in the same way: ValueError: no such luck")]
     for study in studies:
         study.record.load()
         assert len(study.trials) <= 6

@@ -167,7 +167,7 @@ def test_when_all_fail_alike_the_study_stops_and_says_why() -> None:
     study = begin(estimator=Known(fails=broken))
     ended = study.run()
     assert (ended.kind, len(study.trials)) == ("failing", 5)
-    assert ended.reason.startswith("all 5 trials failed alike: RuntimeError: no kernel for seed")
+    assert ended.reason.startswith("all 5 trials failed in the same way: RuntimeError: no kernel for seed")
     cut = begin(estimator=Known(fails=broken))
     cut.run(3)
     assert cut.run() == ended
