@@ -122,7 +122,7 @@ def _last_map(steps: Sequence[nn.Module], image: Tensor) -> int:
         if getattr(value, "ndim", 0) == 4 and value.shape[2] * value.shape[3] > 1:
             found = index
     if not found:
-        raise UserError("the network has no feature maps of more than one pixel, which could be shown on the image")
+        raise UserError("the network has no feature maps larger than one pixel to show on the image")
     return found
 
 

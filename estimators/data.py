@@ -143,8 +143,8 @@ class ImageData:
             rest, kept = stratified_split(train.labels, TEST_FRACTION, _TEST_SEED, least=1, leave=2)
             if not len(kept):
                 raise UserError(
-                    f"data {name!r}: too few images to hold any out for a test; at least 3 images of a class, or a "
-                    "test part, are needed"
+                    f"data {name!r}: too few images to hold any out for a test; at least 3 images of one class or a "
+                    "test part are needed"
                 )
             train, test = train[rest], train[kept]
             test_part = f"held out {TEST_FRACTION:.0%}, stratified".replace("%", " %")
@@ -360,7 +360,7 @@ def _apart(part: Labelled, other: Labelled, named: str, other_named: str) -> tup
     """A part without copies of images in another part, and a note on them."""
     rest = part.without(set(other.keys))
     copies = len(part.labels) - len(rest.labels)
-    told = f"{_LEFT_OUT} {named}: {copies:,} images that are in {other_named} too"
+    told = f"{_LEFT_OUT} {named}: {copies:,} images that are also in {other_named}"
     return rest, [told] if copies else []
 
 
@@ -369,11 +369,11 @@ def _on_copies(name: str, train: Labelled, copies: NDArray[np.int64]) -> str:
     distinct = np.unique(copies)
     if np.bincount(train.labels[distinct]).max() < 2:
         raise UserError(
-            f"data {name!r}: the images of each class are copies of one; at least 2 that differ are needed, one to "
+            f"data {name!r}: all images of each class are copies of one; at least 2 different ones are needed, one to "
             "train and one to validate on"
         )
     again = f"{len(copies) - len(distinct):,} of {len(copies):,}"
-    return f"{again} images are copies of others; no copy of a validation image is trained on"
+    return f"{again} images are copies of others; no copy of a validation image is used for training"
 
 
 def _fingerprint(names: tuple[str, ...], arrays: Iterable[Any]) -> str:

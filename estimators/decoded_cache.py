@@ -113,14 +113,14 @@ def on_disk(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[n
         f"the images take {gib:.1f} GiB decoded, more than the {limit_bytes() / 2**30:.1f} GiB that memory should hold"
     )
     if folder is None:
-        raise UserError(f"{needs}: let them stay in a cache on disk, with --cache FOLDER, or decode fewer pixels")
+        raise UserError(f"{needs}: keep them in a cache on disk with --cache FOLDER, or decode fewer pixels")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{name}.*{_PART}"):
             if time.time() - left.stat().st_mtime > DAY_S:
                 left.unlink(missing_ok=True)
         if gib * 2**30 > shutil.disk_usage(folder).free:
-            raise UserError(f"{needs}, and the cache {str(folder)!r} has no room for them: give another with --cache")
+            raise UserError(f"{needs}, and the cache {str(folder)!r} has no room for them: choose another with --cache")
         array: NDArray[np.uint8] = np.lib.format.open_memmap(
             folder / f"{name}.{secrets.token_hex(4)}{_PART}", mode="w+", dtype=np.uint8, shape=shape
         )

@@ -83,7 +83,7 @@ class EpochCheckpoints:
             except UserError:
                 progress, training = None, begin()
         after = None if progress is None else len(progress.curve)
-        self.details["checkpoint"] = f"continued after epoch {after}" if after else "not used: of another training"
+        self.details["checkpoint"] = f"continued after epoch {after}" if after else "not used: from another training"
         return training, progress
 
     def found(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

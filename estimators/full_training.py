@@ -28,9 +28,9 @@ class FullTraining:
         data: the images; only their search part is touched.
         recipe: `auto`, `sgd`, `adamw`, `resnet` or `efficientnet`; `auto` is fitted to the images.
         epochs: passes over the training images.
-        settings: of the recipe, by name; those that an architecture decides stand above them.
+        settings: of the recipe, by name; those that an architecture decides take precedence.
         image_size: side of the training images in pixels; None keeps the size of the data.
-        threads: cores of one training on a CPU.
+        threads: CPU cores per training.
         device: one of `DEVICES`, used if the trial's context says `auto`. Not part of the description.
 
     Raises:

@@ -54,7 +54,7 @@ def hub_columns(spec: str, features: Any) -> tuple[str, str]:
     labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     labels += [key for key in ("label", "labels") if key in features and key not in labels]
     if not images or not labels:
-        raise UserError(f"data {spec!r} is not an image classification set: its columns are {', '.join(features)}")
+        raise UserError(f"data {spec!r} is not an image classification dataset: its columns are {', '.join(features)}")
     return images[0], "label" if "label" in labels else labels[0]
 
 

@@ -97,7 +97,7 @@ def opened(source: BinaryIO) -> Image.Image:
             "it is HEIC, which is not supported; convert it to JPEG with `heif-convert IN.heic OUT.jpg` or, on macOS, "
             "`sips -s format jpeg IN.heic --out OUT.jpg`"
         )
-    raise ValueError("it is not of an image format that is supported" if start else "it is empty")
+    raise ValueError("it is not in a supported image format" if start else "it is empty")
 
 
 def decoded(source: BinaryIO, size: int, max_pixels: int = MAX_PIXELS, centre: float = 1.0) -> tuple[Image.Image, bool]:

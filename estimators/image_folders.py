@@ -112,10 +112,10 @@ def find_images(name: str, path: Path, need_train: bool = True, skip_empty: bool
     for other in others:
         if _images(other, Counter(), set()):
             raise UserError(
-                f"data {name!r} has the parts {', '.join(repr(each.name) for each in splits)} and beside them "
-                f"{readable(other.name)!r}, which has images too; move it elsewhere"
+                f"data {name!r} has the parts {', '.join(repr(each.name) for each in splits)} and next to them "
+                f"{readable(other.name)!r}, which also has images; move it elsewhere"
             )
-        found.skipped["folders beside the parts"] += 1
+        found.skipped["folders next to the parts"] += 1
     _skip_loose(loose, found)
     return found
 
@@ -179,11 +179,11 @@ def _classes(
             continue
         if not files and not may_be_empty:
             label = readable(folder.name)
-            raise UserError(f"data {name!r}: class {label!r} has no image; --skip-bad leaves such folders out")
+            raise UserError(f"data {name!r}: class {label!r} has no image; --skip-bad skips such folders")
         label = readable(folder.name)
         if label in classes:
             raise UserError(
-                f"data {name!r}: two folders in {readable(path.name)!r} are named {label!r}, in other bytes"
+                f"data {name!r}: two folders in {readable(path.name)!r} are named {label!r}, in different bytes"
             )
         classes[label] = tuple(sorted(files))
     return dict(sorted(classes.items()))
@@ -196,7 +196,7 @@ def _images(folder: Path, skipped: Counter[str], seen: set[tuple[int, int]]) -> 
     except OSError as error:
         raise UserError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from error
     if (status.st_dev, status.st_ino) in seen:
-        skipped["links to folders that were read already"] += 1
+        skipped["links to folders that were already read"] += 1
         return []
     seen.add((status.st_dev, status.st_ino))
     files, folders = _listed(folder, skipped)
@@ -218,7 +218,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 _HIDDEN: Final = "hidden or system files and folders"
-_DANGLING: Final = "links to nothing"
+_DANGLING: Final = "broken links"
 
 
 def _listed(path: Path, skipped: Counter[str]) -> tuple[list[Path], list[Path]]:

@@ -143,8 +143,8 @@ def _drawn(space: SearchSpace, networks: int) -> list[Architecture]:
             found[space.sample(rng)] = None
     if len(found) < FEWEST:
         raise UserError(
-            f"{space.name} has only {len(found)} networks that fit, too few for a latency table; measure them whole: "
-            "nas measure NETWORK"
+            f"{space.name} has only {len(found)} networks that fit, too few for a latency table; measure whole "
+            "networks: nas measure NETWORK"
         )
     return list(found)
 

@@ -72,7 +72,7 @@ def mirroring(class_names: Iterable[str]) -> tuple[bool, str]:
     numbered = Counter(beside.values())
     alike = [name for name in names if len(beside[name]) < len(words[name]) and numbered[beside[name]] > 1]
     if len(alike) > 1:
-        return False, f"{_listed(alike)} differ in their numbers only"
+        return False, f"{_listed(alike)} differ only in their numbers"
     return True, "no class names look like characters, numbers or sides"
 
 

@@ -60,7 +60,7 @@ class Parent:
             fingerprint = hashlib.sha256(json.dumps(state["whose"], sort_keys=True).encode()).hexdigest()
             return Parent(architecture, int(state["epochs"]), tensors, fingerprint)
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{place} does not say whose weights it has") from error
+            raise UserError(f"{place} does not say which network its weights belong to") from error
 
     def give(self, module: nn.Module, child: Architecture, task: Task, scale: Scale, seed: int) -> dict[str, Any]:
         """Give the weights to a fresh module, in place; what was inherited, for the estimate.

@@ -67,42 +67,42 @@ class Recipe:
     Attributes:
         optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, `adagrad` or `adadelta`.
         epochs: passes over the training images.
-        batch: images per step, of all workers together; the last batch of an epoch is filled with images of its first.
+        batch: images per step, over all workers; the last batch of an epoch is filled up with images from its first.
         lr: learning rate at its peak.
-        schedule: how the learning rate falls: `cosine`, `step`, `exponential`, `plateau` or `constant`.
-        patience: epochs without a better validation accuracy after which `plateau` lowers the rate, at least 1.
-        stop_after: epochs without a better validation accuracy after which the training ends; 0 trains to the end.
+        schedule: how the learning rate decays: `cosine`, `step`, `exponential`, `plateau` or `constant`.
+        patience: epochs without a better validation accuracy before `plateau` lowers the learning rate, at least 1.
+        stop_after: early stopping: epochs without a better validation accuracy before training ends; 0 is off.
         momentum: of SGD and RMSProp, in [0, 1).
-        nesterov: momentum of SGD is Nesterov's.
+        nesterov: whether SGD uses Nesterov momentum.
         warmup: share of all steps in which the learning rate rises linearly to its peak, in [0, 1).
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
-        adaptive_clip: the largest norm of a unit's gradient relative to its weights (NFNet: 0.01); 0 is off.
-        clip_norm: the largest norm of the whole gradient; 0 is off.
+        adaptive_clip: maximum norm of a unit's gradient relative to that of its weights (NFNet: 0.01); 0 is off.
+        clip_norm: maximum norm of the whole gradient; 0 is off.
         initialization: `xavier` or `he`; by default each layer's own.
         dropout: rate of the network's dropout, or before its classifier if it has none, in [0, 1); by default its own.
         drop_connect: rate at which weights of the classifier are dropped, in [0, 1).
         label_smoothing: probability mass spread over all classes, in [0, 1).
         auxiliary: weight of the loss of each auxiliary head, if the network has any; 0 trains without them.
-        distillation: weight of a teacher's soft targets in the loss, in (0, 1]; labels have the rest. Without effect if
-            there is no teacher.
-        temperature: by which logits are divided for soft targets.
+        distillation: weight of a teacher's soft targets in the loss, in (0, 1]; labels get the rest. No effect without
+            a teacher.
+        temperature: divides the logits for soft targets.
         crop: random crops after padding by this share of the side; 0 is off.
-        resized_crop: smallest share of the area that a random crop takes, which is resized to the whole; 0 is off.
+        resized_crop: minimum share of the area of a random crop, which is resized to full size; 0 is off.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
-        randaugment_operations: RandAugment's operations on each image; 0 is off.
-        randaugment_magnitude: their strength; at 10 they are as strong as torchvision's strongest.
+        randaugment_operations: number of RandAugment operations per image; 0 is off.
+        randaugment_magnitude: their strength; 10 is torchvision's strongest.
         mixup, cutmix: alpha of the Beta distribution of the mixing proportion; 0 is off.
         mix: share of the batches that are mixed, by either method, in [0, 1].
         auto_augment: a policy of AutoAugment in place of RandAugment: `cifar10`, `svhn` or `imagenet`; by default
             RandAugment.
         mirror: mirror half of the images left to right; by default if the names of the classes allow it.
         ema: decay of the averaged weights, in [0, 1); after t steps it is at most (1 + t) / (10 + t).
-        progressive: stages in which image size and augmentation grow, 4 in EfficientNetV2; with 0 the whole size and
-            strength from the first epoch on.
+        progressive: number of stages in which image size and augmentation grow (4 in EfficientNetV2); 0 trains at full
+            size and strength from the first epoch.
         drop_path: rate of stochastic depth in the last block, in [0, 1); it rises linearly from the first block.
-        data_fraction: share of the images used, stratified, before they are split, in (0, 1].
+        data_fraction: share of the images to use, stratified, before splitting, in (0, 1].
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
-        split_seed: seed of the choice of the used images and of the validation images.
+        split_seed: seed for choosing the used images and the validation images.
 
     Raises:
         UserError: a setting is out of range.
@@ -234,7 +234,7 @@ def make_recipe(name: str = "sgd", images: int | None = None, side: int = 32, **
     if name != "auto":
         return recipe
     if images is None:
-        raise UserError("recipe auto is fitted to a number of images, which is not known here; use sgd or adamw")
+        raise UserError("recipe auto depends on the number of images, which is not known here; use sgd or adamw")
     found = fitted(recipe, images, side, settings.get("batch"))
     return replace(recipe, **{key: value for key, value in found.items() if key not in settings})
 

@@ -77,7 +77,7 @@ def parse_rungs(text: object, image_size: int, epochs: int) -> dict[str, Rung]:
     Rung(images=0.25, image_size=32, epochs=6)
     """
     if not isinstance(text, str):
-        raise UserError(f"rungs must be a text such as {FORM}; got {text!r}")
+        raise UserError(f"rungs must be a string such as {FORM}; got {text!r}")
     whole = {"images": 1, "image_size": image_size, "epochs": epochs}
     found: dict[str, Rung] = {}
     for words in (each.strip() for each in text.split(",") if text.strip()):
@@ -107,7 +107,7 @@ def _smaller(name: str, value: str, whole: int) -> float:
     except ValueError:
         raise UserError(f"rungs: {name} {must}, got {value!r}") from None
     if not 0 < found < whole:
-        raise UserError(f"rungs: {name} {must}, as the training itself has it, got {value}")
+        raise UserError(f"rungs: {name} {must}, which the training itself uses, got {value}")
     return found
 
 

@@ -66,10 +66,10 @@ class ZeroCost:
         data: images; their training part is used.
         score: `naswot`, `swap`, `synflow`, `snip`, `grad-norm`, `zico`, `meco`, or one of the parts of AZ-NAS:
             `expressivity`, `progressivity`, `trainability`.
-        batch: images, at least 4; the same ones for all networks. Papers use 64 or 128.
+        batch: number of images, at least 4; the same ones for all networks. Papers use 64 or 128.
         image_size: of the images in pixels; None keeps theirs.
-        draw: seed of the choice of the images.
-        threads: cores of one estimate on a CPU.
+        draw: seed for choosing the images.
+        threads: CPU cores per estimate.
         device: one of `DEVICES`, used if the trial's context says `auto`. Not part of the description.
 
     Raises:

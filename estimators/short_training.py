@@ -99,36 +99,36 @@ class ShortTraining:
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
         image_size: side of the training images in pixels; None keeps the size of the data.
-        width, depth: factors on the candidate's widths and depths. A study that sets neither chooses those that suit
+        width, depth: multipliers of the candidate's widths and depths. A study that sets neither chooses ones that suit
             its space (`suited`).
-        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; by default up to 4,000.
+        data_fraction: share of the images to use, stratified, before splitting, in (0, 1]; by default up to 4,000.
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
-        split_seed: seed of the choice of the used images and of the validation images.
+        split_seed: seed for choosing the used images and the validation images.
         crop: random crops after padding by this share of the side; 0 is off.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
         mirror: mirror half of the images left to right; by default if the names of the classes allow it.
         metric: the estimate: `top-1` accuracy on the validation images; `balanced`, the mean of the accuracies on each
-            class, for classes of uneven size; or `training-loss`, exp(-the mean loss of an epoch's steps), which is no
-            accuracy and ranks networks (the training speed of Ru et al. 2021, arXiv:2006.04492, of the last epoch
-            alone). It is over all training images, of which there are more than validation images, so that luck with
-            images decides less; `docs/proxies.md` has how it ranks. Details then have the `likelihood`, and the
+            class, for imbalanced data; or `training-loss`, exp(-the mean loss over an epoch's steps), which is not an
+            accuracy but ranks networks (the training speed of Ru et al. 2021, arXiv:2006.04492, of the last epoch
+            only). It averages over all training images, of which there are more than validation images, and so is
+            less noisy; see `docs/proxies.md` for how well it ranks. Details then have the `likelihood`, and the
             `val_accuracy` at the end.
         adjusted: whether a study adjusts accuracies for luck by the training loss (`studies.adjusting`) where it says
-            which networks are best. A study that begins does, unless this is set or the estimate is no accuracy.
-        threads: cores of one training on a CPU. It changes the order of sums, and so the last digits of the result, and
-            is part of the description. 1 gives the same result in every engine and does not stall beside other work.
+            which networks are best. New studies do, unless this is set or the estimate is not an accuracy.
+        threads: CPU cores per training. They change the order of sums and thus the last digits of the result, and are
+            part of the description. 1 gives the same result in every engine and does not stall next to other work.
         precision: of training steps on a CPU, `fp32` or `bf16`; the latter leaves grouped convolutions in float32. A
             study on a CPU that has bfloat16 in hardware chooses the faster one. GPUs that have bfloat16 in hardware
             always train in it, and accuracies are those of float32 (of TF32 convolutions from Ampere on).
-        inherited: share of the epochs, in [0, 1), that a training from a parent's weights leaves out: it starts so far
-            into the schedule, at the learning rate there, and its first report is of the epoch after.
-        rungs: trainings of smaller fidelity before this one, at each of which a pruner may stop the trial:
+        inherited: share of the epochs, in [0, 1), that a training from a parent's weights skips: it starts that far
+            into the schedule, at the learning rate there, and its first report is of the following epoch.
+        rungs: trainings at lower fidelity before this one, after each of which a pruner may stop the trial:
             `images:0.25` (a quarter of the training images), `image_size:16`, `epochs:3`, several of these with `+`,
-            several rungs with commas. None by default; `docs/proxies.md` has what they save and lose.
+            several rungs with commas. None by default; see `docs/proxies.md` for what they save and lose.
         device: one of `DEVICES`, used if the trial's context says `auto`. It must be available where trials run. Not
             part of the description.
-        save_after_s: minimum seconds of training between two checkpoints, which are written after epochs; at least 20
-            times the time that writing one takes. Not part of the description.
+        save_after_s: minimum seconds of training between two checkpoints, which are written after epochs; in any case
+            at least 20 times as long as writing one takes. Not part of the description.
 
     Raises:
         UserError: a setting is out of range.

@@ -325,7 +325,7 @@ def _decode_all(
             pixels, grey = decoded_bytes(content, files.named(row), image_size, reading.max_pixels, reading.centre)
         except UserError as error:
             if not reading.skip_bad:
-                raise UserError(f"{error}; --skip-bad leaves such files out") from error
+                raise UserError(f"{error}; --skip-bad skips such files") from error
             return error
         return pixels, facts_of(pixels, hash_of(content), grey)
 

@@ -72,16 +72,16 @@ class Supernet:
         weight_decay: on the weights of convolutions and linear layers only, not on biases and norms.
         label_smoothing: probability mass spread over all classes, in [0, 1).
         image_size: side of the training images in pixels; None keeps the size of the data.
-        width, depth: factors on the networks' widths and depths.
-        data_fraction: share of the images used, stratified, before they are split, in (0, 1]; by default up to 10,000.
+        width, depth: multipliers of the networks' widths and depths.
+        data_fraction: share of the images to use, stratified, before splitting, in (0, 1]; by default up to 10,000.
         val_fraction: share of the used images that are validation images, stratified, in (0, 0.5].
-        split_seed: seed of the choice of the used images and of the validation images.
+        split_seed: seed for choosing the used images and the validation images.
         crop: random crops after padding by this share of the side; 0 is off.
         mirror: mirror half of the images left to right; by default if the names of the classes allow it.
         cutout: side of the randomly placed hole, as a share of the image's side; 0 is off.
-        statistics: training images on which a network's batch norms are measured.
-        draw: seed of the initial weights, of the networks and of the order of the images.
-        threads: cores of the training, and of one estimate, on a CPU.
+        statistics: number of training images for measuring a network's batch-norm statistics.
+        draw: seed for the initial weights, the sampled networks and the order of the images.
+        threads: CPU cores for the training and for each estimate.
         device: one of `DEVICES`, used if the trial's context says `auto`. Not part of the description.
         save_after_s: minimum seconds of training between two checkpoints. Not part of the description.
 
@@ -233,7 +233,7 @@ class Supernet:
         with torch.random.fork_rng([]):
             found = self._found(space, place)
         if found is None:
-            raise UserError(f"{place} has no finished weights of this space, budget and these settings")
+            raise UserError(f"{place} has no finished weights for this space, budget and settings")
         return found
 
     def _found(self, space: SearchSpace, place: str | None) -> Supernet | None:
@@ -259,7 +259,7 @@ class Supernet:
         """The weights before any training: of all networks that are drawn in it."""
         from estimators.shared_weights import SharedWeights
 
-        doing("making the weights that all networks share")
+        doing("creating the weights that all networks share")
         images = len(self.split()[0])
         steps = self.epochs * batches_in(images, min(self.batch, images), fill=False)
         networks = (self._drawn(space, step) for step in range(steps))

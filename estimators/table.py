@@ -37,11 +37,11 @@ class TableEstimator:
     Args:
         path: of the JSON file.
         unit: of the file's accuracies, `fraction` or `percent`; checked against all of them.
-        field: name of the accuracies in entries that are objects.
+        field: name of the field that holds the accuracies, if entries are objects.
         key: maps an architecture to its key in the file; by default to its JSON text form. A function, or
             `file.py:function`.
-        training: number of the recorded accuracy that each estimate is, from 1 in the order of the file; by default
-            one that the trial's seed chooses.
+        training: which of the recorded accuracies to return, counting from 1 in the order of the file; by default one
+            chosen by the trial's seed.
 
     Attributes:
         has_fields: whether every entry is an object, so that `field` says which accuracies are read.
@@ -133,11 +133,11 @@ class TableEstimator:
         found = {}
         for key, entry in self._entries.items():
             if not isinstance(entry, dict) or field not in entry:
-                hint = nearest(field, entry) if isinstance(entry, dict) else ": it is no object with fields"
+                hint = nearest(field, entry) if isinstance(entry, dict) else ": it is not an object with fields"
                 raise UserError(f"table {self._name!r}: entry {key!r} has no {field!r}{hint}")
             value = entry[field]
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise UserError(f"table {self._name!r}: entry {key!r} has {value!r} as {field!r}, which is no cost")
+                raise UserError(f"table {self._name!r}: entry {key!r} has {value!r} as {field!r}, which is not a cost")
             found[key] = value
         return found
 

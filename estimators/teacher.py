@@ -90,8 +90,9 @@ class _Member:
         if set(names) != set(data.class_names):
             other = sorted(set(names) ^ set(data.class_names))
             raise UserError(
-                f"--teacher {folder} has other classes than the data: {', '.join(map(repr, other[:5]))}"
-                f"{', ...' if len(other) > 5 else ''} {'is' if len(other) == 1 else 'are'} only in one of them"
+                f"--teacher {folder} has different classes from the data: "
+                f"{', '.join(map(repr, other[:5]))}{', ...' if len(other) > 5 else ''} "
+                f"{'is' if len(other) == 1 else 'are'} only in one of them"
             )
         if trained.task.channels != data.task.channels:
             raise UserError(

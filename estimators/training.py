@@ -334,7 +334,7 @@ class _Training:
             _refuse_changes(before, facts, folder)
             return before
         if folder.exists() and (not folder.is_dir() or (folder / CHECKPOINT).exists()):
-            raise UserError(f"{str(folder)!r} is not the folder of a training: it has no {FACTS}")
+            raise UserError(f"{str(folder)!r} is not a training folder: it has no {FACTS}")
         if self.group.rank == 0:
             make_folder(folder)
             write_whole(folder / NETWORK, text + "\n")
@@ -536,8 +536,8 @@ def _refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
     for name, old, new in pairs:
         if old != new and not (name == "workers" and before["finished"]):
             raise UserError(
-                f"{folder}: {name} was {_shown(old)} when the training began and is {_shown(new)} now; "
-                f"give the old value to continue it, or begin another one with --out {shlex.quote(str(_free(folder)))}"
+                f"{folder}: {name} was {_shown(old)} when the training began and is {_shown(new)} now; give the old "
+                f"value to resume it, or start another one with --out {shlex.quote(str(_free(folder)))}"
             )
 
 

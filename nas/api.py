@@ -206,5 +206,7 @@ def checked_name(name: str) -> str:
         UserError: it is empty, begins with a dot or has a slash.
     """
     if not re.fullmatch(r"[^./\\][^/\\]*", name):
-        raise UserError(f"name {name!r} cannot be a folder's: it must not be empty, begin with a dot or have a slash")
+        raise UserError(
+            f"name {name!r} cannot be a folder name: it must not be empty, start with a dot or contain a slash"
+        )
     return name

@@ -51,16 +51,16 @@ def evaluate(
     first = several[0]
     for number, other in enumerate(several[1:], 1):
         if other.folder.resolve() in (each.folder.resolve() for each in several[:number]):
-            raise UserError(f"{other.folder} is given twice; an ensemble is of different networks")
+            raise UserError(f"{other.folder} is given twice; an ensemble needs different networks")
         if other.class_names != first.class_names:
-            raise UserError(f"{other.folder} has other classes than {first.folder}: they cannot be averaged")
+            raise UserError(f"{other.folder} has different classes from {first.folder}: they cannot be averaged")
         if data is None and other.facts["data"].get("source") != first.facts["data"].get("source"):
-            raise UserError(f"{other.folder} was trained on other data than {first.folder}: give --data")
+            raise UserError(f"{other.folder} was trained on different data from {first.folder}: add --data")
     parts = [evaluated_part(trained, data, reading or {}) for trained in several]
     source, part, notes, _, labels = parts[0]
     for trained, (_, other_part, _, _, other_labels) in zip(several[1:], parts[1:], strict=True):
         if part != other_part or labels.shape != other_labels.shape or (labels != other_labels).any():
-            raise UserError(f"{trained.folder} has other test images than {first.folder}: they cannot be averaged")
+            raise UserError(f"{trained.folder} has different test images from {first.folder}: they cannot be averaged")
     found = [probabilities(each, images, views, which) for each, (*_, images, _) in zip(several, parts, strict=True)]
     return {
         "folder": str(first.folder),
@@ -105,7 +105,7 @@ def evaluated_part(
         whole = ImageData.from_source(found, size)
         if not whole.is_recorded_as(held["fingerprint"]):
             raise UserError(
-                f"data {source!r} are not the images that the network was trained on; give others with --data"
+                f"data {source!r} are not the images the network was trained on; to evaluate on others, add --data"
             )
     else:
         found = read_source(source, size, read, trained.class_names, in_files)

@@ -44,7 +44,7 @@ def explain(trained: Trained, pixels: NDArray[np.uint8], document: Document, out
 
     page = out.suffix.lower() == ".html" and not out.is_dir()
     if out.suffix.lower() in PICTURES and not out.is_dir():
-        raise UserError(f"--explain {str(out)!r}: give a page (.html) or a folder")
+        raise UserError(f"--explain {str(out)!r}: must be an HTML page (.html) or a folder")
     first = [one["classes"][0] for one in document["images"]]
     found = activation_maps(
         trained, pixels, [trained.class_names.index(one["class"]) for one in first], document["weights"]

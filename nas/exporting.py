@@ -127,7 +127,7 @@ def export(
 
 
 RANDOM: Final = (
-    "The weights are RANDOM, not trained for {task}. The files serve to measure latency and size only. For trained "
+    "The weights are RANDOM, not trained for {task}. Use these files only to measure latency and size. For trained "
     "weights run nas train, then nas export on its folder."
 )
 
@@ -146,7 +146,7 @@ def exportable(network: str, task: Task | None = None, space: str | SearchSpace 
     folder = Path(network)
     if _is_file(folder / FACTS):
         if task is not None:
-            raise UserError(f"--task is for networks without weights; {network} has the task that it was trained on")
+            raise UserError(f"--task is for networks without weights; {network} has the task it was trained on")
         trained = Trained.open(folder, home)
         return Exportable(
             str(folder),
@@ -214,7 +214,7 @@ def _folder(out: str | Path | None) -> Path | None:
         return None
     folder = Path(out)
     if folder.suffix in {".onnx", ".pt", ".pt2", ".py", ".safetensors"} or folder.is_file():
-        raise UserError(f"--out is a folder, in which the files have fixed names; got {str(out)!r}")
+        raise UserError(f"--out must be a folder, as the files in it have fixed names; got {str(out)!r}")
     return folder
 
 
@@ -226,7 +226,7 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
     """
     if not found.trained:
         if data is not None:
-            raise UserError(f"--data: {found.title} was not trained on any; train it first with nas train")
+            raise UserError(f"--data: {found.title} was not trained on any data; train it first with nas train")
         return None
     if data is None and not needed:
         return None
@@ -265,13 +265,13 @@ def checked(name: str, predictor: Predictor, reference: Predictor, task: Task) -
         pixels = random_pixels(task, count)
         ours, theirs = reference(pixels), predictor(pixels)
         if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-            raise UserError(f"{name}: logits are not finite or of another shape; nothing was written")
+            raise UserError(f"{name}: logits are not finite or have the wrong shape; nothing was written")
         largest = max(largest, float(np.abs(ours).max()))
         difference = max(difference, float(np.abs(ours - theirs).max()))
     if difference > TOLERANCE * largest:
         raise UserError(
-            f"{name}: its logits differ from torch's by {difference:.2g}, where the largest is {largest:.2g};"
-            f" more than {TOLERANCE:g} of that, so nothing was written"
+            f"{name}: its logits differ from torch's by {difference:.2g}, which exceeds {TOLERANCE:g} of the largest "
+            f"({largest:.2g}); nothing was written"
         )
     return {"max_difference": difference, "largest_logit": largest}
 
@@ -318,7 +318,7 @@ def check_reading(script: str, source: str, task: Task, centre: float = 1.0) -> 
             else:
                 theirs = defined["read_images"](str(file)).numpy()
             if not np.array_equal(ours, theirs):
-                raise UserError(f"{script} reads {name} otherwise than training does; nothing was written")
+                raise UserError(f"{script} reads {name} differently from training; nothing was written")
     return len(several)
 
 

@@ -41,7 +41,9 @@ def write_filters(trained: Trained, path: Path, which: str = "best") -> None:
         raise UserError(f"cannot draw filters into {str(path)!r}: it must end in .png")
     first = next((each for each in trained.module(which).modules() if isinstance(each, nn.Conv2d)), None)
     if first is None or first.weight.shape[1] not in (1, 3):
-        raise UserError(f"{trained.folder} has no first convolution of 1 or 3 channels, whose filters could be drawn")
+        raise UserError(
+            f"{trained.folder} cannot have its filters drawn: its first convolution must have 1 or 3 input channels"
+        )
     written = io.BytesIO()
     Image.fromarray(filters_picture(first.weight.detach().numpy())).save(written, "PNG", optimize=True)
     write_whole(path, written.getvalue())

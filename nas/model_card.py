@@ -31,14 +31,14 @@ logits = session.run(["logits"], {{"pixels": pixels}})[0]   # pixels: uint8 (bat
 """,
     "torchscript": """
 import torch
-logits = torch.jit.load("{file}")(pixels)       # torch deprecates TorchScript; torch.export is its heir
+logits = torch.jit.load("{file}")(pixels)       # torch deprecates TorchScript in favour of torch.export
 """,
     "torch-export": """
 import torch
 logits = torch.export.load("{file}").module()(pixels)
 """,
     "python": """
-import model                                                # model.py, which needs torch alone
+import model                                                # model.py needs only torch
 probabilities = model.predict(model.load(), pixels)
 """,
 }
@@ -77,7 +77,7 @@ def _summary(found: Exportable, document: Document) -> str:
             "MACs for one image": f"{document['macs']:,} (1 MAC = 1 multiply + 1 add = 2 FLOPs){larger}",
             **({"Strides": strides.removeprefix("strides ")} if strides else {}),
             "Parameters": f"{document['params']:,}",
-            "Licence": "not chosen: to be stated by whoever trained the network and the owner of the images",
+            "Licence": "not chosen: to be stated by whoever trained the network and by the owner of the images",
         }
     )
 
@@ -203,7 +203,7 @@ def _origin(found: Exportable) -> str:
         told.append(_table({name: _said(value) for name, value in facts.items() if value is not None}))
     else:
         told.append(
-            f"A network of the literature: {_line(paper)}." if paper else "Given by hand; no search is recorded."
+            f"A network from the literature: {_line(paper)}." if paper else "Given by hand; no search is recorded."
         )
     if scale != Scale():
         dropout = "" if scale.dropout is None else f", dropout {scale.dropout:g}"
@@ -220,11 +220,11 @@ def _said(value: Any) -> str:
 
 def _limits(found: Exportable) -> str:
     limits = [
-        "It predicts one of its classes for every image, also for images of none of them.",
+        "It predicts one of its classes for every image, including images that belong to none of them.",
         "Probabilities are not calibrated.",
     ]
     if found.trained:
-        limits.insert(0, "Its accuracy is known for images like those it was trained on only.")
+        limits.insert(0, "Its accuracy is only known for images like those it was trained on.")
         limits.append("Differences in accuracy between groups of people were not measured.")
     return "## Limits\n\n" + "\n".join(f"- {each}" for each in limits)
 

@@ -63,7 +63,9 @@ def classics_document(
     if order not in CLASSIC_ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, CLASSIC_ORDERS)}")
     if budget is not None and any(bound.percent or bound.cost == "latency_ms" for bound in budget.bounds):
-        raise UserError(f"budget {budget}: give numbers, as in 400M; percents are of a space, and latency is measured")
+        raise UserError(
+            f"budget {budget}: give numbers, as in 400M; percentages need a space, and latency has to be measured"
+        )
     named_so = [
         (family, maker())
         for family, makers in FAMILIES.items()
@@ -180,7 +182,7 @@ def draw(found: Buildable, task: Task, name: str, path: Path) -> None:
     if path.suffix.lower() != ".svg":
         raise UserError(f"the drawing {str(path)!r} must end in .svg")
     if not isinstance(found, Buildable):
-        raise UserError(f"{name} is a torch module; only what is made of our layers can be drawn")
+        raise UserError(f"{name} is a torch module; only networks made of the layers of searchspaces can be drawn")
     try:
         drawn = svg(found.network(task), task, name)
     except ShapeError as error:

@@ -27,7 +27,7 @@ def parse_duration(text: str, option: str = "--time") -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m")
     if len(parts) > 1 and (not all(unit for _, unit in parts) or sizes != sorted(set(sizes), reverse=True)):
-        each = "of several numbers each has its own unit, the largest first"
+        each = "each number needs its own unit, largest first"
         raise UserError(f"{option}: {text!r} is not a duration such as 90s, 30m or 1h30m: {each}")
     seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:

@@ -65,12 +65,12 @@ class Placement:
                     raise UserError(f"{name} must be a whole number from 1, got {count}")
             if (self.workers or 1) > 1 and self.at_once is not None:
                 raise UserError(
-                    "--at-once is for trials in one process, and --workers starts several: give one of them"
+                    "--at-once is for trials in one process, and --workers starts several: use only one of them"
                 )
             return EveryCore(device, self.workers, on_fallback, self.at_once)
         if self.at_once is not None:
             raise UserError(
-                "--at-once is for trials in this process; on Ray, --gpus-per-trial 0.25 shares a GPU by four"
+                "--at-once is for trials in this process; on Ray, --gpus-per-trial 0.25 lets four trials share a GPU"
             )
         from studies.ray.engine import RayEngine
 
@@ -125,8 +125,8 @@ def checked_address(given: str | None) -> str | None:
     """
     if given and given.startswith("ray://"):
         raise UserError(
-            f"--ray {given}: Ray's client is not supported, as the search must run on a node of the cluster; submit it "
-            "there as a job: ray job submit --address http://HEAD:8265 -- python -m nas search ... --ray auto "
+            f"--ray {given}: Ray's client is not supported, since the search must run on a node of the cluster; submit "
+            "it there as a job: ray job submit --address http://HEAD:8265 -- python -m nas search ... --ray auto "
             "(docs/cluster.md)"
         )
     if given and not ADDRESS.fullmatch(given):

@@ -103,11 +103,11 @@ def classified(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Classify images.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, and folders, of which all images are taken")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders whose images are all taken")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="number of classes to print for each image")
     parser.add_argument("--csv", metavar="FILE.csv", help="write a line for each image: file, class and probability")
     parser.add_argument("--model", default=MODEL, metavar="FILE.onnx", help="another file of the same network")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read as images")
+    parser.add_argument("--skip-bad", action="store_true", help="skip files that cannot be read as images")
     given = parser.parse_args()
     if given.top < 1:
         parser.error("--top must be at least 1")

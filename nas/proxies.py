@@ -184,7 +184,7 @@ class Comparison:
         from estimators import TableEstimator, make_estimator
 
         if "training" in self.reference.settings:
-            raise UserError("the reference is all recorded trainings, one after the other: leave out training=")
+            raise UserError("the reference uses all recorded trainings in turn: leave out training=")
         table = make_estimator(self.reference.estimator, **self.reference.settings)
         assert isinstance(table, TableEstimator)
         return table
@@ -303,7 +303,7 @@ def proxy_document(comparison: Comparison, steps: Sequence[Step]) -> Document:
     networks = [each for each in drawn if all(each in values for values in found.values())]
     if len(networks) < 4:
         raise UserError(
-            f"only {len(networks)} networks have all estimates, and 4 are needed; see the trials that failed"
+            f"only {len(networks)} networks have all estimates, and at least 4 are needed; see the failed trials"
         )
     replicas = np.array([[values[each][0] for each in networks] for values in references])  # (trainings, networks)
     truth = replicas.mean(0)

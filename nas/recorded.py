@@ -132,9 +132,9 @@ class Source:
     def __post_init__(self) -> None:
         of_table = (self.key, self.unit, self.field, self.judge, self.cost)
         if self._own and of_table != (None, "fraction", FIELD, None, None):
-            raise UserError("key, unit, field, judge and cost are of a table, and an estimator takes none of them")
+            raise UserError("key, unit, field, judge and cost are for a table; an estimator takes none of them")
         if self._own and self.space is None:
-            raise UserError("an estimator needs a space: give --space")
+            raise UserError("an estimator needs a space: add --space")
         if self.key is not None and self.space is None:
             raise UserError("--key gives the key of a network of a space: give --space, or leave both out")
 
@@ -191,8 +191,8 @@ class Source:
         learning = [each for each in strategies if each not in BARE]
         if isinstance(self._plain(), RecordedSpace) and len(self._plain().decisions) == 1 and learning:
             raise UserError(
-                f"the keys of {self.table!r} have one field that differs, so that no two networks have anything in "
-                f"common that {learning[0]} could learn from: give --space and --key, or --strategies random"
+                f"the keys of {self.table!r} differ in only one field, so networks have nothing in common that "
+                f"{learning[0]} could learn from: give --space and --key, or --strategies random"
             )
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - what is observed, and what judges

@@ -47,9 +47,9 @@ def recorded_networks(table: TableEstimator, space: SearchSpace, seed: int) -> t
         looked = space.enumerate() if listed else (space.sample(rng) for _ in range(DRAWS))
         found, whole = _among(table, looked, MOST if not listed else LISTED)
     if not found:
-        drawn = "" if listed or table.by_text else f" that {DRAWS:,} draws met"
+        drawn = "" if listed or table.by_text else f" found in {DRAWS:,} draws"
         fit = "" if space.budget is None else f" within {space.budget.words()}"
-        raise UserError(f"the reference holds no network of {space.name}{fit}{drawn}; is its key another one?")
+        raise UserError(f"the reference holds no network of {space.name}{fit}{drawn}; is its key correct?")
     if whole:
         return None
     kept = sorted(rng.permutation(len(found))[:MOST].tolist())

@@ -133,7 +133,7 @@ def _as_given(text: str, space: SearchSpace | None) -> Any:
 
         module = made() if callable(made) and not isinstance(made, nn.Module) else made
         if not isinstance(module, nn.Module):
-            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that makes one")
+            raise UserError(f"{text} is {type(module).__name__}; not a torch module or a function that returns one")
         return module
     if text.endswith(".json"):
         return network_from_file(Path(text), space)
@@ -148,7 +148,7 @@ def _as_given(text: str, space: SearchSpace | None) -> Any:
     if "/" in text:
         raise UserError(f"no run folder or network {text!r}")
     if text not in CLASSICS and "did you mean" not in nearest(text, CLASSICS):
-        raise UserError(f"no folder or network {text!r}; nas classics lists those of the literature")
+        raise UserError(f"no folder or network {text!r}; nas classics lists the known networks")
     return classic(text)
 
 

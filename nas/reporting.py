@@ -69,7 +69,7 @@ def report(
         raise UserError("there is no run to report on")
     path = folders[0] / REPORT if out is None else Path(out)
     if path.suffix.lower() != ".html":
-        raise UserError(f"the report is a page: {str(path)!r} must end in .html")
+        raise UserError(f"the report is an HTML page: {str(path)!r} must end in .html")
     with ExitStack() as opened:
         studies = []
         for folder in folders:
@@ -123,7 +123,7 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     if isinstance(study.space, RecipeSpace):
         noun, settings = "recipe", ", ".join(one.name for one in study.space.decisions)
         yield (
-            f"This search looked for the recipe of a training among {count(study.space.size)} recipes, which differ in "
+            f"This search looked for the best training recipe among {count(study.space.size)} recipes that differ in "
             f"{settings}. All trials train one network: {study.space.base.words()}. {counted}"
         )
     else:
@@ -137,16 +137,16 @@ def _summary(study: Study, trained: Sequence[Trained]) -> Iterator[str]:
     seconds += next((float(trial.details[PREPARED_S]) for trial in ended if PREPARED_S in trial.details), 0.0)
     tried = number_of(len({trial.architecture for trial in ended}), noun)
     yield (
-        f"The strategy {manifest.strategy['name']} tried {tried} in "
-        f"{number_of(len(ended), 'trial')}{images}, which took {time_text(seconds)} in all."
+        f"The strategy {manifest.strategy['name']} tried {tried} in {number_of(len(ended), 'trial')}{images}, which "
+        f"took {time_text(seconds)} in total."
     )
     where = "" if "estimates" in resolved else " on the validation images"
     yield f"The best reaches {told(study.best, study)}{where}."
     alike = study.near_best
     if study.best.number in study.standard_errors:
         yield (
-            f"{len(alike)} other {noun}{'s are' if len(alike) != 1 else ' is'} within one standard error of it: the "
-            "order among them is not certain."
+            f"{len(alike)} other {noun}{'s are' if len(alike) != 1 else ' is'} within one standard error of it: their "
+            "order is uncertain."
             if alike
             else f"No other {noun} is within one standard error of it."
         )
@@ -184,10 +184,12 @@ def _compared(studies: Sequence[Study]) -> tuple[Study, list[str]]:
     try:
         found = compare_runs(studies)
     except UserError as error:
-        why = words(f"The runs cannot be compared: {error}. What follows is of {studies[0].folder}.")
+        why = words(f"The runs cannot be compared: {error}. The rest of this report is about {studies[0].folder}.")
         return studies[0], [section("Comparison", runs, why)]
     best = max(studies, key=lambda each: each.best.accuracy or 0.0)
-    notes = words(*comparison_notes(found), f"What follows is of {best.folder}, which has the highest accuracy.")
+    notes = words(
+        *comparison_notes(found), f"The rest of this report is about {best.folder}, which has the highest accuracy."
+    )
     return best, [section("Comparison", runs, *comparison_parts(found), notes)]
 
 
@@ -229,13 +231,13 @@ def _training(study: Study, trained: Trained) -> str:
 
     said = [f"{_test(trained)[:1].upper()}{_test(trained)[1:]}."]
     if trained.facts["found"]["trial"] != study.best.number:
-        said.append(f"By now trial {study.best.number} is the best of the search, which is another network.")
+        said.append(f"Trial {study.best.number}, a different network, has since become the best of the search.")
     try:
         *_, images, labels = evaluated_part(trained, None, {})
     except UserError as error:
-        said.append(f"Its confusions are not shown, since the images cannot be read: {error}.")
+        said.append(f"Its confusion matrix is not shown, since the images cannot be read: {error}.")
         return training_section(trained.folder.name, trained.facts, said, None, [])
-    doing(f"classifying {len(labels):,} test images by {trained.folder.name}")
+    doing(f"classifying {len(labels):,} test images with {trained.folder.name}")
     shares = probabilities(trained, images)
     evaluation = metrics(shares, labels, trained.class_names)
     return training_section(
@@ -285,12 +287,12 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         spread = math.sqrt(pooled_variance(several))
         trainings = sum(map(len, several))
         said.append(
-            f"Trained several times, a network's accuracy has a standard deviation of {100 * spread:.2f} points "
-            f"({number_of(len(several), 'network')}, {trainings} trainings): single trainings tell networks apart that "
-            f"differ by more than about {100 * 2 * spread * 2**0.5:.1f} points."
+            f"Over repeated trainings, a network's accuracy has a standard deviation of {100 * spread:.2f} points "
+            f"({number_of(len(several), 'network')}, {trainings} trainings): a single training each can only tell "
+            f"networks apart that differ by more than about {100 * 2 * spread * 2**0.5:.1f} points."
         )
     else:
-        said.append("No network was trained twice, so how much a second training would change was not measured here.")
+        said.append("No network was trained twice, so the variation between trainings was not measured here.")
     command = proxy_command(study)
     ranked, measured = agreement(study), list(comparisons(study))
     if ranked is not None:
@@ -299,7 +301,7 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         how = "" if command is None else f"; to measure it: {command}"
         said.append(f"How well this proxy ranks networks was not measured{how}.")
     if measured and ranked is None:
-        said.append("What nas proxy measured on this space and these images is of other proxies.")
+        said.append("On this space and these images, nas proxy has only measured other proxies.")
     for place, document in enumerate(measured):
         parts += [*proxies_parts(document, f"proxies{place or ''}"), words(*proxies_notes(document))]
     rows = [
@@ -313,8 +315,10 @@ def _belief(study: Study, trained: Sequence[Trained]) -> str:
         unit = study.manifest.estimator["resolved"].get("estimates")
         of_full = "that" if unit is None else "the accuracy"
         columns = ("training", "trial", "proxy", "validation", "test")
-        parts.append(table(f"The proxy's {estimate_name(unit)} beside {of_full} of full training", columns, rows))
-    return section("How far to believe the proxy", words(*said), *parts)
+        parts.append(
+            table(f"The proxy's {estimate_name(unit)} compared with {of_full} of full training", columns, rows)
+        )
+    return section("How far to trust the proxy", words(*said), *parts)
 
 
 def _by_proxy(study: Study, found: Mapping[str, Any]) -> str:
@@ -345,13 +349,13 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     ]
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     notes = [
-        f"Versions: {versions}. Trials that run at the same time may end in another order, which changes proposals."
+        f"Versions: {versions}. Trials that run in parallel may finish in a different order, which changes proposals."
     ]
     own = [name for name in ("space", "strategy", "estimator") if getattr(manifest, name)["origin"] != "named"]
     if own:
         notes.append(f"The run folder does not hold your own code ({', '.join(f'--{name}' for name in own)}).")
     if any(each.facts.get("weights") or each.facts.get("teacher") for each in trained):
-        notes.append("A training began with trained weights or had a teacher, which its command leaves out.")
+        notes.append("A training started from trained weights or had a teacher, which its command leaves out.")
     searches = [study_command(study)]
     if manifest.trials is not None and len(study.trials) > manifest.trials:  # it was extended
         searches.append(["nas", "resume", str(folder), "--trials", str(len(study.trials)), *space])

@@ -229,8 +229,8 @@ def _scalable(what: Any, home: SearchSpace | None) -> Buildable:
     if found.architecture is None:
         able = [name for name in CLASSICS if classic(name).architecture is not None]
         raise UserError(
-            f"{found.words()} cannot be scaled: it is not a member of a search space, which would define its depth "
-            f"and width{nearest(found.words(), able)}"
+            f"{found.words()} cannot be scaled: it is not a member of a search space that defines its depth and "
+            f"width{nearest(found.words(), able)}"
         )
     return found
 
@@ -329,7 +329,7 @@ def settings_for(plan: ScalingPlan, found: Candidates, given: Mapping[str, Any])
     settings = {name: value for name, value in given.items() if value is not None}
     if settings.get("estimator") == "zero-cost":
         raise UserError(
-            "zero-cost scores do not compare networks of different depth, width and image size; use another"
+            "zero-cost scores cannot compare networks of different depth, width and image size; use another"
         )
     of_estimator = dict(settings.get("estimator_settings") or {})
     if settings.get("estimator", "short-training") == "short-training" and not Manifest.is_in(plan.folder):
@@ -463,7 +463,7 @@ def write(found: Family) -> None:
         there = read_json(folder / FAMILY, "the family")
         base = there.get("base") if isinstance(there, dict) else None
         if not isinstance(base, dict) or _network(base) != _network(document["base"]):
-            raise UserError(f"{str(folder)!r} has the family of another network; choose another name")
+            raise UserError(f"{str(folder)!r} already holds the family of another network; choose another name")
     make_folder(folder / "family")
     estimate = {None: "accuracy", LIKELIHOOD: "likelihood"}.get(document.get("estimates"), "estimate")
     for each, one in zip(found.members, document["members"], strict=True):

@@ -100,7 +100,7 @@ def training_job(
         raise UserError(f"{what} is a torch module; only networks made of the layers of searchspaces can be trained")
     source = data or own
     if source is None:
-        raise UserError(f"--data is needed: {_title(what)} is not a run folder with images of its own")
+        raise UserError(f"--data is needed: {_title(what)} is not a run folder with its own images")
     size_from = None
     if image_size is None:
         of_images = counted is not None and (source != "digits" or proxy == counted.image_size)  # digits have 8 pixels
@@ -121,11 +121,11 @@ def _image_size(network: Buildable, source: str, of_run: Task | None, folder: Pa
 
     begun = read_facts(folder)
     if begun is not None:
-        return Task.parse(begun["task"]).image_size, f"the training in {folder} began at it"
+        return Task.parse(begun["task"]).image_size, f"the training in {folder} started with it"
     if network.task is not None and network.scale != Scale():
         return network.task.image_size, "that of the scaled network"
     if of_run is not None:
-        return of_run.image_size, "the run counted costs at it"
+        return of_run.image_size, "the size at which the run counted costs"
     files = file_sizes(source)
     return (None, None) if files is None else (files.usual, files.words())
 
@@ -244,7 +244,7 @@ def freeze_for(job: TrainingJob, recipe: Recipe, freeze: str | None, weights: Pa
     from estimators.freezing import AUTO
 
     if freeze is not None and weights is None:
-        raise UserError(f"--freeze {freeze} needs --weights: without trained weights there is nothing to keep")
+        raise UserError(f"--freeze {freeze} needs --weights: without trained weights there is nothing to freeze")
     return _proposed_freeze(job, recipe) if freeze == AUTO else freeze
 
 

@@ -57,7 +57,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot create the folder {path}: {error.strerror or error}") from error
 
 
 def read_bytes(path: Path, what: str = "") -> bytes:
@@ -127,7 +127,7 @@ def _decoded(content: bytes, named: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {named}: it is not a text in UTF-8") from error
+        raise UserError(f"cannot read {named}: it is not UTF-8 text") from error
 
 
 def _named(path: Path, what: str) -> str:

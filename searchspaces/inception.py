@@ -174,7 +174,7 @@ def inception_space() -> Space:
     googlenet, torchvision = ({"stem.width": 64, "stem2.width": 192, **_member(large)} for large in ("5x5", "3x3"))
     return Space(
         "inception",
-        doc="parallel branches around GoogLeNet, with factorised kernels and residual modules",
+        doc="parallel branches around GoogLeNet, with factorized kernels and residual modules",
         stem=[
             Stage(inception_stem, width=choice(32, 64), stride=2),
             Stage(inception_stem2, width=choice(48, 96, 192), stride=2),

@@ -284,7 +284,7 @@ def space_parts(space: SearchSpace, task: Task) -> dict[str, tuple[Node, Shape]]
     if blocks is None:
         raise UserError(
             f"space {space.name} is not a chain of stages: its {space.size:.3g} networks share too few parts to be "
-            "measured once, so that it has no latency table; whole networks can be measured: nas measure NETWORK"
+            "measured once, so it has no latency table; measure whole networks instead: nas measure NETWORK"
         )
     return dict(sorted((part_name(node, given), (node, given)) for node, given in blocks(task)))
 

@@ -155,7 +155,7 @@ def _module(file: str, path: Path) -> ModuleType:
     for each, theirs in beside.items():
         known = _FINDER.sources.get(each)
         if known is not None and known.path != theirs.path:
-            raise UserError(f"{file} imports {each!r}, but {known.path} has that name already: rename one of the two")
+            raise UserError(f"{file} imports {each!r}, but {known.path} already has that name: rename one of the two")
         if each in sys.modules and _is_ours(sys.modules[each].__spec__):
             del sys.modules[each]  # it may be what changed
     install(code)

@@ -43,7 +43,7 @@ class Unknown(Node):
     key: str
 
     def _shape(self, given: Shape) -> Shape:
-        raise ShapeError(f"network {self.key!r} is known by its key in a table only, and cannot be built")
+        raise ShapeError(f"network {self.key!r} is known only by its key in a table, and cannot be built")
 
 
 @final

@@ -92,7 +92,7 @@ class RecordedCosts(SearchSpace):
         plain = self._plain(architecture)
         key = self._key(plain)
         if key not in self._costs:
-            raise UserError(f"the table has no entry {key!r}, which would tell its {' and '.join(self.recorded_costs)}")
+            raise UserError(f"the table has no entry {key!r}, which would give its {' and '.join(self.recorded_costs)}")
         counted = self._space.cost(plain, task)
         return replace(counted, **self._costs[key])
 

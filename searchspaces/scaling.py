@@ -204,7 +204,9 @@ class ScalingSpace:
             "resolution": (2, lambda factor: enlarged(base.task.image_size, factor)),
         }
         if math.prod((target ** (1 / power) - 1) / step + 1 for power, _ in kinds.values()) > MOST:
-            raise UserError(f"scaling: a step of {step:g} gives more than {MOST:,} triples of factors: take more")
+            raise UserError(
+                f"scaling: a step of {step:g} gives more than {MOST:,} triples of factors: use a larger step"
+            )
         self.decisions: tuple[Decision, ...] = tuple(
             Decision(name, self._options(name, power)) for name, (power, _) in kinds.items()
         )

@@ -35,9 +35,9 @@ class Choice:
     def __post_init__(self) -> None:
         for each in self.options:
             if not (each is None or callable(each) or type(each) in (int, float, bool, str)) or each != each:
-                raise UserError(f"an option must be a number, a text, true, false or a cell, got {each!r}")
+                raise UserError(f"an option must be a number, a string, true, false or a cell, got {each!r}")
         if not self.options or len(set(self.options)) != len(self.options):
-            raise UserError(f"a choice needs different options, got {self.options}")
+            raise UserError(f"a choice needs distinct options, got {self.options}")
 
 
 def choice(*options: Any) -> Choice:

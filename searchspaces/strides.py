@@ -54,7 +54,7 @@ def with_strides(space: SearchSpace, rule: str) -> SearchSpace:
     if isinstance(space, ScalingSpace):
         base = replace(space.base, architecture=published(space.base.architecture))
         return ScalingSpace(base, space.target, space.step, space.band, space.of.get("growth"))
-    raise UserError(f"the space {space.name!r} has a class of its own, whose strides cannot be chosen")
+    raise UserError(f"the space {space.name!r} is a class of its own and does not let you choose strides")
 
 
 def stated(space: str | SearchSpace, rule: str | None) -> str | SearchSpace:

@@ -87,10 +87,12 @@ def architecture_from_json(text: str, space: SearchSpace | None = None) -> Archi
     if name == space.name + SUFFIX:
         space = with_strides(space, PUBLISHED)
     if space.name != name:
-        raise UserError(f"this architecture is of space {name!r}, not of {space.name!r}")
+        raise UserError(f"this architecture belongs to space {name!r}, not to {space.name!r}")
     own = getattr(space, "of", None)
     if of is not None and own is not None and json.loads(json.dumps(own)) != of:
-        raise UserError(f"this architecture is of a space {name!r} that is made of another network than the one given")
+        raise UserError(
+            f"this architecture belongs to a space {name!r} made from a different network than the one given"
+        )
     return space.architecture(choices)
 
 
@@ -140,7 +142,7 @@ def space_of(name: str, of: Any, home: SearchSpace | None = None) -> SearchSpace
     if name == RECIPE:
         return RecipeSpace(network_from_json(text, home), _settings(_form(text, "a network").get("settings")))
     if name != "scaling":
-        raise UserError(f"space {name!r} is not made of a network, as 'scaling' is")
+        raise UserError(f"space {name!r} is not made from a network, as 'scaling' is")
     base, form = scaled_from_json(text, home), _form(text, "an architecture")
     return ScalingSpace(base, **{name: form[name] for name in ("target", "step", "band", "growth") if name in form})
 
@@ -191,7 +193,7 @@ def _settings(given: Any) -> dict[str, tuple[Any, ...]]:
         raise UserError(f"settings: {json.dumps(given)!r} does not look like " + '{"lr": [0.05, 0.1]}')
     options = [option for several in given.values() for option in several]
     if not all(isinstance(option, int | float | str | bool) for option in options):
-        raise UserError(f"settings: options are numbers, texts, true or false, got {json.dumps(given)}")
+        raise UserError(f"settings: options must be numbers, strings, true or false, got {json.dumps(given)}")
     return {name: tuple(several) for name, several in given.items()}
 
 

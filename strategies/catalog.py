@@ -37,7 +37,7 @@ def _tpe(
         space: what may be proposed.
         trials: planned trials; used only for the default of `startup`.
         startup: uniform draws before the estimator is used; by default a tenth of `trials`, from 10 to 100.
-        candidates: candidates sampled at each ask, of which the most promising is proposed.
+        candidates: candidates sampled per proposal, of which the most promising is chosen.
         multivariate: model decisions jointly instead of one by one.
     """
     from strategies.optuna_samplers import tpe

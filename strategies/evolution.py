@@ -55,9 +55,9 @@ class RegularizedEvolution:
         population: members alive at a time (P in the paper, which uses 100 of 20,000 trials). By default a fifth of
             `trials`, at least 30 and at most 100; 40 for 200 trials.
         tournament: members that compete to become the parent (S in the paper, which uses 25). By default 25, as in the
-            paper, and the size of a population that is smaller: few trials need more selection pressure.
-        startup: members that are drawn at random at first. By default the whole population if that is 100 or more, as
-            in the paper; 7 of a smaller one.
+            paper, or the population size if that is smaller: few trials need more selection pressure.
+        startup: number of initial members drawn at random. By default the whole population if that is 100 or more, as
+            in the paper; 7 for a smaller one.
         identity: probability of the paper's identity mutation, which trains the parent again. 0.05 in the paper; 0
             here, since a study trains no network twice. A positive value needs a study with `replicas`.
         start_from: architectures proposed before any other, in order: names among `space.references`, or architectures

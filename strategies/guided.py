@@ -75,12 +75,12 @@ class Guided:
         space: what may be proposed.
         trials: planned trials; used only for the default of `startup`.
         startup: uniform draws before the predictor is used; by default a tenth of `trials`, from 5 to 30.
-        candidates: candidates generated at each ask; by default 200, and 25 where each of them is scored.
+        candidates: candidates generated per proposal; by default 200, or 25 if each of them is scored.
         parents: number of best architectures that are mutated.
         explore: share of the candidates that are uniform draws.
-        score: name of a zero-cost score, such as `naswot`, that the predictor has as one more feature. The study
-            computes it, of every candidate (`score_by`).
-        task: on which the costs among the features are counted, as in `32x32x3:10`; that of the budget where there is
+        score: name of a zero-cost score, such as `naswot`, that the predictor gets as an additional feature. The study
+            computes it for every candidate (`score_by`).
+        task: on which the cost features are counted, as in `32x32x3:10`; by default that of the budget, if there is
             one. A study without a budget gives its own.
         start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 

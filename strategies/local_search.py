@@ -35,8 +35,8 @@ class LocalSearch:
 
     Args:
         space: what may be proposed.
-        starts: uniform draws, the best of which is where the first climb begins.
-        kick: mutations of the best architecture with which a climb begins anew.
+        starts: number of uniform draws; the first climb begins at the best of them.
+        kick: number of mutations of the best architecture from which each further climb starts.
         start_from: architectures proposed before any other, as in `RegularizedEvolution`.
 
     Raises:

@@ -194,7 +194,7 @@ def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings:
     """
     names = [each for each in optuna.samplers.__all__ if _needs_only_settings(getattr(optuna.samplers, each))]
     if name not in names:
-        raise UserError(f"Optuna has no sampler {name!r} that can be made from settings alone{nearest(name, names)}")
+        raise UserError(f"Optuna has no sampler {name!r} that can be created from settings alone{nearest(name, names)}")
     kind: type[BaseSampler] = getattr(optuna.samplers, name)
     allowed = [each for each in inspect.signature(kind).parameters if each != "seed"]
     for setting in settings:

@@ -26,8 +26,7 @@ class RandomSearch:
 
     Args:
         space: what may be proposed; if it has a budget, only what fits.
-        among: draw among these alone: names among `space.references` or architectures in JSON; by default all of the
-            space.
+        among: draw only from these: names from `space.references` or architectures in JSON; by default the whole space.
 
     Raises:
         UserError: one of `among` is unknown, or is not in the space under its budget.

@@ -52,7 +52,7 @@ class Checkpoints:
         given = manifest.checkpoints if given is None else whole_place(given)
         if given not in (None, NOWHERE) and is_local(given) and not local_path(given).is_absolute():
             raise UserError(
-                f"{folder}: its checkpoints {given!r} are neither a whole path nor a URL; see --checkpoints"
+                f"{folder}: its checkpoints {given!r} are neither an absolute path nor a URL; see --checkpoints"
             )
         if given == NOWHERE or (given is None and folder is None):
             return cls(None)

@@ -86,7 +86,7 @@ class Run:
         """
         manifest = study.manifest
         if unit := manifest.estimator["resolved"].get("estimates"):
-            raise UserError(f"{where or study.folder}: its estimates are a {unit}, and accuracies are compared")
+            raise UserError(f"{where or study.folder}: its estimates are a {unit}, and only accuracies can be compared")
         ended = sorted((trial for trial in study.trials if trial.rank is not None), key=lambda trial: trial.rank or 0)
         left = believed(sorted(ended[:trials], key=lambda trial: trial.number))
         ended = sorted(left, key=lambda trial: trial.rank or 0)
@@ -241,7 +241,7 @@ def compare(
     trials = len(shortest.reached) if trials is None else trials
     if trials < 1 or trials > len(shortest.reached):
         raise UserError(
-            f"cannot compare after {trials} trials: {shortest.where} has {len(shortest.reached)} that ended"
+            f"cannot compare after {trials} trials: {shortest.where} has only {len(shortest.reached)} that finished"
         )
     bootstrap = _Bootstrap(rng, resamples)
     contestants = [

@@ -67,7 +67,7 @@ class EveryCore:
         """How many run at once, in words; None where they run one after the other."""
         workers = getattr(self._engine, "workers", None) or 1
         if workers > 1:
-            return f"{workers} trials at once; --workers 1 or --deterministic repeats a seed exactly"
+            return f"{workers} trials at once; --workers 1 or --deterministic reproduces a seed exactly"
         return getattr(self._engine, "note", None)
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ADJUSTED: Final = "accuracies are corrected for noise with the training loss and a predictor"
-INHERITED: Final = "trials start from the weights of earlier ones, which favours late trials"
+INHERITED: Final = "trials start from the weights of earlier ones, which favours later trials"
 
 
 def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:

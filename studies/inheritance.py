@@ -131,4 +131,4 @@ def check_inherits(estimator: Estimator, name: object, folder: Path | None, chec
     if not getattr(estimator, "inherits", False):
         raise UserError(f"inherit: the estimator {name!r} cannot start from trained weights; short-training can")
     if checkpoints == NOWHERE or (folder is None and checkpoints is None):
-        raise UserError("inherit: there is no place for the weights; give a run folder, or a place as checkpoints")
+        raise UserError("inherit: there is nowhere to keep the weights; give a run folder or a checkpoints location")

@@ -91,8 +91,8 @@ class LocalEngine:
         if isinstance(estimator, Advancing):
             width = self._width(device)
             if width.most > 1:
-                how = "exactly" if find_device(device).type == "cpu" else "but for rounding"  # which cuDNN does
-                self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic repeats a seed {how}"
+                how = "exactly" if find_device(device).type == "cpu" else "up to rounding"  # which cuDNN does
+                self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic reproduces a seed {how}"
                 return self._interleave(estimator, width, next_job, report, done)
         while (job := next_job()) is not None:
             done(job.number, run_job(estimator, job, report, self._device))

@@ -88,8 +88,8 @@ def _taken_in(folder: Path, handle: int) -> bool:
         return taken(handle)
     except OSError as error:  # such as ENOSYS of Lustre, and ENOLCK of NFS without its lock service
         raise UserError(
-            f"the file system of {folder} has no file locks ({error.strerror}), which keep two runs apart; "
-            "choose a folder on a local disk, or for a search a ledger in PostgreSQL"
+            f"the file system of {folder} has no file locks ({error.strerror}), which keep two runs from colliding; "
+            "choose a folder on a local disk or, for a search, a PostgreSQL ledger"
         ) from error
 
 

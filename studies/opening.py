@@ -464,7 +464,8 @@ def _with_password(ledger: str, place: Path) -> str:
         return ledger
     if "PGPASSWORD" not in os.environ or ":***@" not in ledger:
         raise UserError(
-            f"{place}: the password of its ledger is not kept; set PGPASSWORD or give the URL again: --ledger {ledger}"
+            f"{place}: the password of its ledger is not stored; set PGPASSWORD or give the URL again: --ledger "
+            f"{ledger}"
         )
     return ledger.replace(":***@", "@")
 
@@ -533,8 +534,8 @@ def _task_of(manifest: Manifest, place: Path) -> Task:
     table = LatencyTable.read(place / LATENCY)
     if table.fingerprint != manifest.latency:
         raise UserError(
-            f"{place / LATENCY} is not the latency table that the study began with: it is "
-            f"#{table.fingerprint[:8]}, and was #{manifest.latency[:8]}"
+            f"{place / LATENCY} is not the latency table the study started with: it is #{table.fingerprint[:8]}, and "
+            f"was #{manifest.latency[:8]}"
         )
     return table.on(task)
 
@@ -561,11 +562,11 @@ def _begin(place: Path | None, manifest: Manifest, spec: str, task: Task, lost: 
             with contextlib.suppress(OSError):
                 each.rmdir()
         if isinstance(error, OSError):
-            raise UserError(f"cannot make the run folder {str(place)!r}: {error.strerror}") from error
+            raise UserError(f"cannot create the run folder {str(place)!r}: {error.strerror}") from error
         if isinstance(error, UserError) and part.name in str(error):
             full = "the disk is full" in str(error)
             why = "the disk is full" if full else str(error).replace(str(part), str(place))
-            raise UserError(f"cannot make the run folder {str(place)!r}: {why}") from error
+            raise UserError(f"cannot create the run folder {str(place)!r}: {why}") from error
         raise
     return MemoryLedger() if spec == "memory" else OptunaLedger.open(spec, place, manifest.study)
 

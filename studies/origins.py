@@ -94,9 +94,11 @@ def strategy_from(
     if makes(found):
         return origin, lambda: cast("Strategy", _made(found, origin, space, **settings))
     if not hasattr(found, "ask"):
-        raise UserError(f"strategy {origin}: a {type(found).__name__} has no ask method, and what it returns has none")
+        raise UserError(
+            f"strategy {origin}: a {type(found).__name__} has no ask method, and neither does what it returns"
+        )
     if settings:
-        raise UserError(f"strategy {origin} is an object already and takes no settings")
+        raise UserError(f"strategy {origin} is already an object and takes no settings")
     return origin, lambda: cast("Strategy", copy.deepcopy(found))
 
 
@@ -111,14 +113,14 @@ def estimator_from(
     """
     if isinstance(given, str) and ".py:" not in given:
         for name in settings.keys() & {"name", "data", "device"}:  # which `make_estimator` is given otherwise
-            raise UserError(f"{given}: {name!r} is no setting; --data and --device say on what and where to train")
+            raise UserError(f"{given}: {name!r} is not a setting; --data and --device choose what and where to train")
         return NAMED, make_estimator(given, data, device, **settings)
     origin = given if isinstance(given, str) else MEMORY
     found: Any = load_object(given) if isinstance(given, str) else given
     if makes(found):
         found = _made(found, origin, **settings)
     elif settings:
-        raise UserError(f"estimator {origin} is an object already and takes no settings")
+        raise UserError(f"estimator {origin} is already an object and takes no settings")
     if not hasattr(found, "estimate") or not hasattr(found, "describe"):
         raise UserError(f"estimator {origin}: a {type(found).__name__} has no estimate and describe methods")
     return origin, cast("Estimator", found)
@@ -176,6 +178,6 @@ def again(origin: str, what: str, place: Path) -> UserError:
     came = f"came from {origin}" if origin != MEMORY else "was an object in memory"
     flag = origin if origin != MEMORY else "FILE.py:OBJECT"
     return UserError(
-        f"the {what} of {place} {came}, and a run folder never runs code; give it again: "
-        f"--{what} {flag}, or in Python Study.open({str(place)!r}, {what}=...)"
+        f"the {what} of {place} {came}, and opening a run folder never runs code; give it again: --{what} {flag}, or "
+        f"in Python Study.open({str(place)!r}, {what}=...)"
     )

@@ -22,7 +22,7 @@ COUNTED_NAMES: Final = {"macs": "MACs", "params": "parameters"}
 Verdict = Literal["better", "alike", "worse"]
 """How a proxy ranks networks beside counting; `alike` is what is not told apart from it."""
 _SAID: Final = {
-    "better": "better than {counting}", "alike": "not told apart from {counting}", "worse": "worse than {counting}"
+    "better": "better than {counting}", "alike": "not distinguishable from {counting}", "worse": "worse than {counting}"
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ class Agreement:
         """The measurement in a sentence without a full stop.
 
         >>> Agreement("runs/proxy", 40, "macs=20M", "short, 30 epochs", 0.52, (0.3, 0.7), 0.9, "macs", False).told()
-        "Kendall's τ 0.52 (90% interval 0.30 to 0.70) with short, 30 epochs, on 40 networks within 20M MACs; not told \
-apart from counting MACs"
+        "Kendall's τ 0.52 (90% interval 0.30 to 0.70) with short, 30 epochs, on 40 networks within 20M MACs; not \
+distinguishable from counting MACs"
         """
         within = f" within {Budget.parse(self.budget).words()}" if self.budget else ""
         counting = f"counting {COUNTED_NAMES.get(self.counting, self.counting)}"

@@ -60,7 +60,7 @@ class Record:
             self._check(trial)
         ended = [trial for trial in self.trials if trial.state != "running"]
         if {trial.rank for trial in ended} != set(range(len(ended))):
-            raise UserError(f"{self._where}: the ledger does not say in which order trials ended")
+            raise UserError(f"{self._where}: the ledger does not say in which order trials finished")
         # by cost: numbers of trials of which no tree was made yet, and the first number of each tree
         self._known: dict[Cost, tuple[deque[int], dict[int, int]]] = {}
         for trial in self.trials:

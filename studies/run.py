@@ -361,12 +361,14 @@ class Run:
             architecture, refused = self._propose(number)
         except Exhausted as nothing_left:
             if confirm:
-                return self._confirmation("exhausted", f"nothing new is left: {nothing_left}")
-            self._stop_when_alone("exhausted", f"nothing new is left: {nothing_left}")
+                return self._confirmation("exhausted", f"nothing new left to try: {nothing_left}")
+            self._stop_when_alone("exhausted", f"nothing new left to try: {nothing_left}")
             return None
         if architecture is None:
             asked = ASKS + len(self._twins)
-            self._stop("stuck", f"the strategy was asked {asked} times and proposed nothing to be trained; {refused}")
+            self._stop(
+                "stuck", f"the strategy was asked {asked} times and proposed nothing that could be trained; {refused}"
+            )
             return None
         trial = self._start(architecture, self.ends)
         self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
@@ -452,7 +454,7 @@ class Run:
             return
         ended = [trial for trial in trials if trial.rank is not None and trial.rank < self.ends]
         if all(each.state == "failed" for each in ended) and len({failure_kind(each.reason) for each in ended}) == 1:
-            self._stop("failing", f"all {self.ends} trials failed alike: {ended[-1].reason}")
+            self._stop("failing", f"all {self.ends} trials failed in the same way: {ended[-1].reason}")
 
     def _stop_when_alone(self, kind: EndKind, reason: str) -> None:
         """Stop, but wait for what is running elsewhere, as it may yet be left behind."""

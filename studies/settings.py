@@ -121,11 +121,10 @@ class Settings:
         object.__setattr__(self, "confirm", confirm)
         again = confirmations(confirm, trials)
         if confirm == AUTO and not again:
-            raise UserError(f"confirm auto takes one of eight trials, which must be at least 8, got {self.trials}")
+            raise UserError(f"confirm auto takes one in eight trials, so it needs at least 8 trials, got {self.trials}")
         if 2 * again > trials:
             raise UserError(
-                f"confirm {confirm} takes {again} of the trials, which must be at most half of them; trials is "
-                f"{self.trials}"
+                f"confirm {confirm} takes {again} trials, which must be at most half of all; trials is {self.trials}"
             )
 
     def _at_image_size(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def starting_weights(
         if not isinstance(network, Architecture) or network not in study.feasible:
             raise UserError(
                 f"--weights: {source} has shared weights for the networks of {study.space.name} that fit its budget, "
-                "and this is none of them"
+                "and this is not one of them"
             )
         assert isinstance(estimator, Supernet)
         with torch.random.fork_rng([]):

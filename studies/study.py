@@ -431,7 +431,7 @@ class Study:
         if self.budget is not None and not self.budget.admits(cost):
             return f"{architecture.words()} is outside the budget {self.budget}: it has {self.budget.told_of(cost)}"
         if not self.manifest.replicas and self.record.tried(architecture, cost) is not None:
-            return f"{architecture.words()} was tried already"
+            return f"{architecture.words()} has already been tried"
         return None
 
     def twin(self, architecture: Architecture) -> Trial | None:

@@ -131,7 +131,7 @@ def test_a_state_without_one_of_its_tensors_is_refused(optimizer):
 
 def test_a_place_that_cannot_be_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the folder"):
+    with pytest.raises(UserError, match="cannot create the folder"):
         checkpoint.save(str(tmp_path / "file" / "one"), {}, {})
     with pytest.raises(UserError, match="nowhere"):
         checkpoint.save("nowhere://one", {}, {})

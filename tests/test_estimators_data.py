@@ -152,7 +152,7 @@ def test_a_class_whose_images_are_copies_of_one_is_trained_on():
     train, val = train_and_validation(data, 1.0, 0.2, 0)
     assert np.bincount(data.labels[train]).tolist() == [8, 5]
     assert np.bincount(data.labels[val], minlength=2).tolist() == [2, 0]
-    assert "4 of 15 images are copies of others; no copy of a validation image is trained on" in data.notes
+    assert "4 of 15 images are copies of others; no copy of a validation image is used for training" in data.notes
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_folder_with_one_class_or_an_empty_class_is_refused(tmp_path):
     with pytest.raises(UserError, match="there are 1"):
         load_data(str(tmp_path))
     (tmp_path / "dog").mkdir()
-    with pytest.raises(UserError, match="class 'dog' has no image; --skip-bad leaves such folders out"):
+    with pytest.raises(UserError, match="class 'dog' has no image; --skip-bad skips such folders"):
         load_data(str(tmp_path))
     image_folder(tmp_path, {"cow": "white"})
     without = load_data(str(tmp_path), skip_bad=True)

@@ -132,7 +132,7 @@ def test_the_checkpoint_of_another_training_is_as_good_as_none(tmp_path: Path, w
         train(place, cut=3, **other)
     again = train(place)
     assert same(again, unbroken())
-    assert again.details["checkpoint"] == "not used: of another training"
+    assert again.details["checkpoint"] == "not used: from another training"
 
 
 def damage_nothing(place: Path) -> None:
@@ -184,7 +184,7 @@ def test_numbers_that_cannot_be_are_not_believed(tmp_path: Path, name: str, valu
     save(str(place), found[0], {**found[1], name: value})
     again = train(place)
     assert same(again, unbroken())
-    assert again.details["checkpoint"] == "not used: of another training"
+    assert again.details["checkpoint"] == "not used: from another training"
 
 
 def test_a_full_disk_fails_no_trial_and_no_part_of_a_file_stays(

@@ -142,7 +142,9 @@ def test_a_file_that_is_lost_meanwhile_is_one_line_with_its_name(tmp_path):
     data = load_data(str(folder), 32, cache="none", in_files=True)
     for file in folder.rglob("*.jpg"):
         file.write_bytes(b"gone")
-    with pytest.raises(UserError, match=r"/\d+\.jpg' cannot be read as an image: it is not of an image format"):
+    with pytest.raises(
+        UserError, match=r"/\d+\.jpg' cannot be read as an image: it is not in a supported image format"
+    ):
         train(SMALL, data, RECIPE, tmp_path / "x", seed=2)
 
 

@@ -127,5 +127,5 @@ def test_two_processes_that_decode_the_same_do_not_write_into_one_file(tmp_path)
 
 def test_without_a_place_on_disk_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_MEMORY_LIMIT", "1000")
-    with pytest.raises(UserError, match="GiB that memory should hold: let them stay in a cache on disk, with --cache"):
+    with pytest.raises(UserError, match="GiB that memory should hold: keep them in a cache on disk with --cache"):
         load_data(str(photographs(tmp_path / "photos")), 8, cache="none")

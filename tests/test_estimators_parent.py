@@ -153,7 +153,7 @@ def test_a_child_cut_between_its_epochs_and_resumed_ends_the_same(
     assert reported == [2, 3, 4]
     assert outcome(again) == outcome(whole)
     without = training.estimate(child, TrialContext(5, checkpoint=kept))  # of another training
-    assert without.details["checkpoint"] == "not used: of another training"
+    assert without.details["checkpoint"] == "not used: from another training"
 
 
 def test_a_child_that_is_stopped_leaves_no_weights(left: tuple[Architecture, str, Estimate], tmp_path: Path) -> None:

@@ -211,14 +211,14 @@ def test_without_rungs_the_description_is_as_before() -> None:
 @pytest.mark.parametrize(
     ("rungs", "message"),
     [
-        (0.25, "rungs must be a text such as images:0.25"),
+        (0.25, "rungs must be a string such as images:0.25"),
         ("0.25", "'0.25' does not look like images:0.25"),
-        ("images:1", "images must be a number above 0 and below 1, as the training itself has it, got 1"),
+        ("images:1", "images must be a number above 0 and below 1, which the training itself uses, got 1"),
         ("images:nan", "below 1"),
         ("images:many", "images must be a number above 0 and below 1, got 'many'"),
         (
             "image_size:8",
-            "image_size must be a whole number at least 1 and below 8, as the training itself has it, got 8",
+            "image_size must be a whole number at least 1 and below 8, which the training itself uses, got 8",
         ),
         ("image_size:64", "below 8"),
         ("image_size:4.5", "whole number at least 1 and below 8, got '4.5'"),

@@ -106,7 +106,10 @@ MISTAKES = {
         lambda at: [*search(at), "--ray", "ray://head:10001"],
         "ray job submit --address http://HEAD:8265",
     ),
-    "a ledger in memory": (lambda at: search(at, ledger="memory"), "its run folder could never be opened: give sqlite"),
+    "a ledger in memory": (
+        lambda at: search(at, ledger="memory"),
+        "its run folder could never be opened again: use sqlite",
+    ),
     "milliseconds of a proxy": (
         lambda at: ["proxy", "--budget", "8ms", "--out", str(at)],
         "budget 8ms: nas proxy takes no latency table",
@@ -145,8 +148,8 @@ MISTAKES = {
         lambda at: search(at, time="1h30"),
         "'1h30' is not a duration such as",
     ),
-    "a unit twice": (lambda at: search(at, time="1h1h"), "each has its own unit, the largest first"),
-    "units out of order": (lambda at: search(at, time="30m1h"), "each has its own unit, the largest first"),
+    "a unit twice": (lambda at: search(at, time="1h1h"), "each number needs its own unit, largest first"),
+    "units out of order": (lambda at: search(at, time="30m1h"), "each number needs its own unit, largest first"),
     "unreadable time": (lambda at: search(at, time="soon"), "is not a duration such as 90s, 30m or 1h30m"),
     "no such data": (lambda at: search(at, data=at / "nowhere"), "no data at '"),
     "one class": (lambda at: search(at, data=one_class(at)), "at least 2 subfolders, one per class, are needed"),
@@ -155,7 +158,7 @@ MISTAKES = {
     "no trials": (lambda at: search(at, trials=0), "trials must be a whole number of at least 1, got 0"),
     "not a number of trials": (lambda at: search(at, trials="many"), "search: --trials: 'many' is not a whole number"),
     "negative seed": (lambda at: search(at, seed=-1), "seed must be a whole number of at least 0, got -1"),
-    "a name with a slash": (lambda at: search(at, name="../up"), "name '../up' cannot be a folder's"),
+    "a name with a slash": (lambda at: search(at, name="../up"), "name '../up' cannot be a folder name"),
     "no such file of a space": (lambda at: search(at, space=at / "my.py:space"), "no file"),
     "resume what is no run": (lambda at: ["resume", at], "is not a run folder"),
     "show what is no run": (lambda at: ["show", at / "nowhere"], "no run folder"),
@@ -239,7 +242,7 @@ def test_a_read_only_folder_is_one_line(nas_cli, tmp_path, mounted):
     answer = nas_cli(*search(tmp_path, out=disk / "runs"))
     assert answer.code == 2
     assert answer.err.count("\n") == 1
-    assert answer.err.startswith("nas: cannot make the run folder ")
+    assert answer.err.startswith("nas: cannot create the run folder ")
     assert answer.err.endswith(": Read-only file system\n")
 
 

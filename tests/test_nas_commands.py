@@ -141,7 +141,7 @@ def hello(space: options.SpaceName, json: options.Json = False) -> None:
 
 def test_a_command_is_a_function_and_a_line_in_a_panel(monkeypatch, nas_cli):
     monkeypatch.setitem(app.PANELS["Spaces and networks"], "hello", hello)
-    panel = nas_cli("--help").out.partition("Spaces and networks")[2].partition("How far to trust it")[0]
+    panel = nas_cli("--help").out.partition("Spaces and networks")[2].partition("Reliability")[0]
     assert "hello" in panel
     assert list(app.COMMANDS) == [name for panel in app.PANELS.values() for name in panel]
     assert nas_cli("hello", "mbconv").out == "mbconv holds 1828079220031488 architectures\n"

@@ -63,7 +63,7 @@ def test_mistakes_are_one_line(nas_cli: Any, runs: list[Study], tmp_path: Path) 
         ((first, tmp_path / "none"), "no run folder"),
         ((first, tmp_path / "other"), "cannot be compared with"),
         ((first, first), "the same random with the same seed, 0"),
-        ((first, "--trials", 9), "has 8 that ended"),
+        ((first, "--trials", 9), "has only 8 that finished"),
         ((first, "--out", tmp_path / "no" / "such.html"), "cannot write to"),
         ((first, "--out", tmp_path / "such.png"), "must end in .html"),
     ):
@@ -280,7 +280,7 @@ def test_what_one_field_chooses_is_judged_by_another(nas_cli: Any, tmp_path: Pat
     said = nas_cli("bench-strategies", *common, "--field", "val", "--judge", "test")
     assert (said.code, said.err) == (0, "")
     told = " ".join(said.out.split())
-    assert "1,728 networks, one accuracy of each; observed by 'val', judged by 'test'" in told
+    assert "1,728 networks, one accuracy per network; observed by 'val', judged by 'test'" in told
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
     judged = {name: np.mean(each["test"]) for name, each in recorded.items()}
     best = max(judged[each.to_json()] for each in SPACE.under(BUDGET, TASK).enumerate())
@@ -290,7 +290,10 @@ def test_what_one_field_chooses_is_judged_by_another(nas_cli: Any, tmp_path: Pat
         assert run["truths"] == pytest.approx([judged[by_val[reached]] for reached in run["reached"]])
     alone = nas_cli("bench-strategies", *common, "--field", "val")
     assert "free of noise, a trial observes the true accuracy" in " ".join(alone.out.split())
-    assert "2 accuracies of each; a trial observes one" in nas_cli("bench-strategies", *common, "--field", "test").out
+    assert (
+        "2 accuracies per network; a trial observes one of them"
+        in nas_cli("bench-strategies", *common, "--field", "test").out
+    )
     (tmp_path / "lists.json").write_text(json.dumps({name: [0.5] for name in names}))
     for arguments, text in (
         (["--field", "val", "--judge", "tets"], "has no 'tets'; did you mean 'test'"),
@@ -326,7 +329,7 @@ def test_a_budget_bounds_the_costs_that_the_table_recorded(nas_cli: Any, tmp_pat
         (["--cost", "flops"], "'flops' does not look like 'macs=FIELD'"),
         (["--cost", "macs=flops,macs=flops:M"], "macs is given twice"),
         (["--cost", "params=flops"], "macs is not among the recorded costs of small"),
-        (["--cost", "macs=flops", "--table", FASHION], "has no 'flops': it is no object with fields"),
+        (["--cost", "macs=flops", "--table", FASHION], "has no 'flops': it is not an object with fields"),
         (["--cost", "macs=flops:G"], "no architecture of small fits"),
     ):
         refused = nas_cli("bench-strategies", *common, *arguments)
@@ -352,7 +355,7 @@ def test_a_table_without_a_space_is_searched_over_its_own_networks(nas_cli: Any,
     known = nas_cli("bench-strategies", *bare, "--strategies", "random,grid", "--json").json()
     assert [each["mean"] for each in known["regret"]["contestants"]] == [0, 0]  # four trials of four networks
     for arguments, text in (
-        ([*bare], "have one field that differs, so that no two networks have anything in common that evolution could"),
+        ([*bare], "differ in only one field, so networks have nothing in common that evolution could"),
         ([*common, "--budget", "1M"], "macs is not among the recorded costs of table"),
         ([*common, "--strategies", "pareto"], "macs is not among the recorded costs of table"),
         ([*common, "--key", f"{__file__}:FASHION"], "--key gives the key of a network of a space: give --space"),
@@ -407,14 +410,14 @@ def test_an_estimator_of_ones_own_stands_in_for_the_table(nas_cli: Any, tmp_path
         assert all(0 <= reached - truth < 97e-5 for reached, truth in zip(run["reached"], run["truths"], strict=True))
     silent = nas_cli("bench-strategies", *common, "--estimator", f"{tmp_path / 'own.py'}:silent")
     assert (silent.code, silent.err) == (0, "")
-    assert "has no mean(architecture) to give true accuracies" in " ".join(silent.out.split())
+    assert "has no mean(architecture) that gives true accuracies" in " ".join(silent.out.split())
     assert json.loads((tmp_path / "bench" / "results.json").read_text())["regret"] is None
     for arguments, text in (
         ([*known, "--table", "table.json"], "give either --table or --estimator"),
         ([], "give either --table or --estimator"),
         (["--estimator", "short-training"], "--estimator must be file.py:object, got 'short-training'"),
-        ([*known, "--judge", "test"], "key, unit, field, judge and cost are of a table"),
-        ([*known, "--cost", "macs=flops"], "key, unit, field, judge and cost are of a table"),
+        ([*known, "--judge", "test"], "key, unit, field, judge and cost are for a table"),
+        ([*known, "--cost", "macs=flops"], "key, unit, field, judge and cost are for a table"),
     ):
         refused = nas_cli("bench-strategies", *common, *arguments)
         assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1), arguments
@@ -430,7 +433,7 @@ def test_where_the_best_is_unknown_what_was_chosen_is_compared_by_its_true_accur
         "--seeds", 2, "--strategies", "random", "--out", tmp_path / "bench",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
-    for text in ("True accuracy of the network chosen after 6 trials", "Accuracy after N trials", "too many to list"):
+    for text in ("True accuracy of the chosen network after 6 trials", "Accuracy after N trials", "too many to list"):
         assert text in " ".join(said.out.split())
     results = json.loads((tmp_path / "bench" / "results.json").read_text())
     assert results["judged"]["contestants"][0]["values"] == [run["truths"][-1] for run in results["runs"]]

@@ -80,7 +80,7 @@ def test_other_networks_have_grad_cam_of_the_class_that_is_asked_for(name):
 
 def test_a_network_without_a_map_of_several_pixels_is_refused():
     only = SimpleNamespace(module=lambda which: torch.nn.Sequential(torch.nn.Flatten()), scaled_images=scaled)
-    with pytest.raises(UserError, match="no feature maps of more than one pixel"):
+    with pytest.raises(UserError, match="no feature maps larger than one pixel"):
         activation_maps(only, np.zeros((1, 8, 8, 3), np.uint8), [0])
 
 
@@ -163,7 +163,7 @@ def test_a_folder_may_have_a_point_in_its_name(nas_cli, trained, photographs, tm
     ("words", "why"),
     [
         (["--explain", "maps.html", "--views", "mirror"], "leave out --views mirror"),
-        (["--explain", "maps.jpg"], "give a page (.html) or a folder"),
+        (["--explain", "maps.jpg"], "must be an HTML page (.html) or a folder"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(nas_cli, trained, photographs, words, why):

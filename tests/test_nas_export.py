@@ -401,7 +401,7 @@ def blocked(at, trained):
 MISTAKES = {
     "an unknown format": (lambda at, trained: [trained, "--to", "onx"], "unknown format 'onx'; did you mean 'onnx'?"),
     "no format": (lambda at, trained: [trained, "--to", ""], "unknown format ''"),
-    "a file for a folder": (lambda at, trained: [trained, "--out", at / "my.onnx"], "--out is a folder"),
+    "a file for a folder": (lambda at, trained: [trained, "--out", at / "my.onnx"], "--out must be a folder"),
     "no such network": (lambda at, trained: ["resnet2"], "unknown network 'resnet2'; did you mean"),
     "no such folder": (
         lambda at, trained: ["runs/mine"],
@@ -415,7 +415,7 @@ MISTAKES = {
     "data of random weights": (lambda at, trained: ["resnet20", "--data", "digits"], "was not trained on any"),
     "a task of trained ones": (lambda at, trained: [trained, "--task", "8x8x1:10"], "--task is for networks without"),
     "a task too small": (lambda at, trained: ["alexnet", "--task", "8x8x3:10"], "cannot take images of 8x8x3:10"),
-    "nowhere to write": (blocked, "cannot make the folder"),
+    "nowhere to write": (blocked, "cannot create the folder"),
 }
 
 

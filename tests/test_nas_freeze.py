@@ -211,7 +211,7 @@ def test_the_number_of_images_proposes_what_to_freeze(nas_cli, tmp_path, parent)
     command = ["train", network, "--data", data, "--epochs", "1", "--weights", parent]
     said = nas_cli(*command, "--out", tmp_path / "a")
     assert said.code == 0, said.err
-    assert "--freeze stage3 is proposed" in " ".join(said.out.split())
+    assert "--freeze stage3 is suggested" in " ".join(said.out.split())
     said = nas_cli(*command, "--freeze", "auto", "--out", tmp_path / "b", "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["weights"]["frozen"]["name"] == "stage3"

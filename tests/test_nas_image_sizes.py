@@ -154,14 +154,14 @@ def test_the_best_of_a_run_is_trained_at_the_size_that_costs_were_counted_at(nas
     search(photos(tmp_path / "photos"))
     out, task = trained(nas_cli, tmp_path / "1", tmp_path / "runs" / "run")
     assert task == "64x64x3:4"
-    assert "image size 64 px: the run counted costs at it (--image-size changes it)" in out
+    assert "image size 64 px: the size at which the run counted costs (--image-size changes it)" in out
     assert "the search counted costs on" not in out
     out, task = trained(nas_cli, tmp_path / "2", tmp_path / "runs" / "run", "--image-size", 32)
     assert task == "32x32x3:4"
     assert "the search counted costs on 64x64x3:4" in out
     out, task = trained(nas_cli, tmp_path / "2", tmp_path / "runs" / "run")  # it was begun there, and is finished
     assert task == "32x32x3:4"
-    assert "began at it (--image-size changes it)" in out
+    assert "started with it (--image-size changes it)" in out
 
 
 def test_a_network_without_a_run_is_trained_at_the_size_of_the_files(nas_cli, tmp_path):

@@ -403,7 +403,7 @@ def test_ctrl_c_is_answered_at_once_on_the_live_screen(tmp_path, workers, waits)
     words = f"search --budget 400M --estimator slow.py:estimator --trials 500 --workers {workers} --name cut".split()
     code, text = on_terminal(words, tmp_path, when("[2-9] of 500"))
     assert code == 130, text
-    before, answer, after = text.partition(f"stopping… {waits}; Ctrl-C again ends at once")
+    before, answer, after = text.partition(f"stopping… {waits}; press Ctrl-C again to quit immediately")
     assert answer
     assert re.search("[2-9] of 500", before)
     assert "nas: interrupted; resume with: nas resume" in after
@@ -415,7 +415,7 @@ def test_ctrl_c_on_ray_keeps_the_checkpoint_of_a_training_and_says_how_to_go_on(
     words = f"train resnet20 --data digits --image-size 8 {few} --ray --workers 2 --out cut"
     code, text = on_terminal(words.split(), tmp_path, when(r"epoch ([2-9]|\d\d) of 99"))
     assert code == 130, text
-    assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
+    assert "stopping… waiting for the checkpoint; press Ctrl-C again to quit immediately" in text
     assert f"resume with: nas {words}" in " ".join(text.split())
     assert "Traceback" not in text
     assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
@@ -444,5 +444,5 @@ def test_a_second_ctrl_c_ends_a_training_within_its_step(tmp_path):
     presses = when("step 1 of", "stopping…")
     code, text = on_terminal(words, tmp_path, presses, program=["stuck.py"])
     assert code == 130, text
-    assert "stopping… waiting for the checkpoint; Ctrl-C again ends at once" in text
+    assert "stopping… waiting for the checkpoint; press Ctrl-C again to quit immediately" in text
     assert "nas: interrupted; resume with: nas train resnet20" in text

@@ -202,7 +202,7 @@ def test_a_trial_takes_the_place_of_the_best_network(nas_cli, run, made, monkeyp
     [
         (["cost", "resnet18", "--trial", "1"], "--trial is for a run folder, and resnet18 is a network"),
         (["cost", "RUN", "--trial", "9"], "has no trial 9; it has 6, numbered from 0"),
-        (["measure", "RUN", "resnet18", "--trial", "1"], "--trial is for one run folder"),
+        (["measure", "RUN", "resnet18", "--trial", "1"], "--trial is for a single run folder"),
     ],
 )
 def test_a_trial_that_is_not_there_is_one_line(nas_cli, run, words, why):

@@ -170,7 +170,7 @@ def test_a_network_is_drawn_with_its_cells_opened_up(nas_cli, tmp_path, name):
 
 
 MISTAKES = {
-    "neither": (["show", "efficentnet_b0"], "'efficentnet_b0' is neither a run folder nor a network"),
+    "neither": (["show", "efficentnet_b0"], "'efficentnet_b0' is neither a run folder nor a known network"),
     "a trial of a network": (["show", "resnet50", "--trial", "1"], "--trial is for a run folder, and resnet50 is a"),
     "a drawing nowhere": (["show", "resnet50", "--svg", "no/where.svg"], "cannot write to no/where.svg"),
     "a drawing of a module": (["show", "examples/my_net.py:net", "--svg", "net.svg"], "is a torch module"),

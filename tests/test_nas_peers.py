@@ -180,7 +180,7 @@ def test_a_peer_that_is_not_installed_is_refused_with_how_to_install_it(
     environment = "python3.11 -m venv peers && peers/bin/pip install --no-deps -r benchmarks/peers.txt"
     for arguments, text in (
         (["peer:pyglove-evolution"], "pyglove is not installed; install it with: pip install pyglove"),
-        (["random,peer:nni-rl"], f"nni wants older packages than nas does and runs in a Python of its own: give "
+        (["random,peer:nni-rl"], f"nni needs older packages than nas and runs in a separate Python: give "
          f"--peers-python peers/bin/python after {environment}"),
         (["peer:nni-rl", "--peers-python", sys.executable], f"nni is not installed for {sys.executable}"),
         (["peer:nni-rl", "--peers-python", tmp_path / "none"], "--peers-python: cannot run"),

@@ -95,7 +95,7 @@ def test_a_class_may_be_called_train(searched, tmp_path):
     [
         (("valid/cat", "valid/dog", "test/cat", "test/dog"), "has the folders 'test', 'valid', but none named 'train'"),
         (("train/cat", "train/dog", "val/cat", "valid/cat", "valid/dog"), "has both 'val' and 'valid'"),
-        (("train/cat", "train/dog", "test/cat", "more/cat"), "beside them 'more', which has images too"),
+        (("train/cat", "train/dog", "test/cat", "more/cat"), "next to them 'more', which also has images"),
         (("cat/train", "cat/test", "dog/train", "dog/test"), "put the parts outside, as in train/CLASS"),
         (("train", "test"), "'train' has 3 images but no class folders"),
         (("train/cat", "train/dog", "test/emu"), "'test' has class 'emu', which 'train' does not have"),
@@ -174,8 +174,8 @@ def test_links_are_followed_but_not_in_circles(searched, tmp_path):
     code, out, _, found = searched(data)
     assert code == 0
     assert found["data"]["images"] + found["data"]["test_images"] == 4 + 4 + 5 + 1
-    assert "links to folders that were read already (1)" in out
-    assert "links to nothing (1)" in out
+    assert "links to folders that were already read (1)" in out
+    assert "broken links (1)" in out
 
 
 def test_copies_of_test_images_are_kept_out_of_training(searched, tmp_path):
@@ -183,7 +183,7 @@ def test_copies_of_test_images_are_kept_out_of_training(searched, tmp_path):
     photographs(tmp_path / "set" / "test", each=2)  # the same seed: the same images
     code, out, _, found = searched(tmp_path / "set")
     assert code == 0
-    assert "left out of the training part: 4 images that are in the test part too" in out
+    assert "left out of the training part: 4 images that are also in the test part" in out
     assert (found["data"]["images"], found["data"]["test_images"]) == (8, 4)
 
 
@@ -193,7 +193,7 @@ def test_copies_within_a_class_are_never_in_training_and_test(searched, tmp_path
         (file.parent / f"copy of {file.name}").write_bytes(file.read_bytes())
     code, out, _, found = searched(data)
     assert code == 0
-    assert "images that are in the test part too" in out
+    assert "images that are also in the test part" in out
     assert found["data"]["images"] < 32 - found["data"]["test_images"]
 
 
@@ -212,7 +212,7 @@ def test_copies_are_never_in_training_and_validation(searched, tmp_path):
     assert code == 0
     # 2 of 10 distinct images of each class are for validation, and their copies
     assert (found["train_images"], found["val_images"]) == (32, 8)
-    said = "20 of 40 images are copies of others; no copy of a validation image is trained on"
+    said = "20 of 40 images are copies of others; no copy of a validation image is used for training"
     assert said in out
     assert said in found["data"]["notes"]
 
@@ -220,7 +220,9 @@ def test_copies_are_never_in_training_and_validation(searched, tmp_path):
 def test_a_set_without_an_image_to_validate_on_is_refused(refused, tmp_path):
     copied(photographs(tmp_path / "set" / "train", each=1), times=5)
     photographs(tmp_path / "set" / "test", each=2, seed=1)
-    assert "the images of each class are copies of one; at least 2 that differ are needed" in refused(tmp_path / "set")
+    assert "all images of each class are copies of one; at least 2 different ones are needed" in refused(
+        tmp_path / "set"
+    )
 
 
 # Names
@@ -531,7 +533,7 @@ def test_mirroring_follows_from_the_names_and_is_said(searched, tmp_path, names,
     code, out, _, found = searched(photographs(tmp_path / "set", names))
     assert code == 0
     assert found["mirror"] is found["data"]["mirror"] is mirror
-    assert ("mirroring images are mirrored" if mirror else "mirroring off") in out
+    assert ("mirroring images are randomly mirrored" if mirror else "mirroring off") in out
     assert f"--set estimator.mirror={'false' if mirror else 'true'} changes it" in out
 
 

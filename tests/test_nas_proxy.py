@@ -114,12 +114,12 @@ def test_a_table_is_the_reference_as_often_as_it_recorded_each_network(nas_cli, 
     Path("one.json").write_text(json.dumps({each: of[0] for each, of in truth.items()}))
     command = (*COMMAND, "--networks", "8")
     two = nas_cli(*command, "--reference", "table:two.json+key=small.py:key", "--trainings", "3", "--name", "two").out
-    assert "the table holds 2 accuracies of each network, not 3" in " ".join(two.split())
+    assert "the table holds 2 accuracies per network, not 3" in " ".join(two.split())
     told = json.loads(Path("runs/two/proxies.json").read_text())["reference"]
     assert (told["trainings"], told["asked"]) == (2, 3)
     again = nas_cli(*command, "--reference", "table:one.json+key=small.py:key", "--name", "one").out
     said = " ".join(again.split())
-    assert "unknown, as the table holds one accuracy of each network; so is what an exact proxy would reach" in said
+    assert "unknown, as the table holds one accuracy per network; so is the τ that an exact proxy would reach" in said
     assert "0.0 points between trainings" not in said
     told = json.loads(Path("runs/one/proxies.json").read_text())["reference"]
     assert (told["trainings"], told["tau"], told["ceiling"], told["luck"]) == (1, None, None, None)
@@ -154,7 +154,7 @@ def test_more_networks_continue_the_comparison_and_fewer_are_the_first_of_them(n
         ]
         assert (fewer["networks"], fewer["left_out"], fewer["drawn"]) == (5, 0, 9)
         screen = " ".join(nas_cli(*command, "5").out.split())
-        assert "the first 5 of 9 networks that were drawn" in screen
+        assert "the first 5 of 9 networks drawn" in screen
         assert "left out" not in screen
     reference, replica, rest = (drawn(f"runs/trained/reference-{n}") for n in ("1", "2", "2-from-6"))
     assert replica + rest == reference
@@ -216,9 +216,12 @@ def test_counting_is_said_to_be_as_good_where_it_is(nas_cli, recorded):
     out = nas_cli(*COMMAND[:-7], "--proxies", "table:truth.json+key=small.py:key,synflow", "--name", "there",
                   "--networks", "8", "--trainings", "1", "--workers", "1", "--quiet").out  # fmt: skip
     assert "synflow" in out
-    assert "not told apart from counting" in out or "no proxy is told apart" in out
+    assert "not distinguishable from counting" in out or "no proxy is significantly better" in out
     said = " ".join(out.split())
-    assert "its noise unknown, as one training of each network counts; so is what an exact proxy would reach" in said
+    assert (
+        "its noise unknown, as only one training per network was used; so is the τ that an exact proxy would reach"
+        in said
+    )
     assert "between trainings" not in said
 
 
@@ -260,23 +263,23 @@ def test_what_is_recommended_is_better_than_counting_and_finds_more():
     recommended, said = told(macs, params, short, zico, naswot, snip)
     assert recommended == "short"
     assert said == [
-        "not told apart from counting macs: zico",
+        "not distinguishable from counting macs: zico",
         "worse than counting macs: snip",
-        "recommended: short, which finds a network of 91.0% in 1m of one worker, the most of those better than "
-        "counting; counting macs finds one of 90.0% for nothing",
+        "recommended: short, which finds a network with 91.0% accuracy in 1m on one worker, the most of those better "
+        "than counting; counting macs finds one with 90.0% accuracy at no cost",
     ]
     recommended, said = told(macs, params, naswot)  # it ranks better, and its first choice is no better
     assert recommended is None
     assert said == [
         "better than counting macs: naswot",
-        "none is recommended, as counting finds as much: naswot finds a network of 88.0% in 1m of one worker, and "
-        "counting macs finds one of 90.0% for nothing",
+        "none is recommended, as counting finds as much: naswot finds a network with 88.0% accuracy in 1m on one "
+        "worker, and counting macs finds one with 90.0% accuracy at no cost",
     ]
     assert told(("macs", 0.85, None), ("params", 0.93, None), short)[0] is None  # the other count finds more
     recommended, said = told(macs, params, zico, snip)
     assert recommended is None
     assert said[-1] == (
-        "no proxy is told apart from counting macs and above it: train longer, or draw more networks, to tell more"
+        "no proxy is significantly better than counting macs: train longer or draw more networks to tell more"
     )
 
 
@@ -474,7 +477,7 @@ def test_a_reference_that_cannot_be_read_is_refused_before_anything_is_trained(n
 def test_a_proxy_that_fails_everywhere_is_named(nas_cli, recorded):
     refused = nas_cli(*COMMAND[:-7], "--proxies", "table:half.json", "--name", "bad", "--workers", "1", "--quiet")
     assert refused.code == 2
-    assert "proxy table:half.json: all 5 trials failed alike" in refused.err
+    assert "proxy table:half.json: all 5 trials failed in the same way" in refused.err
 
 
 def test_what_is_found_in_some_time_is_the_mean_over_all_draws():

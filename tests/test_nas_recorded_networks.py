@@ -43,7 +43,7 @@ def test_text_forms_are_read_back_and_only_those_that_fit_are_kept(tmp_path, spa
     assert {architecture_from_json(each, space) for each in found} == {
         each for each in some if macs[10] <= each.cost(TASK).macs <= macs[30]
     }
-    with pytest.raises(UserError, match=r"holds no network of mbconv within .* MACs; is its key another one"):
+    with pytest.raises(UserError, match=r"holds no network of mbconv within .* MACs; is its key correct"):
         recorded_networks(held, space.under(Budget.parse(f"{macs[-1] + 1}..100G"), TASK), seed=0)
 
 

@@ -32,7 +32,7 @@ from studies.trial import SHARE
 
 SECTIONS = [
     "Summary", "Pareto front", "Best so far", "The best network", "Decisions", "Learning curves", "Failures",
-    "How far to believe the proxy", "What it cost", "Manifest", "Reproduce",
+    "How far to trust the proxy", "What it cost", "Manifest", "Reproduce",
 ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_several_runs_are_compared_and_what_cannot_be_is_said(tmp_path):
     assert headings(page) == ["Summary", "Comparison", *SECTIONS[1:]]
     assert 'data-plot="curves"' in page
     best = max(runs, key=lambda each: each.best.accuracy)
-    assert f"What follows is of {best.folder}" in text_of(page)
+    assert f"The rest of this report is about {best.folder}" in text_of(page)
     other = a_run(tmp_path / "other", budget=None, trials=12, confirm=0)
     page = nas.report([runs[0].folder, other.folder], tmp_path / "no.html", space=SPACE).read_text()
     assert "cannot be compared" in text_of(page)
@@ -194,7 +194,9 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
     assert f"top-1 accuracy of {100 * facts['test_accuracy']:.1f}%" in said
     assert page.count('data-plot="confusion_of_demo-trained"') == page.count('data-plot="proxies"') == 1
     assert 0 < page.count('<img src="data:image/png;base64,') <= 12
-    ranked = "Kendall's τ 0.50 (90% interval 0.30 to 0.60) with long, on 9 networks; not told apart from counting MACs"
+    ranked = (
+        "Kendall's τ 0.50 (90% interval 0.30 to 0.60) with long, on 9 networks; not distinguishable from counting MACs"
+    )
     assert f"ranks networks was measured by nas proxy: {html.escape(ranked)}." in said
     assert len(page.encode()) < 6_000_000
     (command,) = re.findall(r"nas train .*? (?=nas report)", html.unescape(said.partition("Reproduce")[2]))
@@ -282,8 +284,8 @@ def test_a_number_that_ranks_is_no_accuracy_of_the_network_that_is_trained(tmp_p
     network = Scaled(study.best.architecture, Scale(), Task(8, 1, 10))
     trained = train(network, job.data, recipe, tmp_path / "runs" / "demo-trained", 0, found=earlier)
     page = html.unescape(text_of(nas.report(study.folder, space=SPACE).read_text()))
-    belief = page.partition("How far to believe the proxy")[2].partition("What it cost")[0]
-    assert "The proxy's supernet accuracy beside the accuracy of full training" in belief
+    belief = page.partition("How far to trust the proxy")[2].partition("What it cost")[0]
+    assert "The proxy's supernet accuracy compared with the accuracy of full training" in belief
     assert f"{study.best.accuracy:.4g} {trained.facts['val_accuracy']:.1%}" in belief
 
 

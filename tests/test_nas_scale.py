@@ -99,7 +99,7 @@ def test_the_screen_tells_the_formula_from_the_truth(nas_cli, tmp_path):
     flat = " ".join(said.out.split())
     for text in (
         "109 have α·β²·γ² within 5% of 2", "45 have 2 times the base's MACs within 5%: 20 different networks",
-        "(1.2, 1.1, 1.15) is 1.92 by the formula, number 6", "its true factor of MACs is 2.57 for this base",
+        "(1.2, 1.1, 1.15) is 1.92 by the formula, number 6", "its true MACs ratio is 2.57 for this base",
         "66.3M",
         "For comparison, the powers of (1.2, 1.1, 1.15)",
     ):  # fmt: skip
@@ -403,7 +403,7 @@ def test_a_family_of_another_network_is_not_written_over(nas_cli, tmp_path):
     before = (folder / "family.json").read_text()
     refused = nas_cli("scale", files[1], *given)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "has the family of another network" in refused.err
+    assert "already holds the family of another network" in refused.err
     assert (folder / "family.json").read_text() == before
     for again in ((), ("--task", "64x64x3:10"), ("--strides", "published")):  # the same network
         assert nas_cli("scale", files[0], *given, *again).code == 0

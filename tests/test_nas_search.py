@@ -168,7 +168,7 @@ def test_a_table_takes_the_key_of_a_file(nas_cli, tmp_path):
     assert document["trials"]["complete"] == 2
     more = "resume", str(tmp_path / "runs" / "run"), "--trials", "3", "--json"
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-    assert f"came from {tmp_path / 'own.py'}:key, and a run folder never runs code" in nas_cli(*more).err
+    assert f"came from {tmp_path / 'own.py'}:key, and opening a run folder never runs code" in nas_cli(*more).err
     assert not (tmp_path / "ran").exists()
     (tmp_path / "own.py").write_text("def key(architecture):\n    return 'any'\n")
     assert nas_cli(*more, "--key", f"{tmp_path / 'own.py'}:key").json()["trials"]["complete"] == 3
@@ -205,7 +205,7 @@ def test_ctrl_c_and_sigterm_end_cleanly_and_say_how_to_go_on(nas_cli, tmp_path, 
         if line.startswith("3/500"):
             break
     child.send_signal(getattr(signal, name))
-    assert child.stderr.readline() == ("nas: stopping… writing the results; Ctrl-C again ends at once\n")
+    assert child.stderr.readline() == ("nas: stopping… writing the results; press Ctrl-C again to quit immediately\n")
     assert child.poll() is None  # it says so before it ends
     out, err = child.communicate()
     assert child.returncode == code

@@ -192,7 +192,9 @@ def test_a_search_of_a_space_of_twenty_ends_before_fifty_trials_and_says_so(nas_
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     assert re.search(r"trials +20 complete", said.out)
-    assert re.search(r"ended +nothing new is left: all 20 architectures of twenty that fit have been tried", said.out)
+    assert re.search(
+        r"ended +nothing new left to try: all 20 architectures of twenty that fit have been tried", said.out
+    )
     assert "nas resume" not in said.out
     shown = nas_cli("show", tmp_path / "runs" / "run", "--space", f"{__file__}:TWENTY")
     assert ("nas cost" in shown.out, "nas resume" in shown.out) == (True, False)
@@ -216,8 +218,8 @@ def test_trials_that_inherit_say_from_which_trial_and_what_is_kept(nas_cli, tmp_
     said = nas_cli(*small, *cheap, "--inherit", "--workers", "1", "--device", "cpu")
     assert said.code == 0
     text = " ".join(said.out.split())
-    assert "inherits each trial starts from the weights of the nearest one before it" in text
-    assert "accuracies favour late trials; with --confirm 3 trainings from scratch decide" in text
+    assert "inherits each trial starts from the weights of the nearest earlier one" in text
+    assert "accuracies favour later trials; add --confirm 3 to decide by training from scratch" in text
     assert "from trial 0" in text
     assert re.search(r"inherited 2 trials started from the weights of others; those of 3 are kept, [\d.]+[KM]B", text)
     run = tmp_path / "runs" / "run"

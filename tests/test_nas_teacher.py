@@ -146,7 +146,7 @@ def test_a_teacher_starts_no_other_student(teachers):
 
 
 def test_a_teacher_of_other_classes_or_channels_is_refused_in_words(teachers):
-    with pytest.raises(UserError, match=r"has other classes than the data: '0', '1', .*only in one of them"):
+    with pytest.raises(UserError, match=r"has different classes from the data: '0', '1', .*only in one of them"):
         Teacher.read(teachers[:1], DIGITS)
     pixels = np.repeat(IMAGES.images, 3, 3), np.repeat(IMAGES.test_images, 3, 3)
     colours = ImageData.of("rgb", pixels[0], IMAGES.labels, pixels[1], IMAGES.test_labels, NAMES)

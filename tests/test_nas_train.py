@@ -108,7 +108,7 @@ def test_evaluating_tells_what_training_told_and_each_class(capsys, trained):
     assert sum(one["images"] for one in document["confusions"]) <= missed + 1e-6
     code, out, _ = run(capsys, "evaluate", trained)
     assert code == 0
-    assert "the test part of digits" in out
+    assert "the test set of digits" in out
 
 
 def test_an_ensemble_has_the_mean_probabilities_of_its_networks_and_its_confusions_are_drawn(capsys, tmp_path, trained):
@@ -133,7 +133,7 @@ def test_an_ensemble_has_the_mean_probabilities_of_its_networks_and_its_confusio
     assert code == 0
     assert "mean probabilities of 2 networks" in out
     assert "balanced accuracy" in out
-    assert "is given twice; an ensemble is of different networks" in run(capsys, "evaluate", trained, trained)[2]
+    assert "is given twice; an ensemble needs different networks" in run(capsys, "evaluate", trained, trained)[2]
     code, _, err = run(capsys, "evaluate", trained, "--views", "ten-corp")
     assert code == 2
     assert "did you mean 'ten-crop'" in err
@@ -190,7 +190,7 @@ def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp
         ),
         (["train", "resnet18", "--data", "digits", "--set", "epochs"], "does not look like 'lr=0.05'"),
         (["train", "resnet18", "--data", "digits", "--epochs", "0"], "epochs must be a whole number at least 1"),
-        (["train", "resnet18", "--data", "digits", "--gpus", "2"], "--gpus is for a training on Ray: add --ray"),
+        (["train", "resnet18", "--data", "digits", "--gpus", "2"], "--gpus is for training on Ray: add --ray"),
         (["train", "resnet18", "--data", "digits", "--ray=foo"], "'foo' is not an address; write --ray or --ray local"),
         (["train", "resnet18", "--data", "digits", "--checkpoint-every", "soon"], "--checkpoint-every: 'soon' is not"),
         (["evaluate", "nowhere"], "no folder 'nowhere'; nas train makes one"),
@@ -240,12 +240,12 @@ def test_ctrl_c_and_other_ends_say_how_and_the_same_command_goes_on(capsys, tmp_
     process = subprocess.run(struck, capture_output=True, text=True)
     assert process.returncode == ends
     said = process.stderr.splitlines()
-    assert said[0].startswith("nas: stopping… waiting for the checkpoint; Ctrl-C again ends")
+    assert said[0].startswith("nas: stopping… waiting for the checkpoint; press Ctrl-C again to quit")
     assert said[-1] == f"nas: interrupted; resume with: nas {' '.join(command)}"
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     code, _, err = run(capsys, *command, "--epochs", 4)
     assert (code, err.count("\n")) == (2, 1)
-    assert f"give the old value to continue it, or begin another one with --out {tmp_path / 'a-2'}" in err
+    assert f"give the old value to resume it, or start another one with --out {tmp_path / 'a-2'}" in err
     code, out, _ = run(capsys, *command)
     assert code == 0
     assert "resumes after step" in out

@@ -194,7 +194,7 @@ def test_a_study_that_was_cut_ends_as_an_unbroken_one_and_its_best_recipe_trains
 
     page = nas.report(tmp_path / "runs" / "whole").read_text()
     said = " ".join(re.sub(r"<[^>]+>", " ", page).split())
-    assert "among 4 recipes, which differ in lr, randaugment_magnitude. All trials train one network" in said
+    assert "among 4 recipes that differ in lr, randaugment_magnitude. All trials train one network" in said
     typed = shlex.split(html.unescape(re.search(r'<pre class="commands">(.*)', page)[1]))
     assert typed[:2] == ["nas", "tune-recipe"]
     typed[typed.index("--out") + 1] = str(tmp_path / "again")

@@ -83,7 +83,7 @@ def test_modules_of_one_name_in_two_folders_are_refused(tmp_path: Path, beside: 
         (tmp_path / folder / f"{beside}.py").write_text(f"VALUE = {folder!r}")
         (tmp_path / folder / f"own_{folder}.py").write_text(f"import {beside}\nvalue = {beside}.VALUE")
     assert load_object(f"{tmp_path}/a/own_a.py:value") == "a"
-    with pytest.raises(UserError, match=f"imports '{beside}', but .*a/{beside}.py has that name already: rename"):
+    with pytest.raises(UserError, match=f"imports '{beside}', but .*a/{beside}.py already has that name: rename"):
         load_object(f"{tmp_path}/b/own_b.py:value")
 
 

@@ -152,9 +152,9 @@ def test_what_is_not_known_is_refused() -> None:
         (lambda: with_costs(space).under(Budget.parse("params=1M")), "params is not among the recorded costs"),
         (lambda: make_strategy("pareto", space, 10), "macs is not among the recorded costs"),
         (lambda: make_strategy("pareto", with_costs(space), 10, objectives="accuracy,params"), "params is not among"),
-        (lambda: member.build(TASK), "is known by its key in a table only, and cannot be built"),
+        (lambda: member.build(TASK), "is known only by its key in a table, and cannot be built"),
         (lambda: RecordedCosts(space, {"x": {"macs": 1}}, space.key).sample(np.random.default_rng(0)).cost(TASK),
-         "the table has no entry .* which would tell its macs"),
+         "the table has no entry .* which would give its macs"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=said):
             call()

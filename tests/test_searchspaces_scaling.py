@@ -218,7 +218,7 @@ def test_a_scaling_space_travels_as_text_with_the_network_that_it_is_of(nas_cli)
 def test_a_size_of_one_network_is_not_read_as_a_size_of_another():
     base = Scaled(space_named("resnet").references["resnet18"], Scale(), Task())
     text = ScalingSpace(base).sample(np.random.default_rng(0)).to_json()
-    with pytest.raises(UserError, match="made of another network"):
+    with pytest.raises(UserError, match="made from a different network"):
         architecture_from_json(text, SIZES)
 
 
@@ -238,7 +238,7 @@ def test_a_setting_of_the_scaling_space_that_cannot_be_is_refused(settings, said
 
 def test_a_space_that_is_of_nothing_cannot_be_said_to_be(nas_cli):
     text = json.dumps({**json.loads(B0.to_json()), "of": {}})
-    assert "space 'mbconv' is not made of a network" in nas_cli("cost", text).err
+    assert "space 'mbconv' is not made from a network" in nas_cli("cost", text).err
 
 
 @pytest.mark.parametrize("name", ["mbconv", "nasnet", "resnet"])

@@ -101,7 +101,7 @@ def test_a_page_says_why_networks_are_drawn_above_the_best_where_some_are() -> N
         study = begin(strategy="random", trials=16, confirm=2, seed=seed)
         study.run()
         above = any(trial.accuracy > study.best.accuracy for trial in results.complete(study.trials))
-        assert any("trained once" in note for note in pareto_notes(study)) == above
+        assert any("trained only once" in note for note in pareto_notes(study)) == above
         seen.add(above)
     assert seen == {True, False}
 

@@ -467,7 +467,7 @@ def test_a_report_has_what_extrapolation_is_worth_and_whom_it_names(tmp_path: Pa
         assert f">{each.step} of 6<" in page
         assert f"{100 * each.error:.2f} points" in page
         assert f"{round(100 * each.coverage)}%" in page
-    assert ("may have ended above the best" in page) == bool(named)
+    assert ("might have beaten the best" in page) == bool(named)
     assert "Extrapolated" not in curves_section(begin(tmp_path / "none", trials=3, estimator=Noisy()))
 
 

@@ -291,7 +291,7 @@ def test_all_drivers_stop_where_all_trials_fail_alike(folder: Path, url: str) ->
     studies = [Study.open(folder, space=SPACE, estimator=Known(fails), ledger=url) for _ in range(2)]
     with aside(studies[0].run) as came:
         ended = studies[1].run()
-    assert came == [ended] == [StudyEnded("failing", "all 5 trials failed alike: ValueError: no such luck")]
+    assert came == [ended] == [StudyEnded("failing", "all 5 trials failed in the same way: ValueError: no such luck")]
     for study in studies:
         study.record.load()
         assert len(study.trials) <= 6
@@ -330,7 +330,7 @@ def test_a_driver_whose_connection_breaks_ends_and_says_so(folder: Path, url: st
         if isinstance(event, TrialReported) and event.number == 3:
             hang_up(url)
 
-    with pytest.raises(UserError, match=r"the connection broke, .* resume to go on") as caught:
+    with pytest.raises(UserError, match=r"the connection broke, .* resume to continue") as caught:
         study.run(on_event=watch)
     assert "\n" not in str(caught.value)
     assert url.split(":")[2].split("@")[0] not in str(caught.value)  # the password
@@ -363,7 +363,7 @@ def test_a_driver_that_loses_its_turn_while_it_has_it_writes_nothing(
         return write(*given, **named)
 
     monkeypatch.setattr(study.record, what, late)
-    with pytest.raises(UserError, match=r"the connection broke, .* resume to go on"):
+    with pytest.raises(UserError, match=r"the connection broke, .* resume to continue"):
         study.run(engine=Shuffled(width))
     study.close()
     again = Study.open(folder, space=SPACE, estimator=Known(), ledger=url)
@@ -466,7 +466,7 @@ def test_a_process_killed_as_it_makes_the_folder_takes_no_name_away(
 
 def test_a_study_of_the_same_name_that_keeps_no_manifest_is_left_alone(folder: Path, url: str) -> None:
     OptunaLedger.create(url, folder, folder.name, {}).close()
-    with pytest.raises(UserError, match=r"holds a study named .* already; choose another name"):
+    with pytest.raises(UserError, match=r"already holds a study named .*; choose another name"):
         begin(folder, ledger=url)
     assert not folder.exists()
 

@@ -65,7 +65,7 @@ def test_each_trial_keeps_its_readings_however_it_ends_and_the_report_adds_them(
     assert {trial.state for trial in study.trials} == {"complete", "pruned", "failed"}
     assert [trial.details["energy"]["gpu"] for trial in study.trials] == ["a"] * 20
     assert energy.joules(trial.details for trial in study.trials) == (20 * 90.0, 20)
-    assert "While the trials ran, their GPUs used 0.5 Wh, by the driver's counter" in energy_text(study)
+    assert "While the trials ran, their GPUs used 0.5 Wh according to the driver's counter" in energy_text(study)
 
 
 @pytest.mark.parametrize("uuid", ["b", "of another machine"])

@@ -368,7 +368,7 @@ def test_a_manifest_cannot_name_a_place_for_checkpoints_by_where_one_stands(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     edit(run, checkpoints=place)
-    with pytest.raises(UserError, match="neither a whole path nor a URL") as caught:
+    with pytest.raises(UserError, match="neither an absolute path nor a URL") as caught:
         Study.open(run, space=SPACE)
     one_line(caught)
     assert not (tmp_path / "evil.py:boom").exists()
@@ -417,7 +417,7 @@ def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     begin(tmp_path / "a" / "run", ledger=url).run(2)
     begin(tmp_path / "other", ledger=url).run(1)
-    with pytest.raises(UserError, match="holds a study named 'run' already"):
+    with pytest.raises(UserError, match="already holds a study named 'run'"):
         begin(tmp_path / "b" / "run", ledger=url)
     assert not (tmp_path / "b").exists()
     assert len(Study.open(tmp_path / "a" / "run", space=SPACE).trials) == 2
@@ -425,7 +425,7 @@ def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> 
 
 def test_a_study_in_memory_ends_with_its_process(tmp_path: Path) -> None:
     begin(tmp_path / "run", ledger="memory").run(1)
-    with pytest.raises(UserError, match="kept in memory"):
+    with pytest.raises(UserError, match="the ledger was in memory"):
         Study.open(tmp_path / "run", space=SPACE)
 
 
@@ -470,7 +470,7 @@ def test_a_file_system_without_locks_is_not_taken_for_a_run(
         assert not in_use(run)  # another process that looks is not at work
     monkeypatch.setattr("fcntl.flock", flock)
     assert not in_use(run)
-    with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* ledger in PostgreSQL") as caught:
+    with pytest.raises(UserError, match=rf"no file locks \({os.strerror(kind)}\).* PostgreSQL ledger") as caught:
         begin(run, trials=9).run(5)
     one_line(caught)
     (run / MARK).touch()
@@ -499,7 +499,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
         study.run(1)
         study.close()
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
-        with pytest.raises(UserError, match=r"cannot make the run folder .*: Read-only file system"):
+        with pytest.raises(UserError, match=r"cannot create the run folder .*: Read-only file system"):
             begin(place / "other")
         study = begin(place / "run")  # may be looked at
         assert len(study.trials) == 1
@@ -511,7 +511,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
 def test_a_disk_too_full_to_begin_keeps_nothing(tmp_path: Path) -> None:
     place = tmp_path / "disk"
     with tmpfs(place, "size=100k"):
-        with pytest.raises(UserError, match=r"cannot make the run folder .*disk is full|No space left") as caught:
+        with pytest.raises(UserError, match=r"cannot create the run folder .*disk is full|No space left") as caught:
             begin(place / "deep" / "run")
         one_line(caught)
         assert not list(place.iterdir())

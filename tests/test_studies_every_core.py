@@ -74,8 +74,8 @@ def test_where_ray_counts_fewer_cores_there_are_fewer_workers_unless_a_number_wa
     monkeypatch.setattr(RayEngine, "run", lambda engine, *_: engine._fit((1.0, 0.0), four))
     by_default = EveryCore("cpu")
     by_default.run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
-    assert by_default.note == "4 trials at once; --workers 1 or --deterministic repeats a seed exactly"
-    with pytest.raises(UserError, match="room for 4 trials at once of 1 cores and 0 GPUs each, not for 16"):
+    assert by_default.note == "4 trials at once; --workers 1 or --deterministic reproduces a seed exactly"
+    with pytest.raises(UserError, match="enough for 4 trials at once with 1 cores and 0 GPUs each, not for 16"):
         EveryCore("cpu", workers=16).run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
 
 
@@ -116,7 +116,7 @@ def test_a_search_takes_every_core_and_says_so(nas_cli, tmp_path, monkeypatch):
     words = ["search", "--budget", "40M", "--task", "32x32x3:10", "--strategy", "random", "--out", tmp_path, *small]
     said = nas_cli(*words, "--trials", "4", "--name", "a")
     assert (said.code, said.err) == (0, "")
-    assert "2 trials at once; --workers 1 or --deterministic repeats a seed exactly" in said.out
+    assert "2 trials at once; --workers 1 or --deterministic reproduces a seed exactly" in said.out
     assert json.loads((tmp_path / "a" / "study.json").read_text())["wave"] is None
     batches = nas_cli(*words, "--trials", "4", "--name", "b", "--deterministic", "--json", "--quiet")
     assert batches.code == 0

@@ -201,8 +201,8 @@ def test_distance_counts_the_decisions_that_have_an_effect_in_one_of_the_two_onl
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an estimator that trains nothing": ({"estimator": "zero-cost"}, "'zero-cost' cannot start from trained weights"),
     "one of one's own": ({"estimator": Known()}, "'known' cannot start from trained weights; short-training can"),
-    "no place": ({"estimator": Heir(), "checkpoints": "none"}, "there is no place for the weights"),
-    "memory": ({"estimator": Heir(), "folder": None}, "there is no place for the weights"),
+    "no place": ({"estimator": Heir(), "checkpoints": "none"}, "there is nowhere to keep the weights"),
+    "memory": ({"estimator": Heir(), "folder": None}, "there is nowhere to keep the weights"),
 }
 
 

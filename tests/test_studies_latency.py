@@ -58,7 +58,7 @@ def test_the_front_and_the_plot_are_drawn_against_latency(whole, tmp_path):
     front = whole.pareto("latency_ms")
     assert [trial.cost.latency_us for trial in front] == sorted(trial.cost.latency_us for trial in front)
     page = whole.plot(tmp_path / "p.html", "latency_ms").read_text()
-    for text in ("latency (ms, as a latency table predicts it)", "over the budget of 0.45 ms", '"tickformatstops":'):
+    for text in ("latency (ms, predicted by the latency table)", "over the budget of 0.45 ms", '"tickformatstops":'):
         assert text in page
 
 
@@ -81,7 +81,7 @@ def test_a_study_without_a_table_has_no_such_cost(tmp_path):
     [
         (lambda path: path.unlink(), "cannot read the latency table"),
         (lambda path: path.write_bytes(pickle.dumps({})), "cannot read the latency table"),
-        (lambda path: path.write_text(made_up(SPACE, TASK, slope=2.0).text()), "not the latency table that the study"),
+        (lambda path: path.write_text(made_up(SPACE, TASK, slope=2.0).text()), "not the latency table the study"),
     ],
     ids=["gone", "a pickle", "another"],
 )

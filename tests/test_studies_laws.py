@@ -107,7 +107,7 @@ def test_replicas_are_trained_when_asked_for() -> None:
     refused = begin(strategy=Same(), trials=3)
     ended = refused.run()
     assert (ended.kind, len(refused.trials)) == ("stuck", 1)
-    assert "was tried already" in ended.reason
+    assert "has already been tried" in ended.reason
     study = begin(strategy=Same(), trials=3, replicas=True)
     study.run()
     accuracies = [trial.accuracy for trial in study.trials]
@@ -186,7 +186,7 @@ def test_when_all_fail_alike_the_study_stops_and_says_why() -> None:
     study = begin(estimator=Known(fails=broken))
     ended = study.run()
     assert (ended.kind, len(study.trials)) == ("failing", 5)
-    assert ended.reason.startswith("all 5 trials failed alike: RuntimeError: no kernel for seed")
+    assert ended.reason.startswith("all 5 trials failed in the same way: RuntimeError: no kernel for seed")
     cut = begin(estimator=Known(fails=broken))
     cut.run(3)
     assert cut.run() == ended

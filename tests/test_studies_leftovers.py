@@ -88,7 +88,7 @@ def test_two_processes_of_one_number_make_a_run_folder_each(tmp_path: Path, monk
         write(manifest, part)
 
     monkeypatch.setattr(Manifest, "write", write_later)
-    with pytest.raises(UserError, match=r"cannot make the run folder .*run': .*not empty"):
+    with pytest.raises(UserError, match=r"cannot create the run folder .*run': .*not empty"):
         begin(tmp_path / "run")
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
     begin(tmp_path / "run").close()

@@ -311,7 +311,7 @@ def test_trials_take_turns_from_the_command_line_and_batches_are_as_large(nas_cl
     common = ["search", *given, *cheap, "--trials", "4", "--out", tmp_path, "--at-once", "2"]
     said = nas_cli(*common, "--name", "turns")
     assert said.code == 0, said.err
-    assert "up to 2 trials at once; --at-once 1 or --deterministic repeats a seed exactly" in said.out
+    assert "up to 2 trials at once; --at-once 1 or --deterministic reproduces a seed exactly" in said.out
     said = nas_cli(*common, "--name", "again", "--deterministic", "--quiet", "--json")
     assert said.code == 0, said.err
     assert said.json()["trials"]["complete"] == 4

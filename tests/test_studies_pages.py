@@ -267,7 +267,7 @@ def test_a_browser_draws_curves_bands_and_tables_of_a_comparison(opened: Opened)
     assert len(re.findall(r'<path class="js-fill"[^>]* d="M', page)) >= 2
     assert len(re.findall(r'<path class="point[^"]*" transform="translate', page)) == 2 * 2 + 2  # seeds, and means
     written = " ".join(re.findall(r"<(?:t(?:ext|span|d|h)|h1)[^>]*>([^<]+)", page))
-    for text in ("small within 400K MACs", "trials that ended", f"{found.contestants[0].mean:.2%}", "95% interval"):
+    for text in ("small within 400K MACs", "finished trials", f"{found.contestants[0].mean:.2%}", "95% interval"):
         assert text in written
 
 
@@ -385,7 +385,7 @@ def test_a_decision_that_alone_makes_the_accuracy_has_all_of_the_importance() ->
     assert next(iter(found)) == "stage1.kernel"
     assert found["stage1.kernel"] == pytest.approx(1, abs=1e-6)
     assert sum(found.values()) == pytest.approx(1)
-    assert "Together these shares are 100%; what is left, 0%" in decisions_section(study, "macs")
+    assert "Together these shares are 100%; the remaining 0%" in decisions_section(study, "macs")
 
 
 def test_what_decisions_explain_only_together_is_no_importance_of_theirs() -> None:
@@ -402,7 +402,7 @@ def test_what_decisions_explain_only_together_is_no_importance_of_theirs() -> No
     # a parity: the mean over either kernel does not depend on the other, so all but chance is an interaction
     assert 0 < sum(found.values()) < 0.5
     left = 1 - sum(found.values())
-    assert f"what is left, {left:.0%}, decisions explain only in combination" in decisions_section(study, "macs")
+    assert f"the remaining {left:.0%} is explained only by combinations" in decisions_section(study, "macs")
 
 
 def test_a_plot_is_what_its_ending_says(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -409,7 +409,7 @@ def test_a_trial_that_hangs_is_killed_and_recorded_and_not_tried_again(cluster: 
     study = begin(trials=3, estimator=Unlucky(hangs))
     study.run(engine=RayEngine(workers=1, trial_timeout=4), on_event=look)  # time for what does not hang
     assert [trial.state for trial in study.trials] == ["complete", "failed", "complete"]
-    assert study.trials[1].reason == "timeout: no end after 4 seconds"
+    assert study.trials[1].reason == "timeout: not finished after 4 seconds"
     assert 4 <= (study.trials[1].seconds or 0) <= began_and_ended[1] - began_and_ended[0] < 1000
     assert (tmp_path / "tried").read_text() == "once "
 

@@ -87,7 +87,7 @@ def test_networks_of_equal_cost_are_told_apart_by_their_layers(resumed: bool, tm
     tried = first.architecture.network(task)
     refused = [study.refusal(member) for member in space.enumerate() if member.network(task) == tried]
     assert len(refused) in (1, 2)
-    assert all(why and "was tried already" in why for why in refused)
+    assert all(why and "has already been tried" in why for why in refused)
     others = [member for member in space.enumerate() if member.network(task) != tried]
     assert any(member.cost(task) == first.cost for member in others)
     assert not any(map(study.refusal, others))

@@ -84,7 +84,7 @@ def test_it_is_a_proxy_that_is_measured_with_its_share_of_the_training(nas_cli: 
 def test_the_device_is_no_setting(nas_cli: Any, tmp_path: Path) -> None:
     said = nas_cli(*SEARCH, "--estimator", "supernet", "--set", "estimator.device=cuda", "--out", tmp_path)
     assert (said.code, said.out) == (2, "")
-    assert "supernet: 'device' is no setting; --data and --device say on what and where to train" in said.err
+    assert "supernet: 'device' is not a setting; --data and --device choose what and where to train" in said.err
 
 
 def test_a_network_is_trained_from_the_weights_that_all_networks_share(nas_cli: Any, tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_shared_weights_are_for_the_networks_of_their_search_alone(nas_cli: Any,
     run, words = tmp_path / "a", ["train", "resnet20", "--data", "digits", "--image-size", "16"]
     refused = nas_cli(*words, "--out", tmp_path / "t", "--weights", run)
     assert refused.code == 2
-    assert "has shared weights for the networks of resnet-cifar that fit its budget, and this is none" in refused.err
+    assert "has shared weights for the networks of resnet-cifar that fit its budget, and this is not one" in refused.err
     content = (run / "supernet.safetensors").read_bytes()
     (run / "supernet.safetensors").write_bytes(content[: len(content) // 2])
     refused = nas_cli("train", run, "--out", tmp_path / "t", "--weights", run)
     assert refused.code == 2
-    assert "has no finished weights of this space, budget and these settings" in refused.err
+    assert "has no finished weights for this space, budget and settings" in refused.err

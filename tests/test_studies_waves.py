@@ -119,7 +119,7 @@ def test_all_fail_alike_in_whatever_order() -> None:
 
     ended = {begin(wave=3, estimator=Known(fails=broken)).run(engine=engine).reason for engine in ORDERS}
     assert len(ended) == 1
-    assert ended.pop().startswith("all 6 trials failed alike: RuntimeError: no kernel for seed")
+    assert ended.pop().startswith("all 6 trials failed in the same way: RuntimeError: no kernel for seed")
     cut = begin(wave=3, estimator=Known(fails=broken))
     cut.run(4)
     assert cut.run(engine=Shuffled(3)).kind == "failing"

@@ -42,7 +42,7 @@ PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "predict": evaluating.predict,
         "export": exporting.export,
     },
-    "What was found": {
+    "Results": {
         "show": looking.show,
         "runs": looking.runs,
         "plot": looking.plot,
@@ -57,7 +57,7 @@ PANELS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "cost": spaces.cost,
         "measure": measuring.measure,
     },
-    "How far to trust it": {
+    "Reliability": {
         "proxy": proxies.proxy,
         "bench-strategies": comparing.bench_strategies,
     },

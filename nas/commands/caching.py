@@ -32,7 +32,7 @@ def cache(
 
     folder = cache_folder(cache)
     if folder is None:
-        raise UserError("there is no cache: it is switched off by NAS_CACHE or --cache")
+        raise UserError("there is no cache: NAS_CACHE or --cache turned it off")
     found = entries(folder)
     if empty:
         remove(folder, [each["name"] for each in found])

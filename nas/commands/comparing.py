@@ -34,10 +34,10 @@ def compare(
     space: options.OwnSpace = None,
     json: options.Json = False,
 ) -> None:
-    """Compare searches under equal conditions: which found more, and how certain that is.
+    """Compare searches under equal conditions: which found better networks, and how certain that is.
 
-    Runs that differ in the seed alone are one contestant; several seeds of
-    each give confidence intervals.
+    Runs that differ only in their seed count as one contestant; several seeds
+    per contestant give confidence intervals.
 
     [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
     """
@@ -77,7 +77,7 @@ def bench_strategies(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Benchmark strategies on recorded accuracies, over several seeds.
+    """Benchmark strategies on recorded accuracies over several seeds.
 
     [bold]Example:[/]  nas bench-strategies --table macro.json --space macro.py:space
     --key macro.py:key --unit percent --task 32x32x3:10 --budget 60M
@@ -120,7 +120,7 @@ def bench_strategies(
     else:
         show_bench(document, screen)
     if found.interrupted:
-        raise interrupted(f"the results are of {len(found.runs)} runs")
+        raise interrupted(f"the results cover {len(found.runs)} runs")
 
 
 def page_in(out: Path) -> Path:
@@ -133,7 +133,7 @@ def page_in(out: Path) -> Path:
 
     path = out / "compare.html" if out.is_dir() else out
     if path.suffix.lower() != ".html":
-        raise UserError(f"the comparison is a page: {str(path)!r} must end in .html")
+        raise UserError(f"the comparison is an HTML page: {str(path)!r} must end in .html")
     return path
 
 
@@ -183,7 +183,7 @@ def show_comparison(document: Document, console: Console, pairs: bool = True, ac
     console.print(made)
     notes = ["ahead: share of seeds on which the first is ahead; better: probability that it is better on average"]
     if min(one["seeds"] for one in document["pairs"]) < 5:
-        notes.append("with fewer than five seeds intervals are too narrow, and with fewer than two there are none")
+        notes.append("with fewer than five seeds, intervals are too narrow; with fewer than two, there are none")
     console.print(Text("\n".join(notes), style=FAINT))
 
 
@@ -223,13 +223,13 @@ def show_bench(document: Document, console: Console) -> None:
     last, recorded = document[measure], document["recorded"]
     if measure != "observed":
         show_comparison(document["observed"], console, pairs=False, accuracy="Best observed accuracy")
-    show_comparison(last, console, accuracy="True accuracy of the network chosen" if measure == "judged" else OBSERVED)
+    show_comparison(last, console, accuracy="True accuracy of the chosen network" if measure == "judged" else OBSERVED)
     if document["shorter"]:
         show_along([*(each[measure] for each in document["shorter"]), last], document["runs"], console)
     rows: list[tuple[str, RenderableType]] = [("runs", f"{len(document['runs'])} in {duration(document['seconds'])}")]
     rows.append(("confirmed", confirmed_text(document["runs"])))
     if any(map(is_peer, (run["strategy"] for run in document["runs"]))):
-        rows.append(("spent by peers", spent_text(document["runs"])))
+        rows.append(("wasted by peers", spent_text(document["runs"])))
     rows.append(("recorded", recorded_text(recorded)))
     if recorded["options"] is not None:
         rows.append(("networks", keys_text(recorded["options"], recorded["entries"])))
@@ -241,7 +241,9 @@ def show_bench(document: Document, console: Console) -> None:
     elif measure == "judged":
         rows.append(("regret", f"unknown: the space has more than {LISTED:,} networks, too many to list"))
     else:
-        rows.append(("regret", f"unknown: {recorded['estimator']} has no mean(architecture) to give true accuracies"))
+        rows.append(
+            ("regret", f"unknown: {recorded['estimator']} has no mean(architecture) that gives true accuracies")
+        )
     console.print(facts(*rows, *((name, Text(path)) for name, path in document["files"].items())))
 
 
@@ -286,16 +288,16 @@ def recorded_text(recorded: Document) -> Text:
     """What accuracies were observed, and what judged.
 
     >>> print(recorded_text({"entries": 9, "fewest": 1, "most": 1, "field": "val", "judge": "val", "estimator": None}))
-    9 networks, one accuracy of each: free of noise, a trial observes the true accuracy
+    9 networks, one accuracy per network: free of noise, a trial observes the true accuracy
     """
     if recorded["entries"] is None:
         return Text(f"nothing; accuracies are of {recorded['estimator']}")
     fewest, most, judge = recorded["fewest"], recorded["most"], recorded["judge"]
     if most > 1:
         each = f"{most}" if fewest == most else f"{fewest} to {most}"
-        told = f"{each} accuracies of each; a trial observes one"
+        told = f"{each} accuracies per network; a trial observes one of them"
     else:
-        told = "one accuracy of each"
+        told = "one accuracy per network"
         if judge == recorded["field"]:
             told += ": free of noise, a trial observes the true accuracy"
     if judge != recorded["field"]:
@@ -345,9 +347,9 @@ def show_along(comparisons: Sequence[Document], runs: Sequence[Document], consol
     several = {run["strategy"]: len(run["trials"]) for run in runs}
     one = [name for name, numbers in several.items() if numbers == len(comparisons)]
     own = [name for name in several if name not in one]
-    told = [f"One run of each seed, read after its first N trials: {', '.join(one)}."] if one else []
+    told = [f"One run per seed, read after its first N trials: {', '.join(one)}."] if one else []
     if own:
-        told.append(f"Runs of their own for N, as settings or confirmations depend on it: {', '.join(own)}.")
+        told.append(f"Separate runs for each N, as settings or confirmations depend on it: {', '.join(own)}.")
     console.print(Text(" ".join(told) + "\n", style=FAINT))
 
 

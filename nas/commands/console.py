@@ -88,9 +88,9 @@ def stopping(meanwhile: str) -> str:
     """The answer to the first Ctrl-C.
 
     >>> stopping("writing the results")
-    'stopping… writing the results; Ctrl-C again ends at once'
+    'stopping… writing the results; press Ctrl-C again to quit immediately'
     """
-    return f"stopping… {meanwhile}; Ctrl-C again ends at once"
+    return f"stopping… {meanwhile}; press Ctrl-C again to quit immediately"
 
 
 def interrupted(how_to_resume: str = "") -> typer.Exit:

@@ -35,7 +35,7 @@ def evaluate(
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a trained network, or an ensemble of several, on the test part of its data or on other images.
+    """Evaluate a trained network, or an ensemble of several, on its test set or on other images.
 
     [bold]Example:[/]  nas evaluate runs/first-trained
     [bold]Example:[/]  nas evaluate runs/a-trained runs/b-trained --views ten-crop --confusion confusion.html
@@ -43,7 +43,7 @@ def evaluate(
     if confusion is not None and confusion.suffix.lower() != ".html":
         from searchspaces import UserError
 
-        raise UserError(f"the confusion matrix is a page: {str(confusion)!r} must end in .html")
+        raise UserError(f"the confusion matrix is an HTML page: {str(confusion)!r} must end in .html")
     with waiting(json):
         from nas.evaluating import evaluate as evaluated
 
@@ -119,12 +119,15 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
     top1 = (percent(document["accuracy"]), GOOD), _error(document, "")
     top5 = "" if document["top5_accuracy"] is None else percent(document["top5_accuracy"]) + _error(document, "top5_")
     balanced = within(document["balanced_accuracy"], document["balanced_standard_error"])
-    part = "the test part of" if document["part"] == "test" else "all of"
+    part = "the test set of" if document["part"] == "test" else "all of"
     rows: list[tuple[str, RenderableType]] = [
         ("top-1 accuracy", Text.assemble(*top1)),
         *([("top-5 accuracy", top5)] if top5 else []),
-        ("balanced accuracy", f"{balanced}, the mean recall of the classes"),
-        ("calibration error", f"{percent(document['calibration_error'])}, the mean gap of confidence and accuracy"),
+        ("balanced accuracy", f"{balanced}, the mean recall over classes"),
+        (
+            "calibration error",
+            f"{percent(document['calibration_error'])}, the mean gap between confidence and accuracy",
+        ),
         ("images", Text(f"{document['images']:,}: {part} {document['data']}")),
     ]
     for index, one in enumerate(document["confusions"][:_CONFUSIONS]):
@@ -135,7 +138,7 @@ def show_evaluation(document: Document, console: Console, confusion: Path | None
     if len(document["folders"]) > 1:
         rows.append(("ensemble", f"mean probabilities of {len(document['folders'])} networks"))
     if document["views"] != "one":
-        rows.append(("views", f"{document['views']}: mean probabilities over views of each image"))
+        rows.append(("views", f"{document['views']}: mean probabilities over the views of each image"))
     if confusion is not None:
         rows.append(("confusion matrix", Text(str(confusion))))
     console.print(facts(*rows))

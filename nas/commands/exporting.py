@@ -29,10 +29,10 @@ def export(
     space: options.SpaceOfNetwork = None,
     json: options.Json = False,
 ) -> None:
-    """Write a network as files that run without nas, each checked against torch.
+    """Export a network to files that run without nas, each checked against torch.
 
-    They take unscaled pixels, uint8 (batch, height, width, channels); the
-    scaling is part of the network. A model card is written beside them.
+    They take raw pixels, uint8 (batch, height, width, channels); normalization
+    is part of the network. A model card is written next to them.
 
     [bold]Example:[/]  nas export trained/first --to onnx,python --int8 --data digits
     """
@@ -85,5 +85,5 @@ def show_export(document: Document, console: Console) -> None:
         *(("next", Typed(f"python {shlex.quote(each)} IMAGE")) for each in scripts),
     )
     console.print()
-    limit = f"difference: the largest absolute difference of a logit from torch's; more than {document['tolerance']:g}"
-    console.print(Text(f"{limit} of the largest logit is refused", style=FAINT))
+    limit = f"difference: the largest absolute difference from torch's logits; above {document['tolerance']:g}"
+    console.print(Text(f"{limit} of the largest logit, the export is refused", style=FAINT))

@@ -372,7 +372,7 @@ def _failures(reasons: Counter[str]) -> str:
 def _time(progress: SearchProgress, several: bool) -> Text:
     said = [duration(progress.elapsed_s)]
     if progress.pace_s is None:
-        said.append("time left is known after the first trial")
+        said.append("time left will be known after the first trial")
     elif several:
         said.append(_throughput(progress.pace_s))
     else:

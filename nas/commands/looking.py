@@ -34,7 +34,7 @@ def show(
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Show what a search has found, or one of its trials; or a network, block by block.
+    """Show what a search found, one of its trials, or a network block by block.
 
     [bold]Example:[/]  nas show runs/first --trial 7
     [bold]Example:[/]  nas show runs/first --all --sort accuracy
@@ -68,7 +68,7 @@ def show(
 
 
 def runs(folder: options.RunsListed = Path("runs"), json: options.Json = False) -> None:
-    """List the searches and trainings in a folder, the latest first.
+    """List the searches and trainings in a folder, latest first.
 
     [bold]Example:[/]  nas runs
     """
@@ -89,7 +89,7 @@ def plot(
     ledger: options.LedgerUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Plot accuracy against cost: a page that works offline, or a picture.
+    """Plot accuracy against cost, as an HTML page that works offline or as a picture.
 
     [bold]Example:[/]  nas plot runs/first --out front.png
     [bold]Example:[/]  nas plot runs/first --trial 7
@@ -111,12 +111,12 @@ def report(
     space: options.OwnSpace = None,
     json: options.Json = False,
 ) -> None:
-    """Report on a search in one page to send to others; of several runs with a comparison.
+    """Write a one-page report on a search, to share with others; given several runs, it also compares them.
 
     [bold]Example:[/]  nas report runs/first
 
-    Trainings (nas train) and comparisons of proxies (nas proxy) in folders
-    beside the run are part of it.
+    It includes trainings (nas train) and proxy comparisons (nas proxy) found in
+    folders next to the run.
     """
     with waiting(json):
         from nas.reporting import report as write_report
@@ -139,11 +139,13 @@ def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.Ledge
     try:
         from optuna_dashboard import run_server
     except ImportError as error:
-        raise UserError("this needs optuna-dashboard; install it with: pip install 'nas-toolkit[dashboard]'") from error
+        raise UserError(
+            "nas dashboard needs optuna-dashboard; install it with: pip install 'nas-toolkit[dashboard]'"
+        ) from error
     if not 1 <= port <= 65535:
         raise UserError(f"--port must be from 1 to 65535, got {port}")
     storage = storage_of(ledger or Manifest.read(Path(run)).ledger, Path(run))
-    say(f"http://localhost:{port} shows the trials of {run}; Ctrl-C ends it")
+    say(f"http://localhost:{port} shows the trials of {run}; press Ctrl-C to stop")
     try:
         run_server(storage, port=port)
     except OSError as error:
@@ -196,9 +198,9 @@ def _found(
     from studies.fidelity import read_as
 
     if "/" not in run and not Path(run).exists():
-        raise UserError(f"{run!r} is neither a run folder nor a network of the literature{nearest(run, CLASSICS)}")
+        raise UserError(f"{run!r} is neither a run folder nor a known network{nearest(run, CLASSICS)}")
     if task is not None:
-        raise UserError(f"--task is for a network; {run} has the task that it was created with")
+        raise UserError(f"--task is for a network; {run} keeps the task it was created with")
     study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else chosen(study, number)
     if trial is None:
@@ -236,7 +238,7 @@ def show_network(document: Document, console: Console) -> None:
     if document["receptive_field"]:
         gates = any(one["type"] == "SE" for one in document["types"])
         sees = f"{field_text(document['receptive_field'])} pixels a side, before global pooling"
-        sees += ", gates of squeeze-and-excitation (SE) aside" if gates else ""
+        sees += ", ignoring squeeze-and-excitation (SE) gates" if gates else ""
         more.append(("receptive field", Text(sees)))
     show_totals(document, console, *more)
 
@@ -287,7 +289,7 @@ _MOST: Final = 24
 def show_runs(document: Document, console: Console) -> None:
     """`nas runs`."""
     if not document["runs"]:
-        console.print(Text(f"no search and no training in {document['folder']}", style=FAINT))
+        console.print(Text(f"no searches or trainings in {document['folder']}", style=FAINT))
         return
     made = table("run", "what", "best", "state", "changed")
     others = (max(cell_len(each) for one in document["runs"] for each in ("", *cells(one))) for cells in _CELLS)
@@ -303,4 +305,4 @@ def show_runs(document: Document, console: Console) -> None:
             ago((now - datetime.fromisoformat(one["changed"])).total_seconds()),
         )
     console.print(made)
-    console.print(Text("More about one: nas show RUN, or nas evaluate TRAINED", style=FAINT))
+    console.print(Text("For details: nas show RUN, or nas evaluate TRAINED", style=FAINT))

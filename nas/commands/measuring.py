@@ -42,13 +42,13 @@ def measure(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure the latency of networks on this machine, or make the latency table of a space.
+    """Measure the latency of networks on this machine, or build the latency table of a space.
 
     [bold]Example:[/]  nas measure efficientnet_b0 resnet18 mobilenetv3_large_100
     [bold]Example:[/]  nas measure --space mbconv --task 32x32x3:10 --out latency.json
 
     With a table, latency is a cost like any other: nas search --latency
-    latency.json --budget 8ms. Every different block is measured once.
+    latency.json --budget 8ms. Each distinct block is measured once.
     """
     from nas.references import with_trial
     from searchspaces import Budget, Task, UserError, load_space
@@ -60,7 +60,7 @@ def measure(
         raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
     if trial is not None:
         if networks is None or len(networks) != 1:
-            raise UserError("--trial is for one run folder; of several, give the trials as RUN:N")
+            raise UserError("--trial is for a single run folder; with several, give the trials as RUN:N")
         networks = [with_trial(networks[0], trial)]
     screen = console(json)
     try:
@@ -111,11 +111,11 @@ def show_networks(document: Document, console: Console) -> None:
     disturbed = sum(one["disturbed"] for one in document["networks"])
     if disturbed:
         share = disturbed / (disturbed + sum(one["runs"] for one in document["networks"]))
-        rows.append(("discarded", f"{share:.0%} of the runs, during which another process had the core"))
+        rows.append(("discarded", f"{share:.0%} of the runs, in which another process used the core"))
     if not all(one["stable"] for one in document["networks"]):
-        rows.append(("?", Text("median not known to 1%: the machine is busy, or the network slow", style="yellow")))
+        rows.append(("?", Text("median not accurate to 1%: the machine is busy or the network slow", style="yellow")))
     if not all(one["runs"] for one in document["networks"]):
-        rows.append(("0 runs", Text("no run was undisturbed: the median is of disturbed runs", style="yellow")))
+        rows.append(("0 runs", Text("every run was disturbed: the median is over disturbed runs", style="yellow")))
     console.print(facts(*rows))
 
 
@@ -139,7 +139,7 @@ def show_table(document: Document, console: Console) -> None:
     ]
     unstable = check["fitted_on"] + check["checked_on"] - check["stable"]
     if unstable:
-        rows.append(("unstable", Text(f"the medians of {unstable} networks are not known to 1%", style="yellow")))
+        rows.append(("unstable", Text(f"the medians of {unstable} networks are not accurate to 1%", style="yellow")))
     longest = max(check["measured_us"]) / 1e3
     command = ["nas", "space", document["given"], "--task", document["task"], "--latency", document["latency"]]
     rows.append(("next", Typed(shlex.join([*command, "--budget", f"{milliseconds(longest)}ms"]))))

@@ -57,13 +57,13 @@ def proxy(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Measure what a proxy is worth inside a budget.
+    """Measure how well proxies rank the networks within a budget.
 
     [bold]Example:[/]  nas proxy --space mbconv --budget 18M..22M --data pets/ --networks 40
 
-    Draws networks that fit, trains each long, applies each proxy to it, and
-    says how well the proxies rank them, beside counting MACs and parameters.
-    The same command resumes it.
+    Draws networks that fit, trains each of them for long, scores them with each
+    proxy, and reports how well the proxies rank them compared with simply
+    counting MACs and parameters. The same command resumes an interrupted run.
     """
     with waiting(json, quiet):
         from nas.api import checked_name, run_name
@@ -164,17 +164,19 @@ def show_proxies(document: Document, console: Console) -> None:
         rows.append(("its noise", f"± {_points(reference['luck'])} points between trainings of a network; {exact}"))
     else:
         held = reference["recorded"] and reference["asked"] > 1
-        why = "the table holds one accuracy of each network" if held else "one training of each network counts"
-        rows.append(("its noise", f"unknown, as {why}; so is what an exact proxy would reach"))
+        why = "the table holds one accuracy per network" if held else "only one training per network was used"
+        rows.append(("its noise", f"unknown, as {why}; so is the τ that an exact proxy would reach"))
     if 1 < reference["trainings"] < reference["asked"]:
-        held = f"the table holds {reference['trainings']} accuracies of each network, not {reference['asked']}"
+        held = f"the table holds {reference['trainings']} accuracies per network, not {reference['asked']}"
         rows.append(("trainings", held))
     if document["asked"] < document["drawn"]:
-        rows.append(("networks", f"the first {document['asked']} of {document['drawn']} networks that were drawn"))
+        rows.append(("networks", f"the first {document['asked']} of {document['drawn']} networks drawn"))
     if document["left_out"]:
         from searchspaces.plural import number_of
 
-        rows.append(("left out", f"{number_of(document['left_out'], 'network')} that failed in one of the ways"))
+        rows.append(
+            ("left out", f"{number_of(document['left_out'], 'network')} that failed under the reference or a proxy")
+        )
     console.print(facts(*rows, *(("", Text(text, style=style)) for text, style in verdicts(document))))
     files = [(name, Text(path)) for name, path in document["files"].items()]
     following = [("next", Typed(document["next"]))] if document["next"] else []
@@ -184,11 +186,11 @@ def show_proxies(document: Document, console: Console) -> None:
 _NAME: Final = 20
 """Longer names of proxies are broken between their settings."""
 _LEGEND: Final = (
-    "τ: Kendall's rank correlation with the reference; corrected: with one without noise; beyond counting: the "
-    "difference from the better count, in intervals that hold for all proxies at once; ρ: Spearman's correlation; "
-    "regret: points between the best network and the one that the proxy ranks first; best {top}: share of them that "
-    "the proxy's best {top} hold; finds: expected accuracy of its first choice among as many networks as it estimates "
-    "in {within}; time: of a network"
+    "τ: Kendall's rank correlation with the reference; corrected: with a noise-free reference; beyond counting: the "
+    "difference from the better count, with intervals that hold for all proxies at once; ρ: Spearman's correlation; "
+    "regret: points between the best network and the one that the proxy ranks first; best {top}: share of them among "
+    "the proxy's best {top}; finds: expected accuracy of its first choice among as many networks as it can estimate "
+    "in {within}; time: per network"
 )
 
 
@@ -202,27 +204,27 @@ def verdicts(document: Document) -> list[tuple[str, str]]:
     counts = max((one for one in rows if verdict(one) is None), key=lambda one: one["found"])
     said = [
         (f"{words} counting {counting}: {', '.join(one['proxy'] for one in groups[group])}", WARNING)
-        for group, words in (("alike", "not told apart from"), ("worse", "worse than"))
+        for group, words in (("alike", "not distinguishable from"), ("worse", "worse than"))
         if groups[group]
     ]
-    in_time = f"in {duration(document['within_seconds'])} of one worker"
-    by_counting = f"counting {counts['proxy']} finds one of {percent(counts['found'])} for nothing"
+    in_time = f"in {duration(document['within_seconds'])} on one worker"
+    by_counting = f"counting {counts['proxy']} finds one with {percent(counts['found'])} accuracy at no cost"
     if document["recommended"] is not None:
         best = next(one for one in rows if one["proxy"] == document["recommended"])
-        finds = f"finds a network of {percent(best['found'])} {in_time}"
+        finds = f"finds a network with {percent(best['found'])} accuracy {in_time}"
         why = f"the most of those better than counting; {by_counting}"
         return [*said, (f"recommended: {best['proxy']}, which {finds}, {why}", GOOD)]
     if groups["better"]:
         most = max(groups["better"], key=lambda one: one["found"])
         names = ", ".join(one["proxy"] for one in groups["better"])
-        at_most = f"{most['proxy']} finds a network of {percent(most['found'])} {in_time}, and {by_counting}"
+        at_most = f"{most['proxy']} finds a network with {percent(most['found'])} accuracy {in_time}, and {by_counting}"
         return [
             *said,
             (f"better than counting {counting}: {names}", GOOD),
             (f"none is recommended, as counting finds as much: {at_most}", WARNING),
         ]
-    why = f"no proxy is told apart from counting {counting} and above it: train longer, or draw more networks"
-    return [*said, (f"{why}, to tell more", WARNING)]
+    why = f"no proxy is significantly better than counting {counting}: train longer or draw more networks"
+    return [*said, (f"{why} to tell more", WARNING)]
 
 
 def _time(one: Document) -> str:

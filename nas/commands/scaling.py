@@ -82,14 +82,14 @@ def scale(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Scale a network into a family: search for the best factors of depth, width and image size.
+    """Scale a network into a family: search for the best scaling factors for depth, width and image size.
 
     [bold]Example:[/]  nas scale runs/first
     [bold]Example:[/]  nas scale efficientnet_b0 --coefficients published
 
-    The candidates are the factors α, β, γ with about twice the base's true
-    MACs; the powers of the best ones, α, β, γ to the φ, make the family. The
-    same command resumes.
+    The candidates are factors α, β, γ that give about twice the base network's
+    true MACs; raising the best ones to the power φ gives the family. The same
+    command resumes an interrupted run.
     """
     with waiting(json, quiet) as begin:
         from nas.documents import study_document
@@ -148,7 +148,7 @@ def show_preflight(
     begin()
     show_grid(grid, plan, console)
     if apart is not None:
-        said = f"{apart} of the {len(found.networks)} candidates are different networks as the proxy trains them"
+        said = f"{apart} of the {len(found.networks)} candidates remain distinct at the size the proxy trains them"
         rows.append(("distinct", Text(said, style="" if apart == len(found.networks) else WARNING)))
     show_plan(f"nas scale: {study.folder}", rows, document, console)
 
@@ -168,7 +168,7 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
     ends = ", ".join(f"{_NAMES[name]} {several[0]:g} to {several[-1]:g}" for name, several in grid.items())
     band = f"{100 * document['band']:g}%"
     also = ", and other costs within their bounds" if document["growth"] else ""
-    place = f", number {published['place']} of those in this order" if published["place"] else ", and not among them"
+    place = f", number {published['place']} of these in this order" if published["place"] else ", and not among them"
     rows: list[tuple[str, RenderableType]] = [
         ("base", f"{base['name']}: {human(base['macs'])} MACs, {human(base['params'])} parameters on {base['task']}"),
         ("grid", f"{ends}, in steps of {document['step']:g}: {document['triples']:,} triples"),
@@ -185,20 +185,20 @@ def show_grid(document: Document, plan: ScalingPlan, console: Console) -> None:
         ),
         (
             "EfficientNet's",
-            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; its true factor of MACs is "
+            f"(1.2, 1.1, 1.15) is {published['formula']:.2f} by the formula{place}; its true MACs ratio is "
             f"{published['ratio']:.2f} for this base",
         ),
     ]
     if document["growth"]:
         budget = budget_text(document["budget"])
-        rows.insert(4, ("other costs", f"at most {document['growth']} times the base's: as a budget {budget}"))
+        rows.insert(4, ("other costs", f"at most {document['growth']} times the base's, that is {budget}"))
     if strides := strides_note(**strides_document(scaled, scaled.task), task=scaled.task):
         rows.insert(1, ("", strides))
     if plan.size_from is not None:
         rows.insert(1, ("image size", image_size_text(base["task"], plan.size_from, "--image-size or --task")))
     console.print(facts(*rows))
     made = table("depth α>", "width β>", "image γ>", "formula>", "true>", "px>", "MACs>", "parameters>")
-    made.title = "Candidates, the most evenly scaled first"
+    made.title = "Candidates, most evenly scaled first"
     for one in document["candidates"]:
         made.add_row(*_factors(one), f"{one['formula']:.2f}", f"{one['ratio']:.3f}", str(one["image_size"]),
                      human(one["macs"]), human(one["params"]))  # fmt: skip
@@ -262,7 +262,7 @@ def _dropout_text(members: list[Document]) -> str:
     if len(rates) == 1:
         return f"{rates[0]:g} in all members" if rates[0] else ""
     told = ", ".join(f"{one['dropout']:g}" for one in members)
-    return f"{told} before the classifier: 0.1 more every two steps of φ, 0.5 at most, as EfficientNet-B0 to B7"
+    return f"{told} before the classifier: 0.1 more every two steps of φ, up to 0.5, as in EfficientNet-B0 to B7"
 
 
 def _ranking(trained: list[Document], notes: Sequence[str], unit: str | None) -> Table:
@@ -296,7 +296,7 @@ def _members(members: list[Document], title: str, unit: str | None = None) -> Ta
 
 def _alone(alone: Mapping[str, list[Document]]) -> Table:
     made = table("φ>", *(column for name in alone for column in (f"{_SHORT[name]}>", "parameters>")),
-                 title="The same MACs by scaling one dimension alone")  # fmt: skip
+                 title="The same MACs by scaling a single dimension")  # fmt: skip
     phis = max((several for several in alone.values()), key=len)[1:]
     for index, one in enumerate(phis, start=1):
         cells = [several[index] if index < len(several) else None for several in alone.values()]

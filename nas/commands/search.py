@@ -68,8 +68,8 @@ def search(
 
     [bold]Example:[/]  nas search --space mbconv --budget 400M --data digits --trials 60 --name first
 
-    Before anything is trained it shows what the space holds and how much of it
-    fits. Ctrl-C ends cleanly; the same command resumes the search.
+    Before training anything, it shows what the space holds and how much of it
+    fits the budget. Ctrl-C stops cleanly; the same command resumes the search.
     """
     with waiting(json, quiet) as begin:
         from nas.api import checked_name, planned, run_name
@@ -114,7 +114,7 @@ def resume(
     [bold]Example:[/]  nas resume runs/first --trials 100
 
     If its ledger is a PostgreSQL database, several machines can resume it at
-    the same time and work on it together.
+    the same time and share the work.
     """
     with waiting(json, quiet) as begin:
         from nas.api import open_study
@@ -170,6 +170,6 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
     else:
         show_result(document, running.console, read_as(study))
     for name, why in ({} if running.trackers is None else running.trackers.lost).items():
-        say(f"{name} did not get everything: {why}")
+        say(f"some results were not logged to {name}: {why}")
     if stopped:
         raise interrupted(f"resume with: {resume_command(study, running.trials)}{running.typed}")

@@ -38,7 +38,7 @@ NARROW: Final = 80
 
 
 def spaces(json: options.Json = False) -> None:
-    """List the search spaces that have a name.
+    """List the built-in search spaces.
 
     [bold]Example:[/]  nas spaces
     """
@@ -88,7 +88,7 @@ def classics(
     plot: options.ClassicsPlot = None,
     json: options.Json = False,
 ) -> None:
-    """List the networks of the literature, with their costs and their published accuracies on ImageNet.
+    """List networks from the literature with their costs and published ImageNet accuracies.
 
     [bold]Example:[/]  nas classics resnet
     [bold]Example:[/]  nas classics --budget 300M..400M --sort top1 --plot classics.html
@@ -110,7 +110,7 @@ def classics(
 
 
 def settings(name: options.SettingsOf = None, json: options.Json = False) -> None:
-    """List the settings that --set takes, of strategies, estimators and training recipes.
+    """List the settings of strategies, estimators and training recipes that --set accepts.
 
     [bold]Example:[/]  nas settings short-training
     """
@@ -132,11 +132,11 @@ def cost(
     by: options.CostsBy = "stage",
     json: options.Json = False,
 ) -> None:
-    """Count the costs of a network, stage by stage or by type of layer.
+    """Count the costs of a network, by stage or by layer type.
 
-    A torch module of your own (my_net.py:net, a module or a function that
-    returns one) is counted by tracing one run of it, attention and recurrent
-    layers too; operators that are not counted are listed.
+    Your own torch module (my_net.py:net, a module or a function that returns
+    one) is counted by tracing one forward pass, attention and recurrent layers
+    included; operators that are not counted are listed.
 
     [bold]Example:[/]  nas cost efficientnet_b0 --image-size 240
     [bold]Example:[/]  nas cost mobilenetv1_100 --by type
@@ -164,7 +164,7 @@ def show_spaces(document: Document, console: Console) -> None:
         costs = " to ".join(map(human, one["macs"]))
         made.add_row(Text(one["name"], style="bold"), count(one["size"]), costs, shortened(one["doc"], room))
     console.print(made)
-    console.print(Text("More about one, with its classic networks: nas space NAME --budget 400M", style=FAINT))
+    console.print(Text("Details of a space and its classic networks: nas space NAME --budget 400M", style=FAINT))
 
 
 def show_space(document: Document, console: Console) -> None:
@@ -263,13 +263,13 @@ def show_classics(document: Document, console: Console) -> None:
         made.add_row(Text(one["name"], style="bold"), *cells, source)
     console.print(made)
     console.print(
-        Text(f"{number_of(len(document['classics']), 'network')}. More about one: nas show NAME", style=FAINT)
+        Text(f"{number_of(len(document['classics']), 'network')}. Details of a network: nas show NAME", style=FAINT)
     )
     if any(one["top1"] for one in document["classics"]):
         console.print(Text(_RANGES, style=FAINT))
 
 
-_RANGES: Final = "top-1: on ImageNet, the lowest and the highest published; recipes with --json"
+_RANGES: Final = "top-1: lowest and highest published on ImageNet; --json has the recipes"
 
 
 def _range(top1: list[float] | None) -> str:
@@ -340,7 +340,7 @@ def show_totals(document: Document, console: Console, *more: tuple[str, Renderab
     if strides := document.get("strides", {}).get("rule"):
         how.append(("strides", Text(strides_text(strides, document["strides"]["left_out"]))))
     if document["counted"] == "by tracing":
-        how = [("how", Text("counted by tracing one run")), *_second_count(document)]
+        how = [("how", Text("counted by tracing one forward pass")), *_second_count(document)]
     console.print(
         facts(
             ("network", Text.assemble((document["name"], "bold"), (f"  {document['paper'] or ''}", FAINT))),
@@ -364,7 +364,10 @@ def _published(document: Document) -> Iterator[tuple[str, Text]]:
     for index, one in enumerate(dict.fromkeys(_weights(each) for each in (there[0], there[-1]))):
         yield "" if index else "ImageNet top-1", Text(one)
     if len(there) > 2:
-        yield "", Text(f"{len(there)} published at {size} px, these are the lowest and the highest: --json has all")
+        yield (
+            "",
+            Text(f"{len(there)} published at {size} px, of which these are the lowest and the highest; --json has all"),
+        )
 
 
 def _weights(one: Document) -> str:
@@ -377,14 +380,14 @@ def _weights(one: Document) -> str:
 def _second_count(document: Document) -> Iterator[tuple[str, Text]]:
     """What a traced count leaves out, and how fvcore's count compares."""
     if document["uncounted"]:
-        yield "not counted", Text(f"{_times(document['uncounted'])}  (how often each ran)")
+        yield "not counted", Text(f"{_times(document['uncounted'])}  (number of calls)")
     theirs = document["fvcore"]
     if theirs is None:
         yield "fvcore", Text("cannot trace it, so there is no second count", style="yellow")
     elif theirs["macs"] == document["macs"]:
-        yield "fvcore", Text("counts as many MACs")
+        yield "fvcore", Text("counts the same MACs")
     else:
-        unknown = f"; it does not know {_times(theirs['unknown'])}" if theirs["unknown"] else ""
+        unknown = f"; it does not support {_times(theirs['unknown'])}" if theirs["unknown"] else ""
         yield "fvcore", Text(f"counts {theirs['macs']:,} MACs{unknown}", style="yellow")
 
 

@@ -137,24 +137,24 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     rows += [("", words)] if (words := fidelity(study["task"], study["estimator"])) else []
     if unit := study["estimator"].get("estimates"):
         nothing = "" if "epochs" in estimator else "nothing is trained: "
-        rows.append(("", Text(f"{nothing}estimates are a {unit}, and only rank", style=WARNING)))
+        rows.append(("", Text(f"{nothing}estimates are a {unit}, and only rank networks", style=WARNING)))
     strategy = study["strategy"]
     rows.append(("strategy", Text.assemble(strategy["name"], (f"  {_settings(strategy['settings'])}", FAINT))))
     if study["prescreen"]:
         score, _, draws = study["prescreen"].partition(":")
-        rows.append(("prescreen", f"of {draws} proposals for a trial, the one of the highest {score} score is tried"))
+        rows.append(("prescreen", f"of {draws} proposals per trial, the one with the highest {score} score is tried"))
     planned = f"{study['planned']} planned, " if study["planned"] else ""
     batches = f", in synchronous batches of {study['wave']}" if study["wave"] else ""
     rows.append(("trials", f"{planned}seed {study['seed']}, pruner {study['pruner']}{batches}"))
     if study["estimator"].get("rungs") and study["pruner"] == "none":
-        rows.append(("", Text("rungs only cost without a pruner that may stop trials there", style=WARNING)))
+        rows.append(("", Text("rungs only add cost without a pruner that can stop trials at them", style=WARNING)))
     if starts := strategy["settings"].get("start_from"):
         names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
         rows.append(("starts from", Text("\n".join(names))))
     if study["inheritance"] is not None:
-        rows.append(("inherits", "each trial starts from the weights of the nearest one before it"))
+        rows.append(("inherits", "each trial starts from the weights of the nearest earlier one"))
         if not study["confirm"]:
-            bias = "accuracies favour late trials; with --confirm 3 trainings from scratch decide"
+            bias = "accuracies favour later trials; add --confirm 3 to decide by training from scratch"
             rows.append(("", Text(bias, style=WARNING)))
     elif study["estimator"].get("adjusted") and (study["planned"] or FEWEST) >= FEWEST:
         rows.append(
@@ -166,7 +166,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         )
     if study["confirm"] == "auto":
         eighth = study["planned"] // 8
-        again = f"the last {eighth} trials train leading networks again, where it tells most; the mean accuracy decides"
+        again = f"the last {eighth} trials retrain the leading networks where it tells most; the mean accuracy decides"
         rows.append(("confirms", again))
     elif study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
@@ -284,7 +284,7 @@ def ranking_rows(document: Document) -> list[tuple[str, RenderableType]]:
     if document["proxy_command"] is None:
         return []
     return [
-        ("ranking", "how well the proxy ranks networks was not measured; to measure it:"),
+        ("ranking", "how well the proxy ranks networks has not been measured; to measure it:"),
         ("", Typed(document["proxy_command"])),
     ]
 
@@ -295,7 +295,7 @@ def extrapolation_text(checked: Document, unit: str | None = None) -> str:
     >>> first = {"step": 1, "error": 0.0192, "coverage": 0.792}
     >>> last = {"step": 5, "error": 0.0061, "coverage": 0.833}
     >>> extrapolation_text({"curves": 24, "steps": 6, "standard_error": 0.082, "at": [first, last]})
-    'the 80% interval holds 79% of 24 trials from epoch 1 of 6 (mean error 1.92 points), 83% from 5 (0.61); each ± 8%'
+    'the 80% interval covers 79% of 24 trials from epoch 1 of 6 (mean error 1.92 points), 83% from 5 (0.61); each ± 8%'
     """
     at = checked["at"]
     shown = [at[index] for index in sorted({0, len(at) // 2, len(at) - 1})]
@@ -309,21 +309,21 @@ def extrapolation_text(checked: Document, unit: str | None = None) -> str:
         f"{round(100 * one['coverage'])}% from {one['step']} ({error})"
         for one, error in zip(shown[1:], errors[1:], strict=True)
     ]
-    return f"the 80% interval holds {', '.join(parts)}; each ± {round(100 * checked['standard_error'])}%"
+    return f"the 80% interval covers {', '.join(parts)}; each ± {round(100 * checked['standard_error'])}%"
 
 
 def may_exceed_text(named: Sequence[Document], unit: str | None = None) -> str:
     """The pruned trials that may have ended above the best, the likeliest three with their chances.
 
     >>> may_exceed_text([{"number": 17, "accuracy": 0.981, "chance": 0.412}])
-    'pruned trial 17 may have ended above the best: 98.1% expected, a chance of 41%'
+    'pruned trial 17 might have beaten the best: 98.1% expected, a 41% chance'
     """
     if len(named) == 1:
         (one,) = named
-        expected = f"{estimate_text(one['accuracy'], unit)} expected, a chance of {round(100 * one['chance'])}%"
-        return f"pruned trial {one['number']} may have ended above the best: {expected}"
+        expected = f"{estimate_text(one['accuracy'], unit)} expected, a {round(100 * one['chance'])}% chance"
+        return f"pruned trial {one['number']} might have beaten the best: {expected}"
     likeliest = ", ".join(f"{one['number']} ({round(100 * one['chance'])}%)" for one in named[:3])
-    return f"{len(named)} pruned trials may have ended above the best, with these chances: trial {likeliest}" + (
+    return f"{len(named)} pruned trials might have beaten the best, with these chances: trial {likeliest}" + (
         ", ..." if len(named) > 3 else ""
     )
 
@@ -390,10 +390,10 @@ def parent_text(trial: Document) -> str:
     >>> parent_text({"parent": 7, "details": {"inherited": {"epochs": 9, "share": 0.914, "preserved": False}}})
     'trial 7: 91.4% of the parameters, trained for 9 epochs before'
     """
-    found = trial["details"].get("inherited", "not ended yet")
+    found = trial["details"].get("inherited", "not finished yet")
     if isinstance(found, str):
         return f"trial {trial['parent']}: {found}"
-    kept = "; it computed the same at the start" if found["preserved"] else ""
+    kept = "; it started out computing the same function" if found["preserved"] else ""
     share, epochs = percent(found["share"]), number_of(found["epochs"], "epoch")
     return f"trial {trial['parent']}: {share} of the parameters, trained for {epochs} before{kept}"
 
@@ -417,7 +417,7 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if document["parent"] is not None:
         rows.append(("parent", parent_text(document)))
     if "score" in document["details"]:
-        rows.append(("score", Text(f"{document['details']['score']:.4g} (no accuracy)", style=GOOD)))
+        rows.append(("score", Text(f"{document['details']['score']:.4g} (not an accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
         adjusted, error = document["adjusted"], document["standard_error"]
         if adjusted is None:
@@ -427,12 +427,12 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
 
             observed = binomial_error(document["accuracy"], document["details"]["val_images"])
             rows.append((estimate_name(unit), Text(within(document["accuracy"], observed, unit), style=GOOD)))
-            rows.append(("", f"{within(adjusted, error)} adjusted, which is what decides"))
+            rows.append(("", f"{within(adjusted, error)} adjusted, which decides"))
     if unit is not None and isinstance(validated := document["details"].get("val_accuracy"), float):
         rows.append(("accuracy", f"{percent(validated)} on the validation images"))
     if document["rungs"]:
         rungs = ", ".join(estimate_text(each, unit) for each in document["rungs"])
-        rows.append(("rungs", f"{rungs}, each of a training of its own"))
+        rows.append(("rungs", f"{rungs}, each from a separate training"))
     if document["curve"]:
         epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
         ends = (
@@ -442,7 +442,7 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if (found := document["extrapolated"]) is not None:
         at_end, low, high = (estimate_text(found[name], unit) for name in ("accuracy", "low", "high"))
         rows.append(("extrapolated", f"{at_end} at the end, 80% interval {low} to {high};"))
-        rows.append(("", f"a chance of {percent(found['chance'])} to beat what was known"))
+        rows.append(("", f"a {percent(found['chance'])} chance of beating the best known then"))
     if document["seconds"] is not None:
         rows.append(("time", duration(document["seconds"])))
     rows += [(title, exact_cost(name, document[name])) for name, title in COST_NAMES.items() if name in document]
@@ -471,4 +471,4 @@ def show_trials(document: Document, console: Console) -> None:
             style=GOOD if one["number"] == document["best"] else "",
         )
     console.print(made)
-    console.print(Text(f"More about one: {document['show']} N", style=FAINT))
+    console.print(Text(f"Details of a trial: {document['show']} N", style=FAINT))

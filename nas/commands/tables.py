@@ -121,7 +121,7 @@ def mirroring_text(data: Mapping[str, Any], mirror: bool | None, option: str) ->
     """
     on = data["mirror"] if mirror is None else mirror
     why = data["mirror_reason"] if on == data["mirror"] else "as set"
-    told = "images are mirrored left to right at random" if on else "off"
+    told = "images are randomly mirrored left to right" if on else "off"
     return f"{told}: {why} ({option}={'false' if on else 'true'} changes it)"
 
 

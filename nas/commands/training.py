@@ -61,8 +61,8 @@ def train(
     [bold]Example:[/]  nas train resnet34 --data pets/ --weights runs/resnet18-pets
     [bold]Example:[/]  nas train resnet18 --data cats/ --weights runs/resnet18-pets --freeze all-but-head
 
-    After an interruption the same command resumes the training. The test part
-    of the data is used once, at the end.
+    After an interruption, the same command resumes training. The held-out test
+    set is used only once, at the end.
     """
     with waiting(json, quiet):
         from estimators.estimator import Diverged
@@ -86,7 +86,7 @@ def train(
         from studies.shared_start import starting_weights
 
         if ray is None and (gpus or workers):
-            raise UserError(f"{'--gpus' if gpus else '--workers'} is for a training on Ray: add --ray")
+            raise UserError(f"{'--gpus' if gpus else '--workers'} is for training on Ray: add --ray")
         network = with_trial(network, trial)
         given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
         checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
@@ -163,15 +163,18 @@ def show_training_plan(document: Document, console: Console) -> None:
             *([] if document["why"] is None else [("", Text(document["why"], FAINT))]),
             *_teacher_facts(document["teacher"], recipe),
             *_heads_facts(document["auxiliary_heads"], recipe["auxiliary"]),
-            ("steps", f"{document['epoch_steps']:,} an epoch, {document['epoch_steps'] * recipe['epochs']:,} in all"),
+            (
+                "steps",
+                f"{document['epoch_steps']:,} per epoch, {document['epoch_steps'] * recipe['epochs']:,} in total",
+            ),
             ("mirroring", Text(mirroring_text(data, recipe["mirror"], "--set mirror"))),
             ("folder", Text(document["folder"])),
         )
     )
     if document["epoch_steps"] < FEW_STEPS:
         console.print(
-            f"An epoch is {document['epoch_steps']} steps of {recipe['batch']} images, which is few: a smaller batch "
-            "(--set batch=16) or more epochs learn more.",
+            f"An epoch has only {document['epoch_steps']} steps of {recipe['batch']} images: a smaller batch (--set "
+            "batch=16) or more epochs would learn more.",
             style="yellow",
         )
 
@@ -195,7 +198,7 @@ def _weights_facts(document: Document) -> list[tuple[str, RenderableType]]:
     if weights is None:
         return []
     share = f"{percent(weights['inherited_share'])} of {human(document['params'])} parameters from {weights['source']}"
-    same = "; it begins with the same function" if weights["preserved"] else ""
+    same = "; it starts out computing the same function" if weights["preserved"] else ""
     rows: list[tuple[str, RenderableType]] = [("weights", Text(share + same))]
     frozen = weights["frozen"]
     if frozen is not None:
@@ -204,7 +207,9 @@ def _weights_facts(document: Document) -> list[tuple[str, RenderableType]]:
         rows.append(("frozen", Text(told)))
     elif proposed is not None:
         images = document["train_images"] // int(document["task"].rpartition(":")[2])
-        rows.append(("frozen", Text(f"nothing; for {images} images a class --freeze {proposed} is proposed", FAINT)))
+        rows.append(
+            ("frozen", Text(f"nothing; with {images} images per class, --freeze {proposed} is suggested", FAINT))
+        )
     return rows
 
 
@@ -412,10 +417,10 @@ def show_training(document: Document, console: Console, data: str, space: str | 
     console.print(made)
     values = [one["val_accuracy"] for one in curve]
     error = f" ± {100 * document['test_standard_error']:.1f}%"
-    images = f"  top-1 accuracy on {document['data']['test_images']:,} test images, used only here"
+    images = f"  top-1 accuracy on {document['data']['test_images']:,} held-out test images, used only here"
     best = f"{within(document['val_accuracy'], document['val_standard_error'])} in epoch {document['best_epoch']}"
     if max(values) > document["val_accuracy"]:
-        best += f", the last within a standard error of the best, {percent(max(values))}"
+        best += f", the last one within a standard error of the best, {percent(max(values))}"
     rows: list[tuple[str, RenderableType]] = [
         ("test", Text.assemble((percent(document["test_accuracy"]), GOOD), error, (images, FAINT))),
         ("validation", f"{sparkline(values)}  {best}"),

@@ -63,15 +63,15 @@ def tune_recipe(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Tune the recipe of a network's training: learning rate, weight decay, augmentation and more.
+    """Tune a network's training recipe: learning rate, weight decay, augmentation and more.
 
     [bold]Example:[/]  nas tune-recipe resnet20 --data pets/ --trials 20
     [bold]Example:[/]  nas tune-recipe runs/first --settings lr=0.05/0.1/0.2,mixup --strategy grid
 
-    Each trial is a training of the network by one recipe. The accuracy on
-    validation images decides; test images are not used. The grid over
-    randaugment_operations,randaugment_magnitude is the search of RandAugment's
-    paper. The same command resumes.
+    Each trial trains the network with one recipe. Recipes are compared by
+    validation accuracy; test images are not used. A grid over
+    randaugment_operations,randaugment_magnitude is the search of the
+    RandAugment paper. The same command resumes an interrupted run.
     """
     with waiting(json, quiet) as begin:
         from nas.parsing import parse_duration, parse_values
@@ -158,7 +158,7 @@ def show_recipes(document: Document, console: Console) -> None:
     names = list(document["options"])
     made = table("trial>", "accuracy>", *(f"{name}>" for name in names))
     accuracy = f"validation accuracy after {number_of(document['epochs'], 'epoch')} on {document['data']}"
-    made.title = with_notes(f"Recipes of {document['network']}, the best first", [accuracy])
+    made.title = with_notes(f"Recipes of {document['network']}, best first", [accuracy])
     for one in recipes[:SHOWN]:
         cells = (option_text(one["settings"][name]) for name in names)
         style = GOOD if one is recipes[0] else ""
@@ -171,7 +171,7 @@ def show_recipes(document: Document, console: Console) -> None:
     if document["near_best"]:
         count = len(document["near_best"])
         alike = "1 other is" if count == 1 else f"{count} others are"
-        told = f"{alike} within one standard error of the best; --confirm 3 trains the best again with fresh seeds"
+        told = f"{alike} within one standard error of the best; --confirm 3 retrains the best with fresh seeds"
         rows.append(("near", Text(told, style=WARNING)))
     if document["failures"]:
         rows.append(("failed", Text(f"{len(document['failures'])}: {document['failures'][0]}", style="red")))

@@ -95,13 +95,13 @@ def version(strategy: str, python: str | None = None) -> str:
         return f"{peer.package} {importlib.metadata.version(peer.package)}"
     if python is None:
         raise UserError(
-            f"{strategy}: {peer.package} wants older packages than nas does and runs in a Python of its own: give "
+            f"{strategy}: {peer.package} needs older packages than nas and runs in a separate Python: give "
             f"--peers-python peers/bin/python after {ENVIRONMENT}"
         )
     found = version_elsewhere(python, peer.module, peer.package)
     if found is None:
         raise UserError(
-            f"{strategy}: {peer.package} is not installed for {python}; make it an environment of its own with: "
+            f"{strategy}: {peer.package} is not installed for {python}; create a separate environment with: "
             f"{ENVIRONMENT}"
         )
     return f"{peer.package} {found}"

@@ -47,7 +47,7 @@ def search_elsewhere(
             server.stdin.write(json.dumps(observe(json.loads(line)).accuracy) + "\n")
     except BrokenPipeError:
         close()
-        raise UserError(f"{name} in {python} ended before its last trial; what it said of that is above") from None
+        raise UserError(f"{name} in {python} ended before its last trial; its output is above") from None
 
 
 def version_elsewhere(python: str, module: str, package: str) -> str | None:

@@ -100,7 +100,7 @@ class Feasible:
         for bound in bounds or self.budget.bounds:
             name, ends = bound.cost, [cost.whole(bound.cost) for cost in (self.smallest, self.largest)]
             low, high = (said(name, end) if name in WHOLES else f"{human(end)} ({end:,})" for end in ends)
-            told.append(f"its {named.get(name, name)} go from {low} to {high}")
+            told.append(f"its {named.get(name, name)} range from {low} to {high}")
         return "; ".join(told) + ("" if self.exact else f" in {self.draws} draws")
 
     @property
@@ -186,8 +186,8 @@ class Feasible:
             if self._admits(found):
                 return found
         raise UserError(
-            f"budget {self.budget}: none of {self.contents.tries:,} draws from {self.name} fits on {self.task}; if "
-            f"something does, it is too rare to be found: widen the budget ({self._ranges()})"
+            f"budget {self.budget}: none of {self.contents.tries:,} draws from {self.name} fits on {self.task}; if any "
+            f"does, it is too rare to be found: widen the budget ({self._ranges()})"
         )
 
     def _admits(self, architecture: Architecture) -> bool:

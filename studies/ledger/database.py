@@ -50,7 +50,7 @@ class StudyExistsError(UserError):
     """
 
     def __init__(self, where: str, name: str, attributes: Mapping[str, Any]) -> None:
-        super().__init__(f"{where} holds a study named {name!r} already; choose another name")
+        super().__init__(f"{where} already holds a study named {name!r}; choose another name")
         self.name, self.attributes = name, attributes
 
 
@@ -122,7 +122,7 @@ class OptunaLedger:
         """
         where = _where(spec, folder)
         if spec == "memory":
-            raise UserError(f"{folder}: the ledger was kept in memory, so the study ended with its process")
+            raise UserError(f"{folder}: the ledger was in memory, so the study ended with its process")
         _check_there(spec, folder)
         with _explained(where), _readable(where), quiet():
             storage = _storage(spec, folder, there=True)
@@ -415,13 +415,13 @@ def _explanation(where: str, error: BaseException) -> str:
     if isinstance(root, ImportError) and root.name == "psycopg":
         return f"{where}: PostgreSQL needs psycopg: pip install 'nas-toolkit[postgresql]'"
     if "disk is full" in text or "No space left" in text or "quota" in text:
-        return f"{where}: the disk is full; what had ended is kept: make room, then resume"
+        return f"{where}: the disk is full; finished trials are kept: free some space, then resume"
     if "not a database" in text or "malformed" in text or isinstance(root, ValueError):
         return f"{where} is not a ledger, or it is damaged: {text}"
     if "readonly" in text or "unable to open" in text or isinstance(root, PermissionError):
         return f"cannot write to {where}: {text}"
     if "already finished" in text:
-        return f"{where}: another driver took over what was under way here; resume to go on ({text})"
+        return f"{where}: another driver took over the trials that were running here; resume to continue ({text})"
     if "is locked" in text:
         return f"{where} was locked by another process for more than {_PATIENCE_S} seconds"
     if "lock timeout" in text:

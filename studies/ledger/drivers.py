@@ -125,7 +125,10 @@ class Drivers:
             if "lock timeout" in why:
                 why = f"another driver held its turn for more than {PATIENCE_S} seconds"
             elif isinstance(error, DBAPIError) and error.connection_invalidated:
-                why = f"the connection broke, so that others may take over what was under way; resume to go on ({why})"
+                why = (
+                    "the connection broke, so other drivers may take over the running trials; resume to continue "
+                    f"({why})"
+                )
             raise UserError(f"{self._where}: {why}") from error
 
 

@@ -106,7 +106,7 @@ class Rows:
         trials = models.TrialModel.__table__
         counted = select(func.count()).select_from(trials).where(trials.c.study_id == self._study_id, *those)
         if connection.scalar(counted) != known:
-            raise UserError(f"{self._where}: another process wrote trials meanwhile; resume to go on")
+            raise UserError(f"{self._where}: another process wrote trials in the meantime; resume to continue")
 
     def reported(self, trial_id: int, step: int, accuracy: float) -> None:
         """Write a point of a running trial's learning curve, in one statement.

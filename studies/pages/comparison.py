@@ -64,16 +64,18 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     notes = [
         f"Bands and whiskers: {level} bootstrap intervals of the mean over seeds, {comparison.resamples:,} resamples, "
         "expanded for few seeds; with fewer than five they are still too narrow.",
-        "Ahead: the share of seeds on which the first is ahead of the second, ties counted half. Better: the share of "
-        "resamples in which its mean is, that is the probability that it is better on average.",
+        "Ahead: the share of seeds on which the first is ahead of the second, ties counted half. Better: the share "
+        "of resamples in which its mean is, i.e. the probability that it is better on average.",
     ]
     if comparison.measure == "accuracy":
         notes.append(
-            "The best observed accuracy flatters whoever observes much noise: of many alike the luckiest is taken."
+            "The best observed accuracy flatters noisy observations: among many similar networks, the luckiest is "
+            "picked."
         )
     else:
         notes.append(
-            "Regret: how far the true accuracy of the network with the best observed one is below the best there is."
+            "Regret: how far the true accuracy of the network with the best observed accuracy is below the best "
+            "possible."
         )
     return notes
 
@@ -107,7 +109,7 @@ def curves_figure(comparison: Comparison) -> go.Figure:
     figure = go.Figure(layout=layout())
     for contestant, style in zip(comparison.contestants, _styles(comparison), strict=True):
         _draw_curve(figure, contestant, style, comparison)
-    figure.update_xaxes(title={"text": "trials that ended"}, range=[0, comparison.trials * 1.01])
+    figure.update_xaxes(title={"text": "finished trials"}, range=[0, comparison.trials * 1.01])
     _dress(figure, comparison)
     return figure
 

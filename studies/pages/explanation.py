@@ -12,10 +12,10 @@ from searchspaces.files import write_whole
 from studies.pages.page import page
 
 _NOTES: Final = (
-    "On the left is what the network saw: the image turned upright, cropped to its centre square and resized. On the "
-    "right the brightest places add most to the score of the predicted class; evidence against it is not shown. The "
-    "brightest colour is the maximum of each image, so that brightness does not compare between images.",
-    "A map says where the evidence of a prediction lies, not whether it is right.",
+    "On the left is what the network saw: the image rotated upright, cropped to its centre square and resized. On "
+    "the right, the brightest areas contribute most to the score of the predicted class; evidence against it is not "
+    "shown. The brightest colour is the maximum of each image, so brightness is not comparable between images.",
+    "A map shows where the evidence for a prediction lies, not whether the prediction is right.",
 )
 
 

@@ -46,16 +46,17 @@ _ALONE: Final = (GREEN, AMBER, PURPLE)
 def family_html(document: Mapping[str, Any]) -> str:
     """The whole page, of what `family.json` holds."""
     notes = [
-        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it. "
-        "Depths are rounded up, widths to multiples of 8, image sizes to even numbers: so true MACs differ."
+        "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds; torch prints twice as "
+        "much. Depths are rounded up, widths to multiples of 8, and image sizes to even numbers, so true MACs differ "
+        "from the formula."
     ]
     trained, unit = document.get("trained"), document.get("estimates")
     if trained:
-        of_proxy = "Accuracies are those of the proxy training, not those of a full training."
+        of_proxy = "Accuracies come from the proxy training, not from full training."
         notes.append(of_proxy if unit is None else f"Each estimate is a {unit}.")
     chosen = document["coefficients"]
     factors = ", ".join(f"{name} {chosen[name]:g}" for name in ("depth", "width", "resolution") if name in chosen)
-    about = [f"{factors or 'factors'} ({chosen['how']})", f"a step is to multiply MACs by {document['target']:g}"]
+    about = [f"{factors or 'factors'} ({chosen['how']})", f"each step should multiply MACs by {document['target']:g}"]
     about += [f"{len(trained)} candidates trained"] if trained else []
     sizes = plot(
         sizes_figure(document), "sizes", caption="Parameters and MACs",
@@ -66,13 +67,13 @@ def family_html(document: Mapping[str, Any]) -> str:
         accuracies = [one["accuracy"] for one in trained]
         first = plot(
             candidates_figure(trained, unit), "candidates", [Key("chosen", _CHOSEN, "star")],
-            caption="Candidates, by the shares of their growth",
+            caption="Candidates, by share of growth per dimension",
             scale=scale(_name(unit), _written(min(accuracies), unit), _written(max(accuracies), unit)),
         )  # fmt: skip
     else:
         first = plot(
             ratios_figure(document), "ratios", [Key("true MACs", _TRUE, "bar"), Key("by the formula", _CHOSEN, "line")],
-            caption="MACs of a member over those of the one before",
+            caption="MACs of each member relative to the previous one",
         )  # fmt: skip
     title = f"{document['base']['name']} and its family"
     return page(title, about, [side_by_side(first, sizes), _tables(document)], notes)
@@ -126,7 +127,7 @@ def ratios_figure(document: Mapping[str, Any]) -> go.Figure:
     figure = go.Figure(layout=layout())
     figure.add_trace(
         go.Bar(x=phis, y=true, name="true MACs", marker={"color": _TRUE},
-               hovertemplate="φ = %{x}: %{y:.2f} times the one before<extra></extra>")
+               hovertemplate="φ = %{x}: %{y:.2f} times the previous one<extra></extra>")
     )  # fmt: skip
     figure.add_trace(
         go.Scatter(x=phis, y=formula, name="by the formula", mode="markers",

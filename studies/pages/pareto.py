@@ -56,14 +56,14 @@ AXES: Final = {
     "params": "parameters",
     "activations": "activations (outputs of convolutions)",
     "peak_activation_bytes": "peak activation memory (bytes, one image, float32)",
-    "latency_ms": "latency (ms, as a latency table predicts it)",
+    "latency_ms": "latency (ms, predicted by the latency table)",
 }
 """Titles of the horizontal axis, by cost."""
 _OBJECTIVES: Final = {"peak_activation_bytes": "peak activation memory", "latency_ms": "latency"}
 """Names of costs that are not those of `COSTS_IN_WORDS`, in a list of objectives."""
 _UNITS: Final = {"latency_ms": " ms"}
 MACS_NOTE: Final = (
-    "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it."
+    "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds; torch prints twice as much."
 )
 
 
@@ -105,7 +105,7 @@ def marked(study: Study, number: int) -> Trial:
         raise UserError(f"{study.folder} has no trial {number}; it has {len(study.trials)}, numbered from 0")
     found = study.trials[number]
     if found.state == "running":
-        raise UserError(f"trial {number} of {study.folder} has not ended, and is not in the plot")
+        raise UserError(f"trial {number} of {study.folder} has not finished and is not in the plot")
     if found.confirms is not None:
         found = study.trials[found.confirms]
     return next((each for each in results.complete(study.trials) if each.number == found.number), found)
@@ -125,7 +125,7 @@ def pareto_about(study: Study, trial: int | None = None) -> list[str]:
     manifest, resolved = study.manifest, study.manifest.estimator["resolved"]
     complete = sum(trial.state == "complete" for trial in study.trials)
     ringed = None if trial is None else marked(study, trial)
-    found = [] if ringed is None else [f"ringed {told(ringed, study)}"]
+    found = [] if ringed is None else [f"circled {told(ringed, study)}"]
     found += [f"best {told(study.best, study)}"] if complete else []
     estimator, data = str(resolved.get("name", manifest.estimator["name"])), resolved.get("data")
     if isinstance(data, dict) and data.get("name"):
@@ -155,12 +155,12 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     unit = study.manifest.estimator["resolved"].get("estimates")
     said = " ".join(f"{each[0].upper()}{each[1:]}." for each in read_as(study))
     notes = [said, MACS_NOTE] if said else [MACS_NOTE]
-    what = f"Each estimate is a {_in_0_to_1(unit)}" if unit else "Accuracy is that of the proxy training"
-    notes.append(f"{what}, not that of a full training. How well it ranks networks: {told_of_proxy(study)}.")
+    what = f"Each estimate is a {_in_0_to_1(unit)}" if unit else "Accuracy comes from the proxy training"
+    notes.append(f"{what}, not from full training. How well it ranks networks: {told_of_proxy(study)}.")
     if study.front_of:
         notes.append(
-            f"Ringed networks are on the {front_title(study)}: no other is as good in all of these and better in one. "
-            f"The line is the front of accuracy and {_in_words(x)} alone."
+            f"Circled networks are on the {front_title(study)}: no other is at least as good in all of these and "
+            f"better in one. The line is the front of accuracy and {_in_words(x)} alone."
         )
     if study.standard_errors:
         once = "corrected accuracy" if study.adjusted else "validation images alone"
@@ -171,11 +171,11 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
     best = results.accuracy_of(study.best) if study.confirmed else 1.0
     if any(results.accuracy_of(each) > best for each in results.complete(study.trials)):
         notes.append(
-            "The best is chosen by its mean among the networks that were trained several times. Those above it were "
-            "trained once, and among many some are high by luck."
+            "The best is chosen by mean accuracy among the networks trained several times. Those above it were "
+            "trained only once, and among many, some score high by luck."
         )
     if study.space.references:
-        notes.append("Classic networks are marked by their cost alone, since none was trained here.")
+        notes.append("Classic networks are marked at their cost only, since none was trained here.")
         low, high = _view(study, x)
         far = [(name, cost) for name, cost in _references(study, x).items() if not low <= cost <= high]
         if far:
@@ -183,8 +183,8 @@ def pareto_notes(study: Study, x: str = "macs") -> list[str]:
             notes[-1] += f" Out of view: {told}."
     if study.manifest.strategy["resolved"].get("objectives"):
         notes.append(
-            "Hypervolume: of all that could be had within the budget, the share that the trials so far dominate "
-            "(Zitzler & Thiele 1999). It tells runs with the same objectives and budget apart."
+            "Hypervolume: the share of the objective space within the budget that the trials so far dominate (Zitzler "
+            "& Thiele 1999). Use it to compare runs with the same objectives and budget."
         )
     return notes
 
@@ -544,7 +544,7 @@ def _dress(figure: go.Figure, study: Study, complete: Sequence[Trial], ringed: T
 
 def _in_0_to_1(unit: str) -> str:
     """What estimates with a unit are, where they stand on an axis."""
-    return f"{unit}, mapped into 0 to 1" if unit == SCORED else unit
+    return f"{unit}, mapped to 0 to 1" if unit == SCORED else unit
 
 
 def written(trial: Trial, digits: int = 1) -> str:

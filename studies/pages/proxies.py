@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-_CEILING = "the τ that the reference's own noise leaves to an exact proxy"
+_CEILING = "the highest τ that an exact proxy can reach, given the reference's own noise"
 _CEILINGS: Final[Mapping[Any, str]] = {
     False: _CEILING,
-    True: f"{_CEILING}, at most: its trainings share their validation images, and luck with these is not in it",
-    None: f"{_CEILING}; at most, where its trainings share their validation images, as luck with these is not in it",
+    True: f"{_CEILING}. It is an upper bound: the trainings share their validation images, whose sampling noise is "
+    "not included",
+    None: f"{_CEILING}. It is an upper bound if the trainings share their validation images, whose sampling noise is "
+    "then not included",
 }
 """What the ceiling is, by whether the reference's trainings share validation images; None where nobody knows."""
 
@@ -51,18 +53,18 @@ def proxies_notes(found: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Whiskers: bootstrap intervals of {found['level']:.0%} over networks. Better or worse than counting: the "
         f"interval of the difference from the τ of {found['counting']}, the better count, is above or below 0; the "
-        "intervals of all proxies hold at once. Seconds: of a network on one device, which is shared where several "
-        "run on it; recorded proxies and counting have none."
+        "intervals hold for all proxies at once. Seconds: per network on one device, which is shared if several run "
+        "on it; recorded proxies and counting have none."
     ]
     if found["reference"]["ceiling"] is not None:
         notes.append(
-            f"Ceiling: {_CEILINGS[found['reference'].get('shares_validation')]}. Corrected: the τ with a reference "
-            "without noise, by Spearman's correction for attenuation."
+            f"Ceiling: {_CEILINGS[found['reference'].get('shares_validation')]}. Corrected: the τ with a noise-free "
+            "reference, by Spearman's correction for attenuation."
         )
     if any(one.get("found") is not None for one in found["proxies"]):
         notes.append(
-            "Finds: the accuracy, in the reference, that is expected of a proxy's first choice among as many networks "
-            "as it estimates in the time that the dearest one takes for a quarter of them."
+            "Finds: the expected accuracy, in the reference, of a proxy's first choice among as many networks as it "
+            "can estimate in the time that the most expensive proxy takes for a quarter of them."
         )
     return notes
 
@@ -74,7 +76,7 @@ _SECONDS: Final = "Agreement against time"
 def _keys(found: Mapping[str, Any]) -> list[Key]:
     ceiling, there = found["reference"]["ceiling"], {_group(one) for one in found["proxies"]}
     names = {
-        "better": "better than counting", "alike": "not told apart from counting", "worse": "worse than counting",
+        "better": "better than counting", "alike": "not distinguishable from counting", "worse": "worse than counting",
         "counting": "counting",
     }  # fmt: skip
     return [
@@ -156,7 +158,7 @@ def seconds_figure(found: Mapping[str, Any]) -> go.Figure:
     low, high = math.log10(min(places)), math.log10(max(places))
     room = max(high - low, 0.5)
     figure.update_xaxes(
-        type="log", title={"text": "seconds a network"}, range=[low - 0.2 * room, high + 0.3 * room],
+        type="log", title={"text": "seconds per network"}, range=[low - 0.2 * room, high + 0.3 * room],
         **_second_ticks(low, high),
     )  # fmt: skip
     figure.update_yaxes(
@@ -236,7 +238,7 @@ def _group(one: Mapping[str, Any]) -> str:
 
 def _hover(one: Mapping[str, Any]) -> str:
     within = f"τ {two_digits(one['tau'])} ({ends(one['interval'])})"
-    return f"<b>{html.escape(one['proxy'])}</b><br>{within}<br>{one['seconds']:.3g} s a network"
+    return f"<b>{html.escape(one['proxy'])}</b><br>{within}<br>{one['seconds']:.3g} s per network"
 
 
 def _about(found: Mapping[str, Any]) -> list[str]:

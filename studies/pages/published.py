@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 TITLE: Final = "Published accuracy of classic networks on ImageNet"
 _NOTES: Final = (
-    "Top-1 accuracy on the 50,000 validation images of ImageNet, single crop, as torchvision (BSD-3-Clause), timm "
-    "(Apache-2.0) and imgclsmob (MIT) publish it with their weights, all trained on ImageNet-1k alone. None was "
-    "trained here, and none of these accuracies compares with one on other images.",
-    "Recipes differ, from some hundred to 3,600 epochs: compare networks of one recipe (nas classics --json has them).",
-    "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds, torch prints twice it.",
+    "Top-1 accuracy on the 50,000 validation images of ImageNet, single crop, as published by torchvision "
+    "(BSD-3-Clause), timm (Apache-2.0) and imgclsmob (MIT) with their weights, all trained on ImageNet-1k only. None "
+    "was trained here, and these accuracies are not comparable with those on other images.",
+    "Recipes differ, from about a hundred to 3,600 epochs: compare networks trained with the same recipe (nas "
+    "classics --json has them).",
+    "One MAC is one multiply and one add; papers call the same number FLOPs or mult-adds; torch prints twice as much.",
 )
 
 
@@ -45,12 +46,12 @@ def write_published(document: Mapping[str, Any], path: Path) -> None:
     several = [one for one in document["classics"] if one["top1"]]
     if not several:
         raise UserError("none of these networks has a published accuracy on ImageNet at the size of these images")
-    about = f"{len(several)} networks, each from the lowest to the highest published top-1"
+    about = f"{len(several)} networks, each from its lowest to its highest published top-1"
     figure = published_figure(several)
     if path.suffix.lower() != ".html":
         return write_whole(path, picture(figure, path.suffix.lower()[1:], TITLE, about))
     keys = [
-        Key("a network, by its lowest and highest published accuracy", FAINT, "line", "published"),
+        Key("a network, at its lowest and highest published accuracy", FAINT, "line", "published"),
         Key("front of the highest", RED, "line", "front"),
     ]
     write_whole(path, page(TITLE, [about], [plot(figure, "published", keys)], _NOTES))

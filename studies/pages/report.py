@@ -115,7 +115,7 @@ def progress_figure(study: Study) -> go.Figure:
             customdata=[trial.number for _, trial in complete], hovertemplate="%{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title={"text": "trials that ended"}, range=[0.5, max(len(ended), 1) + 0.5])
+    figure.update_xaxes(title={"text": "finished trials"}, range=[0.5, max(len(ended), 1) + 0.5])
     figure.update_yaxes(title={"text": _estimate(study)}, **_ticks(study))
     return figure
 
@@ -179,20 +179,20 @@ def decisions_section(study: Study, x: str) -> str:
     parts = []
     if found:
         total = min(sum(found.values()), 1.0)
-        more = f" The {SHOWN} most important of {len(found)} are drawn." if len(found) > SHOWN else ""
+        more = f" The {SHOWN} most important of {len(found)} are shown." if len(found) > SHOWN else ""
         parts = [
             plot(importances_figure(found), "importances", height="low" if len(found) <= LOW else "tall"),
             words(
                 "Importance: the share of the variance of accuracy, as a random forest predicts it, that a decision "
-                f"explains by itself among the trials (functional ANOVA). Together these shares are {total:.0%}; "
-                f"what is left, {1 - total:.0%}, decisions explain only in combination, noise included.{more}"
+                f"explains on its own among the trials (functional ANOVA). Together these shares are {total:.0%}; the "
+                f"remaining {1 - total:.0%} is explained only by combinations of decisions, and includes noise.{more}"
             ),
         ]
     else:
         count = len(results.complete(study.trials))
         parts = [
             words(
-                f"The importance of decisions is estimated from {FEWEST} complete networks or more; there "
+                f"The importance of decisions is estimated once {FEWEST} networks are complete; so far there "
                 f"{'is 1' if count == 1 else f'are {count}'}."
             )
         ]
@@ -231,7 +231,7 @@ def _choices(study: Study, x: str) -> str:
             )
             row.append(", ".join(f"{option} ×{times}" for option, times in counted.most_common()) or "–")
         rows.append(row)
-    return table("Choices of the networks on the front, and how many of them made each", ("stage", *kinds), rows)
+    return table("Choices made by networks on the front, with how many made each", ("stage", *kinds), rows)
 
 
 def curves_section(study: Study, x: str) -> str:
@@ -257,14 +257,14 @@ def _extrapolation(study: Study) -> Iterator[str]:
         for each in checked.at
     ]
     caption = (
-        f"Extrapolated final estimates of {checked.curves} complete trials, each predicted by the others: of 80% "
-        f"intervals, 80% ± {round(100 * checked.standard_error)}% should hold what was observed"
+        f"Extrapolated final estimates of {checked.curves} complete trials, each predicted from the others: 80% ± "
+        f"{round(100 * checked.standard_error)}% of the 80% intervals should cover the observed value"
     )
     yield table(caption, ("epochs known", "mean absolute error", "in the 80% interval"), rows)
     if named := study.may_exceed:
         estimates = [f"{each.final.mean:.4f}" if ranks else f"{100 * each.final.mean:.1f}%" for each in named]
         yield table(
-            "Pruned trials that may have ended above the best, by extrapolation",
+            "Pruned trials that might have beaten the best, by extrapolation",
             ("trial", "expected at the end", "chance"),
             [
                 [str(each.number), estimate, f"{round(100 * each.chance)}%"]
@@ -355,10 +355,10 @@ def cost_section(study: Study, more: Sequence[tuple[str, str, float]] = ()) -> s
     whole = ""
     if starts and ends:
         took = time_text((max(ends) - min(starts)).total_seconds())
-        whole = f"From the first start to the last end, the search took {took}, interruptions included."
+        whole = f"From start to finish, the search took {took} of wall-clock time, interruptions included."
     return section(
         "What it cost",
-        table("Time of training, summed over devices of a kind", ("", "device", "time"), rows),
+        table("Training time, summed over devices of the same kind", ("", "device", "time"), rows),
         words(whole, energy_text(study)),
     )
 
@@ -367,11 +367,13 @@ def energy_text(study: Study) -> str:
     """What the GPUs used during the trials, in a sentence."""
     used, trials = joules(trial.details for trial in study.trials)
     if not trials:
-        return "Energy was not recorded: that takes an NVIDIA GPU and pip install 'nas-toolkit[energy]'."
+        return "Energy was not recorded: that requires an NVIDIA GPU and pip install 'nas-toolkit[energy]'."
     hours = used / 3600
     told = f"{hours:.3g} Wh" if hours < 999.5 else f"{hours / 1000:,.1f} kWh"
     of = "the trials" if trials == len(study.trials) else f"{trials} of {number_of(len(study.trials), 'trial')}"
-    return f"While {of} ran, their GPUs used {told}, by the driver's counter; other work on them meanwhile is in it."
+    return (
+        f"While {of} ran, their GPUs used {told} according to the driver's counter, including any other work on them."
+    )
 
 
 def manifest_section(study: Study) -> str:

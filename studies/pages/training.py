@@ -49,7 +49,7 @@ def training_section(
         side_by_side(
             plot(loss_figure(curve), f"loss_{own}", [Key("training loss", BLUE, "line")], height="low"),
             plot(accuracy_figure(curve, facts["best_epoch"]), f"epochs_{own}", [
-                Key("validation accuracy", BLUE, "line"), Key("the epoch whose weights are kept", RED, "ring")
+                Key("validation accuracy", BLUE, "line"), Key("the epoch whose weights were kept", RED, "ring")
             ], height="low"),
         ),
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def training_section(
         parts += ["<h3>Confusion matrix</h3>", confusion_part(evaluation, f"confusion_{own}"), _classes(evaluation)]
     if mistakes:
         shown = "".join(_thumbnail(each) for each in mistakes)
-        parts += ["<h3>The most confident mistakes</h3>", f'<ul class="thumbnails">{shown}</ul>']
+        parts += ["<h3>Most confident mistakes</h3>", f'<ul class="thumbnails">{shown}</ul>']
     return section(f"Trained in full: {name}", *parts)
 
 
@@ -110,5 +110,5 @@ def _classes(evaluation: Mapping[str, Any]) -> str:
 
 def _thumbnail(one: Mapping[str, Any]) -> str:
     url = f"data:image/png;base64,{base64.b64encode(one['png']).decode()}"
-    said = f"{one['true']} classified as {one['predicted']} ({one['confidence']:.0%} sure)"
+    said = f"{one['true']} classified as {one['predicted']} ({one['confidence']:.0%} confidence)"
     return f'<li><img src="{url}" alt="{html.escape(said)}">{html.escape(said)}</li>'

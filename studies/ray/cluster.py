@@ -71,7 +71,9 @@ def connected(address: str | None) -> Iterator[bool]:
         import ray
         import ray.tune
     except ImportError as error:
-        raise RayUnavailableError(f"Ray is not installed here ({error}); pip install 'ray[tune]'") from error
+        raise RayUnavailableError(
+            f"Ray is not installed here ({error}); install it with: pip install 'ray[tune]'"
+        ) from error
     log = logging.getLogger("ray")
     if ray.is_initialized():
         log.setLevel(logging.CRITICAL)

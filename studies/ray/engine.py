@@ -164,9 +164,9 @@ class RayEngine:
             return
         have = nodes[0]["Resources"]
         raise UserError(
-            f"this machine has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs: room for {fits} trials "
-            f"at once of {needs[0]:g} cores and {needs[1]:g} GPUs each, not for {self.workers or 1}; "
-            "see --cpus-per-trial and --gpus-per-trial"
+            f"this machine has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs: enough for {fits} trials "
+            f"at once with {needs[0]:g} cores and {needs[1]:g} GPUs each, not for {self.workers or 1}; see "
+            "--cpus-per-trial and --gpus-per-trial"
         )
 
 
@@ -292,7 +292,7 @@ class _Desk:
         trial, now = self._under_way[number], time.monotonic()
         first, last = trial.began or (now, now)
         if trial.too_slow:
-            reason = f"timeout: no end after {self._timeout:g} seconds"
+            reason = f"timeout: not finished after {self._timeout:g} seconds"
         elif trial.attempts > self._retries:
             reason = f"{why} (tried {trial.attempts} times)" if trial.attempts > 1 else why
         else:

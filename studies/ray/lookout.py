@@ -46,7 +46,7 @@ def head_watched(address: str) -> Iterator[None]:
             if time.monotonic() - answered > HEAD_S:
                 print(
                     f"nas: the head of the Ray cluster at {address} has not answered for {HEAD_S:g} seconds; after a "
-                    "minute Ray ends this process. What had ended is in the ledger: resume with a cluster again",
+                    "minute Ray ends this process. Finished trials are in the ledger: resume when the cluster is back",
                     file=sys.stderr,
                     flush=True,
                 )

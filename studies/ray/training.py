@@ -122,8 +122,8 @@ def train_on_ray(
 def _not_up(here: int, count: int, what: str) -> str:
     """Why a training is given up before its first step."""
     return (
-        f"{here} of {count} workers came up within {START_S:g} seconds: each needs a {what} that nothing else holds, "
-        "and must reach the others; `ray status` says what is in use"
+        f"{here} of {count} workers came up within {START_S:g} seconds: each needs a free {what} and must reach the "
+        "others; `ray status` shows what is in use"
     )
 
 

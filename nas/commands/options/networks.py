@@ -26,7 +26,7 @@ from nas.commands.options.words import (
 # Every command
 
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Print nothing but the result.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only the result.")]
 
 # Runs and networks
 
@@ -65,9 +65,9 @@ TrainedOrNetwork = Annotated[
 Trained = Annotated[str, Argument(metavar="TRAINED", help="Folder written by 'nas train'.")]
 SeveralTrained = Annotated[
     list[str],
-    Argument(metavar="TRAINED", help="Folders written by 'nas train'; of several the probabilities are averaged."),
+    Argument(metavar="TRAINED", help="Folders written by 'nas train'; the probabilities of several are averaged."),
 ]
-Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files, and folders of them.")]
+Images = Annotated[list[str], Argument(metavar="IMAGE", help="Image files or folders of them.")]
 SpaceName = Annotated[str, Argument(metavar="SPACE", help=SPACE_HELP)]
 SettingsOf = Annotated[
     str | None,
@@ -78,11 +78,11 @@ NamePart = Annotated[
 ]
 
 BudgetOfClassics = Annotated[
-    str | None, Option("--budget", metavar="BUDGET", help="List only those within these costs, such as 300M..400M.")
+    str | None, Option("--budget", metavar="BUDGET", help="List only networks within these costs, such as 300M..400M.")
 ]
 TaskOfClassics = Annotated[
     str | None,
-    Option("--task", metavar=TASK_FORM, help="Images that costs are counted on; by default each network's own."),
+    Option("--task", metavar=TASK_FORM, help="Images and classes to count costs on; by default each network's own."),
 ]
 ClassicsSorted = Annotated[
     str, Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(CLASSIC_ORDERS)}.")
@@ -99,7 +99,7 @@ ClassicsPlot = Annotated[
 # Runs that exist
 
 TrialsInAll = Annotated[
-    int | None, Option("--trials", metavar="N", help="Trials in all; by default as many as were planned.")
+    int | None, Option("--trials", metavar="N", help="Total number of trials; by default as many as were planned.")
 ]
 OwnSpace = Annotated[str | None, Option("--space", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
 OwnStrategy = Annotated[str | None, Option("--strategy", metavar="file.py:object", help=REQUIRED_AGAIN_HELP)]
@@ -109,7 +109,7 @@ OwnKey = Annotated[
     Option("--key", metavar="file.py:FUNCTION", help="Required again if the table's key is your own function."),
 ]
 MovedData = Annotated[
-    str | None, Option("--data", metavar="DATA", help="New place of the run's images, if they have moved.")
+    str | None, Option("--data", metavar="DATA", help="New location of the run's images, if they have moved.")
 ]
 LedgerUrl = Annotated[
     str | None,
@@ -118,7 +118,7 @@ LedgerUrl = Annotated[
     ),
 ]
 TrialNumber = Annotated[
-    int | None, Option("--trial", metavar="N", help="Show one trial of the run, with all that is known of it.")
+    int | None, Option("--trial", metavar="N", help="Show everything known about one trial of the run.")
 ]
 AllTrials = Annotated[bool, Option("--all", help="List every trial of the run.")]
 SortedBy = Annotated[
@@ -126,18 +126,18 @@ SortedBy = Annotated[
     Option("--sort", metavar="COLUMN", help=f"Order of the list: {one_of(TRIAL_ORDERS)}; needs --all."),
 ]
 Port = Annotated[int, Option("--port", metavar="N", help="Port on this machine.")]
-RunsListed = Annotated[Path, Argument(metavar="DIR", help="Folder that has the runs.")]
+RunsListed = Annotated[Path, Argument(metavar="DIR", help="Folder that contains the runs.")]
 OfTrial = Annotated[
     int | None,
     Option("--trial", metavar="N", help="Trial N of the run instead of its best; RUN:N is the same."),
 ]
 RingedTrial = Annotated[
     int | None,
-    Option("--trial", metavar="N", help="Ring trial N and name it; the page is pareto-trial-N.html by default."),
+    Option("--trial", metavar="N", help="Circle and label trial N; the page is pareto-trial-N.html by default."),
 ]
 Svg = Annotated[
     Path | None,
-    Option("--svg", metavar="FILE.svg", help="Draw the network too: of a run, its best network or that of the trial."),
+    Option("--svg", metavar="FILE.svg", help="Also draw the network; for a run, its best network or that of --trial."),
 ]
 Filters = Annotated[
     Path | None,
@@ -161,7 +161,7 @@ TrialsCompared = Annotated[
 ]
 CurvesPage = Annotated[
     Path | None,
-    Option("--out", metavar="FILE.html", help="Write the curves to this page."),
+    Option("--out", metavar="FILE.html", help="Write a page with the curves to this file."),
 ]
 
 # Costs of spaces and networks
@@ -172,7 +172,7 @@ TaskOfSpace = Annotated[
     Option(
         "--task",
         metavar=TASK_FORM,
-        help="Deployment task, on which costs are counted; by default that of the latency table, or 224x224x3:1000.",
+        help="Deployment task on which costs are counted; by default that of the latency table, or 224x224x3:1000.",
     ),
 ]
 TaskOfNetwork = Annotated[
@@ -181,13 +181,15 @@ TaskOfNetwork = Annotated[
 ]
 ImageSizeOfNetwork = Annotated[
     int | None,
-    Option("--image-size", metavar="N", help=f"{SIZE_HELP}; otherwise as without --task."),
+    Option("--image-size", metavar="N", help=f"{SIZE_HELP}; everything else as without --task."),
 ]
 SpaceOfNetwork = Annotated[
     str | None,
     Option("--space", metavar="file.py:object", help="Space of the network; required if it is your own."),
 ]
-CostsBy = Annotated[str, Option("--by", metavar="ROWS", help=f"Rows of the table: {one_of(COST_ROWS)} of layer.")]
+CostsBy = Annotated[
+    str, Option("--by", metavar="ROWS", help=f"Rows of the table: one per {one_of(COST_ROWS)} of layer.")
+]
 LatencyOfNetwork = Annotated[str | None, Option("--latency", metavar="FILE.json", help=LATENCY_HELP)]
 
 # Measuring
@@ -197,24 +199,24 @@ MeasuredSpace = Annotated[
     Option(
         "--space",
         metavar="SPACE",
-        help="Make the latency table of this space; with networks, the space of the architectures.",
+        help="Build the latency table of this space; with networks, the space of the architectures.",
     ),
 ]
 TableFile = Annotated[
     Path | None,
-    Option("--out", metavar="FILE.json", help="File of the latency table. An unfinished table is continued."),
+    Option("--out", metavar="FILE.json", help="File for the latency table. An unfinished table is resumed."),
 ]
 MeasuredBudget = Annotated[
     str | None,
     Option(
         "--budget",
         metavar="BUDGET",
-        help="Budget of the networks that the table is fitted and checked on; by default none.",
+        help="Budget for the networks on which the table is fitted and checked; by default none.",
     ),
 ]
 Check = Annotated[
     int,
-    Option("--check", metavar="N", help="Networks to fit the table on, and as many others to check it on."),
+    Option("--check", metavar="N", help="Number of networks to fit the table on; as many others are used to check it."),
 ]
 Runtime = Annotated[
     str | None,
@@ -227,5 +229,5 @@ Runtime = Annotated[
 MeasuredDevice = Annotated[
     str, Option("--device", metavar="NAME", help=f"Device to measure on: {one_of(MEASURED_DEVICES)}.")
 ]
-Threads = Annotated[int, Option("--threads", metavar="N", help="Threads of the runtime.")]
-Batch = Annotated[int, Option("--batch", metavar="N", help="Images in a batch.")]
+Threads = Annotated[int, Option("--threads", metavar="N", help="Number of threads of the runtime.")]
+Batch = Annotated[int, Option("--batch", metavar="N", help="Batch size.")]

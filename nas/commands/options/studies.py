@@ -46,8 +46,8 @@ Task = Annotated[
     Option(
         "--task",
         metavar=TASK_FORM,
-        help="Deployment task, on which costs are counted: image height, width and channels, and classes; by default "
-        "those of your images; with digits those of the latency table, or 224x224x3:1000.",
+        help="Deployment task on which costs are counted: image height, width and channels, and number of classes. "
+        "By default that of your images; with digits, that of the latency table or 224x224x3:1000.",
         rich_help_panel=SEARCHED,
     ),
 ]
@@ -66,8 +66,8 @@ Strides = Annotated[
     Option(
         "--strides",
         metavar="RULE",
-        help="Strides on images too small to be halved as often: small-images leaves the first ones out, as the space "
-        "is declared; published keeps all, as --space SPACE@published.",
+        help="Strides for images too small to be halved that often: small-images, as the space is declared, drops "
+        "the first ones; published keeps them all, like --space SPACE@published.",
         show_default="small-images",
         rich_help_panel=SEARCHED,
     ),
@@ -81,8 +81,8 @@ SkipBad = Annotated[
     bool,
     Option(
         "--skip-bad",
-        help="Leave out files that cannot be read as images, and class folders without files; by default the first of "
-        "them is an error.",
+        help="Skip files that cannot be read as images and class folders without files; by default the first one is "
+        "an error.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -91,7 +91,7 @@ MaxPixels = Annotated[
     Option(
         "--max-pixels",
         metavar="N",
-        help="Pixels of the largest image that is decoded; 178956970 by default. A JPEG is decoded at a reduced size.",
+        help="Largest image to decode, in pixels; 178956970 by default. JPEGs are decoded at a reduced size.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -101,7 +101,7 @@ Cache = Annotated[
     Option(
         "--cache",
         metavar="DIR|none",
-        help="Folder in which decoded images are kept; by default NAS_CACHE, or nas in the user's cache folder.",
+        help="Folder where decoded images are cached; by default NAS_CACHE, or nas in the user's cache folder.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -110,27 +110,32 @@ CentreCrop = Annotated[
     Option(
         "--centre-crop",
         metavar="SHARE",
-        help="Share of the shorter side that the centre square of an image file has; 0.875 is usual on ImageNet, where "
-        "256 pixels are cropped to 224.",
+        help="Side of the centre crop of an image file, as a fraction of its shorter side; 0.875 is usual on "
+        "ImageNet, where 256 pixels are cropped to 224.",
         show_default="1",
         rich_help_panel=IMAGES,
     ),
 ]
 CacheFolder = Annotated[
     str | None,
-    Option("--cache", metavar="DIR", help="Folder of the cache; by default NAS_CACHE, or nas in the user's."),
+    Option("--cache", metavar="DIR", help="Cache folder; by default NAS_CACHE, or nas in the user's cache folder."),
 ]
-Empty = Annotated[bool, Option("--empty", help="Remove everything in the cache.")]
+Empty = Annotated[bool, Option("--empty", help="Remove everything from the cache.")]
 
 # How long
 
 Trials = Annotated[
     int | None,
-    Option("--trials", metavar="N", help="Trials in all; 60 unless --time is given.", rich_help_panel=LENGTH),
+    Option("--trials", metavar="N", help="Total number of trials; 60 unless --time is given.", rich_help_panel=LENGTH),
 ]
 Time = Annotated[
     str | None,
-    Option("--time", metavar="30m", help="Start no trial after this time: 90s, 30m, 1h30m.", rich_help_panel=LENGTH),
+    Option(
+        "--time",
+        metavar="30m",
+        help="Start no new trials after this much time: 90s, 30m, 1h30m.",
+        rich_help_panel=LENGTH,
+    ),
 ]
 
 # How
@@ -167,7 +172,7 @@ Objectives = Annotated[
     Option(
         "--objectives",
         metavar="A,B",
-        help="Objectives of the strategy pareto, such as accuracy,macs.",
+        help="Objectives of the pareto strategy, such as accuracy,macs.",
         rich_help_panel=HOW,
     ),
 ]
@@ -176,9 +181,9 @@ Confirm = Annotated[
     Option(
         "--confirm",
         metavar="K|auto",
-        help="Train the K best networks three more times each, as the last trials; the mean accuracy decides. auto "
-        "spends an eighth of the trials on repeating the leaders that are hardest to tell apart. Default: auto from 50 "
-        "trials on for a single-objective search with training; 0 disables it.",
+        help="Spend the last trials on training the K best networks three more times each; the mean accuracy "
+        "decides. auto spends an eighth of the trials on retraining the leaders that are hardest to tell apart. "
+        "Default: auto for single-objective searches that train networks, from 50 trials on; 0 disables it.",
         rich_help_panel=HOW,
     ),
 ]
@@ -190,8 +195,9 @@ Inherit = Annotated[
     bool,
     Option(
         "--inherit",
-        help="Start each candidate from the trained weights of the nearest earlier one, and train it for half of the "
-        "epochs (estimator.inherited). Accuracies then favour late trials; --confirm trains from scratch.",
+        help="Start each candidate from the trained weights of the nearest earlier one, and train it for half the "
+        "epochs (estimator.inherited). Accuracies are then biased towards later trials; --confirm trains from "
+        "scratch.",
         rich_help_panel=HOW,
     ),
 ]
@@ -200,9 +206,9 @@ Metric = Annotated[
     Option(
         "--metric",
         metavar="NAME",
-        help=f"What networks are compared by: {one_of(METRICS)}. The first is the accuracy on the validation images; "
-        "balanced is the mean of that of each class, for classes of uneven size; training-loss is no accuracy, and may "
-        "rank better.",
+        help=f"Metric to compare networks by: {one_of(METRICS)}. top-1 is accuracy on the validation images; balanced "
+        "is its mean over classes, for imbalanced data; training-loss is not an accuracy, but may rank networks "
+        "better.",
         rich_help_panel=HOW,
     ),
 ]
@@ -211,8 +217,8 @@ Prescreen = Annotated[
     Option(
         "--prescreen",
         metavar="SCORE:N",
-        help="For each trial ask the strategy N times and train the proposal of the highest zero-cost score, as in "
-        f"zico:8: {one_of(SCORES)}.",
+        help="For each trial, ask the strategy for N proposals and train the one with the highest zero-cost score, "
+        f"as in zico:8: {one_of(SCORES)}.",
         rich_help_panel=HOW,
     ),
 ]
@@ -222,7 +228,7 @@ Pruner = Annotated[
         "--pruner",
         metavar="NAME",
         help=f"Stop unpromising trials early: {one_of(PRUNERS)}. curves stops those whose chance of becoming the best "
-        "(of entering the front) is below 10%; curves:0.05 makes it 5%.",
+        "(or of joining the Pareto front) is below 10%; curves:0.05 makes it 5%.",
         rich_help_panel=HOW,
     ),
 ]
@@ -231,11 +237,12 @@ StudySettings = Annotated[
     Option(
         "--set",
         metavar="TARGET.NAME=VALUE",
-        help="A setting of the strategy or the estimator, as in estimator.epochs=8, from nas settings. Repeatable.",
+        help="Change a setting of the strategy or the estimator, as in estimator.epochs=8; nas settings lists them. "
+        "Repeatable.",
         rich_help_panel=HOW,
     ),
 ]
-Seed = Annotated[int, Option("--seed", metavar="N", help="Seed of all random numbers.", rich_help_panel=HOW)]
+Seed = Annotated[int, Option("--seed", metavar="N", help="Random seed.", rich_help_panel=HOW)]
 Device = Annotated[
     str,
     Option("--device", metavar="NAME", help=f"Device to train on: {one_of(DEVICES)}.", rich_help_panel=HOW),
@@ -248,7 +255,7 @@ Name = Annotated[
     Option(
         "--name",
         metavar="NAME",
-        help="Name of the run; by default made from space, budget and data. An existing run is resumed.",
+        help="Name of the run; by default derived from space, budget and data. An existing run is resumed.",
         rich_help_panel=KEPT,
     ),
 ]
@@ -258,13 +265,15 @@ def _kept(ledger: str) -> str:
     """The ledger of a run folder, which another command must be able to read."""
     if ledger == "memory":
         raise BadParameter(
-            "trials in memory are lost as the command ends, and its run folder could never be opened: give sqlite, "
-            "journal or postgresql://host/name"
+            "trials in memory are lost when the command ends, and its run folder could never be opened again: use "
+            "sqlite, journal or postgresql://host/name"
         )
     return ledger
 
 
-RunsFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder of the run folders.", rich_help_panel=KEPT)]
+RunsFolder = Annotated[
+    Path, Option("--out", metavar="DIR", help="Folder that contains the run folders.", rich_help_panel=KEPT)
+]
 Ledger = Annotated[
     str,
     Option(
@@ -294,8 +303,8 @@ Workers = Annotated[
     Option(
         "--workers",
         metavar="N",
-        help="Number of parallel trials; by default one on each core (of NAS_CORES) or GPU. With 1, a seed repeats a "
-        "search exactly.",
+        help="Number of parallel trials; by default one per core (NAS_CORES, if set) or GPU. With 1, a seed "
+        "reproduces a search exactly.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -304,8 +313,8 @@ AtOnce = Annotated[
     Option(
         "--at-once",
         metavar="K",
-        help="Trials that take turns in this process, for a GPU that one does not fill; by default as many as raise "
-        "the number of images per second, measured as the search begins.",
+        help="Number of trials that take turns in this process, for a GPU that a single trial does not fill; by "
+        "default as many as increase throughput in images per second, measured as the search begins.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -314,7 +323,7 @@ CpusPerTrial = Annotated[
     Option(
         "--cpus-per-trial",
         metavar="N",
-        help="CPU cores of each trial; by default the estimator's number of threads.",
+        help="CPU cores per trial; by default the estimator's number of threads.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -323,7 +332,7 @@ GpusPerTrial = Annotated[
     Option(
         "--gpus-per-trial",
         metavar="N",
-        help="GPUs of each trial, where 0.25 is a quarter of one; by default 1 if there are any.",
+        help="GPUs per trial; 0.25 is a quarter of one. By default 1 if there are any.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -340,8 +349,8 @@ Deterministic = Annotated[
     bool,
     Option(
         "--deterministic",
-        help="Propose in synchronous batches of --workers (or --at-once) trials: the trials then do not depend on the "
-        "order in which they end. Workers are idle at the end of a batch.",
+        help="Propose trials in synchronous batches of --workers (or --at-once), so that proposals do not depend on "
+        "the order in which trials finish. Workers idle at the end of each batch.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -350,7 +359,8 @@ Checkpoints = Annotated[
     Option(
         "--checkpoints",
         metavar="DIR|URL|none",
-        help="Where running trials keep their checkpoints, reachable from all nodes; by default in the run folder.",
+        help="Where running trials save their checkpoints; must be reachable from all nodes. By default in the run "
+        "folder.",
         rich_help_panel=PARALLEL,
     ),
 ]
@@ -384,7 +394,7 @@ Wandb = Annotated[
 
 Target = Annotated[
     float,
-    Option("--target", metavar="N", help="Factor of compute of one step of φ.", rich_help_panel=SIZES),
+    Option("--target", metavar="N", help="Compute multiplier per step of φ.", rich_help_panel=SIZES),
 ]
 Phi = Annotated[
     str, Option("--phi", metavar="A..B", help="Members of the family: 1..7 or 0.5,1,2.", rich_help_panel=SIZES)
@@ -394,17 +404,17 @@ Coefficients = Annotated[
     Option(
         "--coefficients",
         metavar="α,β,γ",
-        help="Factors of depth, width and resolution, such as 1.2,1.1,1.15, instead of a search for them; published, "
-        "for those of EfficientNet-B1 to B7; or, by the rules of ResNet-RS, resnet-rs (depth, for long trainings) or "
-        "resnet-rs-short (width).",
+        help="Factors for depth, width and resolution to use instead of searching for them, such as 1.2,1.1,1.15; "
+        "published for those of EfficientNet-B1 to B7; or, by the rules of ResNet-RS, resnet-rs (scale depth, for "
+        "long training) or resnet-rs-short (scale width).",
         rich_help_panel=SIZES,
     ),
 ]
-Step = Annotated[float, Option("--step", metavar="N", help="Step of the grid of factors.", rich_help_panel=SIZES)]
+Step = Annotated[float, Option("--step", metavar="N", help="Step size of the grid of factors.", rich_help_panel=SIZES)]
 Band = Annotated[
     str,
     Option(
-        "--band", metavar="5%", help="Tolerance of a candidate's true MACs around the target.", rich_help_panel=SIZES
+        "--band", metavar="5%", help="Tolerance for a candidate's true MACs around the target.", rich_help_panel=SIZES
     ),
 ]
 Growth = Annotated[
@@ -412,8 +422,8 @@ Growth = Annotated[
     Option(
         "--growth",
         metavar="COST=N,...",
-        help="Bounds on other costs of a candidate than MACs, as multiples of the base's: params=1.8,activations=1.6, "
-        "or peak_activation_bytes.",
+        help="Bounds on a candidate's costs other than MACs, as multiples of the base network's: "
+        "params=1.8,activations=1.6, or peak_activation_bytes.",
         rich_help_panel=SIZES,
     ),
 ]
@@ -431,8 +441,8 @@ ScaledTask = Annotated[
     Option(
         "--task",
         metavar=TASK_FORM,
-        help="Deployment task, on which costs are counted; by default the network's own, and of a classic that of your "
-        "images.",
+        help="Deployment task on which costs are counted; by default the network's own or, for a classic, that of "
+        "your images.",
         rich_help_panel=SIZES,
     ),
 ]
@@ -451,7 +461,7 @@ ScaledTrials = Annotated[
     Option(
         "--trials",
         metavar="N",
-        help="Trials in all; by default all candidates that fit, and their confirmations.",
+        help="Total number of trials; by default all candidates that fit, plus confirmations.",
         rich_help_panel=LENGTH,
     ),
 ]
@@ -460,8 +470,8 @@ ScaledConfirm = Annotated[
     Option(
         "--confirm",
         metavar="K|auto",
-        help="Train the K best candidates three more times each, as the last trials, or as in 'nas search --confirm "
-        "auto'; by default up to 3.",
+        help="Spend the last trials on training the K best candidates three more times each, or auto, as in 'nas "
+        "search'; by default up to 3.",
         rich_help_panel=HOW,
     ),
 ]
@@ -470,7 +480,7 @@ ScaledName = Annotated[
     Option(
         "--name",
         metavar="NAME",
-        help="Name of the run; by default made from the network's. An existing run is resumed.",
+        help="Name of the run; by default derived from the network's. An existing run is resumed.",
         rich_help_panel=KEPT,
     ),
 ]
@@ -479,7 +489,7 @@ ScaledName = Annotated[
 
 RecordedTable = Annotated[
     Path | None,
-    Option("--table", metavar="FILE.json", help="Recorded accuracies, by architecture."),
+    Option("--table", metavar="FILE.json", help="Table of recorded accuracies by architecture."),
 ]
 RecordedEstimator = Annotated[
     str | None,
@@ -495,8 +505,8 @@ RecordedBudget = Annotated[
     Option(
         "--budget",
         metavar="BUDGET",
-        help="Upper bound on a network's costs, as in 'nas search': on what nas counts on --task, or with --cost on "
-        "what the table recorded.",
+        help="Upper bound on a network's costs, as in 'nas search': on the costs nas counts on --task or, with "
+        "--cost, on those recorded in the table.",
     ),
 ]
 RecordedCosts = Annotated[
@@ -504,17 +514,17 @@ RecordedCosts = Annotated[
     Option(
         "--cost",
         metavar="COST=FIELD[:UNIT]",
-        help="Field of the table that holds a cost, as in macs=flops, macs=flops:M for millions (or K, G, T), or "
-        "latency_ms=pixel3; several with commas. The budget bounds these numbers as they are, and no others.",
+        help="Table field that holds a cost, as in macs=flops, macs=flops:M for millions (or K, G, T), or "
+        "latency_ms=pixel3; separate several with commas. The budget then applies to these recorded numbers only.",
     ),
 ]
-RecordedTask = Annotated[str, Option("--task", metavar=TASK_FORM, help="Deployment task, on which costs are counted.")]
+RecordedTask = Annotated[str, Option("--task", metavar=TASK_FORM, help="Deployment task on which costs are counted.")]
 RecordedSpace = Annotated[
     str | None,
     Option(
         "--space",
         metavar="SPACE",
-        help=f"{SPACE_HELP} By default the networks of the table, whose decisions are the fields of their keys.",
+        help=f"{SPACE_HELP} By default the networks in the table, with the fields of their keys as decisions.",
     ),
 ]
 TrialsOfEach = Annotated[
@@ -522,18 +532,18 @@ TrialsOfEach = Annotated[
     Option(
         "--trials",
         metavar="N[,N...]",
-        help="Trials of each run. Several numbers are compared as searches of so many trials, in one run where its "
-        "settings and confirmations are the same.",
+        help="Trials per run. Several numbers compare searches of these lengths, read from a single run where "
+        "settings and confirmations do not depend on the length.",
     ),
 ]
-Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs of each strategy, with the seeds 0 to K - 1.")]
+Seeds = Annotated[int, Option("--seeds", metavar="K", help="Runs per strategy, with seeds 0 to K - 1.")]
 Strategies = Annotated[
     str | None,
     Option(
         "--strategies",
         metavar="A,B,C",
-        help="Strategies to compare; by default all with a single objective but grid. Searches of other packages, as "
-        f"their users run them: {one_of(PEERS)}.",
+        help="Strategies to compare; by default all single-objective ones except grid. Searches from other packages, "
+        f"run the way their users run them: {one_of(PEERS)}.",
     ),
 ]
 PeersPython = Annotated[
@@ -541,7 +551,7 @@ PeersPython = Annotated[
     Option(
         "--peers-python",
         metavar="PYTHON",
-        help="Another Python that has Syne Tune or NNI, which want other packages than nas does.",
+        help="Another Python with Syne Tune or NNI installed, whose dependencies conflict with those of nas.",
     ),
 ]
 Key = Annotated[
@@ -554,15 +564,15 @@ Key = Annotated[
 ]
 Unit = Annotated[str, Option("--unit", metavar="NAME", help=f"Unit of the accuracies: {one_of(UNITS)}.")]
 Field = Annotated[
-    str, Option("--field", metavar="NAME", help="Field of the accuracies, where the entries are objects.")
+    str, Option("--field", metavar="NAME", help="Field that holds the accuracies, if entries are objects.")
 ]
 Judge = Annotated[
     str | None,
     Option(
         "--judge",
         metavar="NAME",
-        help="Field of the true accuracies, such as those on test images where --field has those on validation images; "
-        "by default the same.",
+        help="Field that holds the true accuracies, such as test accuracies where --field holds validation "
+        "accuracies; by default the same field.",
     ),
 ]
 ConfirmOfEach = Annotated[
@@ -570,11 +580,11 @@ ConfirmOfEach = Annotated[
     Option(
         "--confirm",
         metavar="K|auto",
-        help="Evaluate the K best networks again, within the trials, as in 'nas search'; the mean decides. By default "
-        "what 'nas search' does: auto from 50 trials on where accuracies of a network differ.",
+        help="Spend some of the trials on evaluating the K best networks again, as in 'nas search'; the mean "
+        "decides. By default as in 'nas search': auto from 50 trials on, if a network's accuracies differ.",
     ),
 ]
-Jobs = Annotated[int, Option("--jobs", metavar="N", help="Parallel processes; they do not change the results.")]
+Jobs = Annotated[int, Option("--jobs", metavar="N", help="Number of parallel processes; does not affect the results.")]
 BenchFolder = Annotated[Path, Option("--out", metavar="DIR", help="Folder for compare.html and results.json.")]
 
 # Comparing proxies
@@ -584,7 +594,7 @@ SampledNetworks = Annotated[
     Option(
         "--networks",
         metavar="N",
-        help="Networks that are drawn uniformly among all that fit; more of them continue a comparison.",
+        help="Number of networks to draw uniformly from all that fit; a larger number extends an existing comparison.",
         rich_help_panel=HOW,
     ),
 ]
@@ -595,7 +605,7 @@ Proxies = Annotated[
         metavar="A,B",
         help="Proxies: short (short training as in a search), settings of it such as epochs=2+width=1, supernet, "
         f"zero-cost scores ({one_of(SCORES)}), or table:FILE.json+key=file.py:key. MACs and parameters are always "
-        "beside them.",
+        "included.",
         show_default="short,epochs=2,width=1+depth=1,naswot,swap,zico",
         rich_help_panel=HOW,
     ),
@@ -605,20 +615,21 @@ Reference = Annotated[
     Option(
         "--reference",
         metavar="PROXY",
-        help="What proxies are compared with, in the same form; by default whole networks trained for "
+        help="Reference to compare proxies with, in the same form; by default full-size networks trained for "
         "--reference-epochs on all images.",
         rich_help_panel=HOW,
     ),
 ]
 ReferenceEpochs = Annotated[
-    int, Option("--reference-epochs", metavar="N", help="Epochs of the long trainings.", rich_help_panel=HOW)
+    int, Option("--reference-epochs", metavar="N", help="Number of epochs of each long training.", rich_help_panel=HOW)
 ]
 TopOverlap = Annotated[
     int | None,
     Option(
         "--top",
         metavar="K",
-        help="Networks that count as the best ones, of which a proxy's K best hold a share; by default a quarter.",
+        help="Number of networks that count as the best; the overlap with a proxy's own K best is reported. By "
+        "default a quarter.",
         rich_help_panel=HOW,
     ),
 ]
@@ -627,8 +638,8 @@ Trainings = Annotated[
     Option(
         "--trainings",
         metavar="K",
-        help="Long trainings of each network, of a table at most as many as it holds; from two on it is known how "
-        "noisy they are.",
+        help="Long trainings per network (with a table, at most as many as it holds); two or more are needed to "
+        "measure their noise.",
         rich_help_panel=HOW,
     ),
 ]

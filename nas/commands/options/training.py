@@ -34,8 +34,8 @@ ImageSize = Annotated[
     Option(
         "--image-size",
         metavar="N",
-        help=f"{SIZE_HELP}; by default those that the run counted costs at, or those of a scaled network, or those "
-        "of the data, at most 224 for image files.",
+        help=f"{SIZE_HELP}; by default the size at which the run counted costs, that of a scaled network, or that of "
+        "the data (at most 224 for image files).",
         rich_help_panel=TRAINED,
     ),
 ]
@@ -47,7 +47,7 @@ Recipe = Annotated[
     Option(
         "--recipe",
         metavar="NAME",
-        help=f"Training recipe: {one_of(RECIPES)}; auto is sgd, fitted to the number of images.",
+        help=f"Training recipe: {one_of(RECIPES)}; auto is sgd adapted to the number of images.",
         rich_help_panel=HOW,
     ),
 ]
@@ -56,7 +56,7 @@ RecipeSettings = Annotated[
     Option(
         "--set",
         metavar="NAME=VALUE",
-        help="A setting of the recipe, as in lr=0.05 or mixup=0; nas settings recipe lists them. Repeatable.",
+        help="Change a setting of the recipe, as in lr=0.05 or mixup=0; nas settings recipe lists them. Repeatable.",
         rich_help_panel=HOW,
     ),
 ]
@@ -65,8 +65,7 @@ TunedSettings = Annotated[
     Option(
         "--settings",
         metavar="A,B=X/Y",
-        help="Settings of the recipe that are tuned, each among its usual options or those that are named, as in "
-        "lr=0.05/0.1/0.2,weight_decay.",
+        help="Recipe settings to tune, each over its usual options or those given, as in lr=0.05/0.1/0.2,weight_decay.",
         rich_help_panel=HOW,
     ),
 ]
@@ -76,7 +75,7 @@ TunedTrials = Annotated[
     Option(
         "--trials",
         metavar="N",
-        help="Trials in all; by default 20, or as many as there are recipes with --strategy grid.",
+        help="Total number of trials; by default 20 or, with --strategy grid, the number of recipes.",
         rich_help_panel=LENGTH,
     ),
 ]
@@ -85,7 +84,7 @@ TunedName = Annotated[
     Option(
         "--name",
         metavar="NAME",
-        help="Name of the run; by default made from the network and the data. An existing run is resumed.",
+        help="Name of the run; by default derived from the network and the data. An existing run is resumed.",
         rich_help_panel=KEPT,
     ),
 ]
@@ -95,8 +94,8 @@ StartingWeights = Annotated[
         "--weights",
         metavar="DIR|FILE",
         help="Start from trained weights: the folder of another training, a .safetensors file with its network.json "
-        "beside it, or, for a network of a search with a supernet, its run folder. The networks may differ; layers are "
-        "matched by place.",
+        "next to it or, for a network from a supernet search, the run folder. The networks may differ; layers are "
+        "matched by position.",
         rich_help_panel=HOW,
     ),
 ]
@@ -105,8 +104,8 @@ Freeze = Annotated[
     Option(
         "--freeze",
         metavar="all-but-head|STAGE|auto",
-        help="Keep trained weights as they are: those of all layers but the last, or those of a stage (nas cost names "
-        "them) and of all before it; auto follows the number of images. Needs --weights.",
+        help="Freeze trained layers: all but the last, or those up to and including a stage (nas cost lists the "
+        "names); auto decides by the number of images. Needs --weights.",
         rich_help_panel=HOW,
     ),
 ]
@@ -115,8 +114,8 @@ Teacher = Annotated[
     Option(
         "--teacher",
         metavar="DIR[,DIR]",
-        help="Learn the probabilities of a trained network too, or the mean of several: folders of trainings on the "
-        "same classes. --set distillation and temperature say how.",
+        help="Knowledge distillation: also learn from the predicted probabilities of a trained network, or the mean "
+        "of several (folders of trainings on the same classes). --set distillation and temperature control it.",
         rich_help_panel=HOW,
     ),
 ]
@@ -125,7 +124,7 @@ TrainedFolder = Annotated[
     Option(
         "--out",
         metavar="DIR",
-        help="Folder of the trained network. An unfinished training is resumed.",
+        help="Folder for the trained network. An unfinished training is resumed.",
         rich_help_panel=KEPT,
     ),
 ]
@@ -158,8 +157,8 @@ OtherData = Annotated[
     Option(
         "--data",
         metavar="DATA",
-        help="Other images of the same classes, all of which are evaluated; of the training's own images, if they have "
-        "moved, the test part.",
+        help="Other images of the same classes, all of which are evaluated; or the new location of the training's "
+        "own images, of which the test set is.",
     ),
 ]
 Weights = Annotated[
@@ -167,8 +166,8 @@ Weights = Annotated[
     Option(
         "--weights",
         metavar="NAME",
-        help=f"Weights: {one_of(WEIGHTS)}, where best are the averaged weights of the last epoch that validated "
-        "within one standard error of the best.",
+        help=f"Weights to use: {one_of(WEIGHTS)}. best are the averaged weights of the last epoch whose validation "
+        "accuracy is within one standard error of the highest.",
     ),
 ]
 Views = Annotated[
@@ -176,24 +175,24 @@ Views = Annotated[
     Option(
         "--views",
         metavar="NAME",
-        help=f"Test-time augmentation, over which probabilities are averaged: {one_of(VIEWS)}.",
+        help=f"Test-time augmentation; probabilities are averaged over the views: {one_of(VIEWS)}.",
     ),
 ]
 Confusion = Annotated[
-    Path | None, Option("--confusion", metavar="FILE.html", help="Draw the confusion matrix into this page.")
+    Path | None, Option("--confusion", metavar="FILE.html", help="Write a page with the confusion matrix to this file.")
 ]
 Explain = Annotated[
     Path | None,
     Option(
         "--explain",
         metavar="FILE.html|DIR",
-        help="Show on each image where the score of its class comes from (class activation map, or Grad-CAM): "
-        "in one page, or in a PNG for each image.",
+        help="Highlight the parts of each image that the score of its class comes from (class activation map or "
+        "Grad-CAM): in one page, or in one PNG per image.",
     ),
 ]
 PredictionsFile = Annotated[
     Path | None,
-    Option("--csv", metavar="FILE.csv", help="Write a line for each image: file, class and probability."),
+    Option("--csv", metavar="FILE.csv", help="Write one line per image: file, class and probability."),
 ]
 Top = Annotated[int, Option("--top", metavar="K", help="Number of classes to show for each image.")]
 
@@ -202,11 +201,11 @@ Top = Annotated[int, Option("--top", metavar="K", help="Number of classes to sho
 Formats = Annotated[str, Option("--to", metavar="A,B", help=f"Formats, separated by commas: {', '.join(FORMATS)}.")]
 ExportFolder = Annotated[
     Path | None,
-    Option("--out", metavar="DIR", help="Folder for the files; by default export in the network's own folder."),
+    Option("--out", metavar="DIR", help="Folder for the files; by default export in the network's folder."),
 ]
 Int8 = Annotated[
     bool,
-    Option("--int8", help="Write ONNX quantized to 8 bits too, calibrated on training images."),
+    Option("--int8", help="Also write ONNX quantized to 8 bits, calibrated on training images."),
 ]
 CalibrationData = Annotated[
     str | None,

@@ -56,18 +56,18 @@ def one_of(names: tuple[str, ...], *more: str) -> str:
 SEARCHED: Final = "What to search"
 LENGTH: Final = "How long"
 HOW: Final = "How"
-KEPT: Final = "Where to keep it"
+KEPT: Final = "Where to save it"
 SIZES: Final = "What sizes"
 IMAGES: Final = "Image files"
 PARALLEL: Final = "Parallel trials"
 TRAINED: Final = "What to train"
-DATA_PARALLEL: Final = "Several workers for one network"
+DATA_PARALLEL: Final = "Distributed training"
 TRACKERS: Final = "Experiment trackers"
 
 NETWORK_HELP: Final = "a classic's name; an architecture (JSON or its file)"
 DATA_HELP: Final = (
-    "Images: digits, a folder with one subfolder for each class, an .npz file, or hub:NAME for a data set of the "
-    "Hugging Face Hub."
+    "Images: digits, a folder with one subfolder per class, an .npz file, or hub:NAME for a dataset on the Hugging "
+    "Face Hub."
 )
 REQUIRED_AGAIN_HELP: Final = "Required again if the run was created with your own file.py:object."
 SPACE_HELP: Final = "A name from 'nas spaces', or file.py:object."
