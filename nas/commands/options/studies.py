@@ -101,7 +101,8 @@ Cache = Annotated[
     Option(
         "--cache",
         metavar="DIR|none",
-        help="Folder where decoded images are cached; by default NAS_CACHE, or nas in the user's cache folder.",
+        help="Folder where decoded images are cached, or none to cache nothing; by default NAS_CACHE, or nas in the "
+        "user's cache folder.",
         rich_help_panel=IMAGES,
     ),
 ]
@@ -145,7 +146,7 @@ Strategy = Annotated[
     Option(
         "--strategy",
         metavar="NAME",
-        help=f"{one_of(STRATEGIES, 'optuna:SAMPLER', 'file.py:object')}.",
+        help=f"Search strategy: {one_of(STRATEGIES, 'optuna:SAMPLER', 'file.py:object')}.",
         rich_help_panel=HOW,
     ),
 ]
@@ -154,7 +155,7 @@ Estimator = Annotated[
     Option(
         "--estimator",
         metavar="NAME",
-        help=f"{one_of(ESTIMATORS, 'file.py:object')}.".replace("table", "table:FILE.json"),
+        help=f"How networks are judged: {one_of(ESTIMATORS, 'file.py:object')}.".replace("table", "table:FILE.json"),
         rich_help_panel=HOW,
     ),
 ]
