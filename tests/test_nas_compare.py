@@ -192,7 +192,7 @@ def test_several_processes_give_the_same_results_confirmed_too(nas_cli: Any, tab
         assert run["reached"][-1] == study.best.accuracy
     refused = nas_cli("bench-strategies", "--table", table, "--space", SPACE_TEXT, "--trials", 11, "--confirm", 2)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "confirm 2 takes 6 of the trials" in refused.err
+    assert "confirm 2 takes 6 trials" in refused.err
 
 
 def test_several_numbers_of_trials_are_compared_as_searches_of_each(nas_cli: Any, table: Path, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_several_numbers_of_trials_are_compared_as_searches_of_each(nas_cli: Any
             )
             assert values == expected
     for arguments, text in (
-        (["--trials", "24,4", "--confirm", "2"], "confirm 2 takes 6 of the trials"),
+        (["--trials", "24,4", "--confirm", "2"], "confirm 2 takes 6 trials"),
         (["--trials", "24,many"], "'24,many' is not a number, or several as in 25,50,100"),
         (["--trials", "24,0"], "trials must be at least 1"),
     ):

@@ -200,7 +200,7 @@ def test_what_is_no_accuracy_is_shown_and_written_as_what_it_is(nas_cli, words, 
 
 def test_the_same_command_goes_on_and_ends_as_an_unbroken_one(nas_cli, words, tmp_path, whole):
     cut = nas_cli(*words, "--json", "--quiet", "--name", "cut", "--trials", "7", "--confirm", "3").err
-    assert "confirm 3 takes 9 of the trials" in cut
+    assert "confirm 3 takes 9 trials" in cut
     (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0.1"))
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nas.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--name", "cut"]

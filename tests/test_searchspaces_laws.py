@@ -525,7 +525,7 @@ def test_a_declaration_that_cannot_be_is_refused_when_it_is_made():
     for wrong, said in [
         (lambda: Stage(mbconv, width=8, kernal=3), "did you mean 'kernel'"),
         (lambda: Stage(mbconv, width=8, depth=choice(0, 1), stride=2), "depth 0"),
-        (lambda: Stage(mbconv, width=choice(8, 8)), "different"),
+        (lambda: Stage(mbconv, width=choice(8, 8)), "distinct"),
         (lambda: Stage(mbconv, width=0), "width"),
         (lambda: Space("s", stages=[Stage(mbconv, width=8)], dilation=2), "no cell takes 'dilation'"),
         (lambda: Space("s", stages=[Stage(mbconv, width=8, name="a"), Stage(mbconv, width=8, name="a")]), "same name"),

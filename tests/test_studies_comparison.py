@@ -194,7 +194,7 @@ def test_what_cannot_be_compared_is_refused_with_its_reason() -> None:
         compare([], rng)
     with pytest.raises(UserError, match="none of its first 2 trials is complete"):
         compare([run("a", 0, [np.nan, np.nan, 0.5]), run("b", 0, [0.5, 0.5])], rng)
-    with pytest.raises(UserError, match="cannot compare after 3 trials: a-0 has 2"):
+    with pytest.raises(UserError, match="cannot compare after 3 trials: a-0 has only 2"):
         compare([run("a", 0, [0.1, 0.2])], rng, trials=3)
 
 

@@ -462,13 +462,13 @@ def test_a_report_has_what_extrapolation_is_worth_and_whom_it_names(tmp_path: Pa
     found, named = study.extrapolation, study.may_exceed
     assert found is not None
     assert named == may_exceed(study.trials, float(study.best.accuracy or 0))
-    page = curves_section(study)
+    page = curves_section(study, "macs")
     for each in found.at:
         assert f">{each.step} of 6<" in page
         assert f"{100 * each.error:.2f} points" in page
         assert f"{round(100 * each.coverage)}%" in page
     assert ("might have beaten the best" in page) == bool(named)
-    assert "Extrapolated" not in curves_section(begin(tmp_path / "none", trials=3, estimator=Noisy()))
+    assert "Extrapolated" not in curves_section(begin(tmp_path / "none", trials=3, estimator=Noisy()), "macs")
 
 
 NOISY = """

@@ -423,6 +423,18 @@ def test_a_ledger_is_written_as_optuna_itself_would_write_it(tmp_path: Any) -> N
     assert ours == kept(tmp_path / "optuna", by_optuna=True)
 
 
+@pytest.fixture
+def signals_reach_us() -> Iterator[None]:
+    """Also where the tests run in the background, in which a shell ignores Ctrl-C."""
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("signals_reach_us")
 @pytest.mark.parametrize("moment", ["started", "ended"])
 def test_results_are_those_of_the_ledger_where_ctrl_c_came_between_the_two(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -450,6 +462,7 @@ def test_results_are_those_of_the_ledger_where_ctrl_c_came_between_the_two(
     assert f"after {3 if moment == 'ended' else 2} trials" in last.reason
 
 
+@pytest.mark.usefixtures("signals_reach_us")
 def test_a_second_signal_of_a_scheduler_does_not_end_the_writing_of_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,12 +475,8 @@ def test_a_second_signal_of_a_scheduler_does_not_end_the_writing_of_results(
             os.kill(os.getpid(), signal.SIGTERM)
 
     table = results.table
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # would end it at once
-    try:
-        monkeypatch.setattr(results, "table", ended)
-        with pytest.raises(KeyboardInterrupt):
-            begin(tmp_path / "run", trials=9).run(on_event=first)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    monkeypatch.setattr(results, "table", ended)
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path / "run", trials=9).run(on_event=first)
     assert (tmp_path / "run" / "trials.csv").exists()
     assert (tmp_path / "run" / "best.json").exists()

@@ -89,7 +89,7 @@ def test_workers_that_do_not_come_up_are_waited_for_so_long_and_no_longer(tmp_pa
 
     monkeypatch.setattr(training, "START_S", 0.5)
     before = set(threading.enumerate())
-    with pytest.raises(UserError, match=r"0 of 2 workers came up within 0\.5 seconds: each needs a CPU"):
+    with pytest.raises(UserError, match=r"0 of 2 workers came up within 0\.5 seconds: each needs a free CPU"):
         train_on_ray(SMALL, FEW, RECIPE, tmp_path / "slow", seed=4, workers=2)
     assert not (tmp_path / "slow").exists()
     assert set(threading.enumerate()) <= before  # one that waits for Ray would end this process with Ray
