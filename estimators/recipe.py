@@ -6,7 +6,8 @@
             arXiv:2012.12877, table 9, which also has mixup 0.8.
     resnet  He et al. 2016, sec. 4.2, as it is there: rate 0.1 divided by 10 at half and three quarters of the steps, no
             Nesterov momentum, weight decay 1e-4, crops and mirroring, and nothing of what is shared below but the
-            weight decay on convolution and linear weights only, of which the paper says nothing.
+            weight decay on convolution and linear weights only, of which the paper says nothing, and the crops of large
+            images.
     efficientnet
             Tan & Le 2019, arXiv:1905.11946, sec. 5.2, and its code: RMSProp, rate 0.016 for each 256 images of a batch,
             times 0.97 every 2.4 epochs, weight decay 1e-5, no mixing. There AutoAugment (`auto_augment=imagenet`); here

@@ -377,10 +377,9 @@ class ShortTraining:
             done=steps * (first + (0 if done is None else len(done.curve))),
             shared=context.shared,
         )
-        judging = Halving(batch, device, shared=context.shared)
-        on_gpu = device.type == "cuda"
-        if on_gpu:  # many images at once, and no fewer than it learned from at once if those are too many
-            judging = Halving(JUDGED, device, core.memory.micro, context.shared)
+        on_gpu = device.type == "cuda"  # many at once, and no fewer than it learned from at once if those are too many
+        most, least = (JUDGED, core.memory.micro) if on_gpu else (batch, None)
+        judging = Halving(most, device, least, context.shared)
         validation = self._validation(val, device)
 
         curve: list[float] = []

@@ -115,11 +115,12 @@ def plan(
         raise UserError("--set epochs: give the epochs of each trial with --epochs")
     whole = load_space(space) if isinstance(space, str) else space
     job = training_job(what, data, image_size, whole, reading, folder)
+    asked = parse_tuned(tuned)
     if recipe == "auto" and job.tuned is not None:  # trained by what was tuned, as `nas train` does
-        recipe, before = job.tuned[0], {key: value for key, value in job.tuned[1].items() if key != "epochs"}
-        fixed = {key: value for key, value in before.items() if key not in parse_tuned(tuned)} | fixed
+        recipe, before = job.tuned
+        fixed = {key: value for key, value in before.items() if key != "epochs" and key not in asked} | fixed
     images, side = images_of(job.data, fixed), job.data.task.image_size
-    options = options_of(parse_tuned(tuned), recipe, images, side, {**fixed, "epochs": epochs})
+    options = options_of(asked, recipe, images, side, {**fixed, "epochs": epochs})
     home = space if isinstance(space, str) else None
     return TuningPlan(what, job, RecipeSpace(job.network, options), folder, recipe, epochs, fixed, home)
 
