@@ -360,7 +360,7 @@ SECOND: Final = Lecture(
             "AlexNet: heavy data augmentation",
             TRAIN,
             "crops, mirroring, RandAugment, mixup, CutMix",
-            "crops, mirroring, colors",
+            "crops, mirroring, colours",
         ),
         Item(
             "AlexNet: 7 networks, error 18.2 to 15.4 %",
@@ -1164,9 +1164,9 @@ FIFTH: Final = Lecture(
         _setting("Horizontal mirroring", "mirror=true", "on automatically where the class names allow it", "named"),
         _setting("Crop and resize", "resized_crop=0.08", "at least 8 % of the area", "named"),
         _setting(
-            "Color distortion (saturation)",
+            "Colour distortion (saturation)",
             "randaugment_operations=2",
-            "color, contrast, brightness among RandAugment's operations",
+            "colour, contrast, brightness among RandAugment's operations",
             "named",
         ),
         _setting(
@@ -1215,7 +1215,7 @@ FIFTH: Final = Lecture(
             "+1.1 points on ImageNet",
             f"{NO_IMAGENET}; `python -m benchmarks.techniques` compares them on small images",
         ),
-        _setting("Cutout", "cutout=0.5", "a square of the mean color", "+0.8 points on ImageNet", "as for mixup"),
+        _setting("Cutout", "cutout=0.5", "a square of the mean colour", "+0.8 points on ImageNet", "as for mixup"),
         _setting(
             "CutMix",
             "cutmix=1 mix=0.5",

@@ -54,7 +54,7 @@ class Labelled:
 def labelled(
     name: str, part: str, images: NDArray[Any], labels: NDArray[Any], facts: NDArray[Any] | None = None
 ) -> tuple[Labelled, list[str]]:
-    """Check arrays; what was recognised and changed is in the notes.
+    """Check arrays; what was recognized and changed is in the notes.
 
     Args:
         name: of the data, for messages.

@@ -67,7 +67,7 @@ class ImageData:
         validation: indices of the images that are validation images, if the source has a validation part; by default
             they are chosen at random.
         mirror_reason: why images are mirrored or not.
-        notes: what was left out, recognised or found odd, as sentences for a screen.
+        notes: what was left out, recognized or found odd, as sentences for a screen.
         reading: how image files were read.
         copies: for each image the index of the first copy of it; None if no two are copies, or if the source has a
             validation part.

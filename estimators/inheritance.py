@@ -4,7 +4,7 @@ After Net2Net (Chen et al. 2016, arXiv:1511.05641): wider layers have copies of 
 kernels are padded with zeros, and blocks that the parent does not have compute the identity where they are residual:
 the last layer of their body starts at zero (Goyal et al. 2017, arXiv:1706.02677, sec. 5.1). Where only this is done the
 child computes in evaluation mode what its parent computes; narrower layers, smaller kernels, other activations, strides
-or wirings take over what there is, and weights that have no counterpart stay as they were initialised.
+or wirings take over what there is, and weights that have no counterpart stay as they were initialized.
 
 Departures: channels are copied evenly and not at random (`estimators.channel_maps`), and the shares of a weight among
 copies are drawn, where the paper divides equally and then needs noise. Left out: new layers without a residual as the
@@ -38,7 +38,7 @@ class Inherited:
         params: its parameters.
         inherited: those that come from the parent: copied, shared among copies or padded with zeros.
         preserved: whether it is known to compute what its parent computes, in evaluation mode.
-        fresh: names of the parameters of which some numbers, or all, stay as they were initialised.
+        fresh: names of the parameters of which some numbers, or all, stay as they were initialized.
     """
 
     params: int
@@ -268,7 +268,7 @@ class _Walk:
         return out
 
     def _new(self, child: _Place, value: Value) -> Value:
-        """A piece that the parent does not have: the identity if it can be, else as it was initialised."""
+        """A piece that the parent does not have: the identity if it can be, else as it was initialized."""
         node = child.node
         if isinstance(node, Chain):
             for part in child.parts():

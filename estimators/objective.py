@@ -1,4 +1,4 @@
-"""What a full training minimises: cross-entropy, with auxiliary heads and with a teacher where there are any.
+"""What a full training minimizes: cross-entropy, with auxiliary heads and with a teacher where there are any.
 
 auxiliary  weight of each auxiliary head's loss (Szegedy et al. 2015, arXiv:1409.4842, sec. 5: 0.3; the code of
            NASNet: 0.4). Heads are there during training alone: they are left out of what is saved at its end.

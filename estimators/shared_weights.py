@@ -89,7 +89,7 @@ class SharedWeights(nn.Module):
         build: makes the module of a network.
         networks: those whose weights are shared; all places and the largest shapes are theirs. Of many, as many are
             looked at as it takes for `NOTHING_NEW` in a row to have no new place and no larger shape.
-        seed: of the initial weights: each is that of the first network which has it, as that network is initialised.
+        seed: of the initial weights: each is that of the first network which has it, as that network is initialized.
 
     Attributes:
         places: of all of them.

@@ -102,7 +102,7 @@ class Source:
         name: as a person typed it.
         parts: by `train`, `val` and `test`, as far as the source has them.
         class_names: None if the classes have no names.
-        notes: what was left out or recognised, as sentences for a screen.
+        notes: what was left out or recognized, as sentences for a screen.
         reading: how files were read.
     """
 

@@ -269,7 +269,7 @@ class Supernet:
         """The accuracy of one network with its slice of the weights; the same for any seed.
 
         Details have the share of its parameters that are among the `shared_weights`, as what none of the networks has
-        that were drawn in training stays as it was initialised; and the seconds of that training (`prepared_s`).
+        that were drawn in training stays as it was initialized; and the seconds of that training (`prepared_s`).
 
         Raises:
             Diverged: the logits are not finite.

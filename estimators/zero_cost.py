@@ -88,7 +88,7 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
 
     Tanaka et al. 2020, arXiv:2006.05467, as a score: Abdelfattah et al. 2021, arXiv:2101.08134, sec. 3.2, over the
     weights of convolutions and linear layers, in float64, and without batch norm, as in the authors' code. Departures:
-    no other normalisation either, nor weights standardized; ReLU6 does not saturate, since all of them would, and leave
+    no other normalization either, nor weights standardized; ReLU6 does not saturate, since all of them would, and leave
     no gradient.
     """
     import torch
@@ -97,9 +97,9 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor | None = None) -> 
     from searchspaces.torch_layers import StandardizedConv
 
     network = _in_float64(_ready(module))
-    normalisation = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+    normalization = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
     for each in network.modules():
-        if isinstance(each, normalisation):
+        if isinstance(each, normalization):
             each.eval().register_forward_hook(lambda _, given, made: given[0])  # training norms refuse a single pixel
         elif isinstance(each, nn.ReLU6):
             each.register_forward_hook(lambda _, given, made: given[0].relu())

@@ -128,7 +128,7 @@ def surfaces_html(several: Sequence[Trained], losses: Sequence[NDArray[np.float6
         ) for index, (trained, each) in enumerate(zip(several, finite, strict=True))
     ]  # fmt: skip
     rows = [side_by_side(*parts[start : start + 2]) for start in range(0, len(parts), 2)]
-    about = ["two filter-normalised directions (arXiv:1712.09913)", f"{images:,} training images", f"seed {seed}"]
+    about = ["two filter-normalized directions (arXiv:1712.09913)", f"{images:,} training images", f"seed {seed}"]
     notes = [
         "Each contour is at the same loss in all pictures. The weights of each filter move by as much as their own "
         "norm at a or b = 1; biases, batch norms and their running statistics stay as trained.",

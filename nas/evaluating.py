@@ -118,7 +118,7 @@ def evaluated_part(
 
 
 def _whole(source: Source, size: int) -> ImageData | None:
-    """The images as a training would take them, to be recognised; None if they are too few to train on."""
+    """The images as a training would take them, to be recognized; None if they are too few to train on."""
     from estimators.data import ImageData
 
     try:

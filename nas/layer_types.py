@@ -1,7 +1,7 @@
 """What layers are called in tables, and what each type of them costs: "resource per layer type" of MobileNets.
 
 Howard 2017, arXiv:1704.04861, table 2. One departure: that table counts weights alone, which are `weights` here; the
-parameters of normalisation and biases are in `params` besides.
+parameters of normalization and biases are in `params` besides.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`model.py`: a network in one readable file that needs torch but not nas.
 
-It has the source of the network (`searchspaces.source`), the class names, the normalisation of pixels, a reader of
+It has the source of the network (`searchspaces.source`), the class names, the normalization of pixels, a reader of
 safetensors in ten lines, and a command: `python model.py photo.jpg`. Image files become pixels in it by the functions
 that training uses (`estimators.image_files.PORTABLE`), copied as they stand. Text from a folder (class names, the name
 of the network) is written as literals and comments only, so that none of it becomes code.
@@ -53,7 +53,7 @@ def predict(network: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def scaled(pixels: Tensor) -> Tensor:
-    """The input of the network, (batch, CHANNELS, SIZE, SIZE), normalised as in training."""
+    """The input of the network, (batch, CHANNELS, SIZE, SIZE), normalized as in training."""
     mean, std = (torch.tensor(each, device=pixels.device).view(1, -1, 1, 1) for each in (MEAN, STD))
     return (pixels.permute(0, 3, 1, 2).float() - mean) / std
 

@@ -1,7 +1,7 @@
 """What a network costs, and the budgets that bound it.
 
 One MAC is one multiply and one add in a convolution, a linear layer or a matrix product, without bias. Papers call
-this number "FLOPs" or "mult-adds"; torch's own counter prints twice as much. Normalisation, activation and pooling
+this number "FLOPs" or "mult-adds"; torch's own counter prints twice as much. Normalization, activation and pooling
 count nothing, as in the papers' tables.
 """
 

@@ -48,7 +48,7 @@ class Conv(Node):
         padding: zeros on each side in pixels, or (height, width); None keeps the size at stride 1 with an odd kernel.
         dilation: distance between the taps of the kernel in pixels.
         standardized: weights standardized per output channel with a learnt gain (Brock 2021, arXiv:2102.06171,
-            sec. 3), for networks without normalisation.
+            sec. 3), for networks without normalization.
 
     >>> Conv(64, kernel=7, stride=2).cost((3, 224, 224)).macs  # stem of ResNet-50
     118013952
@@ -140,10 +140,10 @@ class Elementwise(Node):
 
 @layer
 class Norm(Elementwise):
-    """Normalisation.
+    """Normalization.
 
     Attributes:
-        kind: `batch`: batch normalisation, with a scale and a shift per channel. `layer`: layer normalisation over
+        kind: `batch`: batch normalization, with a scale and a shift per channel. `layer`: layer normalization over
             channels at each pixel, as in ConvNeXt (Liu 2022, arXiv:2201.03545, sec. 2.6), with the same parameters.
             `local_response`: Krizhevsky 2012, sec. 3.3, without parameters, on feature maps.
         eps: added to the variance; None for 1e-5 (`batch`) or 1e-6 (`layer`). `local_response` has a constant instead.
@@ -169,12 +169,12 @@ class Norm(Elementwise):
 
 @layer
 class GroupNorm(Elementwise):
-    """Normalisation over groups of channels and all pixels of an image (Wu & He 2018, arXiv:1803.08494).
+    """Normalization over groups of channels and all pixels of an image (Wu & He 2018, arXiv:1803.08494).
 
-    It has a scale and a shift per channel, as batch normalisation has.
+    It has a scale and a shift per channel, as batch normalization has.
 
     Attributes:
-        groups: of channels; 32 in the paper. With 1 it is layer normalisation over the whole image.
+        groups: of channels; 32 in the paper. With 1 it is layer normalization over the whole image.
 
     >>> GroupNorm().cost((64, 56, 56)).params
     128

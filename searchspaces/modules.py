@@ -1,6 +1,6 @@
 """Networks as torch modules: the calls of `searchspaces.calls`, made.
 
-Weights are initialised as in the literature: convolutions by He's normal initialisation, fan-out (arXiv:1502.01852),
+Weights are initialized as in the literature: convolutions by He's normal initialization, fan-out (arXiv:1502.01852),
 norms with 1 and 0, linear layers from N(0, 0.01). Activations never work in place, as a value may have several readers.
 Departure: batch norm has torch's momentum 0.1, and its eps 1e-5 where a layer says no other, in MBConv blocks too;
 EfficientNet's code has 0.01 and 1e-3. Left out: bit-equality with the weights of other libraries.
@@ -50,7 +50,7 @@ def build(node: Node, given: Shape, drop_path: float = 0.0, auxiliary: bool = Fa
     if auxiliary:
         builder.add_heads()
         module = torch_layers.WithAuxiliaries(module)
-    _initialise(module)
+    _initialize(module)
     return module
 
 
@@ -117,7 +117,7 @@ def _made(call: Call) -> nn.Module:
     return made
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
             fan_out = math.prod(each.kernel_size) * each.out_channels // each.groups

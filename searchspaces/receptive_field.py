@@ -5,7 +5,7 @@ and, where several paths lead to a map, the union of what is seen along each: so
 not aligned. It is that of a map without borders, and can be larger than the image.
 
 Means over a whole map are not counted, since with them every pixel sees the whole image: the gate of
-squeeze-and-excitation and the statistics of group normalisation. After global pooling or flattening, the field is that
+squeeze-and-excitation and the statistics of group normalization. After global pooling or flattening, the field is that
 of the pixels that are pooled or flattened, as in the paper. A resized image counts in its own pixels. Channels are not
 told apart: a slice of a map has the field of the map.
 """

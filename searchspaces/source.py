@@ -163,10 +163,10 @@ class _Source:
             word = _word(call)
             taken[word] += 1
             name = word if taken[word] == 1 else f"{word}{taken[word]}"
-            pieces[form] = self._parametrised(name, call)
+            pieces[form] = self._parametrized(name, call)
         return pieces
 
-    def _parametrised(self, name: str, call: Call) -> _Piece:
+    def _parametrized(self, name: str, call: Call) -> _Piece:
         """Numbers that differ between uses become parameters, one for all numbers that are always equal."""
         numbers = call.numbers()
         columns = list(zip(*self._uses[self._forms[call]], strict=True))

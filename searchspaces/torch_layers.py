@@ -107,14 +107,14 @@ class StandardizedConv(nn.Conv2d):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel."""
+    """Layer normalization over the channels of each pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation that does not crash: torch 2.13's does on a CPU, backward, on channels-last images."""
+    """Group normalization that does not crash: torch 2.13's does on a CPU, backward, on channels-last images."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if x.requires_grad else x.contiguous())

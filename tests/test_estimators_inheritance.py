@@ -1,4 +1,4 @@
-"""Weight inheritance: what is copied, what computes the same, and what stays as it was initialised."""
+"""Weight inheritance: what is copied, what computes the same, and what stays as it was initialized."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def test_a_head_for_other_classes_is_fresh():
     assert (found.params - found.inherited, found.preserved) == (7 * 8 + 7, False)
 
 
-def test_layers_that_the_parent_has_not_stay_as_they_were_initialised():
+def test_layers_that_the_parent_has_not_stay_as_they_were_initialized():
     one = Chain(stem(8), Conv(8), *HEAD)
     other = Chain(stem(8), SqueezeExcite(2), Conv(8), *HEAD)
     child, found = child_of(one, trained(one, IMAGES), other, IMAGES)

@@ -155,7 +155,7 @@ def test_a_peer_of_another_python_is_answered_through_pipes(
     assert [line[:2] for line in lines] == [[str(seed), str(number)] for seed in (0, 1) for number in range(7)]
     assert {line[3] for line in lines} == {"[('population_size', 40), ('sample_size', 20)]"}
     for played in found.played:
-        accuracies = [-float(line[2]) for line in lines if line[0] == str(played.run.seed)]  # it minimises
+        accuracies = [-float(line[2]) for line in lines if line[0] == str(played.run.seed)]  # it minimizes
         assert played.run.reached == pytest.approx(np.maximum.accumulate(accuracies))
 
 

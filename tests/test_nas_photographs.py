@@ -597,7 +597,7 @@ def test_labels_beyond_the_classes_are_one_line(nas_cli, tmp_path, trained):
         assert str(2**62) in said.err
 
 
-def test_the_training_data_elsewhere_are_recognised(nas_cli, tmp_path, trained):
+def test_the_training_data_elsewhere_are_recognized(nas_cli, tmp_path, trained):
     (tmp_path / "moved").symlink_to(trained.parent / "set")
     said = nas_cli("evaluate", trained, "--data", tmp_path / "moved", "--json")
     assert (said.code, said.json()["part"]) == (0, "test")

@@ -222,7 +222,7 @@ def test_a_field_without_an_example_is_noticed(monkeypatch):
         leaf_examples(Pool)
 
 
-def test_layer_normalisation_is_that_of_convnext():
+def test_layer_normalization_is_that_of_convnext():
     """Liu 2022, arXiv:2201.03545: over channels, at each pixel by itself; 2 parameters per channel."""
     norm = Norm("layer")
     assert norm.cost((96, 56, 56)).params == 192
@@ -243,7 +243,7 @@ def seeded(node, given=MAP):
         return module, images, module.train()(images)
 
 
-def test_group_normalisation_is_that_of_its_paper():
+def test_group_normalization_is_that_of_its_paper():
     """Wu & He 2018, arXiv:1803.08494, eqs. 1 to 3: over the pixels and channels of a group, for each image alone."""
     _, images, normed = seeded(GroupNorm(2))
     group = images[1, CHANNELS // 2 :]

@@ -39,7 +39,7 @@ def syne_tune_evolution(observe: Observe, digits: list[int], trials: int, seed: 
     for number in range(trials):
         config = search.suggest()
         accuracy = observe([int(config[name]) for name in space])
-        search.on_trial_complete(number, config, -accuracy)  # it minimises
+        search.on_trial_complete(number, config, -accuracy)  # it minimizes
 
 
 def nni(make: Callable[..., Any], observe: Observe, digits: list[int], trials: int) -> None:

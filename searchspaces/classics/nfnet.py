@@ -1,6 +1,6 @@
-"""NFNets: residual networks without normalisation (Brock 2021, arXiv:2102.06171).
+"""NFNets: residual networks without normalization (Brock 2021, arXiv:2102.06171).
 
-Weights are standardised and scaled, and each block divides its input by the standard deviation to be expected.
+Weights are standardized and scaled, and each block divides its input by the standard deviation to be expected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from searchspaces.task import Task
 
 
 def nfnet(task: Task, depth: int = 1, dropout: float = 0.2) -> Node:
-    """NFNet-F0 to F6: residuals without normalisation (sec. 5 and table 1).
+    """NFNet-F0 to F6: residuals without normalization (sec. 5 and table 1).
 
     Departures: padding is symmetric, where the reference pads as TensorFlow does; shapes and costs are the same.
 

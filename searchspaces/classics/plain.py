@@ -71,7 +71,7 @@ def _classifier(classes: int, dropout_first: bool = False) -> Chain:
 
 
 def alexnet(task: Task) -> Node:
-    """AlexNet as in torchvision: one tower, no local response normalisation (Krizhevsky 2014, arXiv:1404.5997)."""
+    """AlexNet as in torchvision: one tower, no local response normalization (Krizhevsky 2014, arXiv:1404.5997)."""
     pool = Pool("max", 3, 2, padding=0)
     return Chain(
         Chain(_relu(64, 11, 4, 2), pool, label="stage1"),
@@ -82,7 +82,7 @@ def alexnet(task: Task) -> Node:
 
 
 def alexnet_2012(task: Task) -> Node:
-    """AlexNet as in its paper: two groups, local response normalisation (Krizhevsky 2012, NeurIPS, fig. 2).
+    """AlexNet as in its paper: two groups, local response normalization (Krizhevsky 2012, NeurIPS, fig. 2).
 
     The paper's 224 pixels give its 55x55 maps with 2 pixels of padding.
     """

@@ -1,4 +1,4 @@
-"""RegNets: grouped bottleneck blocks of constant width, with stage widths on a quantised line.
+"""RegNets: grouped bottleneck blocks of constant width, with stage widths on a quantized line.
 
 Radosavovic 2020, arXiv:2003.13678: the line of widths (sec. 3.3, eqs. 2 to 4), the models (tables 8 and 9). As in the
 reference implementations (pycls, timm), squeeze-excite is inside the block and relative to the block's input.

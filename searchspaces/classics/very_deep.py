@@ -1,6 +1,6 @@
 """Residual networks that are deeper or wired otherwise than the members of `resnet` and `resnet-cifar`.
 
-ResNet-1202 and the bottlenecks of CIFAR, ResNets with ELU or group normalisation, ResNet-RS-101 to 420, the Res2Nets,
+ResNet-1202 and the bottlenecks of CIFAR, ResNets with ELU or group normalization, ResNet-RS-101 to 420, the Res2Nets,
 and the highway networks that came before them.
 """
 
@@ -120,7 +120,7 @@ def normed_by(node: Node, norm: Node) -> Node:
 
 
 def resnet50_gn(task: Task) -> Node:
-    """ResNet-50 with group normalisation, which does not depend on the batch (Wu & He 2018, arXiv:1803.08494)."""
+    """ResNet-50 with group normalization, which does not depend on the batch (Wu & He 2018, arXiv:1803.08494)."""
     return normed_by(imagenet_resnet(task, bottleneck, (3, 4, 6, 3)), GroupNorm(32))
 
 
