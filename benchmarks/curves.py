@@ -261,8 +261,8 @@ def searches(name: str, trainings: list[Training], pruners: Sequence[str], seeds
         (saved, lost, believed), (tried, behind) = np.mean(whole, axis=0), np.mean(half, axis=0)
         errors = [np.std(each, axis=0)[1] / np.sqrt(seeds) for each in (whole, half)]
         in_full = f"{100 * saved:.0f} % | {lost:.2f} ± {errors[0]:.2f} | {believed:.2f}"
-        chances, above = np.mean(named, axis=0) if named else (np.nan, np.nan)
-        said = f"{len(named) / seeds:.2f} | {100 * chances:.0f} % | {100 * above:.0f} %"
+        shares = [f"{100 * each:.0f} %" for each in np.mean(named, axis=0)] if named else ["none named", ""]
+        said = f"{len(named) / seeds:.2f} | {' | '.join(shares)}"
         in_half = f"{tried:.0f} | {behind:.2f} ± {errors[1]:.2f}"
         print(f"| {name}, {trials} trials | {pruner} | {in_full} | {in_half} | {said} |", flush=True)
 
