@@ -238,6 +238,28 @@ def test_a_used_up_space_is_exhausted_after_its_last_member(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_search_goes_on_where_nothing_near_what_is_known_fits(
+    name: str, feasible: Feasible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alone(space: Feasible, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        raise UserError(f"{architecture.words()} is the only architecture found that fits")
+
+    monkeypatch.setattr(Feasible, "mutate", alone)
+    proposals, _ = search(make(name, feasible, TRIALS), TRIALS)
+    assert len(set(proposals)) == TRIALS
+
+
+def test_a_grid_looks_each_member_up_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Space("many", stages=Stage(mbconv, width=choice(*range(8, 2408, 8))), head=Stage(head, width=16))
+    looked, hashed = list[int](), Architecture.__hash__
+    monkeypatch.setattr(Architecture, "__hash__", lambda member: looked.append(1) or hashed(member))
+    strategy = make("grid", space, 300)
+    for number in range(300):
+        strategy.tell(propose(strategy, 0, number), Outcome("failed"))
+    assert len(looked) < 4 * 300  # not a multiple of its square
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_search_goes_on_when_all_trials_fail(feasible: Feasible, name: str) -> None:
     strategy = make(name, feasible, TRIALS)
     tried: set[Architecture] = set()
