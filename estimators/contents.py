@@ -13,7 +13,7 @@ import numpy as np
 
 from searchspaces import UserError
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Raised when the same files are decoded to other pixels, or other facts of them are remembered."""
 
 
@@ -111,12 +111,14 @@ class Rows:
     def read(self, row: int) -> bytes:
         """See `Contents`."""
         file = self._split[int(row)][self._column]
+        if file is None:
+            raise UserError(f"{self.named(row)} is missing")
         try:
             if file["bytes"] is not None:
                 content: bytes = file["bytes"]
                 return content
             return Path(file["path"]).read_bytes()
-        except (TypeError, OSError) as error:  # no image in that row; a file that has gone
+        except (TypeError, OSError) as error:  # neither content nor a path; a file that has gone
             raise UserError(f"{self.named(row)} cannot be read: {error}") from error
 
     def named(self, row: int) -> str:

@@ -119,21 +119,12 @@ def proposed(images: float, network: Node, given: Shape) -> str | None:
 
 
 def to_training_mode(model: nn.Module) -> None:
-    """Put a network into training mode, but for the modules of which all parameters are frozen.
-
-    Of FractalNet's joins the first that trains draws the columns of all of them.
-    """
-    from searchspaces.torch_layers import PathMean
-
+    """Put a network into training mode, but for the modules of which all parameters are frozen."""
     model.train()
     for each in model.modules():
         own = list(each.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
             each.eval()
-    drawn = False
-    for each in model.modules():
-        if isinstance(each, PathMean) and each.training:
-            each.first, drawn = not drawn, True
 
 
 def _up_to(name: str, there: list[tuple[str, str]]) -> tuple[str, ...]:

@@ -121,6 +121,7 @@ def in_rgb(source: BinaryIO, least: int, max_pixels: int) -> tuple[Image.Image, 
         progressive = image.info.get("progressive")  # all its coefficients are kept in memory
         if (full if progressive else image.width * image.height) > max_pixels:
             raise ValueError(f"it has {full:,} pixels, more than the limit of {max_pixels:,} (--max-pixels)")
+        key_in_8_bits(image)
         image.load()
         upright = turned_upright(image)
     grey = upright.mode in ("1", "L", "LA", "La", "I", "F") or upright.mode.startswith("I;16")
@@ -161,6 +162,19 @@ def turned_upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def key_in_8_bits(image: Image.Image) -> None:
+    """Bring the transparent value of a PNG, which Pillow leaves in the file's depth, to the 8 bits of its pixels.
+
+    Of colours of 16 bits it is the high byte, as of the pixels. Call it before the image is loaded.
+    """
+    key = image.info.get("transparency")
+    mode = next((tile[3] for tile in getattr(image, "tile", ())), None) if image.format == "PNG" else None
+    if isinstance(key, int) and mode in ("L;2", "L;4"):
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[mode]
+    elif isinstance(key, tuple) and mode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
 def in_8_bits(image: Image.Image, bits: int = 16, inverted: bool = False) -> Image.Image:
     """Grey images of 12, 16 or 32 bits and of floats, scaled to 8 bits; Pillow itself would clip them at 255.
 
@@ -171,12 +185,18 @@ def in_8_bits(image: Image.Image, bits: int = 16, inverted: bool = False) -> Ima
         bits: of a value, if the mode has room for 16.
         inverted: whether 0 is white then.
     """
+    from PIL import ImageChops
+
     if image.mode.startswith("I;16"):
         step = 2.0 ** (8 - bits)
         grey = image.convert("I").point(lambda value: value * step).convert("L")
         if inverted:
             grey = grey.point(lambda value: 255 - value)
-        grey.info.pop("transparency", None)  # a grey level in 16 bits
+        key = grey.info.pop("transparency", None)  # a grey level in 16 bits
+        if isinstance(key, int):
+            above = image.convert("I").point(lambda value: value - key)
+            apart = ImageChops.lighter(above.convert("L"), above.point(lambda value: -value).convert("L"))
+            grey.putalpha(apart.point(lambda value: 255 if value else 0))
         return grey
     if image.mode not in ("I", "F"):
         return image
@@ -223,7 +243,8 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 PORTABLE: Final = (
-    pillow_settings, formats, opened, decoded, in_rgb, orientation_of, turned_upright, in_8_bits, white_value, on_white,
+    pillow_settings, formats, opened, decoded, in_rgb, orientation_of, turned_upright, key_in_8_bits, in_8_bits,
+    white_value, on_white,
 )  # fmt: skip
 """The functions that an exported `model.py` contains, beside `FORMATS` and `MAX_PIXELS`."""
 

@@ -95,7 +95,8 @@ def _in_hub(spec: str) -> list[str | io.BytesIO]:
     column, _ = hub_columns(spec, train.features)
     rows = train.cast_column(column, datasets.Image(decode=False))
     files = [rows[index][column] for index in _sample(range(len(rows)))]
-    return [file["path"] if file["bytes"] is None else io.BytesIO(file["bytes"]) for file in files]
+    there = [file for file in files if file is not None]
+    return [file["path"] if file["bytes"] is None else io.BytesIO(file["bytes"]) for file in there]
 
 
 def _shorter_sides(files: Sequence[str | io.BytesIO]) -> Iterator[int]:

@@ -42,8 +42,8 @@ def drop_before_classifier(model: nn.Module, dropout: float | None, drop_connect
     """Set the rate of dropout, and drop weights of the classifier, the last linear layer.
 
     Args:
-        dropout: the rate of all dropout layers of the network; where it has none, of the classifier's inputs
-            (Srivastava et al. 2014). None leaves the network as it is.
+        dropout: the rate of all dropout layers of the network, but for those of auxiliary heads; where it has none, of
+            the classifier's inputs (Srivastava et al. 2014). None leaves the network as it is.
         drop_connect: the rate at which weights of the classifier are zero, drawn for each batch (Wan et al. 2013, sec.
             3; there for each image, with a Gaussian approximation at evaluation; here weights are scaled up in
             training).
@@ -53,9 +53,11 @@ def drop_before_classifier(model: nn.Module, dropout: float | None, drop_connect
     """
     from torch import nn
 
-    from searchspaces.torch_layers import dropping
+    from searchspaces.torch_layers import Auxiliary, dropping
 
-    places = [each for each in model.modules() if isinstance(each, nn.Dropout)]
+    heads = [each.head for each in model.modules() if isinstance(each, Auxiliary) and each.head is not None]
+    in_heads = {id(each) for head in heads for each in head.modules()}
+    places = [each for each in model.modules() if isinstance(each, nn.Dropout) and id(each) not in in_heads]
     for place in places if dropout is not None else ():
         place.p = float(dropout or 0)
     before = 0.0 if dropout is None or places else dropout

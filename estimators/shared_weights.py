@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,13 @@ class SharedWeights(nn.Module):
         self.places = tuple(tensors)
         self._numbers = {place: number for number, place in enumerate(tensors)}
         self.tensors = nn.ParameterList(map(nn.Parameter, tensors.values()))
+
+    def decayed(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameter groups as those of `estimators.steps.decayed`."""
+        groups: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for place, tensor in zip(self.places, self.tensors, strict=True):
+            groups[not (place.endswith(" weight") and tensor.ndim > 1)].append(tensor)
+        return [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
 
     def _pairs(self, module: nn.Module) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Of each parameter that lies within what is shared: its name, itself, and the slice that is its own."""

@@ -224,7 +224,10 @@ class ShortTraining:
         return chosen
 
     def _gain_of_bf16(self, drawn: Sequence[Architecture], scale: Scale) -> float:
-        """How many times faster the steps of some networks are in bfloat16 than in float32 on this CPU; the median."""
+        """How many times faster the steps of some networks are in bfloat16 than in float32 on this CPU; the median.
+
+        Networks whose training has fewer steps than are measured, or diverges, are left out; 0 if none is left.
+        """
         device = find_device("cpu")
         found = []
         for architecture in drawn:
@@ -233,14 +236,17 @@ class ShortTraining:
                 training = replace(
                     self, width=scale.width, depth=scale.depth, device="cpu", precision=precision, rungs=""
                 )
-                with own_globals(device, self.threads), contextlib.suppress(ShapeError):
-                    steps = training.advance(architecture, TrialContext(0))
+                steps = training.advance(architecture, TrialContext(0))
+                with (
+                    own_globals(device, self.threads),
+                    contextlib.suppress(ShapeError, Diverged, StopIteration),
+                    contextlib.closing(steps),
+                ):
                     next(steps)  # what is made on first use
                     began = time.perf_counter()
                     for _ in range(MEASURED):
                         next(steps)
                     seconds[precision] = time.perf_counter() - began
-                    steps.close()
             if len(seconds) == 2:
                 found.append(seconds["fp32"] / seconds["bf16"])
         return float(np.median(found)) if found else 0.0

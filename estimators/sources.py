@@ -353,27 +353,32 @@ def _hub(spec: str, image_size: int, reading: Reading, in_files: bool) -> Source
 
     train = splits["train"]
     image_column, label_column = hub_columns(spec, train.features)
+    feature = train.features[label_column]
+    if not isinstance(feature, datasets.ClassLabel | datasets.Value):
+        raise UserError(f"data {spec!r}: column {label_column!r} does not hold one label per image")
+    values = set(train.unique(label_column))
+    hidden = {None, -1} if isinstance(feature, datasets.ClassLabel) else {None, *({-1} - values)}
+    if not hidden.isdisjoint(values):
+        raise UserError(f"data {spec!r}: some images of 'train' have no label in column {label_column!r}")
     source = Source(spec, {}, None, [], reading)
     chosen = {"train": train}
     for part, names in (("val", ("validation", "valid", "val")), ("test", ("test",))):
         split = next((splits[each] for each in names if each in splits), None)
         if split is None:
             continue
-        if label_column not in split.features or -1 in split.unique(label_column):
+        if label_column not in split.features or not hidden.isdisjoint(split.unique(label_column)):
             source.notes.append(f"the split {part!r} has no labels and is not used")
         else:
             chosen[part] = split
     if "test" not in chosen and "val" in chosen:  # the only part held out is not for a search to see
         chosen["test"] = chosen.pop("val")
 
-    feature = train.features[label_column]
     if isinstance(feature, datasets.ClassLabel):
         source.class_names = tuple(readable(str(each)) for each in feature.names)
-        number = {value: value for value in range(-1, len(feature.names))}
+        number = {value: value for value in range(len(feature.names))}
     else:
-        values = sorted(train.unique(label_column))
-        source.class_names = tuple(readable(str(value)) for value in values)
-        number = {value: index for index, value in enumerate(values)}
+        source.class_names = tuple(readable(str(value)) for value in sorted(values))
+        number = {value: index for index, value in enumerate(sorted(values))}
     files: dict[str, Contents] = {}
     labels = {}
     for part, split in chosen.items():

@@ -166,12 +166,8 @@ class Supernet:
 
             weights = self._fresh(space).to(device)
             sgd = quick_to_load(torch.optim.SGD)
-            groups = [
-                {"params": [each for each in weights.tensors if each.ndim > 1], "weight_decay": self.weight_decay},
-                {"params": [each for each in weights.tensors if each.ndim <= 1], "weight_decay": 0.0},
-            ]
             # not fused: torch's fused SGD wants all weights to have gradients, or none of them
-            return weights, sgd(groups, lr=self.lr, momentum=0.9, nesterov=True)
+            return weights, sgd(weights.decayed(self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
 
         if (found := self._found(space, place)) is not None:
             return found

@@ -22,7 +22,7 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from estimators.batches import Batches, channel_statistics
 from estimators.core import Core, Halving, accuracy, finished, on_device, recorder_of
 from estimators.data import ImageData, train_and_validation
 from estimators.estimator import Diverged, Estimate, Pruned, TrialContext
+from estimators.freezing import to_training_mode
 from estimators.in_files import InFiles
 from estimators.objective import Objective, check_heads_learn, with_auxiliary_heads, without_heads
 from estimators.optimizers import make_optimizer
@@ -120,8 +121,8 @@ def train(
         teacher: trained networks whose probabilities it learns besides the labels.
 
     Raises:
-        UserError: the folder holds another training, the network cannot take the images, or the batch cannot be divided
-            among the processes.
+        UserError: the folder holds another training, the network cannot take the images, or the batch is too small for
+            its batch norm or cannot be divided among the processes.
         Diverged: the loss or the logits are not finite.
     """
     import torch
@@ -145,6 +146,11 @@ def train(
             into_folder()
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they keep the network alive as long as the error
+            if isinstance(error, ValueError) and str(error).startswith("Expected more than 1 value per channel"):
+                raise UserError(
+                    f"batch norm cannot be trained on one value per channel: a batch of {recipe.batch} is too small "
+                    "for this network on one worker; set a larger batch"
+                ) from None
             raise
         finally:
             give_back(where)
@@ -247,8 +253,6 @@ class _Training:
 
         network, data, recipe, seed, group = self.network, self.data, self.recipe, self.seed, self.group
         device, weights, teacher = self.device, self.weights, self.teacher
-        if recipe.progressive:
-            _cost(network, replace(data.task, image_size=self._side(0)))
         torch.manual_seed(seed_of(seed, "weights"))
         heads = with_auxiliary_heads(network, data.task, recipe.drop_path) if recipe.auxiliary else None
         model: Any = built(network, data.task, recipe.drop_path) if heads is None else heads.network
@@ -258,6 +262,8 @@ class _Training:
             weights.give(model, seed)
         if heads is not None:
             check_heads_learn(model)
+        if recipe.progressive:
+            self._check_sides(model)
         self.model: nn.Module = model.to(device).to(memory_format=torch.channels_last)
         drop_before_classifier(self.model, recipe.dropout, recipe.drop_connect)
         self.average = WeightAverage(self.model, recipe.ema)
@@ -374,6 +380,22 @@ class _Training:
     def _side(self, epoch: int) -> int:
         """The side of the images in an epoch, counted from 0."""
         return side_of(self.data.task.image_size, _stage(self.recipe, epoch))
+
+    def _check_sides(self, model: nn.Module) -> None:
+        """Refuse stages of smaller images than the network can take: some are made for one size (LeNet, VGG)."""
+        import torch
+
+        model.eval()
+        for side in sorted({self._side(epoch) for epoch in range(self.recipe.epochs)}):
+            try:
+                with torch.no_grad():
+                    model(torch.zeros(1, self.data.task.channels, side, side))
+            except RuntimeError as error:
+                raise UserError(
+                    f"progressive: this network is made for images of {self.data.task.image_size} pixels and cannot "
+                    f"take those of {side} pixels of an earlier stage; set progressive=0"
+                ) from error
+        to_training_mode(model)
 
     def _ends_early(self) -> bool:
         return self.core.done % self.epoch_steps == 0 and ends_early(self.curve, self.recipe.stop_after)

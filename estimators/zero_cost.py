@@ -325,7 +325,7 @@ def _patterns(module: nn.Module, images: Tensor) -> list[Tensor]:
     import torch
     from torch import nn
 
-    rectifiers = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.LeakyReLU, nn.GELU)
+    rectifiers = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.LeakyReLU, nn.PReLU, nn.GELU)
     network, found = _ready(module), []
     for each in network.modules():
         if isinstance(each, rectifiers):

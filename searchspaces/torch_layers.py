@@ -300,12 +300,12 @@ class PathMean(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.paths: JoinPaths | None = None
-        self.first = False  # whether it is the first such join of the network that trains
+        self.place = 0  # among the joins of the network
 
     def forward(self, values: list[Tensor]) -> Tensor:
         if self.paths is None or not self.training:
             return added(values) / len(values)
-        shares = self.paths.sample(len(values), values[0], anew=self.first)
+        shares = self.paths.sample(self.place, values)
         return added([value * share for value, share in zip(values, shares, strict=True)])
 
 
@@ -334,21 +334,27 @@ class JoinPaths:
     def __init__(self, joins: Sequence[PathMean], rate: float) -> None:
         self.rate, self.columns = rate, max(join.inputs for join in joins)
         self.column = torch.empty(0)  # (images,): the column that an image keeps, or -1 for local sampling
-        for index, join in enumerate(joins):
-            join.paths, join.first = self, index == 0
+        self._passed: set[int] = set()  # joins that this pass through the network has come to
+        for place, join in enumerate(joins):
+            join.paths, join.place = self, place
 
-    def sample(self, inputs: int, like: Tensor, anew: bool) -> Tensor:
+    def sample(self, join: int, values: Sequence[Tensor]) -> Tensor:
         """Weights of the inputs of a join in its mean, per image; shape (inputs, images, 1, ...).
 
+        A join that comes again begins another pass, for which the global columns are drawn. So it is the first one in
+        the order of computing that draws them, whatever the order of modules and whichever joins are frozen.
+
         Args:
-            inputs: of the join, from the shallowest column on.
-            like: one of them.
-            anew: whether to draw the global columns.
+            join: its place among the joins of the network.
+            values: its inputs, from the shallowest column on.
         """
+        inputs, like = len(values), values[0]
         images, device, drawn = like.shape[0], like.device, self.generator
-        if anew:
+        if not self._passed or join in self._passed:
+            self._passed.clear()
             columns = torch.randint(self.columns, (images,), device=device, generator=drawn)
             self.column = torch.where(torch.rand(images, device=device, generator=drawn) < 0.5, columns, -1)
+        self._passed.add(join)
         left = torch.rand(inputs, images, device=device, generator=drawn) >= self.rate
         number = torch.arange(inputs, device=device)[:, None]  # (inputs, 1)
         left |= ~left.any(0) & (number == torch.randint(inputs, (images,), device=device, generator=drawn))
@@ -436,11 +442,10 @@ class WithAuxiliaries(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor | None, ...]:
-        logits: Tensor = self.network(x)
-        if not self.training:
-            return logits
         places = [each for each in self.network.modules() if isinstance(each, Auxiliary)]
-        heads = [place.logits for place in places]
-        for place in places:
-            place.logits = None  # the graph of a step is freed with the step
-        return (logits, *heads)
+        try:
+            logits: Tensor = self.network(x)
+            return (logits, *(place.logits for place in places)) if self.training else logits
+        finally:
+            for place in places:
+                place.logits = None  # the graph of a step is freed with the step, also where memory ran out in it

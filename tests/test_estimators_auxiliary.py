@@ -15,6 +15,7 @@ from estimators import ImageData, load_data
 from estimators.freezing import ALL_BUT_HEAD
 from estimators.objective import Objective, auxiliary_heads
 from estimators.recipe import make_recipe
+from estimators.regularization import drop_before_classifier
 from estimators.starting_weights import StartingWeights
 from estimators.trained import Trained
 from estimators.training import train
@@ -24,6 +25,7 @@ from nas.training import plan_document, training_job
 from searchspaces import Scale, Scaled, Task, UserError, classic, space_named
 from searchspaces.auxiliary_heads import heads, with_heads
 from searchspaces.nasnet import NASNetSpace
+from searchspaces.torch_layers import Auxiliary
 
 DIGITS = load_data("digits")
 FEW = ImageData.of("few", DIGITS.images[:200], DIGITS.labels[:200], DIGITS.test_images[:60], DIGITS.test_labels[:60])
@@ -83,6 +85,24 @@ def test_the_loss_is_that_of_the_network_and_the_weighted_ones_of_its_heads():
     logits, head = module(images)
     by_hand = [torch.nn.functional.cross_entropy(each, labels, label_smoothing=0.1) for each in (logits, head)]
     assert torch.allclose(Objective(module, recipe())(images, labels), by_hand[0] + 0.3 * by_hand[1])
+
+
+def test_heads_keep_their_own_dropout_and_no_graph_of_a_step_that_failed():
+    module = classic("googlenet").build(Task(224, 3, 10), auxiliary=True).train()
+    rates = {name: each.p for name, each in module.network.named_modules() if isinstance(each, torch.nn.Dropout)}
+    drop_before_classifier(module.network, 0.25, 0.0)
+    for name, each in module.network.named_modules():
+        if isinstance(each, torch.nn.Dropout):
+            assert each.p == (rates[name] if ".head." in name else 0.25)
+    assert sorted(rates.values())[-2:] == [0.7, 0.7]
+
+    def full(*given):
+        raise RuntimeError("out of memory")
+
+    list(module.network.children())[-1].register_forward_pre_hook(full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        module(torch.zeros(2, 3, 224, 224))
+    assert [each.logits for each in module.modules() if isinstance(each, Auxiliary)] == [None, None]
 
 
 def test_the_gradient_of_a_head_reaches_the_layers_below_it_and_none_above():

@@ -382,6 +382,43 @@ def test_a_hub_set_of_image_files_is_read_as_the_folder_is(tmp_path, hub):
     assert ours.fingerprint == theirs.fingerprint
 
 
+def hub_set(hub, folder, labels, feature, column="label", missing=None):
+    """A data set of the hub, in parquet, with these labels for each split."""
+    features = hub.Features({"img": hub.Image(), column: feature})
+    folder.mkdir()
+    for split, known in labels.items():
+        images = [None if index == missing else Image.new("RGB", (9, 9), (index, 0, 0)) for index in range(len(known))]
+        rows = hub.Dataset.from_dict({"img": images, column: known}, features=features)
+        rows.to_parquet(str(folder / f"{split}.parquet"))
+    return f"hub:{folder}"
+
+
+@pytest.mark.parametrize(("kind", "hidden"), [("ClassLabel", None), ("ClassLabel", -1), ("Value", None), ("Value", -1)])
+def test_a_hub_split_with_hidden_labels_is_not_used(tmp_path, hub, kind, hidden):
+    feature = hub.ClassLabel(names=["0", "1"]) if kind == "ClassLabel" else hub.Value("int64")
+    data = load_data(hub_set(hub, tmp_path / "set", {"train": [0, 1] * 8, "test": [hidden] * 4}, feature), 8)
+    assert data.notes[0] == "the split 'test' has no labels and is not used"
+    assert data.class_names == ("0", "1")
+    given = {"train": [*[0, 1] * 8, hidden]}
+    if (kind, hidden) == ("Value", -1):  # of numbers, a class as any other
+        assert load_data(hub_set(hub, tmp_path / "all", {"train": [-1, 0, 1] * 6}, feature), 8).class_names[0] == "-1"
+        return
+    with pytest.raises(UserError, match="some images of 'train' have no label in column 'label'"):
+        load_data(hub_set(hub, tmp_path / "some", given, feature), 8)
+
+
+def test_hub_images_that_are_missing_or_have_several_labels_are_refused_in_words(tmp_path, hub):
+    from estimators.image_sizes import file_sizes
+
+    spec = hub_set(hub, tmp_path / "missing", {"train": ["a", "b"] * 8}, hub.Value("string"), missing=3)
+    assert file_sizes(spec).files == 15
+    with pytest.raises(UserError, match=r"image 3 of 'train' in data .* is missing"):
+        load_data(spec, 8)
+    several = hub.Sequence(hub.ClassLabel(names=["a", "b"]))
+    with pytest.raises(UserError, match="column 'labels' does not hold one label per image"):
+        load_data(hub_set(hub, tmp_path / "several", {"train": [[0], [1]] * 8}, several, "labels"), 8)
+
+
 def test_a_hub_set_without_images_and_one_that_is_not_there_are_refused(tmp_path, hub):
     (tmp_path / "set").mkdir()
     hub.Dataset.from_dict({"text": ["a"], "label": [0]}).to_parquet(str(tmp_path / "set" / "train.parquet"))

@@ -390,6 +390,20 @@ def test_on_a_gpu_the_same_seconds_buy_whole_candidates_and_more_images(monkeypa
     assert ShortTraining(data, **chosen).describe()["train_images"] == pytest.approx(6400, abs=3)
 
 
+def test_a_training_that_ends_or_diverges_while_bfloat16_is_measured_says_nothing_of_it(monkeypatch):
+    few = ImageData.of("few", DIGITS.images[:60], DIGITS.labels[:60], DIGITS.test_images[:9], DIGITS.test_labels[:9])
+    drawn = [SMALL.sample(np.random.default_rng(0))]
+    short = ShortTraining(few, device="cpu", width=1.0, depth=1.0, data_fraction=1.0, epochs=1)
+    assert short._gain_of_bf16(drawn, Scale()) == 0.0
+
+    def diverges(*given):
+        yield
+        raise Diverged("the training loss was nan")
+
+    monkeypatch.setattr(ShortTraining, "advance", diverges)
+    assert short._gain_of_bf16(drawn, Scale()) == 0.0
+
+
 def test_bfloat16_is_chosen_where_a_cpu_has_it_and_is_faster_with_it(monkeypatch):
     estimator = ShortTraining(DIGITS, device="cpu")
     for there, gain, chosen in ((True, 1.5, {"precision": "bf16"}), (True, 1.1, {}), (False, 1.5, {})):

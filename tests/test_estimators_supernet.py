@@ -16,6 +16,7 @@ from torch import nn
 from estimators import ImageData, TrialContext, load_data, make_estimator
 from estimators.core import Core
 from estimators.shared_weights import NOTHING_NEW, SharedWeights, part, places
+from estimators.steps import decayed
 from estimators.supernet import Supernet
 from searchspaces import (
     SPACES,
@@ -76,7 +77,7 @@ def test_every_layer_with_each_value_of_its_fields_has_its_slice_of_the_weights(
 
 
 def check_slices(make: Callable[[Any], nn.Module], networks: Sequence[Any], given: Shape) -> None:
-    """All parameters of each network are slices of weights that they share, and it computes with them as with its own.
+    """All parameters of each network are slices of shared weights that decay as they do, and it computes the same.
 
     Args:
         make: the module of a network.
@@ -85,12 +86,18 @@ def check_slices(make: Callable[[Any], nn.Module], networks: Sequence[Any], give
     """
     weights = SharedWeights(make, networks, 0)
     assert not any(each.isnan().any() for each in weights.tensors)
+    of_weights = {id(each) for each in weights.decayed(0.1)[0]["params"]}
+    decaying = {place for place, each in zip(weights.places, weights.tensors, strict=True) if id(each) in of_weights}
     for network in networks:
         torch.manual_seed(1)
         module = make(network).eval()
         named = places(module)
         assert set(named) == {each for each, _ in module.named_parameters()}
         assert len(set(named.values())) == len(named)  # no two parameters of a network are one weight
+        alone = {id(each) for each in decayed(module, 0.1)[0]["params"]}
+        assert decaying & set(named.values()) == {
+            named[n] for n, each in module.named_parameters() if id(each) in alone
+        }
         slices = weights.slices(module)
         images = torch.randn(2, *given)
         said = torch.func.functional_call(module, slices, (images,))

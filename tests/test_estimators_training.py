@@ -399,6 +399,20 @@ def test_a_recipe_is_fitted_to_training_images_where_data_have_validation_images
             images_of(own, {"val_fraction": wrong})
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lenet5", {"progressive": 2}, "made for images of 32 pixels and cannot take those of 14 pixels"),
+        ("highway_10", {"progressive": 3}, "made for images of 32 pixels and cannot take those of 14 pixels"),
+        ("mobilenetv2_100", {"batch": 1}, "a batch of 1 is too small for this network on one worker"),
+    ],
+)
+def test_what_a_network_cannot_be_trained_with_is_refused_in_words(tmp_path, name, settings, message):
+    recipe = make_recipe("sgd", **{**QUICK, **settings})
+    with pytest.raises(UserError, match=message):
+        train(classic(name), FEW.resized(32), recipe, tmp_path / "refused")
+
+
 @pytest.mark.parametrize("stages", [2, 3, 4])
 @pytest.mark.parametrize("epochs", [1, 2, 3, 8])
 def test_progressive_learning_ends_at_the_full_size(epochs, stages):

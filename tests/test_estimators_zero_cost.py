@@ -63,6 +63,13 @@ def test_images_of_one_code_have_no_naswot_score() -> None:
         score("naswot", network, pixels([[1.0, 1.0]] * 4), torch.zeros(4, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("kind", [nn.PReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.ELU, nn.Hardswish, nn.Mish])
+def test_units_of_every_activation_count_as_those_of_relu(kind: type[nn.Module]) -> None:
+    relu = two_layers([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [[1.0, 1.0, 1.0]])
+    other, images = nn.Sequential(relu[0], relu[1], kind(), relu[3]), pixels([[1.0, 1.0], [1.0, -2.0], [-2.0, 1.0]])
+    assert (naswot(other, images), swap(other, images)) == (naswot(relu, images), swap(relu, images))
+
+
 def test_swap_counts_the_different_patterns_of_units() -> None:
     # Over the images (1, 1), (1, -2), (-2, 1): x > 0 is 110, y > 0 is 101, x + y > 0 is 100, and 2 x > 0 is 110 again.
     network = two_layers([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]], [[1.0] * 4])

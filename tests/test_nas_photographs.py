@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -425,6 +427,36 @@ def test_white_of_a_grey_map_of_16_bits_is_what_its_file_says(tmp_path):
     dark.write_bytes(b"P5 4 1 65535\n" + np.array([0, 100, 200, 255], ">u2").tobytes())
     with dark.open("rb") as file:
         assert np.asarray(in_rgb(file, 4, 10**6)[0])[0, :, 0].tolist() == [0, 0, 0, 0]  # dark, not stretched
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "values", "key"),
+    [
+        (1, 0, (1, 0), (0,)),
+        (2, 0, (2, 1), (1,)),
+        (4, 0, (5, 3), (3,)),
+        (8, 0, (9, 10), (10,)),
+        (16, 0, (0x1001, 0x1000), (0x1000,)),
+        (8, 2, (9, 9, 9, 10, 11, 12), (10, 11, 12)),
+        (16, 2, (0x3412, 0x3412, 0x3412, 0x1234, 0x1234, 0x1234), (0x1234, 0x1234, 0x1234)),
+    ],
+)
+def test_the_transparent_value_of_a_png_is_white_and_no_other(bits, colour, values, key):
+    """The chunk tRNS of each depth, of grey images (colour 0) and RGB (2): of two pixels the second is transparent."""
+    from estimators.image_files import in_rgb
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    packed = sum(value << bits * (len(values) - 1 - index) for index, value in enumerate(values))
+    unused = -bits * len(values) % 8  # bits of the last byte
+    row = (packed << unused).to_bytes((bits * len(values) + unused) // 8, "big")
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, colour, 0, 0, 0))
+    content += chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)) + chunk(b"IDAT", zlib.compress(b"\0" + row))
+    image, _ = in_rgb(io.BytesIO(content + chunk(b"IEND", b"")), 2, 10**6)
+    first = [round(255 * value / (2**bits - 1)) for value in values[: len(values) // 2]]
+    assert np.abs(np.asarray(image)[0, 0].astype(int) - first).max() <= 1
+    assert np.asarray(image)[0, 1].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize(("bits", "white"), [(12, 1), (16, 1), (16, 0), (8, 1), (8, 0)])

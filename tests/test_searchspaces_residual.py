@@ -124,6 +124,24 @@ def test_a_copy_of_a_network_drops_its_own_paths_and_branches_that_are_averaged_
     assert [join.paths.column.shape for join in first.modules() if hasattr(join, "paths")] == [(0,)] * 2
 
 
+def test_the_first_join_that_is_computed_draws_the_columns_wherever_it_stands():
+    """A mean inside of a step stands before its graph's own means, and is computed after them."""
+    import torch
+
+    from searchspaces.modules import build
+    from searchspaces.torch_layers import PathMeanBranches
+
+    two = (GraphStep(Multiply(1.0), (0,)), GraphStep(Multiply(3.0), (0,)), GraphStep(Identity(), (1, 2), "mean"))
+    inner = GraphStep(Mean(Multiply(1.0), Multiply(3.0)), (3,))
+    module = build(Graph((*two, inner)), (1, 1, 1), drop_path=1e-9)
+    for images in (64, 48):  # as many columns as there are images, in each pass
+        assert set(module(torch.ones(images, 1, 1, 1)).flatten().tolist()) == {1.0, 4.0, 9.0}
+    for join in module.modules():
+        if isinstance(join, PathMeanBranches):
+            join.eval()  # frozen
+    assert set(module(torch.ones(64, 1, 1, 1)).flatten().tolist()) == {2.0, 4.0, 6.0}
+
+
 def test_weights_shared_between_steps_count_once_and_are_one_parameter():
     import torch
 
