@@ -47,7 +47,8 @@ class Warp:
     def of(accuracies: Matrix) -> Warp:
         """The warp whose fence lies below the greater part of the accuracies."""
         median, upper = np.quantile(accuracies, [0.5, 0.75])
-        scale = max(float(upper - median), 1e-6)
+        known = np.unique(accuracies)  # on few images many tie, also from the median to the upper quartile
+        scale = max(float(upper - median), float(np.diff(known).min(initial=1.0)), 1e-6)
         return Warp(float(median) - FENCE * scale, scale)
 
     def __call__(self, accuracies: Matrix) -> Matrix:
@@ -55,6 +56,12 @@ class Warp:
         below = np.maximum(self.fence - accuracies, 0.0)
         warped: Matrix = np.where(below > 0, self.fence - self.scale * np.log1p(below / self.scale), accuracies)
         return warped
+
+    def slope(self, accuracies: Matrix) -> Matrix:
+        """What a small difference between accuracies is worth on the scale of the warp, times that difference."""
+        below = np.maximum(self.fence - accuracies, 0.0)
+        slope: Matrix = 1 / (1 + below / self.scale)
+        return slope
 
     def back(self, warped: Matrix) -> Matrix:
         """The accuracies of warped ones."""
@@ -90,7 +97,7 @@ class Kernel:
             columns.append(varies & (np.arange(len(varies)) < len(varies) - doubtful))
         warps, centred = _warps(accuracies), features - self._centre
         fits = [
-            (used, (warp, *_fitted(centred[:, used], warp(accuracies), variances)))
+            (used, (warp, *_fitted(centred[:, used], warp(accuracies), variances * warp.slope(accuracies) ** 2)))
             for used in columns
             for warp in warps
         ]
@@ -103,10 +110,10 @@ class Kernel:
         self.warp, self.trend, self.height, self.length, self.noise = chosen
         self.spread = float(self.warp(accuracies).std()) or 1.0
 
-    def noises(self, variances: Matrix) -> Matrix:
-        """The whole noise of observations with so much of their own, as a share of the observations' variance."""
-        noises: Matrix = self.noise + variances / self.spread**2
-        return noises
+    def shares(self, accuracies: Matrix, variances: Matrix) -> Matrix:
+        """Variances of accuracies as shares of the observations' variance, on the scale of the warp."""
+        shares: Matrix = variances * (self.warp.slope(accuracies) / self.spread) ** 2
+        return shares
 
     def scaled(self, features: Matrix) -> Matrix:
         """Centred features, without the columns that never varied or did not help."""
@@ -139,7 +146,8 @@ def _predicted(
 
     values = warp(accuracies)
     spread = values.std() or 1.0
-    covariance = _covariances(scaled, scaled, trend, height, length) + np.diag(noise + variances / spread**2)
+    own = variances * (warp.slope(accuracies) / spread) ** 2
+    covariance = _covariances(scaled, scaled, trend, height, length) + np.diag(noise + own)
     inverse = cho_solve(cho_factor(covariance, lower=True), np.eye(len(values)))
     variance = 1 / np.diag(inverse)
     error = inverse @ ((values - values.mean()) / spread) * variance
@@ -222,9 +230,8 @@ class GaussianProcess:
     def __init__(self, kernel: Kernel, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
         from scipy.linalg import cholesky
 
-        variances = np.zeros(len(accuracies)) if variances is None else variances
-        self.kernel, self._warped = kernel, kernel.warp(accuracies)
-        self._features, self._noises = kernel.scaled(features), kernel.noises(variances)
+        self.kernel, self._warped, self._features = kernel, kernel.warp(accuracies), kernel.scaled(features)
+        self._noises = self._noises_of(accuracies, variances)
         covariance = kernel.between(self._features, self._features) + np.diag(self._noises)
         self._factor = np.ascontiguousarray(cholesky(covariance, lower=True, overwrite_a=True, check_finite=False))
         self._weigh()
@@ -234,13 +241,17 @@ class GaussianProcess:
 
     def add(self, features: Matrix, accuracies: Matrix, variances: Matrix | None = None) -> None:
         """Take more observations (rows, columns), as if they had been there from the start."""
-        self._add(features, self.kernel.warp(accuracies), variances)
+        self._add(features, self.kernel.warp(accuracies), self._noises_of(accuracies, variances))
 
-    def _add(self, features: Matrix, warped: Matrix, variances: Matrix | None = None) -> None:
+    def _noises_of(self, accuracies: Matrix, variances: Matrix | None) -> Matrix:
+        """The whole noise of observations, as a share of the observations' variance."""
+        more = 0.0 if variances is None else self.kernel.shares(accuracies, variances)
+        return np.full(len(accuracies), self.kernel.noise) + more
+
+    def _add(self, features: Matrix, warped: Matrix, noises: Matrix) -> None:
         from scipy.linalg import cholesky
 
         new, old = self.kernel.scaled(features), len(self)
-        noises = self.kernel.noises(np.zeros(len(new)) if variances is None else variances)
         across = _solved(self._factor, self.kernel.between(self._features, new))  # (old, new)
         within = self.kernel.between(new, new) + np.diag(noises) - across.T @ across
         factor = np.empty((old + len(new),) * 2)
@@ -257,7 +268,7 @@ class GaussianProcess:
         other = object.__new__(GaussianProcess)
         other.kernel, other._factor, other._features = self.kernel, self._factor, self._features
         other._warped, other._noises = self._warped, self._noises
-        other._add(features, self.mean(features))
+        other._add(features, self.mean(features), np.full(len(features), self.kernel.noise))
         return other
 
     def mean(self, features: Matrix) -> Matrix:
@@ -275,18 +286,21 @@ class GaussianProcess:
         """Posterior mean and deviation (observations,) of the accuracy of each observation, less a part of its noise.
 
         What the choices do not tell of a network is in the noise as well as what another training would change. With
-        all of the noise for luck the mean is `mean_of_observed`; with none of it, what was observed.
+        all of the noise for luck the mean is `mean_of_observed`; with none of it, what was observed. Below the fence of
+        a warp, where a little on its scale is much accuracy, luck is as little accuracy as above it, and the deviation
+        is that of the tangent.
 
         Args:
-            luck: variance of what is to be left out of each observation, at most that of the noise of all; the noise
-                that an observation has beyond that is left out too.
+            luck: variance of the accuracy that is to be left out of each observation, at most that of the noise of all;
+                the noise that an observation has beyond that is left out too.
         """
-        base = min(luck / self.kernel.spread**2, self.kernel.noise)
-        luck_of = self._noises - self.kernel.noise + base
+        accuracies = self.kernel.warp.back(self._warped)
+        luck_of = np.minimum(self.kernel.shares(accuracies, np.full(len(self), luck)), self.kernel.noise)
+        luck_of += self._noises - self.kernel.noise
         inverse = _solved(self._factor, np.eye(len(self)))
         means = self.kernel.warp.back(self._warped - self._spread * luck_of * self._weights)
         variances = luck_of - luck_of**2 * np.einsum("ij,ij->j", inverse, inverse)
-        return means, self._spread * np.sqrt(np.maximum(variances, 0.0))
+        return means, self._spread * np.sqrt(np.maximum(variances, 0.0)) / self.kernel.warp.slope(accuracies)
 
     def expected_improvement(self, features: Matrix, best: float) -> Matrix:
         """Expected improvement (rows,) of the noiseless accuracy over `best` (Jones et al. 1998, eq. 15)."""

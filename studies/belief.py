@@ -8,8 +8,9 @@ with those of all other networks of the study: a Gaussian process over choices a
 What the process calls noise is both: what another seed would change, and what is the network's own and its choices do
 not tell (a nugget). One training of each does not say how it divides. Half of it is taken to be luck, or as much as the
 number of validation images says if that is more: all of it draws the best networks to a fit that smooths what was
-exact, none of it is the observation. `docs/proxies.md` has what each costs on tables with no, little and much noise,
-and how far beliefs are from trainings that came later.
+exact, none of it is the observation. Where no training loss adjusts accuracies, the noise of the validation images is
+given to the process, and half of what it finds beyond that is luck. `docs/proxies.md` has what each costs on tables
+with no, little and much noise, and how far beliefs are from trainings that came later.
 """
 
 from __future__ import annotations
@@ -118,14 +119,14 @@ def _beliefs(those: _Same) -> Mapping[int, Belief]:
             number: Belief(observed[number].accuracy or 0.0, error) for number, error in _errors(complete, line).items()
         }
     ended = sorted(complete, key=lambda each: each.rank or 0)
-    seen = tuple(_seen(each, observed[each.number].accuracy or 0.0) for each in ended)
-    stopped = tuple(_stopped(proposed, observed))
-    errors = _errors(complete, line)
+    stopped, errors = tuple(_stopped(proposed, observed)), _errors(complete, line)
     certain = sum(error**2 for error in errors.values()) / len(errors)
+    if line is None:  # known noise is not fitted; and is the same for all, as luck at 100 % would else weigh most
+        seen = tuple(_seen(each, each.accuracy or 0.0, certain) for each in ended)
+        return {each.number: belief for each, belief in zip(ended, posterior(seen, stopped), strict=True)}
+    seen = tuple(_seen(each, observed[each.number].accuracy or 0.0) for each in ended)
     means = posterior(seen, stopped, known_luck=certain)
     found = {each.number: belief for each, belief in zip(ended, means, strict=True)}
-    if line is None:
-        return found
     return {number: Belief(mean, math.hypot(error, errors[number])) for number, (mean, error) in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,23 +41,25 @@ class Trained:
 
     Args:
         tells: what of a training details say.
+        truth: the accuracy of a network on infinitely many.
     """
 
     tells: tuple[str, ...] = ("val_images",)
+    truth: Callable[[Architecture], float] = truth
     noisy: bool = True
 
     def describe(self) -> dict[str, Any]:
         return {"name": "trained", "val_images": 400}
 
     def estimate(self, architecture: Architecture, context: TrialContext) -> Estimate:
-        accuracy = float(np.random.default_rng(context.seed).binomial(400, truth(architecture)) / 400)
+        accuracy = float(np.random.default_rng(context.seed).binomial(400, self.truth(architecture)) / 400)
         told = {"val_images": 400, "train_loss": -math.log(0.5)}
         return Estimate(accuracy, 0.1, (accuracy,), {name: told[name] for name in self.tells})
 
 
-def run(folder: Any = None, tells: tuple[str, ...] = ("val_images",), **changes: Any) -> Study:
+def run(folder: Any = None, trained: Trained | None = None, **changes: Any) -> Study:
     given = {
-        "estimator": Trained(tells),
+        "estimator": trained or Trained(),
         "space": SPACE,
         "task": TASK,
         "strategy": "random",
@@ -102,6 +104,37 @@ def test_beliefs_are_nearer_to_the_truth_than_what_was_observed_and_say_how_near
     assert abs(means[luckiest] - true[luckiest]) < abs(seen[luckiest] - true[luckiest])
     assert study.adjusted == {number: belief.mean for number, belief in found.items()}
     assert study.standard_errors == pytest.approx({number: belief.standard_error for number, belief in found.items()})
+
+
+@pytest.mark.parametrize("trials", [20, 40])
+def test_errors_say_how_near_beliefs_are_however_few_the_trials(trials: int) -> None:
+    """Also where a fit to so few finds less noise than the validation images alone make."""
+    ratios = []
+    for seed in range(8):
+        study = run(seed=seed, trials=trials)
+        for number, (mean, error) in beliefs(study.trials).items():
+            ratios.append((mean - truth(study.trials[number].architecture)) / error)
+    assert 0.7 < np.square(ratios).mean() ** 0.5 < 1.7
+
+
+def failing(architecture: Architecture) -> float:
+    """One network in nine trains to next to nothing."""
+    choices = architecture.choices
+    fails = (choices["stage1.kernel"], choices["stage2.depth"]) == (7, 3)
+    return 0.1 + 0.01 * choices["stage3.depth"] if fails else 0.2 + truth(architecture)
+
+
+@pytest.mark.parametrize("tells", [("val_images",), ("val_images", "train_loss")])
+def test_networks_that_train_to_nothing_are_not_believed_better(tells: tuple[str, ...]) -> None:
+    ratios = []
+    for seed in range(4):
+        study = run(seed=seed, trained=Trained(tells, failing))
+        for number, (mean, error) in beliefs(study.trials).items():
+            true = failing(study.trials[number].architecture)
+            if true < 0.2:
+                assert mean < 0.2
+                ratios.append((mean - true) / error)
+    assert 0.5 < np.square(ratios).mean() ** 0.5 < 1.6
 
 
 @pytest.mark.parametrize("strategy", ["random", "evolution"])  # guided goes by a predictor anyway
