@@ -127,7 +127,7 @@ def study_document(study: Study) -> Document:
     manifest, trials, at_work = study.manifest, study.trials, study.is_running
     states = Counter(state_of(trial, at_work) for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files = manifest.total or 1, _files(study)
+    files = _files(study)
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
@@ -161,10 +161,16 @@ def study_document(study: Study) -> Document:
         "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
-        "more": None
-        if _used_up(study)
-        else resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
+        "more": _more(study),
     }
+
+
+def _more(study: Study) -> str | None:
+    """The command that makes the trials that are left, else twice as many; None where the space is used up, and where
+    a search by time alone has no trial that ended."""
+    ended, total = sum(trial.rank is not None for trial in study.trials), study.manifest.total
+    to_go = 2 * ended if total is None or ended >= total else total
+    return None if _used_up(study) or not to_go else resume_command(study, to_go)
 
 
 def _used_up(study: Study) -> bool:
