@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json, say, visible, waiting
+from nas.commands.console import console, print_json, say, waiting
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
 from nas.commands.tables import FAINT, GOOD, Listed, table
@@ -298,7 +298,7 @@ def show_runs(document: Document, console: Console) -> None:
     now = datetime.fromisoformat(document["now"])
     for one in document["runs"]:
         made.add_row(
-            Text(visible(one["run"]), style="bold"),  # as wide as it is printed
+            Text(one["run"], style="bold"),
             Listed(_what(one)),
             Listed(_best(one)),
             Listed(_state(one), GOOD if one["state"] == "running" else ""),
