@@ -9,6 +9,7 @@ import shlex
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -233,8 +234,8 @@ def test_the_training_that_is_to_be_run_again_reads_the_same_images(tmp_path, mo
             data = load_data(folder, 8, **given)
             words = _images_words(study, SimpleNamespace(facts={"data": {**data.describe(), "source": data.name}}))
             # as `nas train RUN` reads them
-            options = dict(zip(words, words[1:], strict=False))
-            typed = {name: int(options[option]) for name, option in (("max_pixels", "--max-pixels"),) if option in words}
+            options = dict(pairwise(words))
+            typed = {"max_pixels": int(options["--max-pixels"])} if "--max-pixels" in words else {}
             typed |= {"centre": float(options["--centre-crop"])} if "--centre-crop" in words else {}
             typed |= {"skip_bad": True} if "--skip-bad" in words else {}
             read = {**settings["estimator_settings"], **typed}
