@@ -203,14 +203,7 @@ def _found(
         raise UserError(f"--task is for a network; {run} keeps the task it was created with")
     study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else chosen(study, number)
-    if trial is None:
-        document = study_document(study)
-    else:
-        error = study.standard_errors.get(trial.number)
-        unit = study.manifest.estimator["resolved"].get("estimates")
-        document = trial_document(
-            trial, study.is_running, study.extrapolated(trial.number), error, unit, study.adjusted.get(trial.number)
-        )
+    document = study_document(study) if trial is None else trial_document(study, trial)
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)
