@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import typer
 from rich.cells import cell_len
 from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import console, print_json, say, waiting
+from nas.commands.given import first_given
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
 from nas.commands.tables import FAINT, GOOD, Listed, table
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def show(
+    context: typer.Context,
     what: options.RunOrNetwork,
     trial: options.TrialNumber = None,
     every: options.AllTrials = False,
@@ -44,7 +47,7 @@ def show(
     from nas.references import in_run, names_network
 
     if every or sort is not None:
-        return _every_trial(what, sort, every, trial, space, ledger, json)
+        return _every_trial(context, what, sort or "number", every, space, ledger, json)
     if trial is None and (there := in_run(what)) is not None:
         what, trial = str(there[0]), there[1]
     notes: list[str] = []
@@ -153,17 +156,19 @@ def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.Ledge
 
 
 def _every_trial(
-    run: str, sort: str | None, every: bool, trial: int | None, space: str | None, ledger: str | None, json: bool
+    context: typer.Context, run: str, sort: str, every: bool, space: str | None, ledger: str | None, json: bool
 ) -> None:
     """`nas show RUN --all`."""
     from nas.api import open_study
     from nas.documents import trials_document
     from searchspaces import UserError
 
-    if trial is not None or not every:
-        raise UserError("--all lists every trial; leave out --trial" if every else "--sort needs --all")
+    if not every:
+        raise UserError("--sort needs --all")
+    if (of_one := first_given(context, ("trial", "task", "svg", "filters"))) is not None:
+        raise UserError(f"--all lists every trial; leave out {of_one}")
     with waiting(json):
-        document = trials_document(open_study(run, space=space, ledger=ledger), sort or "number")
+        document = trials_document(open_study(run, space=space, ledger=ledger), sort)
     if json:
         return print_json(document)
     show_trials(document, console())
