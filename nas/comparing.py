@@ -438,15 +438,7 @@ def bench_document(bench: Bench, files: Mapping[str, Path]) -> Document:
         "seconds": bench.seconds,
         "interrupted": bench.interrupted,
         "files": {name: str(path) for name, path in files.items()},
-        "runs": [
-            {
-                **_run_document(one.run),
-                "trials": list(one.trials),
-                "infeasible": one.infeasible,
-                "repeated": one.repeated,
-            }
-            for one in bench.played
-        ],
+        "runs": [_played_document(one) for one in bench.played],
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from estimators.estimator import PREPARED_S
+from estimators.estimator import PREPARED_S, binomial_error
 from nas.next_commands import look_commands, proxy_command, resume_command
 from searchspaces import COSTS, SPACES, Budget, Classic, Feasible, Scaled, Task, UserError, nearest, space_named
 from searchspaces.catalog import RANGES
@@ -127,7 +127,7 @@ def study_document(study: Study) -> Document:
     manifest, trials, at_work = study.manifest, study.trials, study.is_running
     states = Counter(state_of(trial, at_work) for trial in trials)
     complete = [trial for trial in trials if trial.state == "complete"]
-    planned, files = manifest.total or 1, _files(study)
+    files = _files(study)
     prepared_s = next((trial.details[PREPARED_S] for trial in trials if PREPARED_S in trial.details), None)
     return {
         "run": None if study.folder is None else str(study.folder),
@@ -161,10 +161,16 @@ def study_document(study: Study) -> Document:
         "pareto": _found(study, study.pareto(axis(study))) if complete else [],
         "files": files,
         "looks": look_commands(study, files) if complete and files else [],
-        "more": None
-        if _used_up(study)
-        else resume_command(study, planned if len(trials) < planned else 2 * len(trials)),
+        "more": _more(study),
     }
+
+
+def _more(study: Study) -> str | None:
+    """The command that makes the trials that are left, else twice as many; None where the space is used up, and where
+    a search by time alone has no trial that ended."""
+    ended, total = sum(trial.rank is not None for trial in study.trials), study.manifest.total
+    to_go = 2 * ended if total is None or ended >= total else total
+    return None if _used_up(study) or not to_go else resume_command(study, to_go)
 
 
 def _used_up(study: Study) -> bool:
@@ -210,11 +216,7 @@ def trials_document(study: Study, order: str = "number") -> Document:
 
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}{nearest(order, ORDERS)}")
-    errors, adjusted, at_work = study.standard_errors, study.adjusted, study.is_running
-    several = [
-        trial_document(trial, at_work, None, errors.get(trial.number), adjusted=adjusted.get(trial.number))
-        for trial in study.trials
-    ]
+    several = trial_documents(study, study.trials)
     sign = -1 if order == "accuracy" else 1
     decides = {each.number: each.accuracy for each in complete(study.trials)}
 
@@ -239,13 +241,10 @@ ORDERS: Final = {"number": "number", "accuracy": "accuracy", "macs": "macs", "pa
 
 def _found(study: Study, trials: Sequence[Trial]) -> list[Document]:
     """Networks with the accuracies that the study goes by, and as `observed` those of their own trainings."""
-    errors, adjusted = study.standard_errors, study.adjusted
+    several = trial_documents(study, [study.trials[each.number] for each in trials])
     return [
-        {
-            **trial_document(each, False, None, errors.get(each.number), adjusted=adjusted.get(each.number)),
-            "observed": study.trials[each.number].accuracy,
-        }
-        for each in trials
+        {**document, "accuracy": each.accuracy, "observed": document["accuracy"]}
+        for each, document in zip(trials, several, strict=True)
     ]
 
 
@@ -327,44 +326,50 @@ def _confirmed(one: Confirmed) -> Document:
     }
 
 
-def trial_document(
-    trial: Trial,
-    at_work: bool,
-    extrapolated: Mapping[str, float] | None = None,
-    error: float | None = None,
-    unit: str | None = None,
-    adjusted: float | None = None,
-) -> Document:
-    """Everything recorded about one trial.
+def trial_documents(study: Study, trials: Sequence[Trial]) -> list[Document]:
+    """Everything recorded about trials of a study, and what it makes of their accuracies.
 
-    Args:
-        trial: the trial.
-        at_work: whether a process runs the study; a trial that is running then was interrupted if not.
-        extrapolated: as of `Study.extrapolated`.
-        error: the standard error of its accuracy, as of `Study.standard_errors`.
-        unit: of the estimates, if they are no accuracies.
-        adjusted: the accuracy of its training, as of `Study.adjusted`.
+    `accuracy` is that of a trial's own training, and `observed_standard_error` its standard error; `adjusted` is what
+    is believed of it, and `mean` that over all trainings of a confirmed network. `standard_error` is that of the number
+    which decides: the mean, else what is believed, else what was observed.
     """
     from studies.results import state_of
 
-    return {
-        "number": trial.number,
-        "state": state_of(trial, at_work),
-        **({} if unit is None else {"estimates": unit}),
-        "accuracy": trial.accuracy,
-        "standard_error": error,
-        "adjusted": adjusted,
-        **trial.cost.told(),
-        "seconds": trial.seconds,
-        "curve": list(trial.curve),
-        "rungs": list(trial.rungs),
-        "extrapolated": None if extrapolated is None else dict(extrapolated),
-        "reason": trial.reason,
-        "confirms": trial.confirms,
-        "parent": trial.parent,
-        "words": trial.architecture.words(),
-        "architecture": {"space": trial.architecture.space.name, "choices": trial.architecture.choices},
-        "details": dict(trial.details),
-        "started": None if trial.started is None else trial.started.isoformat(),
-        "ended": None if trial.ended is None else trial.ended.isoformat(),
-    }
+    at_work, images, adjusted, errors = study.is_running, study.judged_by, study.adjusted, study.standard_errors
+    means = {each.trial.number: each.mean for each in study.confirmed}
+
+    def observed_error(trial: Trial) -> float | None:
+        on = images or (trial.details["val_images"] if trial.number in adjusted else None)
+        return None if trial.accuracy is None or on is None else binomial_error(trial.accuracy, on)
+
+    return [
+        {
+            "number": trial.number,
+            "state": state_of(trial, at_work),
+            "accuracy": trial.accuracy,
+            "observed_standard_error": observed_error(trial),
+            "adjusted": adjusted.get(trial.number),
+            "mean": means.get(trial.number),
+            "standard_error": errors.get(trial.number),
+            **trial.cost.told(),
+            "seconds": trial.seconds,
+            "curve": list(trial.curve),
+            "rungs": list(trial.rungs),
+            "extrapolated": None if (found := study.extrapolated(trial.number)) is None else dict(found),
+            "reason": trial.reason,
+            "confirms": trial.confirms,
+            "parent": trial.parent,
+            "words": trial.architecture.words(),
+            "architecture": {"space": trial.architecture.space.name, "choices": trial.architecture.choices},
+            "details": dict(trial.details),
+            "started": None if trial.started is None else trial.started.isoformat(),
+            "ended": None if trial.ended is None else trial.ended.isoformat(),
+        }
+        for trial in trials
+    ]
+
+
+def trial_document(study: Study, trial: Trial) -> Document:
+    """One trial of a study, with the unit of its estimates if they are no accuracies."""
+    unit = study.manifest.estimator["resolved"].get("estimates")
+    return {**trial_documents(study, [trial])[0], **({} if unit is None else {"estimates": unit})}

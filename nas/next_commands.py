@@ -84,6 +84,7 @@ def proxy_command(study: Study) -> str | None:
     if found is None:
         return None
     words, given = found
+    given.pop("rungs", None)  # they are there for a pruner, and the comparison has none
     estimator = study.manifest.estimator
     score = given.pop("score", None) or estimator["resolved"].get("score")
     first = {"zero-cost": [str(score)], "supernet": ["supernet"]}.get(estimator["name"], [])

@@ -14,12 +14,13 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estimators.estimator import PREPARED_S, binomial_error
 from nas.documents import axis
-from nas.next_commands import proxy_command
+from nas.next_commands import READING, proxy_command
 from nas.reproducing import study_command
 from nas.training import estimated
 from nas.wording import count, duration, estimate_name, percent, within
@@ -29,6 +30,7 @@ from searchspaces.plural import number_of
 from searchspaces.progress import doing
 from studies import Study
 from studies.folder import REPORT
+from studies.origins import whole_path
 from studies.proxy_agreement import agreement, comparisons
 from studies.results import pooled_variance
 from studies.trial import device_seconds
@@ -343,7 +345,8 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
         [
             *("nas", "train", str(folder), "--trial", str(each.facts["found"]["trial"])),
             *("--seed", str(each.facts["seed"]), "--epochs", str(each.facts["recipe"]["epochs"])),
-            *("--out", str(folder.parent / each.folder.name), *_recipe_words(each), *space),
+            *("--out", str(folder.parent / each.folder.name), *_recipe_words(each)),
+            *(*_images_words(study, each), *space),
         ]
         for each in trained
     ]
@@ -360,6 +363,22 @@ def _reproduce(study: Study, trained: Sequence[Trained]) -> tuple[list[str], lis
     if manifest.trials is not None and len(study.trials) > manifest.trials:  # it was extended
         searches.append(["nas", "resume", str(folder), "--trials", str(len(study.trials)), *space])
     return [shlex.join(each) for each in (*searches, *trainings, ["nas", "report", str(folder), *space])], notes
+
+
+def _images_words(study: Study, trained: Trained) -> list[str]:
+    """Options that read the images of a training again, at their size; what is as for the run's images is left out."""
+    from estimators.sources import Reading, reading_of
+
+    data, of_run = trained.facts["data"], reading_of(study.manifest.estimator["given"])
+    source = str(data.get("source", data["name"]))
+    words = [] if whole_path(source) == study.manifest.data else ["--data", source]
+    words += ["--image-size", str(Task.parse(data["task"]).image_size)]
+    read, before = Reading(**reading_of(data)), replace(Reading(**of_run), cache=None)
+    words += ["--skip-bad"] if read.skip_bad and not before.skip_bad else []
+    for name, option in READING.items():
+        if getattr(read, name) != getattr(before, name):
+            words += [option, str(getattr(read, name))]
+    return words
 
 
 def _recipe_words(trained: Trained) -> list[str]:

@@ -241,22 +241,14 @@ def ago(seconds: float) -> str:
     return f"{whole}s ago"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as in a sentence.
-
-    >>> listed(["stem"]), listed(["stem", "stage1", "stage2"])
-    ('stem', 'stem, stage1 and stage2')
-    """
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
 def strides_text(rule: str, left_out: list[str]) -> str:
     """Which strides a network has on images of a size, and by which rule.
 
     >>> strides_text("small-images", ["stem", "stage2"])
     'left out in stem and stage2, since images of this size are too small to be halved there (small-images)'
     """
+    from searchspaces.plural import listed  # as `human`
+
     if not left_out:
         return "as published" if rule == "published" else f"all kept on images of this size ({rule})"
     return f"left out in {listed(left_out)}, since images of this size are too small to be halved there ({rule})"

@@ -128,8 +128,9 @@ def _agreement(document: Mapping[str, Any], row: Mapping[str, Any]) -> Agreement
 
 
 def _settings(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """An estimator as it describes itself, without its images, which are compared by their fingerprint."""
-    return {name: value for name, value in resolved.items() if name != "data"}
+    """An estimator as it describes itself, without its images, which are compared by their fingerprint, and without its
+    rungs, which tell a pruner when to stop a trial and leave the estimates of the others alone."""
+    return {name: value for name, value in resolved.items() if name not in ("data", "rungs")}
 
 
 def _fingerprint(data: Any) -> Any:

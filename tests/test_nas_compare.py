@@ -225,6 +225,18 @@ def test_several_numbers_of_trials_are_compared_as_searches_of_each(nas_cli: Any
         assert text in refused.err
 
 
+def test_one_run_is_said_to_be_one_where_it_ends_before_the_last_number_as_the_space_is_used_up(
+    nas_cli: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "few.json").write_text(json.dumps({f"{a}-{b}": [(3 * a + b) / 20] for a in range(4) for b in range(3)}))
+    common = ["--table", tmp_path / "few.json", "--seeds", 2, "--out", tmp_path / "bench", "--quiet"]
+    said = nas_cli("bench-strategies", *common, "--strategies", "random", "--trials", "5,50,100")
+    told = " ".join(said.out.split())
+    assert "N = 12" in told
+    assert "One run per seed, read after its first N trials: random." in told
+    assert "Separate runs" not in told
+
+
 def test_one_run_is_read_at_the_numbers_of_trials_that_begin_alike(table: Path) -> None:
     found = bench_strategies(
         Source(str(table), SPACE), BUDGET, task=TASK, trials=[10, 40, 155], seeds=1, strategies=["random", "evolution"],

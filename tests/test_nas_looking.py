@@ -177,7 +177,9 @@ def test_every_trial_is_listed_in_the_order_that_is_asked_for(nas_cli, run):
     assert nas_cli("show", run, "--all", "--sort", "speed").code == 2
     assert f"nas show {run} --trial N" in nas_cli("show", run, "--all").out.replace("\n", "")
     assert nas_cli("show", run, "--sort", "macs").err == "nas: --sort needs --all\n"
-    assert nas_cli("show", run, "--all", "--trial", "1").code == 2
+    for option, value in (("--trial", "1"), ("--svg", "a.svg"), ("--task", "32x32x3:10"), ("--filters", "a.png")):
+        refused = nas_cli("show", run, "--all", option, value)
+        assert (refused.code, refused.err) == (2, f"nas: --all lists every trial; leave out {option}\n")
 
 
 def test_a_trial_takes_the_place_of_the_best_network(nas_cli, run, made, monkeypatch):

@@ -108,6 +108,8 @@ def test_an_unknown_network_is_refused_before_another_is_made():
         (["measure", "resnet19"], "did you mean 'resnet18'"),
         (["measure", "--space", "nasnet", "--out", "t.json"], "not a chain of stages"),
         (["measure", "resnet18", "--threads", "0"], "threads must be from 1"),
+        (["measure", "resnet18", "--budget", "1M"], "--budget is for the latency table of a space; leave it out with"),
+        (["measure", "resnet18", "--check", "20"], "--check is for the latency table of a space; leave it out with"),
         (["measure", "--space", "mbconv", "--out", "there.json"], "is not a latency table"),
         (["search", "--budget", "8ms"], "nas measure --space mbconv --task 224x224x3:1000 --out latency.json"),
         (["space", "mbconv", "--latency", "none.json"], "cannot read the latency table none.json"),

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.table import Table
+from rich.text import Text
 from studies_stand_ins import begin
 
 from benchmarks.one_way import CLASSES, made_network
 from nas.cli import main
 from nas.commands.console import Screen, say, visible
-from nas.commands.tables import facts, table
+from nas.commands.tables import Listed, facts, table
 
 NAMES = (
     "<img src=x onerror=alert(1)>", "[bold]cat[/bold]", "[/]", "red\x1b[31m\x1b]0;title\x07", ":smile:", "\x9b2J\u202e",
@@ -44,6 +46,20 @@ def printed(capfd: pytest.CaptureFixture[str], *words: object) -> str:
     assert ended.value.code in (0, None), err
     assert not {"\x1b", *FORBIDDEN} & {*out, *err}
     return "".join((out + err).split())
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_text_with_control_characters_is_shown_to_its_end(width: int) -> None:
+    told = "1 x RuntimeError: \x1b[36mfoo\x1b[39m is missing 128 MB"
+    rows = table("name", "what")
+    rows.add_row("failed", told)
+    for made in (facts(("failed", Text(told))), facts(("failed", Listed([told, told]))), rows, Text(told), told):
+        screen = Screen(width=width, file=io.StringIO())
+        screen.print(made)
+        lines = screen.file.getvalue().splitlines()
+        assert "".join(visible(told).split()) in "".join("".join(lines).replace("failed", "").split())
+        assert max(map(len, lines)) <= width
+        assert width == 40 or isinstance(made, Table) or len(lines) == 1
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -18,12 +19,12 @@ from estimators import load_data
 from estimators.agreement import ceiling, kendall
 from nas.api import open_study
 from nas.commands.proxies import show_proxies, verdicts
-from nas.next_commands import search_command
+from nas.next_commands import proxy_command, search_command
 from nas.proxies import Comparison, _recommended, _row, found_within, parse_estimated
 from searchspaces import Task, UserError, load_object
 from studies import Study
 from studies.pages.proxies import _ranked, proxies_figure
-from studies.proxy_agreement import Agreement
+from studies.proxy_agreement import Agreement, _settings
 from studies.settings import Settings
 
 SPACE = """
@@ -425,6 +426,22 @@ def test_a_space_of_published_strides_is_searched_next_too(tmp_path):
     study = Study.create(tmp_path / "run", settings)
     assert search_command(study).startswith("nas search --space mbconv@published --budget 100% --data digits")
     study.close()
+
+
+def test_rungs_are_no_part_of_the_proxy_that_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rungs = "images:0.25+epochs:1,images:0.5"  # with both characters that separate settings and proxies
+    settings = {"epochs": 2, "width": 1.0, "rungs": rungs}
+    search = {"space": "mbconv", "data": "digits", "trials": 2, "pruner": "median", "estimator_settings": settings}
+    with closing(Study.create(tmp_path / "run", Settings.parse(search))) as study:
+        words = shlex.split(proxy_command(study))
+        (proxy,) = map(parse_estimated, words[words.index("--proxies") + 1].split(","))
+        assert proxy.settings == {"epochs": 2, "width": 1.0}
+        same = {**search, "pruner": "none", "estimator_settings": proxy.settings}
+        with closing(Study.create(tmp_path / "proxy", Settings.parse(same))) as measured:
+            described = measured.manifest.estimator["resolved"]
+        assert described != study.manifest.estimator["resolved"]
+        assert _settings(described) == _settings(study.manifest.estimator["resolved"])
 
 
 @pytest.mark.parametrize("proxy", ["epochs=1", "naswot", "epochs=1+metric=training-loss"])

@@ -9,9 +9,12 @@ import shlex
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from studies_stand_ins import SPACE, Known, begin
 from test_nas_bad_input import INSTANT
 from test_studies_inheritance import Heir
@@ -24,10 +27,13 @@ from estimators.short_training import LIKELIHOOD
 from estimators.training import train
 from nas.api import open_study
 from nas.documents import study_document
+from nas.reporting import _images_words
 from nas.training import training_job
 from searchspaces import Budget, Scale, Scaled, Task, UserError
+from studies import Study
 from studies.pages.pareto import pareto_figure, time_text
 from studies.pages.report import cost_section, learning_figure, progress_figure
+from studies.settings import Settings
 from studies.trial import SHARE
 
 SECTIONS = [
@@ -205,8 +211,37 @@ def test_trainings_and_comparisons_of_proxies_beside_the_run_are_part_of_it(run,
     given = dict(each.split("=") for at, each in enumerate(words) if words[at - 1] == "--set")
     settings = {name: json.loads(value) for name, value in given.items()}
     assert settings == {"batch": 64, "data_fraction": 0.3}
+    assert [words[words.index(option) + 1] for option in ("--data", "--image-size")] == ["digits", "8"]
     again = make_recipe("auto", facts["data"]["images"], 8, epochs=1, **settings)
     assert again.describe() == facts["recipe"]
+
+
+def test_the_training_that_is_to_be_run_again_reads_the_same_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for kind in ("cats", "dogs"):
+        (tmp_path / "my photos" / kind).mkdir(parents=True)
+        for index in range(6):
+            picture = Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8))
+            picture.save(tmp_path / "my photos" / kind / f"{index}.png")
+    settings = {"space": "mbconv", "data": "digits", "trials": 1, "estimator_settings": {"max_pixels": 500}}
+    with closing(Study.create(tmp_path / "run", Settings.parse(settings))) as study:
+        for folder, given in (
+            ("my photos", {"centre": 0.5, "skip_bad": True, "max_pixels": 400}),
+            ("my photos", {"max_pixels": 500}),
+            (str(study.manifest.data), {"max_pixels": 500}),
+        ):
+            data = load_data(folder, 8, **given)
+            words = _images_words(study, SimpleNamespace(facts={"data": {**data.describe(), "source": data.name}}))
+            # as `nas train RUN` reads them
+            options = dict(pairwise(words))
+            typed = {"max_pixels": int(options["--max-pixels"])} if "--max-pixels" in words else {}
+            typed |= {"centre": float(options["--centre-crop"])} if "--centre-crop" in words else {}
+            typed |= {"skip_bad": True} if "--skip-bad" in words else {}
+            read = {**settings["estimator_settings"], **typed}
+            again = load_data(options.get("--data", study.manifest.data), int(options["--image-size"]), **read)
+            assert (again.fingerprint, again.reading) == (data.fingerprint, data.reading)
+            assert ("--data" in words) == (folder == "my photos")
 
 
 def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):

@@ -384,6 +384,12 @@ MISTAKES = {
     "published of another": (["resnet18", "--coefficients", "published"], "are for efficientnet_b0"),
     "coefficients": (["efficientnet_b0", "--coefficients", "1.2,1.1"], "does not look like '1.2,1.1,1.15'"),
     "coefficients below": (["efficientnet_b0", "--coefficients", "0.9,1,1"], "each must be from 1 to 10"),
+    "a search": (
+        ["resnet18", "--coefficients", "1.2,1.1,1.15", "--strategy", "nosuch"],
+        "--strategy is for the search for factors; leave it out with --coefficients",
+    ),
+    "a search on Ray": (["resnet18", "--coefficients", "published", "--ray"], "--ray is for the search for factors"),
+    "as by default": (["resnet18", "--coefficients", "published", "--seed", "0"], "--seed is for the search for"),
     "band": (["efficientnet_b0", "--band", "five"], "band: 'five' does not look like '5%'"),
     "step": (["efficientnet_b0", "--step", "0"], "step must be a number above 0"),
     "target": (["efficientnet_b0", "--target", "1"], "target must be a number above 1"),

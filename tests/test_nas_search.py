@@ -269,6 +269,34 @@ def test_an_interrupted_trial_is_not_shown_as_running_and_trials_beyond_those_as
     assert "4 trials are done, more than the 1 asked for" in nas_cli("resume", run, *estimator, "--trials", "1").out
 
 
+FEW = """
+from searchspaces import Space, Stage, choice, conv_head, mbconv
+space = Space('few', stages=Stage(mbconv, width=choice(8, 16), kernel=choice(3, 5)), head=Stage(conv_head, width=16))
+"""
+
+
+@pytest.mark.parametrize("length", [["--trials", "2"], ["--time", "5m"], ["--trials", "3", "--time", "5m"]])
+def test_after_ctrl_c_the_screen_and_the_last_line_have_one_command_which_resumes(nas_cli, tmp_path, length):
+    begins = "    def estimate(self, architecture, context):\n"
+    stops = f"{begins}        began.append(1)\n        if len(began) == 2:\n            raise KeyboardInterrupt\n"
+    (tmp_path / "own.py").write_text("began = []\n" + INSTANT.replace(begins, stops))
+    (tmp_path / "few.py").write_text(FEW)
+    own = ["--space", f"{tmp_path / 'few.py'}:space", "--estimator", f"{tmp_path / 'own.py'}:estimator"]
+    words = ["--budget", "100%", "--task", "32x32x3:10", "--strategy", "random", "--device", "cpu", *length]
+    said = nas_cli("search", *own, *words, "--name", "cut", "--out", tmp_path, "--quiet")
+    assert said.code == 130
+    (again,) = re.findall("resume with: (.*)", said.err)
+    assert re.findall("nas resume .*", said.out) == [again]
+    assert "--device cpu" in again
+    assert ("--time 5m" in again) == ("--time" in length)
+    assert "--trials" not in again  # as many as planned
+    if "--trials" in length:
+        assert nas_cli("show", tmp_path / "cut", *own[:2], "--json").json()["more"] in again
+    (tmp_path / "own.py").write_text(INSTANT)
+    ended = nas_cli(*shlex.split(again)[1:], "--quiet", "--json").json()
+    assert ended["trials"]["complete"] == (int(length[1]) if "--trials" in length else 4)  # of the whole space
+
+
 def _states_of_the_third(nas_cli, run):
     """What the screens, the documents and the page of a study of three trials say of the one that has not ended."""
     counts = nas_cli("show", run, "--json").json()["trials"]

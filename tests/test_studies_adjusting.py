@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from studies_stand_ins import SPACE, TASK, begin, noise, story
 
 from estimators import Estimate, TrialContext
-from nas.documents import study_document, trials_document
+from estimators.estimator import binomial_error
+from nas.commands.study_screens import show_trial, show_trials
+from nas.documents import study_document, trial_document, trials_document
+from nas.wording import within
 from searchspaces import Architecture
 from studies import Event, Study, Trial, TrialEnded, results
 from studies.adjusting import FEWEST, Line, Training, adjusted
@@ -166,6 +172,41 @@ def test_everything_that_says_which_network_is_best_goes_by_adjusted_accuracies(
     assert Run.of(study).reached[-1] == known[best]
     assert f"<b>{known[best]:.2%} ±" in hovers(study)[best]
     assert f"observed {observed[best]:.2%}" in hovers(study)[best]
+
+
+def test_each_accuracy_of_a_trial_has_its_own_standard_error_and_the_one_that_decides_says_so() -> None:
+    study = run(trials=40, confirm=3)
+    means, errors, known = {each.trial.number: each for each in study.confirmed}, study.standard_errors, study.adjusted
+    document = trials_document(study, "accuracy")
+    assert means
+    decides = []
+    for one in document["trials"]:
+        number = one["number"]
+        again = means.get(number)
+        assert one["observed_standard_error"] == binomial_error(study.trials[number].accuracy, 400)
+        assert (one["adjusted"], one["mean"]) == (known.get(number), None if again is None else again.mean)
+        assert one["standard_error"] == (errors.get(number) if again is None else again.standard_error)
+        decides.append(again.mean if again else known.get(number, one["accuracy"]))
+        said = printed(partial(show_trial, trial_document(study, study.trials[number])))
+        assert within(one["accuracy"], one["observed_standard_error"]) in said
+        told = [within(known[number], None if again else errors[number]) + " adjusted"] if number in known else []
+        told += [within(again.mean, again.standard_error) + " mean over its trainings"] if again else []
+        assert all(each in said for each in told)
+        assert said.count("which decides") == bool(told)
+        assert not told or f"{told[-1]}, which decides" in said
+    assert decides == sorted(decides, reverse=True)
+    rows = printed(partial(show_trials, document)).split("curve")[1]
+    for one, decisive in zip(document["trials"], decides, strict=True):
+        cells = f"{one['number']} {within(one['accuracy'], one['observed_standard_error'])} "
+        if one["number"] in known:
+            cells += within(decisive, one["standard_error"])
+        assert f" {cells}" in rows
+
+
+def printed(show: Any) -> str:
+    screen = Console(width=200, file=io.StringIO())
+    show(screen)
+    return " ".join(screen.file.getvalue().split())
 
 
 def test_a_comparison_after_so_many_trials_knows_nothing_of_later_ones(study: Study) -> None:

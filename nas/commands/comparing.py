@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as as_text
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -344,9 +345,9 @@ def show_along(comparisons: Sequence[Document], runs: Sequence[Document], consol
     for name in means[-1]:
         made.add_row(name, *(_with_error(each[name], regret) if name in each else "-" for each in means))
     console.print(made)
-    several = {run["strategy"]: len(run["trials"]) for run in runs}
-    one = [name for name, numbers in several.items() if numbers == len(comparisons)]
-    own = [name for name in several if name not in one]
+    played = Counter((run["strategy"], run["seed"]) for run in runs)
+    own = list(dict.fromkeys(name for (name, _), several in played.items() if several > 1))
+    one = list(dict.fromkeys(name for name, _ in played if name not in own))
     told = [f"One run per seed, read after its first N trials: {', '.join(one)}."] if one else []
     if own:
         told.append(f"Separate runs for each N, as settings or confirmations depend on it: {', '.join(own)}.")

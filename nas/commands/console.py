@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import typer
 from rich.console import Console
 from rich.segment import Segment
+from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
@@ -29,7 +30,7 @@ class Screen(Console):
     """A console on which names are text: without markup, and with the control characters in them made visible."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for text, style, control in super().render(renderable, options):
+        for text, style, control in super().render(as_printed(renderable), options):
             yield Segment(text if control else visible(text), style, control)
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
@@ -45,6 +46,22 @@ def visible(text: str) -> str:
     ('cat␛[2J', 'two\\nlines')
     """
     return text.translate(_PICTURES)
+
+
+def as_printed(renderable: RenderableType) -> RenderableType:
+    """A text as wide as it is printed: rich counts no columns for control characters, whose pictures have one.
+
+    >>> from rich.text import Text
+    >>> Text("a" + chr(27)).cell_len, as_printed(Text("a" + chr(27))).cell_len
+    (1, 2)
+    """
+    if isinstance(renderable, str):
+        return visible(renderable)
+    if isinstance(renderable, Text):
+        made = renderable.copy()
+        made.plain = visible(renderable.plain)
+        return made
+    return renderable
 
 
 _PICTURES: Final = {
@@ -115,7 +132,6 @@ def waiting(json: bool = False, quiet: bool = False) -> Iterator[Callable[[], No
         return
     from rich.live import Live
     from rich.spinner import Spinner
-    from rich.text import Text
 
     line = Spinner("dots", Text("loading"))
     live = Live(line, console=screen, refresh_per_second=10, transient=True)

@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import typer
 from rich.cells import cell_len
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json, say, visible, waiting
+from nas.commands.console import console, print_json, say, waiting
+from nas.commands.given import first_given
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
 from nas.commands.tables import FAINT, GOOD, Listed, table
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def show(
+    context: typer.Context,
     what: options.RunOrNetwork,
     trial: options.TrialNumber = None,
     every: options.AllTrials = False,
@@ -44,7 +47,7 @@ def show(
     from nas.references import in_run, names_network
 
     if every or sort is not None:
-        return _every_trial(what, sort, every, trial, space, ledger, json)
+        return _every_trial(context, what, sort or "number", every, space, ledger, json)
     if trial is None and (there := in_run(what)) is not None:
         what, trial = str(there[0]), there[1]
     notes: list[str] = []
@@ -153,17 +156,19 @@ def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.Ledge
 
 
 def _every_trial(
-    run: str, sort: str | None, every: bool, trial: int | None, space: str | None, ledger: str | None, json: bool
+    context: typer.Context, run: str, sort: str, every: bool, space: str | None, ledger: str | None, json: bool
 ) -> None:
     """`nas show RUN --all`."""
     from nas.api import open_study
     from nas.documents import trials_document
     from searchspaces import UserError
 
-    if trial is not None or not every:
-        raise UserError("--all lists every trial; leave out --trial" if every else "--sort needs --all")
+    if not every:
+        raise UserError("--sort needs --all")
+    if (of_one := first_given(context, ("trial", "task", "svg", "filters"))) is not None:
+        raise UserError(f"--all lists every trial; leave out {of_one}")
     with waiting(json):
-        document = trials_document(open_study(run, space=space, ledger=ledger), sort or "number")
+        document = trials_document(open_study(run, space=space, ledger=ledger), sort)
     if json:
         return print_json(document)
     show_trials(document, console())
@@ -203,14 +208,7 @@ def _found(
         raise UserError(f"--task is for a network; {run} keeps the task it was created with")
     study = open_study(run, space=space, ledger=ledger)
     trial = None if number is None else chosen(study, number)
-    if trial is None:
-        document = study_document(study)
-    else:
-        error = study.standard_errors.get(trial.number)
-        unit = study.manifest.estimator["resolved"].get("estimates")
-        document = trial_document(
-            trial, study.is_running, study.extrapolated(trial.number), error, unit, study.adjusted.get(trial.number)
-        )
+    document = study_document(study) if trial is None else trial_document(study, trial)
     if svg is not None:
         drawn = study.best if trial is None else trial
         draw(drawn.architecture, study.task, f"{run}, trial {drawn.number}", svg)
@@ -298,7 +296,7 @@ def show_runs(document: Document, console: Console) -> None:
     now = datetime.fromisoformat(document["now"])
     for one in document["runs"]:
         made.add_row(
-            Text(visible(one["run"]), style="bold"),  # as wide as it is printed
+            Text(one["run"], style="bold"),
             Listed(_what(one)),
             Listed(_best(one)),
             Listed(_state(one), GOOD if one["state"] == "running" else ""),

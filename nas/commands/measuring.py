@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import Bar, console, interrupted, print_json, waiting
+from nas.commands.given import first_given
 from nas.commands.tables import FAINT, Typed, facts, milliseconds, show_facts, table
 from nas.wording import budget_text, human, images_text
 
@@ -58,6 +59,8 @@ def measure(
         raise UserError("give networks to measure, or --space SPACE --out FILE.json for the latency table of a space")
     if out is not None and space is None:
         raise UserError(f"--out {out} is for the latency table of a space: add --space SPACE")
+    if networks and (of_table := first_given(context, ("budget", "check"))) is not None:
+        raise UserError(f"{of_table} is for the latency table of a space; leave it out with networks")
     if trial is not None:
         if networks is None or len(networks) != 1:
             raise UserError("--trial is for a single run folder; with several, give the trials as RUN:N")

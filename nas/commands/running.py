@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Running:
         trackers: experiment trackers; None if there are none.
         console: where it is shown.
         quiet: show nothing while it runs.
-        typed: the options of these that resume the study, as they were typed.
+        typed: the options of these that the command that resumes the study has too, as they were typed.
     """
 
     trials: int | None
@@ -85,6 +86,10 @@ class Running:
         limit_s = None if given["time"] is None else parse_duration(given["time"])
         trackers = tracking.trackers(folder, engine)
         typed = placement.typed() + tracking.typed()
+        if given["time"] is not None:
+            typed += f" --time {shlex.quote(given['time'])}"
+        if given["device"] != "auto":
+            typed += f" --device {shlex.quote(given['device'])}"
         return cls(given["trials"], limit_s, engine, trackers, console(given["json"]), given["quiet"], typed)
 
     def run(self, study: Study, preflight: Callable[[], None]) -> tuple[StudyEnded | None, bool]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nas.commands import options
 from nas.commands.console import console, interrupted, print_json, waiting
+from nas.commands.given import first_given
 from nas.commands.running import Running, settings_given
 from nas.commands.study_screens import image_size_text, show_plan, study_facts, with_notes
 from nas.commands.tables import GOOD, WARNING, Typed, facts, show_facts, table
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {"depth": "depth", "width": "width", "resolution": "image size"}
 _SHORT: Final = {"depth": "depth", "width": "width", "resolution": "image"}
+_OF_SEARCH: Final = (
+    *("trials", "time", "strategy", "start_from", "objectives", "confirm", "replicas", "inherit", "metric"),
+    *("prescreen", "pruner", "seed", "device", "ledger", "ray", "workers", "at_once", "cpus_per_trial"),
+    *("gpus_per_trial", "trial_timeout", "deterministic", "checkpoints", "tensorboard", "mlflow", "wandb"),
+)
+"""Options of the search for factors alone; from the images and the estimator, the size of the base follows too."""
 
 
 def scale(
@@ -96,10 +103,13 @@ def scale(
         from nas.references import with_trial
         from nas.scaling import ScalingSettings, made, plan, settings_for, with_own_images, write
         from nas.scaling_documents import family_document, grid_document
+        from searchspaces import UserError
         from studies import Study
         from studies.fidelity import read_as
         from studies.scaling import candidates
 
+        if coefficients is not None and (of_search := first_given(context, _OF_SEARCH)) is not None:
+            raise UserError(f"{of_search} is for the search for factors; leave it out with --coefficients")
         again = shlex.join(["nas", *(context.obj or ["scale", what])])
         what = with_trial(what, trial)
         search = with_own_images(what, settings_given(context.params))

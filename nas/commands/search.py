@@ -165,6 +165,9 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
         document["ended"] = {"kind": ended.kind, "reason": ended.reason}
         if ended.kind == "exhausted":
             document["more"] = None
+    again = resume_command(study, running.trials) + running.typed
+    if stopped:
+        document["more"] = again
     if json:
         print_json(document)
     else:
@@ -172,4 +175,4 @@ def _run(study: Study, running: Running, json: bool, begin: Callable[[], None]) 
     for name, why in ({} if running.trackers is None else running.trackers.lost).items():
         say(f"some results were not logged to {name}: {why}")
     if stopped:
-        raise interrupted(f"resume with: {resume_command(study, running.trials)}{running.typed}")
+        raise interrupted(f"resume with: {again}")

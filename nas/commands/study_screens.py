@@ -419,15 +419,14 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if "score" in document["details"]:
         rows.append(("score", Text(f"{document['details']['score']:.4g} (not an accuracy)", style=GOOD)))
     elif document["accuracy"] is not None:
-        adjusted, error = document["adjusted"], document["standard_error"]
-        if adjusted is None:
-            rows.append((estimate_name(unit), Text(within(document["accuracy"], error, unit), style=GOOD)))
-        else:
-            from estimators.estimator import binomial_error
-
-            observed = binomial_error(document["accuracy"], document["details"]["val_images"])
-            rows.append((estimate_name(unit), Text(within(document["accuracy"], observed, unit), style=GOOD)))
-            rows.append(("", f"{within(adjusted, error)} adjusted, which decides"))
+        observed = within(document["accuracy"], document["observed_standard_error"], unit)
+        rows.append((estimate_name(unit), Text(observed, style=GOOD)))
+        adjusted, mean, error = (document[name] for name in ("adjusted", "mean", "standard_error"))
+        if adjusted is not None:
+            known = within(adjusted, error if mean is None else None, unit)
+            rows.append(("", f"{known} adjusted" + (", which decides" if mean is None else "")))
+        if mean is not None:
+            rows.append(("", f"{within(mean, error, unit)} mean over its trainings, which decides"))
     if unit is not None and isinstance(validated := document["details"].get("val_accuracy"), float):
         rows.append(("accuracy", f"{percent(validated)} on the validation images"))
     if document["rungs"]:
@@ -455,14 +454,15 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
 def show_trials(document: Document, console: Console) -> None:
     """`nas show RUN --all`."""
     unit = document["estimates"]
-    also = ["adjusted>"] if any(one["adjusted"] is not None for one in document["trials"]) else []
+    decides = [one["adjusted"] if one["mean"] is None else one["mean"] for one in document["trials"]]
+    also = ["decides>"] if any(each is not None for each in decides) else []
     made = table("trial>", f"{estimate_name(unit)}>", *also, "MACs>", "parameters>", "time>", "state", "curve")
-    for one in document["trials"]:
+    for one, decisive in zip(document["trials"], decides, strict=True):
         again = "" if one["confirms"] is None else f", confirms {one['confirms']}"
         made.add_row(
             str(one["number"]),
-            within(one["accuracy"], one["standard_error"], unit),
-            *("" if one["adjusted"] is None else percent(one["adjusted"]) for _ in also),
+            within(one["accuracy"], one["observed_standard_error"], unit),
+            *(within(decisive, one["standard_error"], unit) for _ in also),
             human(one["macs"]),
             human(one["params"]),
             "" if one["seconds"] is None else duration(one["seconds"]),
@@ -471,4 +471,7 @@ def show_trials(document: Document, console: Console) -> None:
             style=GOOD if one["number"] == document["best"] else "",
         )
     console.print(made)
+    if also:
+        told = "decides: the adjusted accuracy, or the mean over the trainings of a confirmed network"
+        console.print(Text(told, style=FAINT))
     console.print(Text(f"Details of a trial: {document['show']} N", style=FAINT))

@@ -15,12 +15,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from nas.commands.console import as_printed, visible
 from nas.wording import human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.style import StyleType
 
 BLUE: Final = "bold cyan"
 FAINT: Final = "dim"
@@ -36,9 +38,17 @@ COST_NAMES: Final = {
 }
 
 
+class _Table(Table):
+    """A table whose columns are as wide as what is printed in them."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        made = (None if each is None else as_printed(each) for each in cells)
+        super().add_row(*made, style=style, end_section=end_section)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """A table without lines between its rows. A column's name ends in `>` for numbers, on the right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    made = _Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     made.header_style = BLUE
     for name in columns:
         made.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
@@ -47,7 +57,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 def facts(*pairs: tuple[str, RenderableType]) -> Table:
     """Names and values in two columns."""
-    made = Table.grid(padding=(0, 2))
+    made = _Table.grid(padding=(0, 2))
     made.add_column(style=BLUE, no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
@@ -83,7 +93,7 @@ class Listed:
     """
 
     def __init__(self, names: Sequence[str], style: str = "") -> None:
-        self._names = [*(f"{name}," for name in names[:-1]), *names[-1:]]
+        self._names = [visible(name) for name in (*(f"{name}," for name in names[:-1]), *names[-1:])]
         self._style = style
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
