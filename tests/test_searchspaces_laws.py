@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -33,6 +34,7 @@ from searchspaces import (
     per_block,
     space_named,
 )
+from searchspaces.budgeted import chain
 from searchspaces.errors import UserError
 from searchspaces.layers import (
     Act,
@@ -583,3 +585,29 @@ def refusal(name: str) -> str:
 
 def test_a_band_between_two_costs_of_a_chain_is_refused() -> None:
     assert re.search("none of the .* architectures of shufflenet fits", refusal("shufflenet"))
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["counted", "sampled"])
+def test_a_budget_is_refused_where_nothing_meets_all_its_bounds(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if many:  # as in a space that is too large to be counted one by one
+        monkeypatch.setattr(chain, "COUNT_BINS", 1)
+        monkeypatch.setattr(chain.Chains, "tries", 300)  # one of 24 is missed with probability 3e-6
+    stem, kernel = Stage(conv_stem, width=choice(8, 16), stride=2), choice(3, 5)
+    space = Space("tiny", stem=stem, stages=Stage(mbconv, width=choice(16, 24), depth=choice(1, 2, 3), kernel=kernel))
+    costs = [each.cost(SMALL) for each in space.enumerate()]
+    macs, params, peaks = (
+        sorted({each.whole(name) for each in costs}) for name in ("macs", "params", "peak_activation_bytes")
+    )
+    low, middle, high = macs[0], macs[len(macs) // 2], macs[-1]
+    fits = {}
+    for text in (
+        *(f"{middle}..{high},params={most}" for most in params[::4]),
+        *(f"{low + 1}..{macs[1] - 1},params={most}" for most in params[-1:]),
+        *(f"{middle},peak_activation_bytes={peak}..{peak}" for peak in peaks),
+        *(f"peak_activation_bytes={peak - 1}..{peak - 1}" for peak in peaks[1:]),
+    ):
+        budget = Budget.parse(text)
+        fits[text] = any(map(budget.admits, costs))
+        with contextlib.nullcontext() if fits[text] else pytest.raises(UserError, match=r"none of .* fits"):
+            space.under(budget, SMALL)
+    assert 1 < sum(fits.values()) < len(fits) - 1

@@ -100,11 +100,14 @@ class Chains:
         """The smallest and the largest cost of a whole network."""
         return self.to_go(name)[0][self.start]
 
-    def fits(self) -> bool:
-        """Whether a band holds anything, exactly where networks are few; else sampling gives up if it is too narrow."""
-        if self._bound is None or self._bound.least == 0:
-            return True
-        return self._one_by_one() > 0 if self.size <= COUNT_BINS else self._sampled(self._bound).total > 0
+    def fits(self) -> bool | None:
+        """Whether something fits, exactly where networks are few; None where no bound alone leaves out all of many."""
+        bounds = self.budget.bounds
+        if len(bounds) == 1 and bounds[0].least == 0:
+            return True  # as the extremes say
+        if self.size <= COUNT_BINS:
+            return self.completable({}) or self._one_by_one() > 0
+        return False if self._bound is not None and self._sampled(self._bound).total == 0 else None
 
     @cached_property
     def _bound(self) -> Bound | None:
