@@ -13,7 +13,7 @@ from html import escape
 from typing import Any, Final
 
 from searchspaces.cost import human
-from searchspaces.layers import Auxiliary, Chain, Concat, Graph, GraphStep, Identity, Mean, Node, Sum
+from searchspaces.layers import Auxiliary, Chain, Concat, Conv, Graph, GraphStep, Identity, Mean, Node, Sum
 from searchspaces.receptive_field import IMAGE, Seen, given_to, of_values, seen
 from searchspaces.task import Shape, Task
 
@@ -195,11 +195,11 @@ def _layout(node: Node, given: Any) -> _Box:
         return _branches([_layout(branch, given) for branch in node.branches], sign)
     if isinstance(node, Graph):
         return _wiring(node, given)
-    return _wire() if isinstance(node, Identity) else _layer(node)
+    return _wire() if isinstance(node, Identity) else _layer(node, given)
 
 
-def _layer(node: Node) -> _Box:
-    text, colour = _words(node), _COLOURS.get(type(node).__name__, "#eeeeee")
+def _layer(node: Node, given: Shape) -> _Box:
+    text, colour = _words(node, given), _COLOURS.get(type(node).__name__, "#eeeeee")
     width = len(text) * _LETTER + 12
 
     def draw(x: float, y: float) -> Iterator[str]:
@@ -212,17 +212,20 @@ def _layer(node: Node) -> _Box:
     return _Box(width, _ROW, draw)
 
 
-def _words(node: Node) -> str:
-    """The text in the box of a layer, such as `conv 5x5 /2 672 g672`."""
+def _words(node: Node, given: Shape) -> str:
+    """The text in the box of a layer.
+
+    >>> _words(Conv(672, 5, stride=2, groups=672), (672, 14, 14)), _words(Conv(64, (1, 3), (1, 2), 32), (64, 8, 8))
+    ('dwconv 5x5 /2 672', 'conv 1x3 /1x2 64 g32')
+    """
+    if isinstance(node, Conv):
+        (kernel_h, kernel_w), (down, right) = node.kernel_hw, node.stride_hw
+        depthwise = node.groups == given[0] > 1
+        stride = "" if down == right == 1 else f" /{down}" if down == right else f" /{down}x{right}"
+        groups = f" g{node.groups}" if node.groups > 1 and not depthwise else ""
+        return f"{'dwconv' if depthwise else 'conv'} {kernel_h}x{kernel_w}{stride} {node.width}{groups}"
     name = type(node).__name__
     values = {each.name: getattr(node, each.name) for each in fields(node)}  # type: ignore[arg-type]
-    if name == "Conv":
-        high, wide = values["kernel"] if isinstance(values["kernel"], tuple) else (values["kernel"],) * 2
-        groups = values["groups"]
-        kind = "dwconv" if groups > 1 and groups == values["width"] else "conv"
-        more = f" g{groups}" if groups > 1 and kind == "conv" else ""
-        stride = "" if values["stride"] == 1 else f" /{values['stride']}"
-        return f"{kind} {high}x{wide}{stride} {values['width']}{more}"
     if name == "Pool":
         return f"{values['kind']} pool {values['kernel']}x{values['kernel']} /{values['stride']}"
     if name == "GlobalPool":

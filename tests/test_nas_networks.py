@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
@@ -10,6 +11,8 @@ import pytest
 
 from nas.networks import cost_document
 from searchspaces import CLASSICS, Task, UserError, classic, space_named
+from searchspaces.drawing import svg
+from searchspaces.layers import Chain, Conv
 
 
 def test_every_classic_is_listed_once_with_its_own_costs(nas_cli):
@@ -167,6 +170,15 @@ def test_a_network_is_drawn_with_its_cells_opened_up(nas_cli, tmp_path, name):
         if box.get("width") != "100%":
             assert 0 <= float(box.get("x")) <= width - float(box.get("width"))
             assert 0 <= float(box.get("y")) <= height - float(box.get("height"))
+
+
+def test_a_diagram_has_the_strides_and_groups_that_are_there():
+    # as a reduction cell writes them, and a grouped convolution whose groups are its outputs and not its inputs
+    convs = Conv(64, (1, 3), (1, 1)), Conv(64, (1, 3), (1, 2)), Conv(64, (7, 1), (2, 2)), Conv(32, 3, groups=32)
+    drawn = svg(Chain(*convs, Conv(32, 3, groups=32)), Task(32, 3, 10))
+    assert re.findall(r">((?:dw)?conv [^<]*)<", drawn) == [
+        *("conv 1x3 64", "conv 1x3 /1x2 64", "conv 7x1 /2 64", "conv 3x3 32 g32", "dwconv 3x3 32")
+    ]
 
 
 MISTAKES = {
