@@ -11,6 +11,7 @@ sampled with a fixed probability, and else the challenger.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -91,10 +92,27 @@ def with_confirmations(proposals: int, confirm: Confirm) -> int:
     return proposals + (proposals // (AUTO_SHARE - 1) if confirm == AUTO else CONFIRMATIONS * confirm)
 
 
+def lacking(confirm: Confirm, leaders: Sequence[Trial], again: Sequence[Trial], trials: int, more: int = 0) -> int:
+    """How many confirmations are still to come; of a given number of leaders, those that were had may be of others.
+
+    Args:
+        confirm: as of the study.
+        leaders: proposals that may be trained again.
+        again: all trainings that confirm a network, those under way included.
+        trials: planned in all.
+        more: proposals that may yet become leaders.
+    """
+    if confirm == AUTO:
+        return max(0, confirmations(AUTO, trials) - len(again)) if len(leaders) + more > 1 else 0
+    had = Counter(each.confirms for each in again)
+    lack = sum(max(0, CONFIRMATIONS - had[leader.number]) for leader in leaders)
+    return lack + CONFIRMATIONS * min(more, confirm - len(leaders))
+
+
 def next_confirmed(
     confirm: Confirm, leaders: Sequence[Trial], again: Sequence[Trial], before: int, alone: bool = False
 ) -> Trial | None:
-    """The leader that is trained again next; None if there is none left.
+    """The leader that is trained again next; None if there is none, or with `auto` nothing to be told apart.
 
     Args:
         confirm: as of the study.
@@ -132,9 +150,8 @@ class Trained:
 
 
 def in_turn(several: Sequence[Trained]) -> int | None:
-    """The one that was trained least, the first of equals; None once each has had its fresh trainings."""
-    least = min(range(len(several)), key=lambda index: several[index].trainings, default=None)
-    return None if least is None or several[least].trainings > CONFIRMATIONS else least
+    """The one that was trained least, the first of equals; None if there is none."""
+    return min(range(len(several)), key=lambda index: several[index].trainings, default=None)
 
 
 def contested(several: Sequence[Trained]) -> int | None:

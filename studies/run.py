@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import numpy as np
 
 from strategies import Exhausted, Outcome
 from studies.belief import beliefs
-from studies.confirming import AUTO, confirmations, most_leaders, next_confirmed
+from studies.confirming import AUTO, confirmations, lacking, most_leaders, next_confirmed
 from studies.engine import Ending, Job, failure_kind
 from studies.ledger.drivers import key_of
 from studies.pruning import Pruning
@@ -166,7 +165,7 @@ class Run:
             return
         if self.end or self.again or self._wave is not None or self._record.drivers or self._is_late():
             return
-        if most is not None and number >= self._proposals(most):
+        if most is not None and number >= self._sure_proposals:
             return
         self._tried = self.ends
         with contextlib.suppress(Exhausted):  # the ends to come may change that
@@ -301,17 +300,45 @@ class Run:
 
     def _wave_has_room(self) -> bool:
         """Whether a proposal can be made in the present wave; not if there is to be none."""
-        number, proposals = len(self._record.trials), math.inf
-        if self._limits.trials is not None:
-            proposals = self._proposals(self._limits.trials)
-        if self._wave is None or self._dry or number >= proposals:
+        number, most = len(self._record.trials), self._limits.trials
+        if self._wave is None or self._dry or (most is not None and (number >= most or self._confirms_next())):
             return False
         return number % self._wave > 0
 
-    def _proposals(self, most: int) -> int:
-        """How many trials are proposals: of a run that is to end earlier than planned, as many as planned."""
-        most = max(most, self._manifest.total or 0)
-        return most - confirmations(self._manifest.confirm, most)
+    @property
+    def _planned(self) -> int:
+        """Trials in all: of a run that is to end earlier than planned, as many as planned; 0 where nobody said."""
+        return max(self._limits.trials or 0, self._manifest.total or 0)
+
+    @property
+    def _sure_proposals(self) -> int:
+        """The number of the first trial that may be a confirmation, if so many are planned."""
+        return self._planned - confirmations(self._manifest.confirm, self._planned)
+
+    @property
+    def _wave_start(self) -> int:
+        """The number of the first trial of the present wave; without waves, of the next trial."""
+        number = len(self._record.trials)
+        return number - number % (self._wave or 1)
+
+    def _confirms_next(self) -> bool:
+        """Whether the trials that are left are for confirmations, as many as the leaders still lack.
+
+        Of a study that goes on after its confirmations these are fewer, as some leaders have had theirs. Judged by what
+        had ended before the present wave; what is under way, or complete in this wave, may become a leader.
+        """
+        trials, confirm, start = self._record.trials, self._manifest.confirm, self._wave_start
+        if len(trials) < self._sure_proposals:
+            return False
+        again = [each for each in trials if each.confirms is not None]
+        proposed = [each for each in trials if each.confirms is None]
+        if again and confirm != AUTO:
+            leaders = self._leaders(start)
+        else:  # whichever they are: how often they were trained again does not matter, or it is never
+            known = [each for each in proposed if each.state == "complete" and each.number < start]
+            leaders = known[: most_leaders(confirm)]
+        more = sum(each.state == "running" or (each.state == "complete" and each.number >= start) for each in proposed)
+        return self._planned - len(trials) <= lacking(confirm, leaders, again, self._planned, more)
 
     def _begins_wave(self, number: int) -> bool:
         return self._wave is not None and number % self._wave == 0
@@ -344,12 +371,12 @@ class Run:
 
     def _new(self) -> Trial | None:
         """A new trial, in the ledger; None when there is to be none, and `end` says why."""
-        number, confirm, most = len(self._record.trials), self._manifest.confirm, self._limits.trials
+        number, most = len(self._record.trials), self._limits.trials
         if most is not None and number >= most:
             self._stop_when_alone("trials", _all_done(number, most))
             return None
-        if most is not None and confirm and number >= self._proposals(most):
-            return self._confirmation("trials", "all proposals are confirmed")
+        if most is not None and self._confirms_next():
+            return self._confirmation()
         if self._begins_wave(number):
             if any(trial.state == "running" for trial in self._record.trials):
                 return None
@@ -360,9 +387,10 @@ class Run:
         try:
             architecture, refused = self._propose(number)
         except Exhausted as nothing_left:
-            if confirm:
-                return self._confirmation("exhausted", f"nothing new left to try: {nothing_left}")
-            self._stop_when_alone("exhausted", f"nothing new left to try: {nothing_left}")
+            reason = f"nothing new left to try: {nothing_left}"
+            if self._manifest.confirm:
+                return self._confirmation(reason)
+            self._stop_when_alone("exhausted", reason)
             return None
         if architecture is None:
             asked = ASKS + len(self._twins)
@@ -401,35 +429,37 @@ class Run:
                 asks += 1
         return None, refused
 
-    def _confirmation(self, kind: EndKind, reason: str) -> Trial | None:
-        """The next fresh training of a leader, once every proposal has ended; None for now, or when there is none left.
+    def _confirmation(self, nothing_left: str | None = None) -> Trial | None:
+        """The next fresh training of a leader, once every proposal has ended; None for now, or at the end.
 
         A given number of leaders take turns, so that a study cut short has confirmed all of them alike. With `auto` the
         next one follows from how the others ended; in waves, from those that ended in earlier waves.
+
+        Args:
+            nothing_left: why there are no more proposals, if so: the study then ends when its leaders lack nothing.
         """
-        trials, confirm, wave = self._record.trials, self._manifest.confirm, self._wave or 1
-        before = len(trials) - len(trials) % wave
-        awaited = before if confirm == AUTO and self._wave else 0
+        trials, confirm = self._record.trials, self._manifest.confirm
+        awaited = self._wave_start if confirm == AUTO and self._wave else 0
         if any(each.state == "running" and (each.confirms is None or each.number < awaited) for each in trials):
             return None
         self._tell_wave()
-        leaders = self._leaders()
+        leaders = self._leaders(len(trials))
         again = [trial for trial in trials if trial.confirms is not None]
-        chosen = next_confirmed(confirm, leaders, again, before, alone=inherited(trials))
-        planned = self._limits.trials or self._manifest.total or 0
-        enough = confirm == AUTO and kind == "exhausted" and len(again) >= confirmations(confirm, planned)
-        if chosen is None or enough:
-            self._stop_when_alone(kind, reason)
+        if nothing_left is not None and not lacking(confirm, leaders, again, self._planned):
+            self._stop_when_alone("exhausted", nothing_left)
             return None
+        chosen = next_confirmed(confirm, leaders, again, self._wave_start, alone=inherited(trials))
+        assert chosen is not None, "the leaders lack confirmations, and none of them is next"
         return self._record.start(chosen.architecture, self.ends, confirms=chosen.number)
 
-    def _leaders(self) -> list[Trial]:
-        """The best proposals, the best first, with their accuracies as they are believed.
+    def _leaders(self, before: int) -> list[Trial]:
+        """The best proposals of the first so many trials, the best first, with their accuracies as they are believed.
 
         Where there are no beliefs, in the order of the strategy's `believed`, if it has one: one observation is luck.
         """
-        proposed = [each for each in self._record.trials if each.state == "complete" and each.confirms is None]
-        found, merits = beliefs(self._record.trials), [*map(by_merit, proposed)]
+        trials = self._record.trials[:before]
+        proposed = [each for each in trials if each.state == "complete" and each.confirms is None]
+        found, merits = beliefs(trials), [*map(by_merit, proposed)]
         if found:
             proposed = [replace(each, accuracy=found[each.number].mean) for each in proposed]
             merits = [*map(by_merit, proposed)]

@@ -55,7 +55,8 @@ class Settings:
         objectives: what is optimized, such as `accuracy,macs`. For strategies that take it.
         replicas: allow a network to be trained more than once.
         confirm: number of leading networks that are each trained three more times with fresh seeds, as the last of the
-            `trials`; the best is then chosen by the mean over all its trainings. 0 confirms none. `auto` takes an
+            `trials`; the best is then chosen by the mean over all its trainings. A study that is extended tries new
+            networks, and then trains again the leaders that lack such trainings. 0 confirms none. `auto` takes an
             eighth of the `trials` and divides them among leading networks, as the choice between them needs it. None
             is as the study began, and for one that begins `confirming.usual`.
         inherit: start each candidate from the trained weights of the nearest one before it, and train it for fewer

@@ -608,6 +608,6 @@ def test_a_budget_is_refused_where_nothing_meets_all_its_bounds(many: bool, monk
     ):
         budget = Budget.parse(text)
         fits[text] = any(map(budget.admits, costs))
-        with contextlib.nullcontext() if fits[text] else pytest.raises(UserError, match="none of .* fits"):
+        with contextlib.nullcontext() if fits[text] else pytest.raises(UserError, match=r"none of .* fits"):
             space.under(budget, SMALL)
     assert 1 < sum(fits.values()) < len(fits) - 1

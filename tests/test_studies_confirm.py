@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from studies_stand_ins import Known, Shuffled, begin, noise, story
+from test_studies_resume import Cut, cut_at
 
 from estimators import Estimate, TrialContext
 from estimators.estimator import binomial_error
 from searchspaces import Architecture, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import Event, LocalEngine, Study, StudyEnded, TrialEnded, results
-from studies.confirming import Confirm, Trained, contested, in_turn, next_confirmed
+from studies.confirming import Confirm, Trained, confirmations, contested, in_turn, next_confirmed
 from studies.pages.pareto import pareto_notes
 from studies.results import by_merit
 from studies.settings import Settings
@@ -139,6 +140,60 @@ def test_a_study_cut_among_its_confirmations_and_resumed_equals_the_unbroken_one
     assert sum(trial.state == "complete" for trial in resumed.trials) == cut
     resumed.run()
     assert story(resumed) == unbroken(strategy, trials, confirm)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("wave", [None, 4])
+@pytest.mark.parametrize(
+    ("confirm", "first", "second"), [(2, 14, 17), (2, 14, 32), (1, 9, 12), ("auto", 18, 40), ("auto", 18, 19)]
+)
+def test_a_study_goes_on_after_its_confirmations(
+    confirm: Confirm, first: int, second: int, wave: int | None, engine: str
+) -> None:
+    """It has as many trials as it was asked for, and cut anywhere in them it equals the unbroken one."""
+
+    def begun() -> Study:
+        study = begin(strategy_settings={"population": 8}, trials=first, confirm=confirm, wave=wave)
+        study.run(engine=ENGINES[engine])
+        return study
+
+    whole = begun()
+    before = [trial.confirms for trial in whole.trials]
+    assert str(whole.run(second, engine=ENGINES[engine])) == str(whole.run(engine=ENGINES[engine]))
+    again = [trial.confirms for trial in whole.trials]
+    assert (len(again), again[:first]) == (second, before)
+    assert None in again[first:]  # new networks
+    had, now = (sum(each is not None for each in several) for several in (before, again))
+    assert now <= confirmations(confirm, second) + (had if confirm != "auto" else 0)
+    for cut in {1, (second - first) // 2, second - first - 1} - {0}:
+        broken = begun()
+        with pytest.raises(Cut):
+            broken.run(second, engine=ENGINES[engine], on_event=cut_at(TrialEnded, cut))
+        broken.run(engine=ENGINES[engine])
+        assert story(broken) == story(whole), cut
+
+
+def test_leaders_found_later_are_confirmed_and_those_that_were_are_not_again() -> None:
+    study = begin(strategy="random", trials=16, confirm=2)
+    study.run()
+    before = {each.trial.number for each in study.confirmed}
+    study.run(60)
+    leaders = sorted((trial for trial in study.trials if trial.confirms is None), key=by_merit)[:2]
+    again = Counter(trial.confirms for trial in study.trials if trial.confirms is not None)
+    assert set(again) == before | {leader.number for leader in leaders} > before
+    assert set(again.values()) == {3}
+
+
+@pytest.mark.parametrize("confirm", [3, "auto"])
+def test_where_too_few_can_be_confirmed_the_trials_propose(confirm: Confirm) -> None:
+    def fails(architecture: Architecture, seed: int) -> None:
+        if len(estimator.estimated) > 1:
+            raise RuntimeError(f"{len(estimator.estimated) % 3} of them")
+
+    estimator = Known(fails=fails)
+    study = begin(strategy="random", trials=24, confirm=confirm, estimator=estimator)
+    assert str(study.run()) == str(StudyEnded("trials", "all 24 trials are done"))
+    assert sum(trial.confirms is not None for trial in study.trials) == (0 if confirm == "auto" else 3)
 
 
 @pytest.mark.parametrize(("confirm", "again"), [(2, 6), ("auto", 5)])

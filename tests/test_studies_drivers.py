@@ -267,6 +267,28 @@ def test_leaders_are_confirmed_when_the_proposals_of_all_drivers_have_ended(fold
     assert story(studies[0]) == story(studies[1])
 
 
+@pytest.mark.parametrize("wave", [None, 4])
+def test_two_drivers_go_on_after_confirmations(folder: Path, url: str, wave: int | None) -> None:
+    one = begin(trials=9, confirm=1, wave=wave)
+    one.run()
+    one.run(18)
+    first = begin(folder, ledger=url, trials=9, confirm=1, wave=wave)
+    first.run()
+    first.close()
+    studies = [Study.open(folder, space=SPACE, estimator=Known(seconds=0.002), ledger=url) for _ in range(2)]
+    with aside(lambda: studies[0].run(18, engine=Shuffled(2))) as came:
+        ended = studies[1].run(18, engine=Shuffled(2))
+    assert came == [ended] == [StudyEnded("trials", "all 18 trials are done")]
+    for study in studies:
+        study.record.load()
+        if wave is None:
+            assert_proposals_follow(study)
+        else:
+            assert outcomes(study) == outcomes(one)
+        study.close()
+    assert story(studies[0]) == story(studies[1])
+
+
 def test_in_waves_two_drivers_make_the_proposals_that_one_makes(folder: Path, url: str) -> None:
     one = begin(wave=4, trials=22, pruner="asha")
     one.run()

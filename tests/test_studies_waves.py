@@ -113,6 +113,16 @@ def test_confirmations_know_all_proposals(confirm: Any, trials: int, again: int)
     assert sum(trial.confirms is not None for trial in found[0].trials) == again
 
 
+@pytest.mark.parametrize(("confirm", "trials", "longer"), [(1, 9, 15), (2, 14, 34), ("auto", 18, 43)])
+def test_trials_after_confirmations_do_not_depend_on_the_order_either(confirm: Any, trials: int, longer: int) -> None:
+    found = []
+    for engine in ORDERS:
+        found.append(made(engine, trials=trials, confirm=confirm))
+        found[-1].run(longer, engine=engine)
+        assert outcomes(found[-1]) == outcomes(found[0])
+    assert len(found[0].trials) == longer
+
+
 def test_all_fail_alike_in_whatever_order() -> None:
     def broken(architecture: Any, seed: int) -> None:
         raise RuntimeError(f"no kernel for seed {seed}")
