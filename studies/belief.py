@@ -118,15 +118,14 @@ def _beliefs(those: _Same) -> Mapping[int, Belief]:
         return {
             number: Belief(observed[number].accuracy or 0.0, error) for number, error in _errors(complete, line).items()
         }
-    ended = sorted(complete, key=lambda each: each.rank or 0)
     stopped, errors = tuple(_stopped(proposed, observed)), _errors(complete, line)
     certain = sum(error**2 for error in errors.values()) / len(errors)
     if line is None:  # known noise is not fitted; and is the same for all, as luck at 100 % would else weigh most
-        seen = tuple(_seen(each, each.accuracy or 0.0, certain) for each in ended)
-        return {each.number: belief for each, belief in zip(ended, posterior(seen, stopped), strict=True)}
-    seen = tuple(_seen(each, observed[each.number].accuracy or 0.0) for each in ended)
+        seen = tuple(_seen(each, each.accuracy or 0.0, certain) for each in complete)
+        return {each.number: belief for each, belief in zip(complete, posterior(seen, stopped), strict=True)}
+    seen = tuple(_seen(each, observed[each.number].accuracy or 0.0) for each in complete)
     means = posterior(seen, stopped, known_luck=certain)
-    found = {each.number: belief for each, belief in zip(ended, means, strict=True)}
+    found = {each.number: belief for each, belief in zip(complete, means, strict=True)}
     return {number: Belief(mean, math.hypot(error, errors[number])) for number, (mean, error) in found.items()}
 
 
@@ -208,7 +207,7 @@ def posterior(
     """The belief of each complete one.
 
     Args:
-        complete: in the order in which they ended.
+        complete: by number, so that it does not matter in which order they ended.
         stopped: others that tell of theirs.
         luck: the share of the process's noise that another seed would change, at least.
         known_luck: variance of an accuracy that is luck for certain.
@@ -241,7 +240,7 @@ def _remembered(complete: Sequence[Seen]) -> list[int]:
 
 @functools.lru_cache(maxsize=16)
 def _kernel(complete: tuple[Seen, ...]) -> Kernel:
-    """Hyperparameters for the latest of those that ended first."""
+    """Hyperparameters for the latest of some of the first trials."""
     from strategies.gaussian_process import Kernel
 
     return Kernel(*_table(complete[-FITTED:]))

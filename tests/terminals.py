@@ -40,6 +40,7 @@ def on_terminal(
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, such as pytest may be, ignore it
         ioctl(0, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.chdir(at)
+        os.environ.pop("COLUMNS", None)  # which would count in place of the terminal's own
         os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
         os.execv(sys.executable, [sys.executable, "-W", "ignore", *program, *map(str, words)])
     raw, began = b"", time.monotonic()

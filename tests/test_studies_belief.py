@@ -94,7 +94,7 @@ def test_beliefs_are_computed_once_however_many_confirmations_follow(monkeypatch
 
 def test_beliefs_are_nearer_to_the_truth_than_what_was_observed_and_say_how_near(study: Study) -> None:
     found = beliefs(study.trials)
-    assert [*found] == [each.number for each in sorted(study.trials, key=lambda each: each.rank or 0)]
+    assert [*found] == [each.number for each in study.trials]
     true = np.array([truth(each.architecture) for each in study.trials])
     seen = np.array([results.accuracy_of(each) for each in study.trials])
     means, errors = np.array([found[each.number] for each in study.trials]).T
@@ -199,6 +199,12 @@ def test_beliefs_follow_from_the_trials_alone(study: Study) -> None:
     posterior.cache_clear()
     assert beliefs(trials) == again
     assert beliefs([*trials, replace(trials[0], number=len(trials), state="running", rank=None)]) == again
+
+
+def test_beliefs_do_not_depend_on_the_order_in_which_trials_ended(study: Study) -> None:
+    """In waves the leaders that are trained again are the same however long each trial took."""
+    backwards = [replace(each, rank=len(study.trials) - 1 - (each.rank or 0)) for each in study.trials]
+    assert beliefs(backwards) == beliefs(study.trials)
 
 
 def test_the_leaders_that_are_trained_again_are_those_believed_best() -> None:
