@@ -58,7 +58,7 @@ class Warp:
         return warped
 
     def slope(self, accuracies: Matrix) -> Matrix:
-        """What a small difference between accuracies is worth on the scale of the warp, times that difference."""
+        """The derivative of the warp at accuracies, in (0, 1]."""
         below = np.maximum(self.fence - accuracies, 0.0)
         slope: Matrix = 1 / (1 + below / self.scale)
         return slope
