@@ -6,7 +6,7 @@ that a search would return after so many trials, trained from scratch by the sam
 and more: an inherited accuracy holds the training of a whole lineage, and is no measure of a network. Seconds are
 those of the trials' wall clock, epochs those that were trained.
 
-    python -m benchmarks.inherit [--trials 60] [--seeds 3] [--inherited 0.5 0.75] [--out inherit.jsonl]
+    python -m benchmarks.inherit [--trials 60] [--seeds 3] [--first-seed 0] [--inherited 0.5 0.75] [--out inherit.jsonl]
 
 What came out is written up in docs/proxies.md. The searches lie in a temporary folder; each line of `--out` is one
 search, and what is there is not run again.
@@ -94,7 +94,10 @@ def truth(architecture: Architecture, estimator: ShortTraining) -> float:
 
 
 def table(found: list[dict[str, Any]]) -> None:
-    """A line for each way and number of trials: the mean over seeds, and its standard error."""
+    """A line for each way and number of trials: the mean over seeds, and its standard error.
+
+    Below it the points that inheritance gains, paired by seed: after as many trials, and after as many epochs.
+    """
     print("| epochs left out | trials | epochs | seconds | observed | from scratch |\n|---|---|---|---|---|---|")
     for inherited in dict.fromkeys(each["inherited"] for each in found):
         runs = [each for each in found if each["inherited"] == inherited]
@@ -108,6 +111,16 @@ def table(found: list[dict[str, Any]]) -> None:
                 np.mean([row[key] for row in rows]) for key in ("epochs", "seconds", "observed")
             )
             print(f"| {name} | {count} | {epochs:.0f} | {seconds:.0f} | {100 * observed:.1f} | {truth_text} |")
+    print()
+    without = {each["seed"]: each["truths"] for each in found if each["inherited"] is None}
+    for inherited in dict.fromkeys(each["inherited"] for each in found if each["inherited"] is not None):
+        runs = [each for each in found if each["inherited"] == inherited and each["seed"] in without]
+        for count, other in (("30", "30"), ("60", "60"), ("60", "30")):
+            pairs = [(each["truths"][count], without[each["seed"]][other]) for each in runs if count in each["truths"]]
+            if len(pairs) > 1:
+                gains = [100 * (mine - theirs) for mine, theirs in pairs]
+                gained = f"{np.mean(gains):+.2f} ± {np.std(gains, ddof=1) / np.sqrt(len(gains)):.2f}"
+                print(f"{inherited:g} left out, {count} trials, less {other} without: {gained}")
 
 
 def main() -> None:
@@ -115,6 +128,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--inherited", type=float, nargs="+", default=[0.5], help="shares of the epochs left out")
     parser.add_argument("--out", type=Path, help="a line for each search")
     args = parser.parse_args()
@@ -123,7 +137,7 @@ def main() -> None:
     estimator = ShortTraining(images, data_fraction=IMAGES / len(images.labels), **SHORT)
     found = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out and args.out.exists() else []
     known = {json.dumps(each["network"]): each["truth"] for run in found for each in run["known"]}
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for inherited in (None, *args.inherited):
             if any((each["seed"], each["inherited"]) == (seed, inherited) for each in found):
                 continue
