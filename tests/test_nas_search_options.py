@@ -86,6 +86,8 @@ def test_leaders_are_trained_again_and_the_winner_of_the_means_is_marked(nas_cli
     assert f"{100 * first['mean']:.1f}% ± {100 * first['standard_error']:.1f}%" in " ".join(row.split())
     assert "14 complete, 6 of them confirmations" in said
     assert "the last 6 trials train the 2 best networks three more times" in said
+    longer = nas_cli("resume", str(run), "--trials", "20", "--estimator", f"{tmp_path / 'noisy.py'}:estimator").out
+    assert "the last trials, as far as needed, train the 2 best networks three more times" in longer
     again = nas_cli("show", str(run), "--trial", "13").out
     assert re.search(r"confirms +the network of trial \d+", again)
 

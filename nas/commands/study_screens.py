@@ -164,13 +164,16 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
                 f"once {FEWEST} trials are complete",
             )
         )
+    extended = study["planned"] and sum(study["trials"].values()) < study["planned"]
+    had = study["confirmations"] if extended else 0  # before the trials that are still to come
     if study["confirm"] == "auto":
-        eighth = study["planned"] // 8
-        again = f"the last {eighth} trials retrain the leading networks where it tells most; the mean accuracy decides"
-        rows.append(("confirms", again))
+        left = study["planned"] // 8 - had
+        again = f"the last {left} trials retrain the leading networks where it tells most; the mean accuracy decides"
+        rows += [("confirms", again)] if left > 0 else []
     elif study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
-        again = f"the last {3 * study['confirm']} trials train the {best} three more times; the mean accuracy decides"
+        last = "last trials, as far as needed," if had else f"last {3 * study['confirm']} trials"
+        again = f"the {last} train the {best} three more times; the mean accuracy decides"
         rows.append(("confirms", again))
     return rows
 
