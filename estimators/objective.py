@@ -115,10 +115,9 @@ def check_heads_learn(model: nn.Module) -> None:
     Raises:
         UserError: no parameter of an auxiliary head is trained.
     """
-    from searchspaces.torch_layers import Auxiliary
+    from searchspaces.torch_layers import heads_of
 
-    inside = [each.head for each in model.modules() if isinstance(each, Auxiliary) and each.head is not None]
-    if not any(parameter.requires_grad for head in inside for parameter in head.parameters()):
+    if not any(parameter.requires_grad for head in heads_of(model) for parameter in head.parameters()):
         raise UserError(
             "auxiliary: --freeze freezes every layer that has an auxiliary head, and the heads with them; train with "
             "auxiliary=0, or freeze fewer stages"

@@ -53,10 +53,9 @@ def drop_before_classifier(model: nn.Module, dropout: float | None, drop_connect
     """
     from torch import nn
 
-    from searchspaces.torch_layers import Auxiliary, dropping
+    from searchspaces.torch_layers import dropping, heads_of
 
-    heads = [each.head for each in model.modules() if isinstance(each, Auxiliary) and each.head is not None]
-    in_heads = {id(each) for head in heads for each in head.modules()}
+    in_heads = {id(each) for head in heads_of(model) for each in head.modules()}
     places = [each for each in model.modules() if isinstance(each, nn.Dropout) and id(each) not in in_heads]
     for place in places if dropout is not None else ():
         place.p = float(dropout or 0)

@@ -434,6 +434,11 @@ class Auxiliary(nn.Module):
         return x
 
 
+def heads_of(model: nn.Module) -> list[nn.Module]:
+    """The auxiliary heads of a network."""
+    return [each.head for each in model.modules() if isinstance(each, Auxiliary) and each.head is not None]
+
+
 class WithAuxiliaries(nn.Module):
     """A network that gives the logits of its auxiliary heads too during training."""
 

@@ -51,7 +51,6 @@ def visible(text: str) -> str:
 def as_printed(renderable: RenderableType) -> RenderableType:
     """A text as wide as it is printed: rich counts no columns for control characters, whose pictures have one.
 
-    >>> from rich.text import Text
     >>> Text("a" + chr(27)).cell_len, as_printed(Text("a" + chr(27))).cell_len
     (1, 2)
     """

@@ -114,6 +114,7 @@ def fitting(fits: Document) -> str:
 def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     """The settings of a study: data, proxy, strategy, trials and seed."""
     from studies.adjusting import FEWEST
+    from studies.confirming import confirmations
     from studies.fidelity import fidelity
 
     rows: list[tuple[str, RenderableType]] = []
@@ -164,15 +165,15 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
                 f"once {FEWEST} trials are complete",
             )
         )
-    extended = study["planned"] and sum(study["trials"].values()) < study["planned"]
-    had = study["confirmations"] if extended else 0  # before the trials that are still to come
+    total = study["planned"] or 0
+    had = study["confirmations"] if sum(study["trials"].values()) < total else 0  # and others are still to come
+    left = confirmations(study["confirm"], total) - had
     if study["confirm"] == "auto":
-        left = study["planned"] // 8 - had
         again = f"the last {left} trials retrain the leading networks where it tells most; the mean accuracy decides"
         rows += [("confirms", again)] if left > 0 else []
     elif study["confirm"]:
         best = "best network" if study["confirm"] == 1 else f"{study['confirm']} best networks"
-        last = "last trials, as far as needed," if had else f"last {3 * study['confirm']} trials"
+        last = "last trials, as far as needed," if had else f"last {left} trials"
         again = f"the {last} train the {best} three more times; the mean accuracy decides"
         rows.append(("confirms", again))
     return rows
