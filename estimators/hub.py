@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def hub_splits(spec: str) -> Any:
     if not name.strip():
         raise UserError(f"data {spec!r} has no name; give hub:NAME or hub:NAME:CONFIG, such as hub:cifar10")
     try:
-        with _kept_from_stderr() as logged:
+        with _kept_from_stderr() as logged, _bars_on_terminals():
             splits = datasets.load_dataset(name, config or None)
     except Exception as error:  # the library raises many types: no such data set, no network, a bad file
         raise UserError(f"data {spec!r} could not be loaded from the hub: {_told(error, name, logged)}") from error
@@ -56,6 +57,21 @@ def hub_columns(spec: str, features: Any) -> tuple[str, str]:
     if not images or not labels:
         raise UserError(f"data {spec!r} is not an image classification dataset: its columns are {', '.join(features)}")
     return images[0], "label" if "label" in labels else labels[0]
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """The library's progress bars where standard error is a terminal, as of a download; elsewhere none."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @contextmanager

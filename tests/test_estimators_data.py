@@ -464,3 +464,13 @@ def test_attempts_to_reach_the_hub_are_not_logged_beside_the_error(hub, monkeypa
     with pytest.raises(UserError, match=r"Couldn't reach 'mnist' on the Hub; check the connection"):
         load_data("hub:mnist")
     assert caplog.records == []
+
+
+def test_the_hubs_library_shows_no_progress_bars_without_a_terminal(tmp_path, hub, capfd):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.csv").write_text("text,label\na,0\n")
+    hub.enable_progress_bars()
+    with pytest.raises(UserError, match="its columns are text, label"):
+        load_data(f"hub:{tmp_path / 'set'}")
+    assert capfd.readouterr().err == ""
+    assert not hub.utils.are_progress_bars_disabled()  # others of the process have theirs
