@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from searchspaces.errors import UserError
 
@@ -14,7 +15,8 @@ from searchspaces.errors import UserError
 def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """Write a file so that it is there whole or, whenever the process dies, as it was before.
 
-    A process that dies leaves `NAME.*.part` beside it at most.
+    A process that dies leaves `NAME.*.part` beside it at most. A link stays one: what it leads to is written. A pipe, a
+    device and what this process prints into are written as they stand.
 
     Args:
         path: of the file, in a folder that exists.
@@ -26,16 +28,45 @@ def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """
     if not path.name:
         raise UserError(f"cannot write {what or 'to'} {path}: it is a folder")
+    written = content.encode() if isinstance(content, str) else content
+    try:
+        if (stream := _stream(path)) is None:
+            _replace(Path(os.path.realpath(path)), written)
+        else:
+            with stream:
+                stream.write(written)
+    except OSError as error:
+        raise UserError(f"cannot write {what or 'to'} {path}: {error.strerror or error}") from error
+
+
+def _stream(path: Path) -> BinaryIO | None:
+    """A pipe, a device or this process's output, opened, as it cannot be replaced; None of other paths."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # there is nothing yet, or writing fails by the same error
+    for number in (1, 2):
+        if _is_open_as(number, found):  # `/dev/stdout`, whatever it leads to
+            return os.fdopen(os.dup(number), "wb")
+    return None if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) else path.open("wb")
+
+
+def _is_open_as(number: int, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), found)
+    except OSError:  # it was closed
+        return False
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file beside its place, and move it there."""
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # processes on two machines may have one number
     try:
         with part.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
-        _remove(part)
-        raise UserError(f"cannot write {what or 'to'} {path}: {error.strerror or error}") from error
     except BaseException:
         _remove(part)
         raise
