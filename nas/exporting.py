@@ -292,10 +292,11 @@ def check_reading(script: str, source: str, task: Task, centre: float = 1.0) -> 
 
     from PIL import Image
 
-    from estimators.image_files import read_images
+    from estimators.image_files import MAX_PIXELS, read_images
 
     defined: dict[str, Any] = {"__name__": Path(script).stem, "__file__": script}
     exec(compile(source, script, "exec"), defined)
+    defined["MAX_PIXELS"] = MAX_PIXELS  # that of the script may be less than the images here have
     noise = random_pixels(Task(40, 3, task.classes), 1)[0]
     grey = noise[..., 0]
     several = {f"{mode}.png": Image.fromarray(noise).convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}

@@ -30,8 +30,10 @@ from estimators.recipe import make_recipe
 from estimators.trained import Trained
 from estimators.training import train
 from nas import exporting
-from nas.exporting import BATCHES, TOLERANCE, export, exportable
+from nas.exporting import BATCHES, TOLERANCE, check_reading, export, exportable
 from nas.formats import FORMATS, Made, random_pixels, torch_predictor
+from nas.predict_script import SCRIPT, predict_script
+from nas.standalone import standalone
 from searchspaces import Scale, Scaled, Task, UserError, classic, network_from_json
 
 SMALL = Scaled(classic("efficientnet_b0").architecture, Scale(0.25, 0.3), Task(32, 1, 10))
@@ -267,6 +269,19 @@ def test_predict_py_answers_as_nas_predict_does_without_torch_and_nas(nas_cli, t
     smaller = run_alone(script, folder, "--model", script.with_name("model.int8.onnx"))
     assert len(smaller.stdout.splitlines()) == 4
     assert smaller.stdout != done.stdout
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scripts_of_a_network_trained_with_a_small_limit_of_pixels_are_checked_and_keep_it(channels):
+    task, names = Task(16, channels, 2), ("cat", "dog")
+    node = classic("resnet20").network(task)
+    model = standalone(node, task, names, (0,) * channels, (1,) * channels, "a", "a.safetensors", "1", max_pixels=1000)
+    for script, text in (
+        ("model.py", model),
+        (SCRIPT, predict_script(task, names, "a", "a.onnx", "1", max_pixels=1000)),
+    ):
+        assert check_reading(script, text, task) > 5
+        assert "MAX_PIXELS = 1_000" in text
 
 
 def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
