@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from dataclasses import field as _field
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import COSTS, SearchSpace, UserError, load_object, load_space, nearest
@@ -102,7 +104,7 @@ def parse_costs(text: str) -> tuple[RecordedCost, ...]:
 @dataclass(frozen=True)
 class Source:
     """Where accuracies, costs and networks come from, as a person gave it: another process can open it, functions of a
-    file included.
+    file included. It opens its files once; a new one of the same paths opens them anew, as they may have changed.
 
     Attributes:
         table: a JSON file, as `TableEstimator` reads it; the mean of a network's accuracies is its true accuracy. Or
@@ -128,6 +130,7 @@ class Source:
     field: str = FIELD
     judge: str | None = None
     cost: str | None = None
+    _made: str = _field(init=False, repr=False, default_factory=lambda: secrets.token_hex(8))  # kept where it is copied
 
     def __post_init__(self) -> None:
         of_table = (self.key, self.unit, self.field, self.judge, self.cost)

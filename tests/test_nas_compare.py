@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shlex
 from pathlib import Path
@@ -470,6 +471,21 @@ def test_a_space_with_a_cell_of_a_file_of_ones_own_is_known_to_several_processes
         jobs=2,
     )
     assert [run.reached.tolist() for run in found.runs] == [[0.5, 0.5]] * 2
+
+
+def test_a_source_opens_its_table_once_in_a_process_and_a_new_one_opens_it_anew(tmp_path: Path) -> None:
+    place = tmp_path / "table.json"
+    for best in (0.5, 0.9):
+        accuracies = {f"[{i}, {j}]": best - i / 10 - j / 20 for i in (0, 1) for j in (0, 1)}
+        place.write_text(json.dumps({key: {"test_acc": accuracy} for key, accuracy in accuracies.items()}))
+        source = Source(str(place))
+        regret = bench_strategies(source, trials=4, seeds=1, strategies=["random"]).regret
+        assert regret is not None
+        assert regret.best == best
+        place.write_text("{}")
+        sent = pickle.loads(pickle.dumps(source))  # as each run of another process is given it
+        assert sent.opened() is source.opened()
+        assert sent.whole() is source.whole()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
