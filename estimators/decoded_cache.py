@@ -11,6 +11,7 @@ The folder is the one that `--cache` gives, else `NAS_CACHE`, else `nas` in the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -117,8 +118,9 @@ def on_disk(folder: Path | None, name: str, shape: tuple[int, ...]) -> NDArray[n
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{name}.*{_PART}"):
-            if time.time() - left.stat().st_mtime > DAY_S:
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has finished it
+                if time.time() - left.stat().st_mtime > DAY_S:
+                    left.unlink()
         if gib * 2**30 > shutil.disk_usage(folder).free:
             raise UserError(f"{needs}, and the cache {str(folder)!r} has no room for them: choose another with --cache")
         array: NDArray[np.uint8] = np.lib.format.open_memmap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -164,8 +165,17 @@ def _name(data: Any) -> str:
 
 def _changed(folder: Path) -> str:
     """When a file in the folder was last written, in UTC; the lock, which looking may touch, aside."""
-    times = [file.stat().st_mtime for file in folder.iterdir() if file.name != LOCK and file.is_file()]
+    times = [_written(file) for file in folder.iterdir() if file.name != LOCK]
     return _utc(max(times, default=0.0))
+
+
+def _written(file: Path) -> float:
+    """When a file was last written; 0 of what is no file or is gone, as parts of files being written soon are."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0.0
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else 0.0
 
 
 def _utc(seconds: float) -> str:

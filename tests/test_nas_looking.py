@@ -101,6 +101,26 @@ def test_a_training_under_way_is_listed_with_its_epochs(nas_cli, tmp_path, monke
     assert nas_cli("runs", tmp_path, "--json").json()["runs"][0]["epochs"] == 0
 
 
+def test_a_file_that_is_gone_before_it_is_looked_at_is_left_out_of_the_list(nas_cli, made, monkeypatch):
+    folder = made / "runs" / "trained"
+    before = nas_cli("runs", made / "runs", "--json").json()["runs"]
+    part, link, is_file = folder / "training.json.0123abcd.part", folder / "gone", Path.is_file
+    part.touch()
+    link.symlink_to(folder / "nowhere")
+
+    def moved(self):
+        found = is_file(self)
+        if self == part:
+            part.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", moved)
+    said = nas_cli("runs", made / "runs", "--json")
+    part.unlink(missing_ok=True)
+    link.unlink()
+    assert [row["run"] for row in said.json()["runs"]] == [row["run"] for row in before]
+
+
 @pytest.mark.parametrize("trials", [4, 24])  # the best is by belief from 16 on, which asks a space for its decisions
 def test_a_search_of_a_space_of_ones_own_is_listed_without_its_code(nas_cli, made, tmp_path, trials):
     (tmp_path / "own.py").write_text(MY_SPACE.read_text())
