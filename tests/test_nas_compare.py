@@ -156,6 +156,8 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
     for arguments, text in (
         (["--table", keyed, "--strategies", "random"], "is the key right?"),
         (["--table", keyed, "--key", key, "--strategies", "random,evolutoin"], "did you mean 'evolution'"),
+        (["--table", keyed, "--key", key, "--strategies", ","], "--strategies: ',' names none"),
+        (["--table", keyed, "--key", key, "--strategies", ""], "--strategies: '' names none"),
         (["--table", keyed, "--key", key, "--seeds", 0], "seeds must be at least 1"),
         (["--table", keyed, "--key", key, "--jobs", 0], "jobs must be at least 1"),
         (["--table", tmp_path / "none.json"], "cannot read the table"),

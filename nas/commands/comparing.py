@@ -105,7 +105,10 @@ def bench_strategies(
         from nas.comparing import bench_strategies as bench
         from nas.recorded import Source
 
-        named = [name.strip() for name in strategies.split(",") if name.strip()] if strategies else ONE_OBJECTIVE
+        given = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
+        if given == []:
+            raise UserError(f"--strategies: {strategies!r} names none; give one or more, or leave it out")
+        named = given or ONE_OBJECTIVE
         source = Source(str(table or estimator), space, key, unit, field, judge, cost)
         with BenchProgress(len(set(named)) * seeds, screen, quiet, begin) as progress:
             found = bench(
