@@ -198,6 +198,10 @@ def predict(
         raise UserError(f"--top must be at least 1, got {top}")
     if explain is not None and views != "one":
         raise UserError(f"--explain shows one view of each image; leave out --views {views}")
+    if explain is not None:
+        from nas.explaining import check_out
+
+        check_out(explain)
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]

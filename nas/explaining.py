@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from searchspaces import UserError
-from searchspaces.files import make_folder, write_whole
+from searchspaces.files import check_folder, check_place, make_folder, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,21 @@ SIDE: Final = 224
 """Height and width of a picture in pixels, at least: small images are enlarged by a whole factor."""
 HEAT: Final = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 """From no evidence to the most: five colours of matplotlib's `inferno` (CC0)."""
+
+
+def check_out(out: Path) -> None:
+    """Refuse what `explain` could not write to, before the images are read.
+
+    Raises:
+        UserError: it has another ending, or cannot be written.
+    """
+    if out.suffix.lower() in PICTURES and not out.is_dir():
+        raise UserError(f"--explain {str(out)!r}: must be an HTML page (.html) or a folder")
+    (check_place if _is_page(out) else check_folder)(out)
+
+
+def _is_page(out: Path) -> bool:
+    return out.suffix.lower() == ".html" and not out.is_dir()
 
 
 def explain(trained: Trained, pixels: NDArray[np.uint8], document: Document, out: Path) -> Document:
@@ -42,16 +57,14 @@ def explain(trained: Trained, pixels: NDArray[np.uint8], document: Document, out
     """
     from estimators.activation_maps import activation_maps
 
-    page = out.suffix.lower() == ".html" and not out.is_dir()
-    if out.suffix.lower() in PICTURES and not out.is_dir():
-        raise UserError(f"--explain {str(out)!r}: must be an HTML page (.html) or a folder")
+    check_out(out)
     first = [one["classes"][0] for one in document["images"]]
     found = activation_maps(
         trained, pixels, [trained.class_names.index(one["class"]) for one in first], document["weights"]
     )
     pictures = [_png(beside(image, each)) for image, each in zip(pixels, found.maps, strict=True)]
     told = {"method": found.method, "map": list(found.maps.shape[1:]), "out": str(out)}
-    if page:
+    if _is_page(out):
         from studies.pages.explanation import write_explanation
 
         write_explanation({**document, "explanation": told}, pictures, out)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nas.formats import FORMATS, Exportable, Pixels, Predictor, random_pixels, torch_predictor
 from nas.predict_script import CHANNELS, SCRIPT, SCRIPTS
 from searchspaces import Buildable, Task, UserError, nearest
-from searchspaces.files import make_folder, write_whole
+from searchspaces.files import check_folder, make_folder, write_whole
 
 if TYPE_CHECKING:
     from estimators.data import ImageData
@@ -215,6 +215,7 @@ def _folder(out: str | Path | None) -> Path | None:
     folder = Path(out)
     if folder.suffix in {".onnx", ".pt", ".pt2", ".py", ".safetensors"} or folder.is_file():
         raise UserError(f"--out must be a folder, as the files in it have fixed names; got {str(out)!r}")
+    check_folder(folder)
     return folder
 
 

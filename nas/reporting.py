@@ -25,7 +25,7 @@ from nas.reproducing import study_command
 from nas.training import estimated
 from nas.wording import count, duration, estimate_name, percent, within
 from searchspaces import RecipeSpace, SearchSpace, Task, UserError, human
-from searchspaces.files import write_whole
+from searchspaces.files import check_place, write_whole
 from searchspaces.plural import number_of
 from searchspaces.progress import doing
 from studies import Study
@@ -72,6 +72,8 @@ def report(
     path = folders[0] / REPORT if out is None else Path(out)
     if path.suffix.lower() != ".html":
         raise UserError(f"the report is an HTML page: {str(path)!r} must end in .html")
+    if out is not None:
+        check_place(path)
     with ExitStack() as opened:
         studies = []
         for folder in folders:

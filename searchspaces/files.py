@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -60,7 +61,7 @@ def _is_open_as(number: int, found: os.stat_result) -> bool:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file beside its place, and move it there."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # processes on two machines may have one number
+    part = _part(path)
     try:
         with part.open("wb") as file:
             file.write(content)
@@ -70,6 +71,29 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         _remove(part)
         raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # processes on two machines may have one number
+
+
+def check_place(path: Path, what: str = "") -> None:
+    """Refuse a file that `write_whole` could not write, before what it is to hold is computed; arguments as of that.
+
+    Raises:
+        UserError: it cannot be written; the message has the path and the reason.
+    """
+    reason = os.strerror(errno.EISDIR) if path.is_dir() else ""
+    if not reason and (path.is_file() or not path.exists()):
+        part = _part(Path(os.path.realpath(path)))
+        try:
+            part.touch()
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            _remove(part)
+    if reason:
+        raise UserError(f"cannot write {what or 'to'} {path}: {reason}")
 
 
 def _remove(part: Path) -> None:
@@ -89,6 +113,19 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create the folder {path}: {error.strerror or error}") from error
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that `make_folder` could not make, before what is written into it is computed.
+
+    Raises:
+        UserError: it is no folder, or one above it is none or cannot be written.
+    """
+    above = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+    if not above.is_dir():
+        raise UserError(f"cannot create the folder {path}: {above} is not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"cannot create the folder {path}: {above} cannot be written")
 
 
 def read_bytes(path: Path, what: str = "") -> bytes:

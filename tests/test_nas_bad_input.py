@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from searchspaces import UserError
+
 INSTANT = '''
 """An estimator that trains nothing: more MACs, more accuracy."""
 from estimators import Estimate
@@ -254,6 +256,36 @@ def test_a_full_disk_is_one_line(nas_cli, tmp_path, mounted):
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert answer.err.endswith(": the disk is full\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "none", "--confusion", "no/where.html"),
+        ("predict", "none", "none.png", "--csv", "no/where.csv"),
+        ("predict", "none", "none.png", "--csv", "."),
+        ("compare", "none", "--out", "no/where.html"),
+        ("report", "none", "--out", "no/where.html"),
+        ("export", "none", "--out", "file/where"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_opened(nas_cli, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    answer = nas_cli(*words)
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    what = "create the folder" if words[0] == "export" else "write to"
+    assert answer.err.startswith(f"nas: cannot {what} {words[-1]}: ")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("out", ["no/where.html", "file/where"])
+def test_maps_that_cannot_be_written_are_refused_before_images_are_read(tmp_path, out):
+    from nas.evaluating import predict
+
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot (write to|create the folder)"):
+        predict(None, [tmp_path / "none.png"], explain=tmp_path / out)
 
 
 def test_our_own_mistake_keeps_its_traceback(monkeypatch):

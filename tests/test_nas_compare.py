@@ -162,6 +162,7 @@ def test_a_function_may_give_the_key_and_names_are_checked_before_anything_runs(
         (["--table", keyed, "--key", key, "--jobs", 0], "jobs must be at least 1"),
         (["--table", tmp_path / "none.json"], "cannot read the table"),
         (["--table", keyed, "--out", keyed], "is a file, not a folder"),
+        (["--table", keyed, "--key", key, "--out", keyed / "sub"], "cannot create the folder"),
     ):
         ended = nas_cli("bench-strategies", *common, *arguments)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), arguments

@@ -42,11 +42,12 @@ def compare(
 
     [bold]Example:[/]  nas compare runs/evolution-* runs/random-* --out compare.html
     """
-    if out is not None:
-        page_in(out)
     with waiting(json):
         from nas.comparing import compare_runs, comparison_document
+        from searchspaces.files import check_place
 
+        if out is not None:
+            check_place(page_in(out))
         found = compare_runs(runs, space=space, trials=trials)
         document = comparison_document(found)
         if out is not None:
@@ -111,11 +112,15 @@ def bench_strategies(
         named = given or ONE_OBJECTIVE
         source = Source(str(table or estimator), space, key, unit, field, judge, cost)
         with BenchProgress(len(set(named)) * seeds, screen, quiet, begin) as progress:
+
+            def on_begin(strategy: str, seed: int) -> None:
+                make_folder(out)  # better to learn before the first run that it cannot be made
+                progress(strategy, seed)
+
             found = bench(
                 source, budget, task=task, trials=numbers, seeds=seeds, strategies=named, confirm=confirm, jobs=jobs,
-                peers_python=peers_python, on_begin=progress,
+                peers_python=peers_python, on_begin=on_begin,
             )  # fmt: skip
-    make_folder(out)
     files = {"plot": _write_curves(found.regret or found.observed, out), "results": out / "results.json"}
     document = bench_document(found, files)
     write_whole(files["results"], as_text.dumps(document, indent=1) + "\n")

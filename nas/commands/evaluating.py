@@ -46,7 +46,10 @@ def evaluate(
         raise UserError(f"the confusion matrix is an HTML page: {str(confusion)!r} must end in .html")
     with waiting(json):
         from nas.evaluating import evaluate as evaluated
+        from searchspaces.files import check_place
 
+        if confusion is not None:
+            check_place(confusion)
         several = [_opened(each, space) for each in trained]
         document = evaluated(several, data, weights, reading_given(skip_bad, max_pixels, cache), views)
     if confusion is not None:
@@ -80,8 +83,10 @@ def predict(
     with waiting(json):
         from nas.evaluating import predict as predicted
         from nas.evaluating import prediction_table
-        from searchspaces.files import write_whole
+        from searchspaces.files import check_place, write_whole
 
+        if csv is not None:
+            check_place(csv)
         reading = reading_given(skip_bad, max_pixels)
         document = predicted(_opened(trained, space), images, top, weights, reading, views, explain)
     if csv is not None:
