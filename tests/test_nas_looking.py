@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,23 @@ def test_folders_are_predicted_and_written_as_csv(nas_cli, made, tmp_path):
     assert [row["file"] for row in rows] == [one["file"] for one in document["images"]]
     (tmp_path / "empty").mkdir()
     assert "has no images" in nas_cli("predict", made / "runs" / "trained", tmp_path / "empty").err
+
+
+@pytest.mark.parametrize("words", [("predict", "trained", "--csv"), ("predict", "trained", "--explain"),
+                                   ("classics", None, "--plot"),
+                                   *((name, "demo", "--out") for name in ("plot", "report", "compare"))])  # fmt: skip
+def test_a_path_that_is_no_utf_8_is_written_and_printed(nas_cli, made, tmp_path, words):
+    command, folder, option = words
+    given = ["resnet"] if folder is None else [made / "runs" / folder]
+    if command == "predict":
+        given.append(tmp_path / "one.png")
+        Image.fromarray(np.full((9, 9), 80, np.uint8)).save(given[1])
+    ending = "csv" if option == "--csv" else "html"
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9." + ending.encode())
+    said = nas_cli(command, *given, option, path)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.endswith(f"/caf\ufffd.{ending}\n")
+    assert Path(path).stat().st_size
 
 
 def test_classics_are_listed_within_a_budget_and_in_an_order(nas_cli):

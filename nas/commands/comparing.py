@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import Bar, console, interrupted, print_json, waiting
+from nas.commands.console import Bar, console, interrupted, print_json, visible, waiting
 from nas.commands.tables import FAINT, facts, table
 from nas.wording import duration
 
@@ -55,7 +55,7 @@ def compare(
     if json:
         return print_json(document)
     show_comparison(document, console())
-    print(document["plot"] if out is not None else "for the curves, add --out compare.html")
+    print(visible(document["plot"]) if out is not None else "for the curves, add --out compare.html")
 
 
 def bench_strategies(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json, waiting
+from nas.commands.console import console, print_json, visible, waiting
 from nas.commands.running import reading_given
 from nas.commands.tables import FAINT, GOOD, WARNING, facts, table
 from nas.wording import number_of, percent, within
@@ -96,7 +96,7 @@ def predict(
     show_prediction(document, console())
     for written in (csv, explain):
         if written is not None:
-            print(written)
+            print(visible(str(written)))
 
 
 def _opened(folder: str, space: str | None) -> Trained:

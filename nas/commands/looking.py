@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json, say, waiting
+from nas.commands.console import console, print_json, say, visible, waiting
 from nas.commands.given import first_given
 from nas.commands.spaces import costs_and_shares, shape_text, show_totals
 from nas.commands.study_screens import choices, show_study, show_trial, show_trials
@@ -105,7 +105,7 @@ def plot(
         path = study.plot(out, axis(study), trial)
     if json:
         return print_json({"plot": str(path)})
-    print(path)
+    print(visible(str(path)))
 
 
 def report(
@@ -127,7 +127,7 @@ def report(
         path = write_report(runs, out, space=space)
     if json:
         return print_json({"report": str(path)})
-    print(path)
+    print(visible(str(path)))
 
 
 def dashboard(run: options.Run, port: options.Port = 8080, ledger: options.LedgerUrl = None) -> None:

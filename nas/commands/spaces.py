@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from nas.commands import options
-from nas.commands.console import console, print_json
+from nas.commands.console import console, print_json, visible
 from nas.commands.study_screens import fitting
 from nas.commands.tables import (
     COST_NAMES,
@@ -106,7 +106,7 @@ def classics(
         return print_json(document)
     show_classics(document, console())
     if plot is not None:
-        print(plot)
+        print(visible(str(plot)))
 
 
 def settings(name: options.SettingsOf = None, json: options.Json = False) -> None:
