@@ -305,7 +305,9 @@ def _encoded(name: str) -> bytes:
         return name.encode("utf-8", "replace")
 
 
-PORTABLE: Final = (images_below, _images, _listed, _looks_like_image, _is_ours, readable, _encoded)
+PORTABLE_NAMES: Final = (readable, _encoded)
+"""The functions that make names readable, which an exported `model.py` contains."""
+PORTABLE: Final = (images_below, _images, _listed, _looks_like_image, _is_ours, *PORTABLE_NAMES)
 """The functions that list a folder, which an exported `predict.py` contains, with these constants."""
 PORTABLE_CONSTANTS: Final = {
     "_SYSTEM": tuple(sorted(_SYSTEM)),

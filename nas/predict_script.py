@@ -79,7 +79,11 @@ def open_model(path: str | Path = MODEL) -> Any:
         raise UserError(f"{{str(path)!r}} does not exist")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has many of its own
+        reason = " ".join(str(error).split())
+        raise UserError(f"{{str(path)!r}} cannot be read as an ONNX file: {{reason}}") from error
 
 
 def probabilities(session: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,30 +115,45 @@ def main() -> None:
     given = parser.parse_args()
     if given.top < 1:
         parser.error("--top must be at least 1")
-    bad: list[UserError] | None = [] if given.skip_bad else None
-    rows = [["file", "class", "probability"]]
+    new = bool(given.csv) and not os.path.lexists(given.csv)
     try:
         stream = open(given.csv, "a", encoding="utf-8", newline="") if given.csv else None
     except OSError as error:
         parser.exit(2, f"predict.py: cannot write {{given.csv}}: {{error.strerror}}\\n")
     try:
-        for file, shares in classified(open_model(given.model), given.images, bad):
-            best = np.argsort(-shares, kind="stable")[: given.top].tolist()
-            rows.append([file, CLASSES[best[0]], f"{{shares[best[0]]:.6f}}"])
-            try:
-                print(f"{{file}}: {{', '.join(f'{{CLASSES[i]}} {{100 * shares[i]:.1f}}%' for i in best)}}", flush=True)
-            except BrokenPipeError:  # `| head` has seen enough; the table may still be wanted
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except UserError as error:
-        parser.exit(2, f"predict.py: {{error}}\\n")
+        rows = printed(open_model(given.model), given.images, given.top, given.skip_bad)
+    except BaseException as error:
+        if new:
+            os.remove(given.csv)
+        if isinstance(error, UserError):
+            parser.exit(2, f"predict.py: {{error}}\\n")
+        raise
+    if stream:
+        try:
+            with stream:
+                if stream.seekable():  # a file, and not a pipe
+                    stream.truncate(0)
+                csv.writer(stream, lineterminator="\\n").writerows(rows)
+        except OSError as error:
+            parser.exit(2, f"predict.py: cannot write {{given.csv}}: {{error.strerror}}\\n")
+
+
+def printed(session: Any, images: Sequence[str], top: int, skip_bad: bool) -> list[list[str]]:
+    """The rows of the table, whose images are printed as they are classified."""
+    bad: list[UserError] | None = [] if skip_bad else None
+    rows = [["file", "class", "probability"]]
+    for file, shares in classified(session, images, bad):
+        best = np.argsort(-shares, kind="stable")[:top].tolist()
+        rows.append([file, CLASSES[best[0]], f"{{shares[best[0]]:.6f}}"])
+        try:
+            print(f"{{file}}: {{', '.join(f'{{CLASSES[i]}} {{100 * shares[i]:.1f}}%' for i in best)}}", flush=True)
+        except BrokenPipeError:  # `| head` has seen enough; the table may still be wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for error in bad or []:
         print(f"predict.py: skipped: {{error}}", file=sys.stderr)
     if len(rows) == 1:
-        parser.exit(2, "predict.py: none of the files can be read as an image\\n")
-    if stream:
-        with stream:
-            stream.truncate(0)
-            csv.writer(stream, lineterminator="\\n").writerows(rows)
+        raise UserError("none of the files can be read as an image")
+    return rows
 
 
 {reading}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from estimators.image_files import FORMATS, MAX_PIXELS, PORTABLE
+from estimators.image_folders import PORTABLE_NAMES
 from searchspaces import Task
 from searchspaces.layers import Node
 from searchspaces.source import source
@@ -98,7 +99,11 @@ def main() -> None:
         for probabilities in predict(made, pixels):
             likeliest = probabilities.topk(min(3, len(CLASSES)))
             words = [f"{{CLASSES[i]}} {{100 * p:.1f}}%" for p, i in zip(likeliest[0].tolist(), likeliest[1].tolist())]
-            print(f"{{path}}: {{', '.join(words)}}")
+            try:
+                print(f"{{readable(path)}}: {{', '.join(words)}}", flush=True)
+            except BrokenPipeError:  # `| head` has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                return
 
 
 {source}
@@ -135,7 +140,7 @@ def standalone(
         centre: share of an image's shorter side that its centre square has.
     """
     body = source(network, task.shape)
-    imports = ["from __future__ import annotations", "", "import json", "import sys"]
+    imports = ["from __future__ import annotations", "", "import json", "import os", "import sys", "import unicodedata"]
     imports += ["from collections import OrderedDict", "from collections.abc import Iterator"]
     imports += ["from contextlib import contextmanager", "from pathlib import Path"]
     imports += [f"from typing import {'Any, BinaryIO' if 'Any' in body else 'BinaryIO'}"]
@@ -155,7 +160,7 @@ def standalone(
         max_pixels=max_pixels,
         centre=float(centre),
         formats=tuple_literal(FORMATS),
-        reading=sources(PORTABLE),
+        reading=sources((*PORTABLE, *PORTABLE_NAMES)),
         imports="\n".join(imports),
         source=body,
     )

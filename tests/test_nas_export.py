@@ -13,6 +13,7 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -240,6 +241,24 @@ def test_model_py_is_a_command_of_its_own(exported, tmp_path):
     assert scaled(torch.zeros(2, 8, 8, 1, dtype=torch.uint8, device="meta")).is_meta  # as on any other device
 
 
+def test_model_py_and_predict_py_print_any_name_and_stop_where_nobody_reads(exported, tmp_path):
+    from PIL import Image
+
+    file = os.fsencode(tmp_path) + b"/f\xe9.png"
+    Image.fromarray(DIGITS.test_images[0, :, :, 0]).save(tmp_path / "one.png")
+    os.rename(tmp_path / "one.png", file)
+    for name in ("model.py", "predict.py"):
+        command = [sys.executable, Path(exported["out"]) / name, file]
+        done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert "/f\u00e9.png: " in done.stdout.decode()
+        read, written = os.pipe()
+        os.close(read)
+        done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE)
+        os.close(written)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def pictures(at):
     """A folder of digits with much else beside and below them."""
     from PIL import Image
@@ -284,6 +303,18 @@ def test_scripts_of_a_network_trained_with_a_small_limit_of_pixels_are_checked_a
         assert "MAX_PIXELS = 1_000" in text
 
 
+def test_predict_py_writes_its_table_into_a_pipe(exported, tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    done = run_alone(Path(exported["out"]) / "predict.py", pictures(tmp_path / "pictures"), "--csv", pipe)
+    reader.join(timeout=10)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read[0].startswith("file,class,probability\n")
+    assert len(read[0].splitlines()) == 5
+
+
 def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
     script, folder = Path(exported["out"]) / "predict.py", pictures(tmp_path / "pictures")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
@@ -293,6 +324,8 @@ def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"predict.py: '{folder / 'broken.jpg'}' cannot be read as an image")
     assert kept.read_text() == "earlier"
+    run_alone(script, folder, "--csv", tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
     done = run_alone(script, folder, "--csv", tmp_path / "nowhere" / "table.csv")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert "cannot write" in done.stderr
@@ -301,7 +334,11 @@ def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
     assert "skipped" in done.stderr
     (tmp_path / "empty").mkdir()
-    for words, message in (([tmp_path / "empty"], "has no images"), ([folder, "--model", "no.onnx"], "does not exist")):
+    for words, message in (
+        ([tmp_path / "empty"], "has no images"),
+        ([folder, "--model", "no.onnx"], "does not exist"),
+        ([folder, "--model", folder / "notes.txt"], "notes.txt' cannot be read as an ONNX file: "),
+    ):
         done = run_alone(script, *words)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert message in done.stderr
