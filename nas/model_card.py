@@ -62,7 +62,7 @@ def model_card(found: Exportable, document: Document) -> str:
 def _summary(found: Exportable, document: Document) -> str:
     task = found.task
     names = found.class_names
-    shown = ", ".join(map(_line, names[:20])) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     strides = strides_note(**strides_document(found.network, task), task=task)
     images = given_and_seen(task, seen_task(found.network, task))
     larger = f"; on {images_text(images)}" if "enlarged" in images else ""
@@ -148,11 +148,11 @@ def _training(found: Exportable) -> str:
     facts = found.facts
     data, recipe = facts["data"], facts["recipe"]
     rows = {
-        "Data": f"{_line(data.get('name'))}, at {_line(data.get('task'))} (height x width x channels : classes)",
+        "Data": f"{data.get('name')}, at {data.get('task')} (height x width x channels : classes)",
         "Images": f"{facts.get('train_images', data.get('images', '?'))} for training,"
         f" {facts.get('val_images', '?')} for validation",
         **({"Notes on the data": "; ".join(map(str, data["notes"]))} if data.get("notes") else {}),
-        "Fingerprint of the data": f"`{_line(data.get('fingerprint'))}`",
+        "Fingerprint of the data": f"`{data.get('fingerprint')}`",
         "Mirrored left to right": _mirrored(data, recipe),
         "Mean and standard deviation of pixels": f"{_numbers(found.mean)}; {_numbers(found.std)}",
         **({"Started from": _start(facts["weights"])} if facts.get("weights") else {}),
@@ -171,18 +171,18 @@ def _training(found: Exportable) -> str:
 def _start(weights: Mapping[str, Any]) -> str:
     """The trained weights that the training started from."""
     share = f"{percent(weights['inherited_share'])} of the parameters"
-    return f"{share} from {_line(weights['source'])}, fingerprint `{weights['fingerprint']}`"
+    return f"{share} from {weights['source']}, fingerprint `{weights['fingerprint']}`"
 
 
 def _frozen(frozen: Mapping[str, Any]) -> str:
     """The layers that kept the weights that the training started from."""
     which = "all layers but the last" if frozen["name"] == ALL_BUT_HEAD else f"all layers up to stage {frozen['name']}"
-    return f"{_line(which)}: {frozen['params']:,} parameters; {frozen['trained_params']:,} were trained"
+    return f"{which}: {frozen['params']:,} parameters; {frozen['trained_params']:,} were trained"
 
 
 def _taught(teacher: list[Mapping[str, Any]], recipe: Mapping[str, Any]) -> str:
     """The trained networks whose probabilities it learned."""
-    names = ", ".join(f"{_line(each['source'])}, fingerprint `{each['fingerprint']}`" for each in teacher)
+    names = ", ".join(f"{each['source']}, fingerprint `{each['fingerprint']}`" for each in teacher)
     return f"{names}; {percent(recipe['distillation'])} of the loss at temperature {recipe['temperature']:g}"
 
 
@@ -191,7 +191,7 @@ def _mirrored(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     on = recipe.get("mirror") if recipe.get("mirror") is not None else data.get("mirror")
     if on is None:
         return "unknown"
-    why = f" ({_line(data['mirror_reason'])})" if on == data.get("mirror") and "mirror_reason" in data else " (as set)"
+    why = f" ({data['mirror_reason']})" if on == data.get("mirror") and "mirror_reason" in data else " (as set)"
     return f"{'at random' if on else 'never'}{why}; `nas train --set mirror={'false' if on else 'true'}` changes it"
 
 
@@ -248,7 +248,7 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 
 def _line(value: Any) -> str:
-    """A value as the text of one table cell."""
+    """A value as the text of one table cell, or of a line; to be taken once, as it escapes."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 

@@ -14,6 +14,7 @@ import runpy
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,7 @@ from estimators.training import train
 from nas import exporting
 from nas.exporting import BATCHES, TOLERANCE, check_reading, export, exportable
 from nas.formats import FORMATS, Made, random_pixels, torch_predictor
+from nas.model_card import model_card
 from nas.predict_script import SCRIPT, predict_script
 from nas.standalone import standalone
 from searchspaces import Scale, Scaled, Task, UserError, classic, network_from_json
@@ -202,6 +204,22 @@ def test_the_card_has_what_is_known(trained, exported):
     ):
         assert known in card.replace("ema 0.5", '"ema": 0.5')
     assert "RANDOM" not in card
+
+
+def test_names_are_escaped_once_on_the_model_card():
+    facts = {
+        "data": {"name": "a|b", "fingerprint": "1|2", "mirror": True, "mirror_reason": "x|y"},
+        "recipe": {"distillation": 0.5, "temperature": 2},
+        "teacher": [{"source": "t|u", "fingerprint": "3"}],
+        "weights": {"inherited_share": 1.0, "source": "w|z", "fingerprint": "4", "frozen": {}},
+    }
+    found = replace(exportable("lenet5", Task(32, 1, 2)), class_names=("c|d", "<b>"), facts=facts)
+    document = {**found.described(), "notes": [], "exports": [], "macs": 1, "params": 1}
+    card = model_card(found, document)
+    assert "| Classes | c\\|d, &lt;b> |" in card
+    for known in ("a|b", "1|2", "x|y", "t|u", "w|z"):
+        assert known.replace("|", "\\|") in card
+    assert "\\\\|" not in card
 
 
 def test_what_is_said_is_what_lies_there(nas_cli, trained, tmp_path):
