@@ -46,13 +46,15 @@ def with_trial(text: str, number: int | None) -> str:
     """The text of a trial of a run, as `in_run` reads it; unchanged without a number.
 
     Raises:
-        UserError: the text is not that of a run folder.
+        UserError: the text is not that of a run folder, or is that of another trial.
     """
     if number is None:
         return text
     if (there := in_run(text)) is None:
         kind = "a network" if names_network(text) else "none"
         raise UserError(f"--trial is for a run folder, and {title(text)} is {kind}")
+    if there[1] not in (None, number):
+        raise UserError(f"--trial {number}: {text} is trial {there[1]} of {there[0]}; give one of the two")
     return f"{there[0]}:{number}"
 
 

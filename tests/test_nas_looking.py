@@ -207,6 +207,7 @@ def test_a_trial_takes_the_place_of_the_best_network(nas_cli, run, made, monkeyp
     monkeypatch.chdir(made)
     trial = nas_cli("show", run, "--trial", "2", "--json").json()
     assert nas_cli("show", f"{run}:2", "--json").json() == trial
+    assert nas_cli("show", f"{run}:2", "--trial", "2", "--json").json() == trial
     for words in ([run, "--trial", "2"], [f"{run}:2"]):
         assert nas_cli("cost", *words, "--json").json()["macs"] == trial["macs"]
     document = nas_cli("export", run, "--trial", "2", "--to", "python", "--json").json()
@@ -226,12 +227,25 @@ def test_a_trial_takes_the_place_of_the_best_network(nas_cli, run, made, monkeyp
         (["cost", "resnet18", "--trial", "1"], "--trial is for a run folder, and resnet18 is a network"),
         (["cost", "RUN", "--trial", "9"], "has no trial 9; it has 6, numbered from 0"),
         (["measure", "RUN", "resnet18", "--trial", "1"], "--trial is for a single run folder"),
+        *(
+            ([command, "RUN:0", "--trial", "1", *more], "--trial 1: RUN:0 is trial 0 of RUN; give one of the two")
+            for command, *more in (
+                ("cost",),
+                ("show",),
+                ("export",),
+                ("measure",),
+                ("train", "--data", "digits"),
+                ("tune-recipe", "--data", "digits"),
+                ("scale", "--coefficients", "1.2,1.1,1.15", "--phi", "1"),
+            )
+        ),
+        (["show", "RUN:0", "--all"], "--all lists every trial; RUN:0 is one: give RUN"),
     ],
 )
 def test_a_trial_that_is_not_there_is_one_line(nas_cli, run, words, why):
-    said = nas_cli(*(run if word == "RUN" else word for word in words))
+    said = nas_cli(*(word.replace("RUN", run) for word in words))
     assert said.code == 2
-    assert why in said.err
+    assert why.replace("RUN", run) in said.err
 
 
 def test_a_run_is_scaled_on_its_own_images(nas_cli, tmp_path):

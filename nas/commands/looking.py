@@ -44,11 +44,11 @@ def show(
     [bold]Example:[/]  nas show efficientnet_b0 --svg b0.svg
     [bold]Example:[/]  nas show runs/first-trained --filters filters.png
     """
-    from nas.references import in_run, names_network
+    from nas.references import in_run, names_network, with_trial
 
     if every or sort is not None:
         return _every_trial(context, what, sort or "number", every, space, ledger, json)
-    if trial is None and (there := in_run(what)) is not None:
+    if in_run(what) is not None and (there := in_run(with_trial(what, trial))) is not None:
         what, trial = str(there[0]), there[1]
     notes: list[str] = []
     with waiting(json):
@@ -161,12 +161,15 @@ def _every_trial(
     """`nas show RUN --all`."""
     from nas.api import open_study
     from nas.documents import trials_document
+    from nas.references import in_run
     from searchspaces import UserError
 
     if not every:
         raise UserError("--sort needs --all")
     if (of_one := first_given(context, ("trial", "task", "svg", "filters"))) is not None:
         raise UserError(f"--all lists every trial; leave out {of_one}")
+    if (there := in_run(run)) is not None and there[1] is not None:
+        raise UserError(f"--all lists every trial; {run} is one: give {there[0]}")
     with waiting(json):
         document = trials_document(open_study(run, space=space, ledger=ledger), sort)
     if json:
