@@ -56,7 +56,7 @@ def accuracies(target: ImageData, source: Path, folder: Path, seed: int, epochs:
     recipe = make_recipe("auto", len(target.labels), target.task.image_size, epochs=epochs)
     found = {SCRATCH: train(NETWORK, target, recipe, folder / "scratch", seed, "cpu").facts["test_accuracy"]}
     for number, (way, freeze) in enumerate(ways(target).items()):
-        start = StartingWeights.read(source, NETWORK, target.task, freeze=freeze)
+        start = StartingWeights.read(source, NETWORK, target.task, freeze=freeze, class_names=target.class_names)
         trained = train(NETWORK, target, recipe, folder / str(number), seed, "cpu", weights=start)
         found[way] = trained.facts["test_accuracy"]
     return found

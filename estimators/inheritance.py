@@ -14,7 +14,7 @@ identity (sec. 2.3).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,14 @@ class Inherited:
 
 
 def inherit(
-    module: nn.Module, network: Node, given: Shape, weights: Mapping[str, Tensor], parent: Node, taken: Shape, seed: int
+    module: nn.Module,
+    network: Node,
+    given: Shape,
+    weights: Mapping[str, Tensor],
+    parent: Node,
+    taken: Shape,
+    seed: int,
+    logits: Sequence[int] | None = None,
 ) -> Inherited:
     """Give a module the weights of another network, in place; the other's are only read.
 
@@ -65,15 +72,18 @@ def inherit(
         parent: its tree of layers.
         taken: the shape of its images.
         seed: of the shares among copies of a channel; at least 0.
+        logits: for each class of the child the number of the parent's logit, -1 for none; by default the same number
+            if both have as many classes, else none: a head for other classes is none to inherit.
     """
     import torch
 
     value = replace(Value.by_place(taken, given), same=taken == given)
     classes, own = parent.shape(taken)[0], network.shape(given)[0]
-    logits = np.arange(own) if classes == own else np.full(own, -1)  # a head for other classes is none to inherit
+    by_place = np.arange(own) if classes == own else np.full(own, -1)
+    wanted = _Wanted(classes, by_place if logits is None else np.array(logits, np.int64))
     with torch.no_grad():
         walk = _Walk(weights, module.state_dict(), seed)
-        out = walk.both(_Place(parent, ""), _Place(network, ""), value, _Wanted(classes, logits))
+        out = walk.both(_Place(parent, ""), _Place(network, ""), value, wanted)
     sizes = {name: each.numel() for name, each in module.named_parameters()}  # those that are shared have one name
     inherited = sum(count for name, count in walk.counts.items() if name in sizes)
     fresh = frozenset(name for name, size in sizes.items() if walk.counts.get(name, 0) < size)
@@ -494,7 +504,7 @@ def _makes_channels(node: Node) -> bool:
         return all(map(_makes_channels, node.branches))
     if isinstance(node, Conv):
         return not depthwise(node)
-    return isinstance(node, Linear | Concat | Graph | layers.Slice | layers.Shuffle | layers.Pad | layers.Flatten)
+    return isinstance(node, Linear | Concat | Graph | layers.Slice | layers.Shuffle | layers.Pad)
 
 
 def _selected(one: Node, other: Node, value: Value) -> Value:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estimators.freezing import Frozen
 from estimators.inheritance import Inherited, inherit
-from estimators.trained import NETWORK, WEIGHTS, built
+from estimators.trained import FACTS, NETWORK, WEIGHTS, built, read_facts
 from searchspaces import UserError, network_from_json
 from searchspaces.files import read_json
 
@@ -38,6 +38,7 @@ class StartingWeights:
         network, given: the tree of layers that starts from them, and the shape of its images.
         inherited: what it takes over.
         frozen: its layers that are not trained; None where all are.
+        logits: which of their logits each class takes over, as `inherit` takes it.
     """
 
     source: str
@@ -49,6 +50,7 @@ class StartingWeights:
     given: Shape
     inherited: Inherited
     frozen: Frozen | None = None
+    logits: tuple[int, ...] | None = None
 
     @staticmethod
     def read(
@@ -57,6 +59,7 @@ class StartingWeights:
         task: Task,
         space: SearchSpace | None = None,
         freeze: str | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> StartingWeights:
         """Read the weights that a network starts from.
 
@@ -66,6 +69,8 @@ class StartingWeights:
             task: its images and classes.
             space: of the network of the weights, where it is no space of ours.
             freeze: what keeps its weights, as `Frozen.of` takes it; None trains all layers.
+            class_names: of the task, to match with those that `training.json` beside the weights has; if either is
+                not known, logits are taken over by their number.
 
         Raises:
             UserError: there are no weights or no network, they do not fit one another, one is damaged, or the layers
@@ -93,7 +98,12 @@ class StartingWeights:
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"cannot use the weights {path}: {str(error).splitlines()[0]}") from error
         tree, shape = parent.network(parent.task), parent.task.shape
-        return StartingWeights.of(str(source), content, module.state_dict(), tree, shape, network, task, freeze)
+        facts = read_facts(path.parent)
+        names = None if facts is None else tuple(map(str, facts["class_names"]))
+        if names is not None and len(names) != parent.task.classes:
+            raise UserError(f"{path.with_name(FACTS)} is damaged: {len(names)} class names for the task {parent.task}")
+        logits = None if names is None or class_names is None else logits_by_name(names, class_names)
+        return StartingWeights.of(str(source), content, module.state_dict(), tree, shape, network, task, freeze, logits)
 
     @staticmethod
     def of(
@@ -105,6 +115,7 @@ class StartingWeights:
         network: Buildable,
         task: Task,
         freeze: str | None = None,
+        logits: tuple[int, ...] | None = None,
     ) -> StartingWeights:
         """Those of a network that is there.
 
@@ -113,6 +124,7 @@ class StartingWeights:
             content: the file of weights.
             tensors, parent, taken: as attributes.
             network, task, freeze: as in `read`.
+            logits: as the attribute.
 
         Raises:
             UserError: a number is not finite, or the layers cannot be frozen.
@@ -125,14 +137,14 @@ class StartingWeights:
         with torch.random.fork_rng([]):
             fresh = built(network, task)
         tree = network.network(task)
-        found = inherit(fresh, tree, task.shape, tensors, parent, taken, 0)
+        found = inherit(fresh, tree, task.shape, tensors, parent, taken, 0, logits)
         frozen = None if freeze is None else Frozen.of(freeze, tree, task.shape, fresh, found.fresh)
         fingerprint = hashlib.sha256(content).hexdigest()
-        return StartingWeights(source, fingerprint, tensors, parent, taken, tree, task.shape, found, frozen)
+        return StartingWeights(source, fingerprint, tensors, parent, taken, tree, task.shape, found, frozen, logits)
 
     def give(self, module: nn.Module, seed: int) -> None:
         """Give them to the fresh module of the network, in place, and freeze its frozen layers."""
-        inherit(module, self.network, self.given, self.tensors, self.parent, self.taken, seed)
+        inherit(module, self.network, self.given, self.tensors, self.parent, self.taken, seed, self.logits)
         if self.frozen is not None:
             self.frozen.freeze(module)
 
@@ -147,3 +159,25 @@ class StartingWeights:
             "preserved": found.preserved,
             "frozen": None if self.frozen is None else self.frozen.told(),
         }
+
+
+def logits_by_name(theirs: Sequence[str], own: Sequence[str]) -> tuple[int, ...] | None:
+    """For each class the number of the logit of the same name, -1 where there is none; None if names do not say.
+
+    Classes without names are called by their numbers, from 0, which say nothing beside names, or beside other numbers
+    from 0.
+
+    Args:
+        theirs: names of the classes of the weights.
+        own: names of the classes that are to be learned.
+
+    >>> logits_by_name(["cat", "dog"], ["bird", "dog", "cat"])
+    (-1, 1, 0)
+    >>> logits_by_name(["0", "1"], ["cat", "dog"])
+    """
+    counted = [list(names) == [str(number) for number in range(len(names))] for names in (theirs, own)]
+    numbers = [all(map(str.isdecimal, names)) for names in (theirs, own)]
+    if all(counted) or (any(counted) and not all(numbers)):
+        return None
+    places = {name: number for number, name in enumerate(theirs)}
+    return tuple(places.get(name, -1) for name in own)

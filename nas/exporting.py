@@ -58,7 +58,8 @@ def export(
             it (`runs/first:7`), a classic's name, a text form or its file.
         to: names in `FORMATS`, as a list or separated by commas.
         out: a folder; by default `export` in the network's own folder, else `exports/NAME`.
-        int8: write ONNX statically quantized to 8 bits too, calibrated on training images.
+        int8: write ONNX statically quantized to 8 bits too, calibrated on training and validation images, or on noise
+            if the weights are random.
         data: the images that it was trained on; needed for `int8`, and to compare predictions on test images.
         task: images and classes of a network with random weights; by default the network's own.
         space: of the network, if it is user-defined.

@@ -1,4 +1,4 @@
-"""ONNX in 8 bits: static quantization by ONNX Runtime, calibrated on training images.
+"""ONNX in 8 bits: static quantization by ONNX Runtime, calibrated on training and validation images.
 
 Symmetric int8 weights per output channel and asymmetric int8 activations per tensor, with QuantizeLinear and
 DequantizeLinear around each operator (QDQ), which ONNX Runtime and OpenVINO read. Calibration takes the minimum and

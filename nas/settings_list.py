@@ -38,13 +38,10 @@ def settings_document(name: str | None = None) -> Document:
     names = [each for _, each, _ in several]
     if name is not None and name not in names:
         raise UserError(f"nothing named {name!r} has settings{nearest(name, names)}")
+    found = [(target, each, list(_settings(maker))) for target, each, maker in several if name in (None, each)]
     return {
-        "settings": [
-            {"target": target, "of": each, **one}
-            for target, each, maker in several
-            if name in (None, each)
-            for one in _settings(maker)
-        ]
+        "settings": [{"target": target, "of": each, **one} for target, each, settings in found for one in settings],
+        "without_settings": [{"target": target, "of": each} for target, each, settings in found if not settings],
     }
 
 

@@ -180,13 +180,18 @@ class Run:
         thought, trained = self._thought_s, self._trained_s
         return bool(thought and trained) and fmean(thought) > WORTH * fmean(trained)
 
-    def wait_for_others(self) -> None:
-        """Until their ends, or one of them that died, leave something to do here; nothing is under way here."""
+    def wait_for_others(self, check: Callable[[], None]) -> None:
+        """Until their ends, or one of them that died, leave something to do here; nothing is under way here.
+
+        Args:
+            check: called at each look; it may raise.
+        """
         assert not self._reports, "the engine returned while trials were under way"
         assert self.end or self.elsewhere, "the engine returned before next_job said that there is nothing left"
         proposals = self._proposals_elsewhere()
         while not (self.end or self.again or self._is_late() or not self.elsewhere):
             time.sleep(LOOK_S)
+            check()
             with self._turn():
                 self._look_for_left()
             if proposals and not self._proposals_elsewhere():

@@ -26,7 +26,7 @@ from studies import opening, results
 from studies.belief import beliefs
 from studies.confirming import most_leaders
 from studies.folder import BEST, PLOT, SUPERNET, TABLE
-from studies.interrupts import first_interrupt, raise_interrupt
+from studies.interrupts import Interrupt, first_interrupt
 from studies.ledger import mend_journal
 from studies.local import LocalEngine
 from studies.lock import in_use, locked
@@ -370,12 +370,14 @@ class Study:
                 self.inheritance.begin(self.record.trials)
             run = Run(self, strategy, limits, emit)
             emit(StudyStarted(run.ends, len(run.again), limits.trials, limit_s))
-            with first_interrupt(raise_interrupt, "writing the results"):
+            interrupt = Interrupt()
+            next_job, report = interrupt.before(run.next_job), interrupt.before(run.report)
+            with first_interrupt(interrupt.ask, "writing the results"):
                 try:
-                    estimator = self._prepared(estimator, emit)
+                    estimator = self._prepared(estimator, interrupt.before(emit))
                     while run.end is None:
-                        (engine or LocalEngine()).run(estimator, run.next_job, run.report, run.done, run.prepare)
-                        run.wait_for_others()
+                        (engine or LocalEngine()).run(estimator, next_job, report, run.done, run.prepare)
+                        run.wait_for_others(interrupt.check)
                 except KeyboardInterrupt:
                     self.record.load()  # it may have come between the ledger's write and what is known of it here
                     ends = number_of(sum(trial.rank is not None for trial in self.record.trials), "trial")

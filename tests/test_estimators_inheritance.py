@@ -271,6 +271,24 @@ def test_a_head_for_other_classes_is_fresh():
     assert (found.params - found.inherited, found.preserved) == (7 * 8 + 7, False)
 
 
+@pytest.mark.parametrize("name", [*SPACES, "squeezenet1_1", "nin", "all_cnn"])  # the last three end in a convolution
+def test_logits_are_taken_over_in_the_order_that_is_asked_for_and_the_others_are_fresh(name):
+    asked = [3, -1, 0, 9, 1, 2, -1]
+    drawn = space_named(name).sample(np.random.default_rng(3)) if name in SPACES else classic(name)
+    size = (SIZE,) if name in SPACES else ()
+    one, other = (drawn.network(Task(32, 3, classes), *size) for classes in (10, len(asked)))
+    parent = trained(one, SMALL.shape)
+    child = build(other, SMALL.shape).eval()
+    found = inherit(child, other, SMALL.shape, parent.state_dict(), one, SMALL.shape, 0, asked)
+    ours, theirs = logits(child, SMALL.shape), logits(parent, SMALL.shape)
+    for own, of in enumerate(asked):
+        assert of < 0 or torch.allclose(ours[:, own], theirs[:, of], atol=1e-4)
+    assert not found.preserved
+    head = list(child.state_dict())[-2]
+    assert {each.rpartition(".")[0] for each in found.fresh} == {head.rpartition(".")[0]}
+    assert found.params - found.inherited == 2 * (child.state_dict()[head].shape[1] + 1)
+
+
 def test_layers_that_the_parent_has_not_stay_as_they_were_initialized():
     one = Chain(stem(8), Conv(8), *HEAD)
     other = Chain(stem(8), SqueezeExcite(2), Conv(8), *HEAD)

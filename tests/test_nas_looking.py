@@ -336,6 +336,20 @@ def test_every_setting_that_is_listed_is_taken_and_every_one_that_is_taken_is_de
     assert nas_cli("settings", "guidd").err == "nas: nothing named 'guidd' has settings; did you mean 'guided'?\n"
 
 
+def test_all_strategies_and_estimators_are_named_with_their_settings_or_as_having_none(nas_cli):
+    from estimators.catalog import ESTIMATORS
+    from strategies import STRATEGIES
+
+    listed, lines = nas_cli("settings", "--json").json(), nas_cli("settings").out.splitlines()
+    named = {(one["target"], one["of"]) for one in [*listed["settings"], *listed["without_settings"]]}
+    makers = {("strategy", each) for each in STRATEGIES} | {("estimator", each) for each in ESTIMATORS}
+    assert named == makers | {("recipe", "recipe")}
+    for one in listed["without_settings"]:
+        said = f"{one['target']} {one['of']} has no settings"
+        assert said in lines
+        assert nas_cli("settings", one["of"]).out.splitlines() == [said]
+
+
 def test_where_nothing_fits_spaces_are_named_in_which_something_does(nas_cli):
     said = nas_cli("space", "mbconv", "--budget", "40M")
     assert said.code == 2

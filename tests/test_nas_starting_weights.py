@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, load_file, save_file
 
-from estimators import load_data
+from estimators import ImageData, load_data
 from estimators.recipe import make_recipe
-from estimators.starting_weights import StartingWeights
+from estimators.starting_weights import StartingWeights, logits_by_name
 from estimators.trained import Trained, built
 from estimators.training import train
 from nas.exporting import export
 from nas.wording import human
-from searchspaces import Scale, Scaled, Task, space_named
+from searchspaces import Scale, Scaled, Task, UserError, space_named
 
 TASK = Task(8, 1, 10)
 DIGITS = load_data("digits")
@@ -52,8 +53,8 @@ def large(tmp_path):
     return path
 
 
-def starting(source, network=SMALL, task=TASK):
-    return StartingWeights.read(source, network, task)
+def starting(source, network=SMALL, task=TASK, class_names=None):
+    return StartingWeights.read(source, network, task, class_names=class_names)
 
 
 def test_a_training_starts_from_the_weights_as_a_folder_and_as_a_file(tmp_path, parent):
@@ -81,6 +82,81 @@ def test_a_head_for_another_number_of_classes_is_fresh(parent):
     start = starting(parent, task=Task(8, 1, 7))
     features = [value.shape[1] for value in start.tensors.values() if value.dim() == 2]
     assert start.inherited.params - start.inherited.inherited == features[-1] * 7 + 7
+
+
+LETTERS = tuple("abcdefghij")
+
+
+@pytest.fixture(scope="module")
+def lettered(tmp_path_factory):
+    """A network trained on digits whose classes have letters for names."""
+    folder = tmp_path_factory.mktemp("lettered") / "one"
+    images = ImageData.of(
+        "letters", DIGITS.images, DIGITS.labels, DIGITS.test_images, DIGITS.test_labels, LETTERS
+    )  # fmt: skip
+    train(SMALL, images, recipe(), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (LETTERS, range(10)),
+        (LETTERS[::-1], range(9, -1, -1)),
+        (tuple("hijklmnopq"), [7, 8, 9, *[-1] * 7]),
+        (tuple("klmnopqrst"), [-1] * 10),
+        (tuple("jax"), [9, 0, -1]),
+        (tuple("0123456789"), range(10)),  # without names
+        (tuple("012"), [-1] * 3),
+    ],
+)
+def test_a_head_is_taken_over_class_by_class_by_name(lettered, names, taken):
+    task = Task(8, 1, len(names))
+    for source in (lettered, lettered / "best.safetensors"):
+        start = starting(source, task=task, class_names=names)
+        torch.manual_seed(1)
+        module = built(SMALL, task)
+        head = list(module.state_dict())[-2]
+        fresh = module.state_dict()[head].clone()
+        start.give(module, seed=0)
+        child = module.state_dict()[head]
+        for own, of in enumerate(taken):
+            assert torch.equal(child[own], fresh[own] if of < 0 else start.tensors[head][of])
+        assert start.inherited.preserved == (list(taken) == list(range(10)))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "taken"),
+    [
+        ("01234", "56789", (-1,) * 5),  # names that are numbers
+        ("0123456789", "5678", (5, 6, 7, 8)),
+        ("01234", "0123456789", None),  # classes without names
+        ("01234", "abcde", None),
+    ],
+)
+def test_names_that_are_numbers_are_matched_where_they_are_not_those_of_all_classes(theirs, own, taken):
+    assert logits_by_name(theirs, own) == taken
+
+
+def test_classes_in_another_order_are_predicted_as_before_from_the_first_step(nas_cli, tmp_path, lettered):
+    arrays = {"train_images": DIGITS.images, "train_labels": 9 - DIGITS.labels, "class_names": LETTERS[::-1]}
+    np.savez(tmp_path / "other.npz", **arrays, test_images=DIGITS.test_images, test_labels=9 - DIGITS.test_labels)
+    (tmp_path / "net.json").write_text(SMALL.to_json())
+    words = ["train", tmp_path / "net.json", "--data", tmp_path / "other.npz", "--set", "lr=1e-9", "--weights"]
+    said = nas_cli(*words, lettered, *OPTIONS, "--out", tmp_path / "a")
+    assert said.code == 0, said.err
+    assert "100.0% of" in said.out
+    assert "starts out computing the same function" not in said.out
+    facts = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert facts["test_accuracy"] == pytest.approx(Trained.open(lettered).facts["test_accuracy"], abs=0.1)
+
+
+def test_class_names_that_do_not_fit_the_weights_are_refused(tmp_path, lettered):
+    shutil.copytree(lettered, tmp_path / "copy")
+    facts = json.loads((tmp_path / "copy" / "training.json").read_text())
+    (tmp_path / "copy" / "training.json").write_text(json.dumps({**facts, "class_names": ["a", "b"]}))
+    with pytest.raises(UserError, match="2 class names for the task"):
+        starting(tmp_path / "copy", class_names=LETTERS)
 
 
 def test_what_was_inherited_is_on_the_screen_in_the_record_and_on_the_model_card(nas_cli, tmp_path, parent, large):

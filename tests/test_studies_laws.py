@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import signal
+import sys
 import time
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +33,7 @@ from studies import (
     TrialStarted,
     results,
 )
+from studies.interrupts import CAME, Interrupt, answered, first_interrupt
 from studies.ledger.database import OptunaLedger
 
 OTHER = small_space("other")
@@ -432,6 +435,7 @@ def signals_reach_us() -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+        CAME.clear()  # else later tests would see it in their exit codes
 
 
 @pytest.mark.usefixtures("signals_reach_us")
@@ -460,6 +464,75 @@ def test_results_are_those_of_the_ledger_where_ctrl_c_came_between_the_two(
     last = events[-1]
     assert isinstance(last, StudyEnded)
     assert f"after {3 if moment == 'ended' else 2} trials" in last.reason
+
+
+class Gone:
+    """Something whose weak references are told when it is gone."""
+
+
+def lose_a_signal() -> None:
+    """Ask for an end where Python drops what is raised."""
+
+    def told(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    gone = Gone()
+    reference = weakref.ref(gone, told)
+    del gone
+    assert reference() is None
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The exceptions that Python drops."""
+    dropped: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: dropped.append(told.exc_type))
+    return dropped
+
+
+@pytest.mark.usefixtures("signals_reach_us")
+@pytest.mark.parametrize("moment", [TrialStarted, TrialReported, TrialEnded])
+def test_a_study_ends_although_the_interrupt_was_lost(moment: type[object], lost: list[Any], tmp_path: Path) -> None:
+    events: list[object] = []
+
+    def losing(event: object) -> None:
+        events.append(event)
+        if isinstance(event, moment) and not lost:
+            lose_a_signal()
+
+    study = begin(tmp_path / "run", trials=9)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(on_event=losing)
+    assert lost == [KeyboardInterrupt]
+    assert sum(isinstance(each, TrialStarted) for each in events) == 1
+    assert isinstance(events[-1], StudyEnded)
+    assert events[-1].kind == "interrupted"
+
+
+@pytest.mark.usefixtures("signals_reach_us")
+def test_a_further_signal_interrupts_where_the_first_was_lost_and_not_what_ends_in_order(lost: list[Any]) -> None:
+    answers, ended = list[str](), []
+
+    def work(interrupt: Interrupt) -> None:
+        with answered(answers.append), first_interrupt(interrupt.ask, "writing"):
+            lose_a_signal()
+            ended.append("nothing")
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                ended.append("the work")
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                interrupt.check()
+                ended.append("in order")
+
+    try:
+        raise KeyboardInterrupt  # an earlier one, which is over
+    except KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            work(Interrupt())
+    assert lost == [KeyboardInterrupt]
+    assert ended == ["nothing", "in order"]
+    assert answers == ["writing"]
 
 
 @pytest.mark.usefixtures("signals_reach_us")

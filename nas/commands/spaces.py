@@ -234,7 +234,7 @@ def _yes(value: bool) -> Text:
 
 
 def show_settings(document: Document, console: Console) -> None:
-    """`nas settings`: a table for each that has settings."""
+    """`nas settings`: a table for each that has settings, and the names of those that have none."""
     several = dict.fromkeys((one["target"], one["of"]) for one in document["settings"])
     for target, of in several:
         prefix = "" if target == "recipe" else f"{target}."
@@ -245,6 +245,10 @@ def show_settings(document: Document, console: Console) -> None:
                 default = "-" if one["default"] is None else option_text(one["default"])
                 made.add_row(Text(prefix + one["name"], style="bold"), default, Text(one["doc"], style=FAINT))
         console.print(made)
+    for one in document["without_settings"]:
+        console.print(Text(f"{one['target']} {one['of']} has no settings"))
+    if not several:
+        return
     console.print(Text("As in nas search --set estimator.epochs=8, or nas train --set lr=0.05", style=FAINT))
 
 

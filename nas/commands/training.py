@@ -95,8 +95,8 @@ def train(
         job = training_job(network, data, image_size, own_space, reading, out)
         folder = trained_folder(job.title, job.data.name) if out is None else out
         plan = recipe_for(job, folder, recipe, given)
-        frozen, task = freeze_for(job, plan, freeze, weights), job.data.task
-        start = None if weights is None else starting_weights(weights, job.network, task, own_space, frozen)
+        frozen, task, names = freeze_for(job, plan, freeze, weights), job.data.task, job.data.class_names
+        start = None if weights is None else starting_weights(weights, job.network, task, own_space, frozen, names)
         taught = None if teacher is None else Teacher.read(teacher.split(","), job.data, own_space)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:

@@ -205,7 +205,11 @@ ExportFolder = Annotated[
 ]
 Int8 = Annotated[
     bool,
-    Option("--int8", help="Also write ONNX quantized to 8 bits, calibrated on training images."),
+    Option(
+        "--int8",
+        help="Also write ONNX quantized to 8 bits, calibrated on training and validation images, or on noise if the "
+        "weights are random.",
+    ),
 ]
 CalibrationData = Annotated[
     str | None,
