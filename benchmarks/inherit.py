@@ -48,7 +48,7 @@ IMAGES = 800
 """Of which half are trained on and half validated on."""
 SHORT: dict[str, Any] = {
     "epochs": 6, "image_size": 10, "width": 1.0, "depth": 1.0, "val_fraction": 0.5, "device": "cpu",
-    "save_after_s": 1e9,
+    "save_after_s": 1e9, "adjusted": True,
 }  # fmt: skip
 AFTER = (30, 60)
 """Trials after which the search is asked for its best network."""

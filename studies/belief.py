@@ -27,6 +27,7 @@ import numpy as np
 from estimators.estimator import binomial_error
 from strategies.features import Options
 from studies.adjusting import Line, adjusted, line_of, training_of
+from studies.lineage import without_drift
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,8 +96,8 @@ def beliefs(trials: Sequence[Trial]) -> Mapping[int, Belief]:
     """The belief of each complete proposal, by number; empty where accuracies are what was observed.
 
     They are so where it is not told on how many images each was estimated (`val_images` in its details), as of tables
-    and of estimators that give the same each time; and where trials start from the weights of others, whose accuracies
-    hold the trainings of their ancestors.
+    and of estimators that give the same each time. Where trials start from the weights of others the belief is at
+    least what is left `without_drift`.
 
     Args:
         trials: all of a study, by number.
@@ -107,13 +108,13 @@ def beliefs(trials: Sequence[Trial]) -> Mapping[int, Belief]:
 @functools.lru_cache(maxsize=4)
 def _beliefs(those: _Same) -> Mapping[int, Belief]:
     """Of proposals: confirmations, which come one after another at the end of a study, change nothing."""
-    proposed = those.trials
+    proposed, inherits = without_drift(those.trials), any(each.parent is not None for each in those.trials)
     complete = [each for each in proposed if each.state == "complete"]
-    if not complete or any(each.parent is not None for each in proposed) or not all(map(_on_images, complete)):
-        return {}
+    if not complete or not all(map(_on_images, complete)):
+        return {each.number: Belief(each.accuracy or 0.0, math.nan) for each in complete} if inherits else {}
     line, observed = line_of(proposed), {each.number: each for each in adjusted(proposed)}
     if len(complete) < FEWEST:
-        if line is None:
+        if line is None and not inherits:
             return {}
         return {
             number: Belief(observed[number].accuracy or 0.0, error) for number, error in _errors(complete, line).items()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ADJUSTED: Final = "accuracies are corrected for noise with the training loss and a predictor"
-INHERITED: Final = "trials start from the weights of earlier ones, which favours later trials"
+INHERITED: Final = "trials start from the weights of earlier ones; accuracies are corrected for the training of those"
 
 
 def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
@@ -50,7 +50,7 @@ def read_as(study: Study) -> list[str]:
         fidelity(study.manifest.task, study.manifest.estimator["resolved"]),
         strides,
         INHERITED * study.manifest.inherit,
-        ADJUSTED * bool(study.adjusted),
+        ADJUSTED * bool(study.adjusted and not study.manifest.inherit),
     )
     return [words for words in found if words]
 

@@ -1,8 +1,9 @@
 """Trained weights within a study: which earlier trial a new one starts from, and which weights are kept for that.
 
-The parent is the nearest complete trial: that with the fewest decisions that differ, of equals the more accurate one,
-then the earlier. It is chosen as the trial is proposed, from what the strategy knows then, and written with it: a study
-cut and resumed chooses the same, and a trial that is run again has the parent that it had. Confirmations have none.
+The first trials have none (`studies.lineage`). Of a later one it is the nearest complete trial: that with the fewest
+decisions that differ, of equals the more accurate one, then the earlier. It is chosen as the trial is proposed, from
+what the strategy knows then, and written with it: a study cut and resumed chooses the same, and a trial that is run
+again has the parent that it had. Confirmations have none.
 
 Left out: the strategy's own parent, since most strategies have none, and a mutant's is among the nearest where its
 weights are kept; and the weights of trials that were pruned.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from searchspaces import UserError
 from studies.checkpoints import NOWHERE, Checkpoints
 from studies.folder import WEIGHTS
+from studies.lineage import FIRST, without_drift
 from studies.results import accuracy_of
 
 if TYPE_CHECKING:
@@ -66,12 +68,14 @@ class Inheritance:
         self._store.begin(trial.number for trial in trials if trial.state != "running" and trial.number not in needed)
 
     def parent_of(self, architecture: Architecture, trials: Sequence[Trial]) -> int | None:
-        """The number of the trial that a new one starts from; None if there is none yet.
+        """The number of the trial that a new one starts from; None for the first ones, and if there is none yet.
 
         Args:
             architecture: of the new one. A replica does not go on with its own training: it has another parent.
             trials: all before it.
         """
+        if len(trials) < FIRST:
+            return None
         found = [trial for trial in leaders(self._known(trials)) if trial.architecture != architecture]
         nearest = min(
             found,
@@ -105,8 +109,8 @@ class Inheritance:
 
 
 def leaders(trials: Iterable[Trial]) -> list[Trial]:
-    """The trials whose weights are kept: the most accurate that left any."""
-    proposed = (trial for trial in trials if trial.state == "complete" and trial.confirms is None)
+    """The trials whose weights are kept: the most accurate that left any, less what their ancestors' epochs add."""
+    proposed = (each for each in without_drift([*trials]) if each.state == "complete" and each.confirms is None)
     left = [trial for trial in proposed if BYTES in trial.details]
     return sorted(left, key=lambda each: (-accuracy_of(each), each.number))[:KEPT]
 

@@ -18,6 +18,7 @@ from studies.belief import beliefs
 from studies.confirming import AUTO, confirmations, lacking, most_leaders, next_confirmed
 from studies.engine import Ending, Job, failure_kind
 from studies.ledger.drivers import key_of
+from studies.lineage import Drift
 from studies.pruning import Pruning
 from studies.record import replay
 from studies.results import by_merit, inherited, merit
@@ -110,6 +111,7 @@ class Run:
         self._twins: list[Architecture] = []  # proposed in the place of the next trial, and refused
         self._twins_of: dict[int, list[Architecture]] = {}  # of trials whose ends the strategy does not know
         self._told: set[int] = set()  # whose ends the strategy knows
+        self._drift = Drift()  # of these
         self._twinned: set[Architecture] = set()  # all twins that it was told of
         self._tried = -1  # ends when one was prepared, or tried to be
         self._thought_s, self._trained_s = deque[float](maxlen=RECENT), deque[float](maxlen=RECENT)
@@ -283,8 +285,9 @@ class Run:
     def _tell(self, trial: Trial) -> None:
         """Tell the strategy of an end, and the same of the twins of the network."""
         self._told.add(trial.number)
+        self._drift.add(trial)
         for architecture in (trial.architecture, *self._twins_of.pop(trial.number, ())):
-            self._strategy.tell(architecture, trial.outcome)
+            self._strategy.tell(architecture, self._drift.without(trial).outcome)
 
     def _tell_twin(self, architecture: Architecture) -> bool:
         """Tell the strategy of an architecture what became, or will become, of the trial of an equal network.
@@ -298,7 +301,7 @@ class Run:
         self._twinned.add(architecture)
         self._strategy.tell(architecture, Outcome("running", cost=trial.cost))
         if trial.number in self._told:
-            self._strategy.tell(architecture, trial.outcome)
+            self._strategy.tell(architecture, self._drift.without(trial).outcome)
         else:
             self._twins_of.setdefault(trial.number, []).append(architecture)
         return True

@@ -161,15 +161,13 @@ def test_where_noise_is_nothing_the_belief_is_what_was_observed() -> None:
     assert [each.mean for each in observed] == pytest.approx([each.accuracy for each in seen], abs=1e-9)
 
 
-@pytest.mark.parametrize("change", ["few", "silent", "inherited", "likelihood"])
+@pytest.mark.parametrize("change", ["few", "silent", "likelihood"])
 def test_accuracies_are_as_observed_where_beliefs_are_not(study: Study, change: str) -> None:
     trials = study.trials
     if change == "few":
         trials = trials[: FEWEST - 1]
     elif change == "silent":
         trials = [*trials[:-1], replace(trials[-1], details={})]
-    elif change == "inherited":
-        trials = [*trials[:-1], replace(trials[-1], parent=0)]
     else:
         trials = [replace(each, details={**each.details, "likelihood": 0.5}) for each in trials]
     assert beliefs(trials) == {}

@@ -116,6 +116,7 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     from studies.adjusting import FEWEST
     from studies.confirming import confirmations
     from studies.fidelity import fidelity
+    from studies.lineage import FIRST
 
     rows: list[tuple[str, RenderableType]] = []
     estimator = dict(study["estimator"])
@@ -153,9 +154,12 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
         names = (f"{name[:40]}..." if name.startswith("{") else name for name in starts)
         rows.append(("starts from", Text("\n".join(names))))
     if study["inheritance"] is not None:
-        rows.append(("inherits", "each trial starts from the weights of the nearest earlier one"))
-        if not study["confirm"]:
-            bias = "accuracies favour later trials; add --confirm 3 to decide by training from scratch"
+        starts = f"after {FIRST} from scratch, each trial starts from the weights of the nearest earlier one"
+        rows.append(("inherits", starts))
+        if 0 < (study["planned"] or 0) <= FIRST:
+            rows.append(("", Text(f"no trial inherits: all {study['planned']} are the first ones", style=WARNING)))
+        elif not study["confirm"]:
+            bias = "accuracies are estimates of those from scratch; add --confirm 3 to decide by training from scratch"
             rows.append(("", Text(bias, style=WARNING)))
     elif study["estimator"].get("adjusted") and (study["planned"] or FEWEST) >= FEWEST:
         rows.append(

@@ -196,9 +196,9 @@ Inherit = Annotated[
     bool,
     Option(
         "--inherit",
-        help="Start each candidate from the trained weights of the nearest earlier one, and train it for half the "
-        "epochs (estimator.inherited). Accuracies are then biased towards later trials; --confirm trains from "
-        "scratch.",
+        help="Start each candidate, after the first eight, from the trained weights of the nearest earlier one, and "
+        "train it for half the epochs (estimator.inherited). Accuracies are corrected for the training of earlier "
+        "ones; --confirm trains from scratch.",
         rich_help_panel=HOW,
     ),
 ]
