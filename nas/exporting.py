@@ -239,7 +239,7 @@ def _images(found: Exportable, data: str | None, needed: bool) -> ImageData | No
     spec = data or str(found.facts["data"].get("source", found.facts["data"]["name"]))
     if data is None and spec != "digits" and not spec.startswith("hub:") and not Path(spec).exists():
         raise UserError(
-            f"int8 is calibrated on training images, and {spec!r} does not exist; give them with --data DATA"
+            f"int8 is calibrated on images of the data set, and {spec!r} does not exist; give them with --data DATA"
         )
     size = found.task.image_size
     images = load_data(spec, size, **reading_of(found.facts["data"]), in_files=stay_in_files(spec, size))
