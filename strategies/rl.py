@@ -226,6 +226,8 @@ class RLController:
 
     def log_probability(self, architecture: Architecture) -> float:
         """Natural logarithm of the probability that the policy samples this architecture, new or not, on its own."""
+        if self._vocabulary.next(()) is None:
+            return 0.0
         return float(self._episode(architecture).log_probs.sum())
 
     def ask(self, rng: np.random.Generator) -> Architecture:
@@ -251,6 +253,8 @@ class RLController:
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
         """Record the behaviour policy of a trial that starts; update the policy when a batch of trials has ended."""
         self._known.add(architecture)
+        if self._vocabulary.next(()) is None:  # a space without decisions: nothing to learn
+            return
         episode = self._begun.get(architecture)
         if outcome.state == "running":
             self._begun[architecture] = episode or self._episode(architecture)
@@ -277,7 +281,7 @@ class RLController:
         return mnasnet_reward(accuracy, paid, target, self._settings["alpha"], self._settings["beta"])
 
     def _episode(self, architecture: Architecture) -> Episode:
-        """The architecture's choices, with their log-probabilities under the present policy."""
+        """The architecture's choices, at least one, with their log-probabilities under the present policy."""
         return self._policy.episode(*self._vocabulary.sequence(architecture))
 
     def _sample(self, rng: np.random.Generator, rows: int) -> list[Architecture]:

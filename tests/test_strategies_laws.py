@@ -442,3 +442,14 @@ def test_a_decision_of_one_option_is_none_and_every_network_is_tried_once(name: 
         strategy.tell(member, Outcome("complete", accuracy(member)))
     with pytest.raises(Exhausted):
         propose(strategy, 0, len(tried))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_without_a_decision_is_one_trial(name: str) -> None:
+    space = Space("one", stages=[Stage(mbconv, width=16)], head=Stage(head, width=16))
+    strategy = make_strategy(name, space, 20, **SOON.get(name, {}))
+    member = propose(strategy, 0, 0)
+    for outcome in (Outcome("running"), Outcome("complete", 0.5)):
+        strategy.tell(member, outcome)
+        with pytest.raises(Exhausted):
+            propose(strategy, 0, 1)

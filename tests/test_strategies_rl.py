@@ -354,6 +354,11 @@ def test_a_space_with_a_single_network_is_tried_once() -> None:
         propose(strategy, 0, 1)
 
 
+def test_what_has_no_decision_is_certain() -> None:
+    single = Space("single", stages=[Stage(mbconv, width=8)], head=Stage(conv_head, width=16))
+    assert RLController(single).log_probability(next(single.enumerate())) == 0
+
+
 def test_mnasnet_aims_at_milliseconds_where_a_table_tells_them() -> None:
     task = made_up(PAIR, TASK).on(TASK)
     costs = sorted(member.cost(task).latency_ms for member in PAIR.enumerate())
