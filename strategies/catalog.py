@@ -119,7 +119,9 @@ _KINDS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
 
 
 def _is_one_of(value: object, kinds: list[str]) -> bool:
-    """Whether a value is of one of the annotated kinds; true and false are no numbers."""
+    """Whether a value is of one of the annotated kinds; true and false are no numbers, and lists are of texts."""
+    if isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value):
+        return False
     return any(isinstance(value, _KINDS[kind][0]) and (kind == "bool") == isinstance(value, bool) for kind in kinds)
 
 
