@@ -32,6 +32,7 @@ ALGORITHMS: Final = ("ppo", "reinforce")
 REWARDS: Final = ("accuracy", "mnasnet")
 _DRAWS: Final = (1, 8, 24)  # architectures sampled from the policy, as batches, until one is new
 _STEPS: Final = 50  # mutations, at most, of a sample that is not new
+_MOST_UNITS: Final = 4096  # of the LSTM, which then has 68 million weights
 _BEST: Final = 5  # trials that may be revisited
 _CHANGES: Final = 2  # decisions, on average, that the policy takes anew when it revisits a trial
 
@@ -161,15 +162,17 @@ class RLController:
         for name, value, holds, allowed in (
             ("batch", batch, batch >= 1, "must be at least 1"),
             ("epochs", epochs, epochs >= 1, "must be at least 1"),
-            ("hidden", hidden, hidden >= 1, "must be at least 1"),
+            ("hidden", hidden, 1 <= hidden <= _MOST_UNITS, f"must be from 1 to {_MOST_UNITS:,}"),
             ("epochs", epochs, epochs == 1 or ppo, "must be 1 for reinforce, whose gradient is valid for one step"),
-            ("learning_rate", learning_rate, learning_rate > 0, "must be positive"),
+            ("learning_rate", learning_rate, 0 < learning_rate <= 1, "must be above 0 and at most 1"),
             ("clip", clip, 0 < clip < 1, "must be between 0 and 1"),
-            ("entropy", entropy, entropy >= 0, "must not be negative"),
+            ("entropy", entropy, 0 <= entropy <= 100, "must be from 0 to 100"),
             ("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "is a fraction in [0, 1]"),
             ("baseline", baseline, 0 <= baseline < 1, "is a fraction in [0, 1)"),
             ("revisit", revisit, 0 <= revisit <= 1, "is a fraction in [0, 1]"),
             ("seed", seed, seed >= 0, "must not be negative"),
+            ("alpha", alpha, -10 <= alpha <= 10, "must be from -10 to 10"),
+            ("beta", beta, -10 <= beta <= 10, "must be from -10 to 10"),
         ):
             if not holds:
                 raise UserError(f"{name} {allowed}, got {value}")
