@@ -369,6 +369,17 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("optuna:GridSampler", {}, "no sampler 'GridSampler'"),
         ("optuna:CmaEsSampler", {}, "optuna:CmaEsSampler samples numbers only, .* choose 'tpe'"),
         ("optuna:NSGAIISampler", {"popsize": 3}, "optuna:NSGAIISampler has no setting 'popsize'"),
+        (
+            "optuna:TPESampler",
+            {"n_ei_candidates": 0},
+            "TPESampler: n_ei_candidates must be a number of at least 1, got 0",
+        ),
+        ("optuna:TPESampler", {"prior_weight": math.nan}, "TPESampler: prior_weight must be a number of .* 0, got nan"),
+        ("optuna:TPESampler", {"gamma": 3}, "optuna:TPESampler: gamma must be null, got 3"),
+        ("optuna:TPESampler", {"startup": 1.5}, "optuna:TPESampler: startup must be a whole number, got 1.5"),
+        ("optuna:GPSampler", {"startup": True}, "optuna:GPSampler: startup must be a whole number, got True"),
+        ("optuna:GPSampler", {"n_startup_trials": "x"}, "GPSampler: n_startup_trials must be a whole number, got 'x'"),
+        ("optuna:QMCSampler", {"independent_sampler": "x"}, "QMCSampler: independent_sampler must be null, got 'x'"),
         ("optuna:NSGAIISampler", {"population_size": 1}, "optuna:NSGAIISampler: `population_size` must be"),
     ],
 )
