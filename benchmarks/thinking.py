@@ -89,7 +89,7 @@ class MadeUp:
 
 def history(problem: Problem, trials: int) -> list[Trial]:
     """Random networks that were tried one after the other."""
-    rng, now, found = np.random.default_rng(1), datetime.now(), []
+    rng, now, found = np.random.default_rng(1), datetime.now().astimezone(), []
     for number in range(trials):
         member = problem.feasible.sample(rng)
         accuracy, cost = problem.accuracy(member, rng), member.cost(TASK)

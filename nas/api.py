@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nas.documents import axis
 from nas.parsing import seconds_of
 from searchspaces import Architecture, Budget, SearchSpace, Task, UserError, load_space
+from searchspaces.files import NOT_UTF8
 from searchspaces.latency import LatencyTable
 from searchspaces.strides import stated
 
@@ -203,8 +204,10 @@ def checked_name(name: str) -> str:
     """The name, which is to be a folder's.
 
     Raises:
-        UserError: it is empty, begins with a dot or has a slash.
+        UserError: it is empty, begins with a dot, has a slash, or cannot be written down.
     """
+    if NOT_UTF8.search(name):
+        raise UserError(f"name {name!r} has bytes that are not UTF-8 and cannot be recorded")
     if not re.fullmatch(r"[^./\\][^/\\]*", name):
         raise UserError(
             f"name {name!r} cannot be a folder name: it must not be empty, start with a dot or contain a slash"

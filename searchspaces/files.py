@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from searchspaces.errors import UserError
+
+NOT_UTF8: Final = re.compile(r"[\ud800-\udfff]")
+"""What stands in a text for bytes that are not UTF-8, such as those of a file's name; it cannot be written down."""
 
 
 def write_whole(path: Path, content: str | bytes, what: str = "") -> None:

@@ -9,6 +9,7 @@ from searchspaces import Task, UserError, nearest
 from strategies.evolution import RegularizedEvolution
 from strategies.grid import Grid
 from strategies.guided import Guided
+from strategies.kinds import check_kind
 from strategies.local_search import LocalSearch
 from strategies.pareto import ParetoEvolution
 from strategies.random import RandomSearch
@@ -99,28 +100,10 @@ def make_strategy(name: str, space: SearchSpace, trials: int, **settings: Any) -
         if setting not in known:
             hint = nearest(setting, known) if known else "; it has no settings"
             raise UserError(f"{name} has no setting {setting!r}{hint}")
-        if not _is_one_of(value, kinds := parameters[setting].annotation.split(" | ")):
-            wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
-            raise UserError(f"{name}: {setting} must be {wanted}, got {value!r}")
+        check_kind(name, setting, value, parameters[setting].annotation)
     if "trials" in parameters:
         settings["trials"] = trials
     return factory(space, **settings)
-
-
-_KINDS: Final[dict[str, tuple[type | tuple[type, ...], str]]] = {
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": (bool, "true or false"),
-    "str": (str, "a name"),
-    "Sequence[str]": ((list, tuple), "a list of names"),
-    "None": (type(None), "null"),
-}
-"""The annotations of settings, what they admit, and how a person says it."""
-
-
-def _is_one_of(value: object, kinds: list[str]) -> bool:
-    """Whether a value is of one of the annotated kinds; true and false are no numbers."""
-    return any(isinstance(value, _KINDS[kind][0]) and (kind == "bool") == isinstance(value, bool) for kind in kinds)
 
 
 def settings_of(strategy: Strategy) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 import warnings
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -33,6 +34,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from searchspaces import UserError, nearest
+from strategies.kinds import check_kind
 from strategies.novelty import nearest_new, sample_new
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ DRAWS: Final = 256
 """Uniform draws that show which decisions can be inactive."""
 
 _INACTIVE: Final = -1  # as in Space.encode
+_LEAST: Final = {"n_startup_trials": 0, "n_ei_candidates": 1, "prior_weight": 0, "dividing_parameter": 1}
+"""Bounds that Optuna checks late, or not at all."""
 _BATCHES: Final = 20  # batches of candidates that TPE draws, at most, until enough of them fit and are new
 
 
@@ -190,16 +194,22 @@ def any_sampler(space: SearchSpace, name: str, *, startup: int = 10, **settings:
     """A sampler of `optuna.samplers` by its class name; other settings go to its constructor.
 
     Raises:
-        UserError: there is no such sampler, it samples numbers only, or a setting is unknown or refused.
+        UserError: there is no such sampler, it samples numbers only, or a setting is unknown, of another kind than its
+            annotation, or refused.
     """
     names = [each for each in optuna.samplers.__all__ if _needs_only_settings(getattr(optuna.samplers, each))]
     if name not in names:
         raise UserError(f"Optuna has no sampler {name!r} that can be created from settings alone{nearest(name, names)}")
     kind: type[BaseSampler] = getattr(optuna.samplers, name)
-    allowed = [each for each in inspect.signature(kind).parameters if each != "seed"]
-    for setting in settings:
+    parameters = inspect.signature(kind).parameters
+    allowed = [each for each in parameters if each != "seed"]
+    check_kind(f"optuna:{name}", "startup", startup, "int")
+    for setting, value in settings.items():
         if setting not in allowed:
             raise UserError(f"optuna:{name} has no setting {setting!r}{nearest(setting, [*allowed, 'startup'])}")
+        check_kind(f"optuna:{name}", setting, value, parameters[setting].annotation)
+        if setting in _LEAST and value is not None and not _LEAST[setting] <= value < math.inf:
+            raise UserError(f"optuna:{name}: {setting} must be a number of at least {_LEAST[setting]}, got {value}")
 
     def sampler(seed: int) -> BaseSampler:
         with warnings.catch_warnings():

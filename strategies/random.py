@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
+from searchspaces import UserError
 from strategies.novelty import sample_new
 from strategies.start import read_architectures
 from strategies.strategy import Exhausted
@@ -29,10 +30,12 @@ class RandomSearch:
         among: draw only from these: names from `space.references` or architectures in JSON; by default the whole space.
 
     Raises:
-        UserError: one of `among` is unknown, or is not in the space under its budget.
+        UserError: one of `among` is unknown, or is not in the space under its budget; or it is empty.
     """
 
     def __init__(self, space: SearchSpace, *, among: Sequence[str] | None = None) -> None:
+        if among is not None and not among:
+            raise UserError("among is empty, so there is nothing to draw; leave it out to draw from the whole space")
         self._space = space
         self._texts = None if among is None else tuple(among)
         self._among = None if self._texts is None else read_architectures(space, self._texts, "among")

@@ -32,6 +32,7 @@ ALGORITHMS: Final = ("ppo", "reinforce")
 REWARDS: Final = ("accuracy", "mnasnet")
 _DRAWS: Final = (1, 8, 24)  # architectures sampled from the policy, as batches, until one is new
 _STEPS: Final = 50  # mutations, at most, of a sample that is not new
+_MOST_UNITS: Final = 4096  # of the LSTM, which then has 68 million weights
 _BEST: Final = 5  # trials that may be revisited
 _CHANGES: Final = 2  # decisions, on average, that the policy takes anew when it revisits a trial
 
@@ -161,15 +162,17 @@ class RLController:
         for name, value, holds, allowed in (
             ("batch", batch, batch >= 1, "must be at least 1"),
             ("epochs", epochs, epochs >= 1, "must be at least 1"),
-            ("hidden", hidden, hidden >= 1, "must be at least 1"),
+            ("hidden", hidden, 1 <= hidden <= _MOST_UNITS, f"must be from 1 to {_MOST_UNITS:,}"),
             ("epochs", epochs, epochs == 1 or ppo, "must be 1 for reinforce, whose gradient is valid for one step"),
-            ("learning_rate", learning_rate, learning_rate > 0, "must be positive"),
+            ("learning_rate", learning_rate, 0 < learning_rate <= 1, "must be above 0 and at most 1"),
             ("clip", clip, 0 < clip < 1, "must be between 0 and 1"),
-            ("entropy", entropy, entropy >= 0, "must not be negative"),
+            ("entropy", entropy, 0 <= entropy <= 100, "must be from 0 to 100"),
             ("gae_lambda", gae_lambda, 0 <= gae_lambda <= 1, "is a fraction in [0, 1]"),
             ("baseline", baseline, 0 <= baseline < 1, "is a fraction in [0, 1)"),
             ("revisit", revisit, 0 <= revisit <= 1, "is a fraction in [0, 1]"),
             ("seed", seed, seed >= 0, "must not be negative"),
+            ("alpha", alpha, -10 <= alpha <= 10, "must be from -10 to 10"),
+            ("beta", beta, -10 <= beta <= 10, "must be from -10 to 10"),
         ):
             if not holds:
                 raise UserError(f"{name} {allowed}, got {value}")
@@ -226,6 +229,8 @@ class RLController:
 
     def log_probability(self, architecture: Architecture) -> float:
         """Natural logarithm of the probability that the policy samples this architecture, new or not, on its own."""
+        if self._vocabulary.next(()) is None:
+            return 0.0
         return float(self._episode(architecture).log_probs.sum())
 
     def ask(self, rng: np.random.Generator) -> Architecture:
@@ -251,6 +256,8 @@ class RLController:
     def tell(self, architecture: Architecture, outcome: Outcome) -> None:
         """Record the behaviour policy of a trial that starts; update the policy when a batch of trials has ended."""
         self._known.add(architecture)
+        if self._vocabulary.next(()) is None:  # a space without decisions: nothing to learn
+            return
         episode = self._begun.get(architecture)
         if outcome.state == "running":
             self._begun[architecture] = episode or self._episode(architecture)
@@ -277,7 +284,7 @@ class RLController:
         return mnasnet_reward(accuracy, paid, target, self._settings["alpha"], self._settings["beta"])
 
     def _episode(self, architecture: Architecture) -> Episode:
-        """The architecture's choices, with their log-probabilities under the present policy."""
+        """The architecture's choices, at least one, with their log-probabilities under the present policy."""
         return self._policy.episode(*self._vocabulary.sequence(architecture))
 
     def _sample(self, rng: np.random.Generator, rows: int) -> list[Architecture]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Budget, UserError
-from searchspaces.files import read_json, write_whole
+from searchspaces.files import NOT_UTF8, read_json, write_whole
 from searchspaces.plural import number_of
 from searchspaces.versions import versions
 from strategies import settings_before
@@ -97,6 +97,9 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, value in json.loads(json.dumps(asdict(self), default=_plain)).items():
+            if NOT_UTF8.search(written := json.dumps(value, ensure_ascii=False)):
+                text = next(each for each in written.split('"') if NOT_UTF8.search(each))
+                raise UserError(f"{name}: {text!r} has bytes that are not UTF-8 and cannot be recorded")
             object.__setattr__(self, name, value)  # as it will be read: a tuple is a list, and equal to one
 
     @property

@@ -111,7 +111,7 @@ class Record:
             twins: what was proposed in its place before; see `Trial`.
         """
         told = ends if told is None else told
-        number, cost, now = len(self.trials), self.cost_of(architecture), datetime.now()
+        number, cost, now = len(self.trials), self.cost_of(architecture), datetime.now().astimezone()
         driver = self.drivers.me if self.drivers else None
         trial = Trial(
             number, architecture, cost, "running", told, started=now, confirms=confirms, parent=parent, driver=driver,

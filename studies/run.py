@@ -223,7 +223,7 @@ class Run:
                 reason=ending.reason,
                 details=ending.details,
                 rank=self.ends,
-                ended=datetime.now(),
+                ended=datetime.now().astimezone(),
             )
             proposed = trial.confirms is None
             self._record.end(trial, len(reports), self._pruning.ended(trial) if proposed else {})

@@ -41,7 +41,7 @@ class Trial:
         reason: why it failed or was pruned; begins with a kind, as in `out of memory: ...`.
         details: what else the estimator said, plain JSON values.
         rank: its place among the ends, from 0; None while running.
-        started, ended: local time.
+        started, ended: local time, with its offset from UTC.
         confirms: the number of the trial whose network this one trains again, with a fresh seed; None for a proposal.
         parent: the number of the trial whose trained weights it starts from; None for one trained from scratch.
         driver: who runs or ran it, where several may work on one study; see `Drivers`.

@@ -161,6 +161,14 @@ MISTAKES = {
     "not a number of trials": (lambda at: search(at, trials="many"), "search: --trials: 'many' is not a whole number"),
     "negative seed": (lambda at: search(at, seed=-1), "seed must be a whole number of at least 0, got -1"),
     "a name with a slash": (lambda at: search(at, name="../up"), "name '../up' cannot be a folder name"),
+    "a name that is not UTF-8": (
+        lambda at: search(at, name="caf\udce9"),
+        "name 'caf\\udce9' has bytes that are not UTF-8 and cannot be recorded",
+    ),
+    "checkpoints in a folder that is not UTF-8": (
+        lambda at: search(at, checkpoints="caf\udce9"),
+        "caf\\udce9' has bytes that are not UTF-8 and cannot be recorded",
+    ),
     "no such file of a space": (lambda at: search(at, space=at / "my.py:space"), "no file"),
     "resume what is no run": (lambda at: ["resume", at], "is not a run folder"),
     "show what is no run": (lambda at: ["show", at / "nowhere"], "no run folder"),

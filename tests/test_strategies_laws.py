@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -359,6 +360,8 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("pareto", {"crossover": -1}, r"crossover is a probability in \[0, 1\], got -1"),
         ("grid", {"population": 3}, "grid has no setting 'population'; it has no settings"),
         ("random", {"amnog": []}, "random has no setting 'amnog'; did you mean 'among'"),
+        ("random", {"among": []}, "among is empty"),
+        ("random", {"among": [1]}, r"random: among must be a list of names or null, got \[1\]"),
         ("random", {"among": ["efficientnet_b9"]}, "among: 'efficientnet_b9' is not a member"),
         ("tpe", {"candidates": 0}, "candidates must be at least 1, got 0"),
         ("tpe", {"startup": -1}, "startup must not be negative, got -1"),
@@ -366,6 +369,17 @@ def test_importing_strategies_imports_neither_optuna_nor_torch() -> None:
         ("optuna:GridSampler", {}, "no sampler 'GridSampler'"),
         ("optuna:CmaEsSampler", {}, "optuna:CmaEsSampler samples numbers only, .* choose 'tpe'"),
         ("optuna:NSGAIISampler", {"popsize": 3}, "optuna:NSGAIISampler has no setting 'popsize'"),
+        (
+            "optuna:TPESampler",
+            {"n_ei_candidates": 0},
+            "TPESampler: n_ei_candidates must be a number of at least 1, got 0",
+        ),
+        ("optuna:TPESampler", {"prior_weight": math.nan}, "TPESampler: prior_weight must be a number of .* 0, got nan"),
+        ("optuna:TPESampler", {"gamma": 3}, "optuna:TPESampler: gamma must be null, got 3"),
+        ("optuna:TPESampler", {"startup": 1.5}, "optuna:TPESampler: startup must be a whole number, got 1.5"),
+        ("optuna:GPSampler", {"startup": True}, "optuna:GPSampler: startup must be a whole number, got True"),
+        ("optuna:GPSampler", {"n_startup_trials": "x"}, "GPSampler: n_startup_trials must be a whole number, got 'x'"),
+        ("optuna:QMCSampler", {"independent_sampler": "x"}, "QMCSampler: independent_sampler must be null, got 'x'"),
         ("optuna:NSGAIISampler", {"population_size": 1}, "optuna:NSGAIISampler: `population_size` must be"),
     ],
 )
@@ -393,8 +407,10 @@ def test_random_draws_uniformly_among_what_is_listed_and_keeps_the_list() -> Non
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_setting_of_another_kind_is_refused_with_the_kind_that_it_must_be(name: str) -> None:
     for setting, value in settings_of(make_strategy(name, SMALL, 10)).items():
-        for wrong in ({}, True if not isinstance(value, bool) else 1):
-            with pytest.raises(UserError, match=rf"^{name}: {setting} must be (a|true) .*, got {wrong!r}$"):
+        lists = [[1], [["x"]], [None], ["accuracy", 1]] if isinstance(value, list) else []
+        for wrong in ({}, True if not isinstance(value, bool) else 1, *lists):
+            got = re.escape(repr(wrong))
+            with pytest.raises(UserError, match=rf"^{name}: {setting} must be (a|true) .*, got {got}$"):
                 make_strategy(name, SMALL, 10, **{setting: wrong})
     with pytest.raises(UserError, match=r"^evolution: population must be a whole number or null, got 'many'$"):
         make_strategy("evolution", SMALL, 10, population="many")
@@ -442,3 +458,14 @@ def test_a_decision_of_one_option_is_none_and_every_network_is_tried_once(name: 
         strategy.tell(member, Outcome("complete", accuracy(member)))
     with pytest.raises(Exhausted):
         propose(strategy, 0, len(tried))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_without_a_decision_is_one_trial(name: str) -> None:
+    space = Space("one", stages=[Stage(mbconv, width=16)], head=Stage(head, width=16))
+    strategy = make_strategy(name, space, 20, **SOON.get(name, {}))
+    member = propose(strategy, 0, 0)
+    for outcome in (Outcome("running"), Outcome("complete", 0.5)):
+        strategy.tell(member, outcome)
+        with pytest.raises(Exhausted):
+            propose(strategy, 0, 1)

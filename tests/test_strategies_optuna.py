@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+
 import numpy as np
 import optuna
 import pytest
 
-from searchspaces import Architecture, Budget, Space, Stage, Task, choice, conv_head, mbconv, per_block
+from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, mbconv, per_block
 from strategies import Outcome, make_strategy
 from strategies.optuna_samplers import OptunaStrategy
 
@@ -133,3 +136,31 @@ def test_a_strategy_leaves_optunas_logging_alone(capfd: pytest.CaptureFixture[st
         strategy.tell(architecture, Outcome("complete", 0.5))
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning", "ignore:divide by zero")  # of prior_weight=0
+@pytest.mark.parametrize("name", ["TPESampler", "NSGAIISampler", "NSGAIIISampler", "BruteForceSampler"])
+def test_a_setting_that_is_not_refused_can_be_asked_with(name: str) -> None:
+    draw = np.random.default_rng(0)
+    told = dict.fromkeys(FEASIBLE.sample(draw) for _ in range(12))
+    small = {"population_size": 3} if name.startswith("NSGA") else {}
+    for setting in inspect.signature(getattr(optuna.samplers, name)).parameters:
+        for value in ("x", -1, 0, True, [1], math.nan, math.inf):
+            try:
+                strategy = make_strategy(f"optuna:{name}", FEASIBLE, 7, **{**small, setting: value})
+            except UserError:
+                continue
+            for architecture in told:
+                strategy.tell(architecture, Outcome("complete", float(draw.random())))
+            assert strategy.ask(np.random.default_rng(0)) in FEASIBLE
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+def test_a_function_of_python_reaches_the_sampler() -> None:
+    asked = []
+    strategy = make_strategy("optuna:TPESampler", FEASIBLE, 7, n_startup_trials=1, gamma=lambda n: asked.append(n) or 1)
+    draw = np.random.default_rng(0)
+    for _ in range(10):
+        strategy.tell(strategy.ask(draw), Outcome("complete", 0.5))
+    strategy.ask(draw)
+    assert asked == [10]

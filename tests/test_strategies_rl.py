@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -354,6 +355,11 @@ def test_a_space_with_a_single_network_is_tried_once() -> None:
         propose(strategy, 0, 1)
 
 
+def test_what_has_no_decision_is_certain() -> None:
+    single = Space("single", stages=[Stage(mbconv, width=8)], head=Stage(conv_head, width=16))
+    assert RLController(single).log_probability(next(single.enumerate())) == 0
+
+
 def test_mnasnet_aims_at_milliseconds_where_a_table_tells_them() -> None:
     task = made_up(PAIR, TASK).on(TASK)
     costs = sorted(member.cost(task).latency_ms for member in PAIR.enumerate())
@@ -400,10 +406,11 @@ def test_settings_of_mnasnet_make_the_same_controller_again() -> None:
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"algorithm": "reinforce", "epochs": 3}, "epochs must be 1 for reinforce"),
-        ({"hidden": 0}, "hidden must be at least 1, got 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        ({"hidden": 0}, "hidden must be from 1 to 4,096, got 0"),
+        ({"hidden": 10**9}, "hidden must be from 1 to 4,096, got 1000000000"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0 and at most 1, got 0.0"),
         ({"clip": 1.0}, "clip must be between 0 and 1, got 1.0"),
-        ({"entropy": -1}, "entropy must not be negative, got -1"),
+        ({"entropy": -1}, "entropy must be from 0 to 100, got -1"),
         ({"gae_lambda": 1.5}, r"gae_lambda is a fraction in \[0, 1\], got 1.5"),
         ({"baseline": 1}, r"baseline is a fraction in \[0, 1\), got 1"),
         ({"revisit": 1.5}, r"revisit is a fraction in \[0, 1\], got 1.5"),
@@ -415,6 +422,15 @@ def test_mistakes_are_told_in_one_line(settings: dict[str, Any], message: str) -
     with pytest.raises(UserError, match=message) as caught:
         make_strategy("rl", PAIR, 10, **settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting", [name for name, p in signature(RLController).parameters.items() if "float" in str(p)]
+)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e9])
+def test_a_number_that_no_policy_survives_is_refused(setting: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"^{setting} .*, got {value}$"):
+        make_strategy("rl", PAIR, 10, reward="mnasnet", target="1.5M", **{setting: value})
 
 
 def test_a_copied_controller_learns_as_the_original_does() -> None:

@@ -70,6 +70,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "ledger": ({"ledger": "sqlit"}, "did you mean 'sqlite'"),
     "ledger's URL": ({"ledger": "nosuch://host/db"}, "'nosuch://host/db' is not the URL of a supported database"),
     "ledger's name": ({"ledger": "postgres://a:secret@h/db"}, r"a:\*\*\*@h/db' .* did you mean postgresql://"),
+    **{
+        url: ({"ledger": url}, "is in memory, and its run folder could never be opened again: use sqlite")
+        for url in (
+            "sqlite://",
+            "sqlite:///",
+            "sqlite:///:memory:",
+            "sqlite+pysqlite://",
+            "sqlite:///file::memory:?uri=true",
+            "sqlite:///file:x?mode=memory&uri=true",
+        )
+    },
     "trials": ({"trials": 0}, "at least 1"),
     "seed": ({"seed": -1}, "at least 0"),
 }

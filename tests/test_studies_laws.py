@@ -415,7 +415,7 @@ def test_a_ledger_is_written_as_optuna_itself_would_write_it(tmp_path: Any) -> N
         return [
             (
                 each.number, each.state, each.values, each.params, each.distributions, each.intermediate_values,
-                {**each.user_attrs, "outcome": {**each.user_attrs["outcome"], **unlike}},
+                {**each.user_attrs, "started": None, "outcome": {**each.user_attrs["outcome"], **unlike}},
                 each.datetime_start < each.datetime_complete,
             )
             for each in found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from estimators import ShortTraining, load_data
 from searchspaces import Architecture, Space, Stage, Task, choice, conv_head, mbconv
 from strategies import Outcome
 from studies import LocalEngine, Study, StudyEnded, StudyStarted, TrialEnded, TrialReported, TrialStarted
+from studies.pages.report import cost_section
 from studies.record import replay
 from studies.settings import Settings
 
@@ -410,3 +413,61 @@ def test_a_study_that_used_its_space_up_is_done(tmp_path: Path) -> None:
     assert study.run().kind == "exhausted"
     assert Study.open(tmp_path / "run", space=few).manifest.is_done(4)
     assert not study.manifest.is_done(3)
+
+
+@pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Moves this process to another time zone."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("ledger", ["sqlite", "journal"])
+def test_sessions_in_different_time_zones_know_when_trials_ran(
+    tmp_path: Path, ledger: str, in_zone: Callable[[str], None]
+) -> None:
+    in_zone("JST-9")
+    study = begin(tmp_path / "run", trials=4, ledger=ledger)
+    study.run(2)
+    before = [(trial.started, trial.ended) for trial in study.trials]
+    optunas = study.record.ledger._storage.get_all_trials(study.record.ledger._study_id)
+    assert [each.datetime_start.astimezone() for each in optunas] == [started for started, _ in before]
+    assert all(
+        abs((each.datetime_complete.astimezone() - before[each.number][1]).total_seconds()) < 60 for each in optunas
+    )
+    study.close()
+    in_zone("PST8")
+    study = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    assert [(trial.started, trial.ended) for trial in study.trials] == before
+    study.run()
+    moments = [moment for trial in study.trials for moment in (trial.started, trial.ended)]
+    assert moments == sorted(moments)
+    assert {moment.utcoffset().total_seconds() / 3600 for moment in moments} == {-8}
+    assert (moments[-1] - moments[0]).total_seconds() < 600
+    assert "From start to finish, the search took" in cost_section(study)
+    study.close()
+
+
+def test_times_that_say_no_zone_are_local(tmp_path: Path, in_zone: Callable[[str], None]) -> None:
+    in_zone("JST-9")
+    study = begin(tmp_path / "run", trials=3)
+    study.run(2)
+    before = [(trial.started, trial.ended) for trial in study.trials]
+    study.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "ledger.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM trial_user_attributes WHERE key = 'started'")
+        ledger.execute("UPDATE trial_user_attributes SET value_json = replace(value_json, '+09:00', '')")
+        for number, (started, _) in enumerate(before):
+            local = str(started.replace(tzinfo=None))
+            ledger.execute("UPDATE trials SET datetime_start = ? WHERE number = ?", (local, number))
+    study = Study.open(tmp_path / "run", space=SPACE, estimator=Known())
+    assert [(trial.started, trial.ended) for trial in study.trials] == before
+    study.run()
+    assert "From start to finish, the search took" in cost_section(study)
+    study.close()

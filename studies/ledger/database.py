@@ -154,7 +154,7 @@ class OptunaLedger:
                 for frozen in sorted(get(), key=lambda each: each.number):
                     number = frozen.number
                     notes = frozen.user_attrs["outcome"]["pruner"] if frozen.state.is_finished() else {}
-                    read.append((read_trial(frozen, space), dict(notes)))
+                    read.append((read_trial(frozen, space, self._rows is not None), dict(notes)))
                     self._ids[number] = frozen._trial_id
                     self._last = max(self._last, frozen._trial_id)
             except _NOT_OURS as error:
@@ -203,6 +203,7 @@ class OptunaLedger:
             **trial.cost.told(),
             "seed": seed,
             "told": trial.told,
+            **({} if trial.started is None else {"started": trial.started.isoformat()}),
             **({} if trial.confirms is None else {"confirms": trial.confirms}),
             **({} if trial.parent is None else {"parent": trial.parent}),
             **({} if trial.driver is None else {"driver": trial.driver}),
@@ -218,7 +219,8 @@ class OptunaLedger:
             distributions={name: distributions[name] for name in params},
             user_attrs=attributes,
         )
-        template.datetime_start = trial.started
+        # Optuna's own times say no zone: they are local
+        template.datetime_start = None if trial.started is None else trial.started.astimezone().replace(tzinfo=None)
         with _explained(self._where):
             if self._rows is not None:
                 trial_id = self._rows.started(template, trial.number, ends)

@@ -80,7 +80,8 @@ def check_spec(spec: str) -> None:
     """Refuse what is no ledger, before anything is made.
 
     Raises:
-        UserError: it is neither the name of a ledger nor the URL of a database that SQLAlchemy knows.
+        UserError: it is neither the name of a ledger nor the URL of a database that SQLAlchemy knows, or that database
+            is in memory.
     """
     if "://" in spec:
         import sqlalchemy
@@ -88,10 +89,14 @@ def check_spec(spec: str) -> None:
         shown = "what was given"  # it may hold a password
         try:
             shown = repr(without_password(spec))
-            sqlalchemy.make_url(spec).get_dialect()
+            url = sqlalchemy.make_url(spec)
+            url.get_dialect()
         except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:  # such as a port that is no number
             hint = "; did you mean postgresql://...?" if spec.startswith("postgres:") else ""
             raise UserError(f"ledger {shown} is not the URL of a supported database{hint}") from error
+        file = (url.database or "").removeprefix("file:")
+        if url.get_backend_name() == "sqlite" and (file in ("", ":memory:") or url.query.get("mode") == "memory"):
+            raise UserError(f"ledger {shown} is in memory, and its run folder could never be opened again: use sqlite")
     elif spec not in (*LEDGERS, "memory"):
         raise UserError(f"unknown ledger {spec!r}{nearest(spec, [*LEDGERS, 'memory'])}, or the URL of a database")
 

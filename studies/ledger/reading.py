@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from searchspaces import COSTS, Cost
@@ -33,8 +33,13 @@ def states() -> dict[State, TrialState]:
     }
 
 
-def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
+def read_trial(frozen: FrozenTrial, space: SearchSpace, in_tables: bool) -> Trial:
     """A trial as it was written.
+
+    Args:
+        frozen: as Optuna reads it.
+        space: of the study.
+        in_tables: whether `Rows` wrote it.
 
     Raises:
         LookupError, TypeError, AttributeError, ValueError, UserError: no study over this space wrote it.
@@ -47,13 +52,17 @@ def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
     confirms = None if "confirms" not in attributes else int(attributes["confirms"])
     parent = None if "parent" not in attributes else int(attributes["parent"])
     told, driver = int(attributes["told"]), attributes.get("driver")
+    if "started" in attributes:
+        started: datetime | None = datetime.fromisoformat(attributes["started"])
+    elif (started := frozen.datetime_start) is not None and in_tables:  # the first studies wrote local times as UTC
+        started = started.astimezone(UTC).replace(tzinfo=None)
     trial = Trial(
         frozen.number,
         architecture,
         cost,
         state,
         told,
-        started=frozen.datetime_start,
+        started=None if started is None else started.astimezone(),
         confirms=confirms,
         parent=parent,
         driver=None if driver is None else str(driver),
@@ -71,7 +80,7 @@ def read_trial(frozen: FrozenTrial, space: SearchSpace) -> Trial:
         reason=outcome["reason"],
         details=outcome["details"],
         rank=int(outcome["rank"]),
-        ended=datetime.fromisoformat(outcome["ended"]),
+        ended=datetime.fromisoformat(outcome["ended"]).astimezone(),
     )
     _check(ended)
     return ended

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import UserError
@@ -73,7 +73,7 @@ class Rows:
         trials = models.TrialModel.__table__
         begun = {"number": number, "study_id": self._study_id, "state": trial.state}
         with self._writing() as connection:
-            made: Any = connection.execute(insert(trials), {**begun, "datetime_start": trial.datetime_start})
+            made: Any = connection.execute(insert(trials), {**begun, "datetime_start": _utc(trial.datetime_start)})
             trial_id = int(made.inserted_primary_key[0])
             self._refuse_others(connection, number + 1)
             self._refuse_others(connection, ends, trials.c.state != TrialState.RUNNING)
@@ -177,7 +177,7 @@ class Rows:
         with self._writing() as connection:
             for step, accuracy in reports:
                 self._write(connection, trial_id, step, accuracy)
-            over = {"state": state, "datetime_complete": datetime.now()}
+            over = {"state": state, "datetime_complete": _utc(datetime.now())}
             running = trials.c.trial_id == trial_id, trials.c.state == TrialState.RUNNING
             if not connection.execute(update(trials).where(*running), over).rowcount:
                 raise UpdateFinishedTrialError(f"Trial {trial_id} has already finished and can not be updated.")
@@ -189,3 +189,8 @@ class Rows:
                 number, sort = kind.value_to_stored_repr(value)
                 row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": sort}
                 connection.execute(insert(kind.__table__), row)
+
+
+def _utc(local: datetime | None) -> datetime | None:
+    """A local time as Optuna's tables have it: of UTC, without saying so."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
