@@ -494,8 +494,7 @@ class Part:
         cell = self.cell_named[own["cell"]]
         takes = cell_params(cell)
         around = {**self.shared, **dict(shared), "classes": classes}
-        params = {key: around[key] for key in around if key in takes}
-        params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
+        params = {key: _scaled(key, value, scale) for key, value in {**around, **own}.items() if key in takes}
         if scale.dropout is not None and takes >= {"classes", "dropout"}:
             params["dropout"] = scale.dropout
         if scale.width != 1 and "unscaled" in takes:

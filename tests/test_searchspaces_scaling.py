@@ -16,14 +16,20 @@ from searchspaces import (
     Scale,
     Scaled,
     ScalingSpace,
+    Space,
+    Stage,
     Task,
     UserError,
     architecture_from_json,
+    choice,
     classic,
+    conv_head,
+    conv_stem,
     scaled_from_json,
     space_named,
     space_of,
 )
+from searchspaces.densenet import dense_layer
 from searchspaces.layers import Resize
 
 B0 = classic("efficientnet_b0").architecture
@@ -268,3 +274,16 @@ def test_a_wider_network_has_more_macs_as_its_convolutions_keep_their_groups(bas
     assert all(less <= more for less, more in pairwise(macs))
     # rounding 20.8 channels to 24 is worth 1.33; half of the groups were worth 1.73, as 1.91 is over 1.05**2
     assert all(found / macs[0] < 1.4 * width**2 for found, width in zip(macs, widths, strict=True))
+
+
+def test_channels_that_are_declared_for_the_whole_space_are_scaled_as_those_of_a_stage():
+    def costs(space):
+        network = next(space.enumerate())
+        return [network.cost(Task(32, 3, 10), Scale(width=width)) for width in (1, 1.5, 2)]
+
+    stem, head = Stage(conv_stem, width=8), Stage(conv_head, width=8)
+    own = Space("own", stem=stem, stages=[Stage(dense_layer, width=1, depth=2, growth_width=24)], head=head)
+    for growth in (24, choice(24, 32)):
+        shared = Space("all", stem=stem, stages=[Stage(dense_layer, width=1, depth=2)], head=head, growth_width=growth)
+        assert costs(shared) == costs(own)
+    assert costs(own)[2].macs > 3 * costs(own)[0].macs
