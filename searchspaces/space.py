@@ -158,7 +158,13 @@ class Space:
                 for part in self._parts
             },
             "smallest_map": self.smallest_map,
+            "declared": {"shared": dict(self._parts[0].shared), "sections": self._labels()},
         }
+
+    def _labels(self) -> dict[str, list[str]]:
+        """The labels of the stages of each section, in order."""
+        labels = iter(self._parts)
+        return {section: [next(labels).label for _ in stages] for section, stages in self._declared[1]}
 
     def architecture(self, choices: Mapping[str, Value]) -> Architecture:
         """The architecture of a set of choices; those without effect are dropped.
