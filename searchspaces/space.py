@@ -30,7 +30,7 @@ from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain, Node, ShapeError
-from searchspaces.stage import PUBLISHED, Choice, Known, Part, SameAs, Scale, Stage, cell_params
+from searchspaces.stage import PUBLISHED, Choice, Known, Part, SameAs, Scale, Stage, cell_params, check_parameter
 from searchspaces.task import Shape, Task
 
 _BlockKey = tuple[int, int, Shape, Choices, Choices, Choices]
@@ -86,6 +86,7 @@ class Space:
         if len(set(labels)) != len(labels):
             raise UserError(f"space {name}: two stages have the same name: {labels}")
         for key, value in shared.items():
+            check_parameter(f"space {name}", key, value)
             open_to = (part for part in self._parts if key not in part.stage.fields)
             if not any(key in cell_params(cell) for part in open_to for cell in part.stage.cells):
                 raise UserError(f"space {name}: no cell takes {key!r}, or every stage sets it for itself")

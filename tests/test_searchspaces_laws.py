@@ -35,6 +35,7 @@ from searchspaces import (
     space_named,
 )
 from searchspaces.budgeted import chain
+from searchspaces.densenet import dense_layer
 from searchspaces.errors import UserError
 from searchspaces.layers import (
     Act,
@@ -553,11 +554,50 @@ def test_json_forms_are_plain():
         (lambda: Stage(mbconv, width=8, stride=choice(1, 2)), "stride must be a whole number of at least 1"),
         (lambda: Stage(mbconv, width=8, stride=0), "stride must be a whole number of at least 1"),
         (lambda: Stage(mbconv, width=8, name="my.stage"), "must not contain '.'"),
+        (lambda: Stage(functools.partial(mbconv, act="relu"), width=8), "a cell must be a function with a name"),
+        (lambda: Stage(mbconv, width=8, kernel=[3, 5]), r"kernel cannot be \[3, 5\].*use \(3, 5\)"),
+        (lambda: Space("s", stages=[Stage(mbconv, width=8)], kernel=[3]), r"kernel cannot be \[3\]"),
+        (lambda: Space("s", stages=[Stage(dense_layer, width=8)]), "stage1: the cell dense_layer needs 'growth_width'"),
     ],
 )
 def test_what_no_space_can_hold_is_refused_as_it_is_declared(declared: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         declared()
+
+
+def returns_nothing(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Any:
+    Conv(width, kernel, stride)
+
+
+def returns_a_module(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Any:
+    return object
+
+
+def divides_by_zero(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Node:
+    return Conv(width // (c_in - c_in), kernel, stride)
+
+
+def makes_no_channels(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Node:
+    return Conv(0, kernel, stride)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (returns_nothing, "must return a layer of searchspaces.layers, got None"),
+        (returns_a_module, "must return a layer of searchspaces.layers, got <class 'object'>"),
+        (divides_by_zero, "fails: ZeroDivisionError: "),
+        (makes_no_channels, "fails: Conv: "),
+    ],
+)
+def test_a_mistake_in_a_cell_is_one_line_with_the_stage_and_the_choices(cell: Any, said: str) -> None:
+    space = Space("own", stages=[Stage(cell, width=8, kernel=choice(5, 7), stride=2)])
+    network = space.architecture({"stage1.kernel": 5})
+    where = f"stage1: the cell {cell.__name__}(c_in=3, width=8, stride=2, kernel=5) "
+    for fails in (lambda: network.cost(SMALL), lambda: network.network(SMALL), lambda: space.walked(SMALL)):
+        with pytest.raises(UserError, match=re.escape(where + said)) as caught:
+            fails()
+        assert "\n" not in str(caught.value)
 
 
 def test_a_cost_does_not_depend_on_what_was_costed_before() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from searchspaces import UserError, load_object, own_code
+from searchspaces import UserError, load_object, load_space, own_code
 
 NAMES = (f"beside{number}" for number in itertools.count())
 
@@ -122,3 +122,23 @@ def test_another_process_can_read_what_the_file_and_its_neighbours_define(tmp_pa
 
 def called(whole: Any) -> tuple[int, int]:
     return whole[0].part.late(), whole[1].late()
+
+
+MAKERS = {
+    "factory": "needs arguments .*'n'.*: name a space, or a function without arguments that makes one",
+    "conv_stem": "needs arguments .*'c_in'",
+    "broken": "fails: ValueError: nope",
+    "empty": "is a NoneType, not a search space",
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_function_that_makes_no_space_is_one_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "makers_of_spaces.py"
+    file.write_text(
+        "from searchspaces import conv_stem\n\ndef factory(n):\n    return n\n\n"
+        "def broken():\n    raise ValueError('nope')\n\ndef empty():\n    return None\n"
+    )
+    with pytest.raises(UserError, match=MAKERS[name]) as caught:
+        load_space(f"{file}:{name}")
+    assert f"{file}:{name}" in str(caught.value)
