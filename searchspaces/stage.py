@@ -232,8 +232,15 @@ def check_parameter(where: str, key: str, value: Any) -> None:
     """Check a fixed value or a choice of a cell's parameter.
 
     Raises:
-        UserError: it cannot be kept, as equal blocks are made once.
+        UserError: it cannot be kept, as equal blocks are made once and choices are written as JSON.
     """
+    for option in value.options if isinstance(value, Choice) and key != "cell" else ():
+        if callable(option):
+            called = getattr(option, "__name__", repr(option))
+            raise UserError(
+                f"{where}: {key} cannot be a choice of functions such as {called}: only cells can; give names, and let "
+                "the cell look them up"
+            )
     try:
         hash(value)
     except TypeError as error:
