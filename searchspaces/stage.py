@@ -232,8 +232,10 @@ def check_parameter(where: str, key: str, value: Any) -> None:
     """Check a fixed value or a choice of a cell's parameter.
 
     Raises:
-        UserError: it cannot be kept, as equal blocks are made once and choices are written as JSON.
+        UserError: it is the task's, or cannot be kept, as equal blocks are made once and choices are written as JSON.
     """
+    if key == "classes":
+        raise UserError(f"{where}: classes are those of the task and cannot be set, got {value!r}")
     for option in value.options if isinstance(value, Choice) and key != "cell" else ():
         if callable(option):
             called = getattr(option, "__name__", repr(option))

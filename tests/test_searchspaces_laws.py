@@ -29,6 +29,7 @@ from searchspaces import (
     Task,
     architecture_from_json,
     choice,
+    conv_head,
     conv_stem,
     mbconv,
     per_block,
@@ -558,6 +559,8 @@ def test_json_forms_are_plain():
         (lambda: Stage(mbconv, width=8, act=choice(Norm, Act)), "act cannot be a choice of functions such as Norm"),
         (lambda: Stage(mbconv, width=8, act=per_block(Norm, Act)), "act cannot be a choice of functions such as Norm"),
         (lambda: Space("s", stages=[Stage(mbconv, width=8)], act=choice(Norm)), "space s: act cannot be a choice of"),
+        (lambda: Stage(conv_head, width=8, classes=7), "a stage of conv_head: classes are those of the task .* got 7"),
+        (lambda: Space("s", stages=[Stage(conv_head, width=8)], classes=7), "space s: classes are those of the task"),
         (lambda: Stage(mbconv, width=8, kernel=[3, 5]), r"kernel cannot be \[3, 5\].*use \(3, 5\)"),
         (lambda: Space("s", stages=[Stage(mbconv, width=8)], kernel=[3]), r"kernel cannot be \[3\]"),
         (lambda: Space("s", stages=[Stage(dense_layer, width=8)]), "stage1: the cell dense_layer needs 'growth_width'"),
@@ -601,6 +604,12 @@ def test_a_mistake_in_a_cell_is_one_line_with_the_stage_and_the_choices(cell: An
         with pytest.raises(UserError, match=re.escape(where + said)) as caught:
             fails()
         assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_a_classifier_is_not_built() -> None:
+    space = Space("bare", stages=[Stage(mbconv, width=8, kernel=choice(3, 5), stride=2)])
+    with pytest.raises(UserError, match="space bare: its networks give 8 x 16 x 16 values, not a logit for each of 10"):
+        next(space.enumerate()).build(SMALL)
 
 
 def test_a_cost_does_not_depend_on_what_was_costed_before() -> None:
