@@ -357,7 +357,7 @@ class _Content(str):
     whole: bool
     older: str
 
-    def __new__(cls, content: str | None, older: str) -> _Content:
+    def __new__(cls, content: str | None, older: str = "") -> _Content:  # a copy is made of the text, and then its rest
         made = super().__new__(cls, content or older)
         made.whole, made.older = content is not None, older
         return made
@@ -374,7 +374,7 @@ class _Images(str):
 
     name: object
 
-    def __new__(cls, fingerprint: str, name: object) -> _Images:
+    def __new__(cls, fingerprint: str, name: object = None) -> _Images:
         made = super().__new__(cls, fingerprint)
         made.name = name
         return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import re
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin
 
 from searchspaces import Architecture, Budget, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import Study
-from studies.comparison import Comparison, Run, _conditions, compare
+from studies.comparison import Comparison, Run, _conditions, _Images, compare
 from studies.contest import contest
 from studies.pages.comparison import curves_html
 from studies.settings import Settings
@@ -232,6 +233,8 @@ def test_a_run_begun_before_spaces_were_described_in_full_is_compared_by_what_it
     assert compare([of("relu", 0, older=True), of("relu", 1)], rng).trials == 1
     with pytest.raises(UserError, match="the content of the space is"):
         compare([of("relu", 0), of("silu", 1)], rng)
+    assert compare([of("relu", 0, older=True), pickle.loads(pickle.dumps(of("relu", 1)))], rng).trials == 1
+    assert pickle.loads(pickle.dumps(_Images("ab", "digits"))).name == "digits"
 
 
 @pytest.fixture(scope="module")
