@@ -310,10 +310,23 @@ class Space:
             cost = node.cost(shape)
         except ShapeError as error:  # a mistake in a cell, which may be a person's own
             part, chosen = self._parts[key[0]], " ".join(f"{name}={value}" for name, value in (*key[3], *key[4]))
-            raise ShapeError(f"space {self.name}, {part.label} ({chosen}): {error}") from error
+            hint = self._larger_images(node, shape, task)
+            raise ShapeError(f"space {self.name}, {part.label} ({chosen}): {error}{hint}") from error
         if task.latency is not None:
             cost = replace(cost, latency_us=task.latency.part_us(node, shape))
         return cost, node.shape(shape)
+
+    def _larger_images(self, node: Node, shape: Shape, task: Task) -> str:
+        """What to do about a block that does not fit into its input; nothing where it would not fit a larger one."""
+        try:
+            node.shape((shape[0], *(64 * side for side in shape[1:])))
+        except ShapeError:
+            return ""
+        rule = f"@{PUBLISHED}"
+        fewer = (
+            f"{self.name.removesuffix(rule)}, which leaves out strides" if self.name.endswith(rule) else "fewer strides"
+        )
+        return f"; images of {task.image_size} pixels are too small for it: use larger ones, or {fewer}"
 
     def _block(self, key: _BlockKey, task: Task, scale: Scale) -> Node:
         index, stride, shape, once, local, shared = key
