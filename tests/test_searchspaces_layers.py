@@ -445,3 +445,7 @@ def test_a_new_layer_is_a_value_a_torch_class_and_a_line_in_a_table(given, monke
 def test_a_layer_without_a_line_in_the_table_says_where_one_is_missing():
     with pytest.raises(TypeError, match="no torch module is known for ConstantShift: add a line to CALLS"):
         build(ConstantShift(0.5), MAP)
+
+
+def test_a_chain_of_nothing_can_be_drawn():
+    assert svg(Chain(), Task(8, 1, 3)).startswith("<svg")

@@ -83,6 +83,12 @@ WRONG = {
     "a dropout of 1": ({"scale": {"dropout": 1}}, "dropout must be a number of at least 0 and below 1, got 1"),
     "a factor in words": ({"scale": {"depth": "deep"}}, "depth must be a number above 0, got 'deep'"),
     "infinity": ({"scale": {"depth": float("inf")}}, "depth must be a number above 0"),
+    "a factor beyond all": ({"scale": {"width": 1e308}}, "width must be from 0.001 to 1,000, got 1e+308"),
+    "a factor next to nothing": (
+        {"scale": {"resolution": 1e-308}},
+        "resolution must be from 0.001 to 1,000, got 1e-308",
+    ),
+    "a task of many digits": ({"task": "9" * 5000 + "x9x3:10"}, "does not look like '224x224x3:1000'"),
     "an unknown factor": ({"scale": {"heigth": 2}}, "does not look like"),
     "a number as scale": ({"scale": 2}, "does not look like"),
     "a wrong task": ({"scale": {}, "task": "240"}, "does not look like '224x224x3:1000'"),
@@ -234,7 +240,7 @@ def test_a_size_of_one_network_is_not_read_as_a_size_of_another():
         ({"growth": "params=9M"}, "params=9M cannot be; give multiples of the base's costs from 1 to 100"),
         ({"target": 1}, "target must be a number above 1"), ({"step": 0}, "step must be a number above 0"),
         ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 50,000"),
-        ({"target": "two"}, "got 'two'"),
+        ({"target": "two"}, "got 'two'"), ({"growth": 1.8}, "growth must be a text such as"),
     ],
 )  # fmt: skip
 def test_a_setting_of_the_scaling_space_that_cannot_be_is_refused(settings, said):
