@@ -138,7 +138,7 @@ def svg(network: Node, task: Task, title: str = "") -> str:
                 parts.append(_line(left - 2 * GAP, top + 30, left - 1, top + 30, arrow=True))
         if number:
             parts.append(_line(GAP, top + 30, 2 * GAP - 1, top + 30, arrow=True))
-        top += max(box.height for box in row) + 2 * GAP
+        top += max((box.height for box in row), default=0) + 2 * GAP
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -16,6 +16,7 @@ from nas.documents import strides_document
 from searchspaces import (
     CLASSICS,
     SPACES,
+    Budget,
     Buildable,
     Scale,
     Scaled,
