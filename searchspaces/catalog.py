@@ -28,7 +28,7 @@ from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
 from searchspaces.mixed import mixed_space
 from searchspaces.nasnet import nasnet_space
-from searchspaces.own_code import load_object
+from searchspaces.own_code import keep_typed, load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.scaling import scaling_space
 from searchspaces.shufflenet import shufflenet_space
@@ -120,7 +120,9 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
     if callable(found) and not isinstance(found, type):
         found = _made(plain, found)
     space = checked_space(found, plain)
-    return space if plain == given else with_strides(space, PUBLISHED)
+    space = space if plain == given else with_strides(space, PUBLISHED)
+    keep_typed(space.name, given)
+    return space
 
 
 def _made(given: str, make: Callable[[], object]) -> object:
