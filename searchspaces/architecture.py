@@ -118,11 +118,20 @@ class Architecture:
             drop_path: rate of stochastic depth at the last block, rising linearly from 0.
             auxiliary: whether to build the auxiliary heads of its family (`searchspaces.auxiliary_heads`), whose logits
                 a module in training mode returns too: (logits, *those of the heads).
+
+        Raises:
+            UserError: the network gives no logits for the classes of the task.
         """
         from searchspaces.auxiliary_heads import with_heads
         from searchspaces.modules import build
 
         network = self.network(task, scale)
+        given = network.shape(task.shape)
+        if given != (task.classes,):
+            raise UserError(
+                f"space {self.space.name}: its networks give {' x '.join(map(str, given))} values, not a logit for "
+                f"each of {task.classes:,} classes: it needs a classifier, as in head=Stage(conv_head, width=...)"
+            )
         if auxiliary:
             network = with_heads(network, task.shape, task.classes)
         return build(network, task.shape, drop_path, auxiliary)

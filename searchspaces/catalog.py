@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from typing import Final
@@ -27,7 +28,7 @@ from searchspaces.inception import inception_space
 from searchspaces.mbconv import efficientnetv2_space, mbconv_blocks_space, mbconv_space, mobilenetv3_space
 from searchspaces.mixed import mixed_space
 from searchspaces.nasnet import nasnet_space
-from searchspaces.own_code import load_object
+from searchspaces.own_code import keep_typed, load_object
 from searchspaces.resnet import resnet_cifar_space, resnet_space
 from searchspaces.scaling import scaling_space
 from searchspaces.shufflenet import shufflenet_space
@@ -117,9 +118,31 @@ def load_space(given: str | SearchSpace) -> SearchSpace:
     plain = given.removesuffix(SUFFIX)
     found = load_object(plain)
     if callable(found) and not isinstance(found, type):
-        found = found()
+        found = _made(plain, found)
     space = checked_space(found, plain)
-    return space if plain == given else with_strides(space, PUBLISHED)
+    space = space if plain == given else with_strides(space, PUBLISHED)
+    keep_typed(space.name, given)
+    return space
+
+
+def _made(given: str, make: Callable[[], object]) -> object:
+    """What a person's function without arguments returns.
+
+    Raises:
+        UserError: it needs arguments, or fails.
+    """
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise UserError(
+            f"{given} needs arguments ({error}): name a space, or a function without arguments that makes one"
+        ) from error
+    try:
+        return make()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{given} fails: {type(error).__name__}: {error}") from error
 
 
 def classic(name: str) -> Classic:

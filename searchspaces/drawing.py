@@ -117,7 +117,7 @@ def svg(network: Node, task: Task, title: str = "") -> str:
         rows[-1].append(column)
     widest = max(sum(box.width + 2 * GAP for box in row) for row in rows)
     width = max(widest, 7 * max(map(len, lines))) + 2 * GAP
-    height = sum(max(box.height for box in row) + 2 * GAP for row in rows) + 56
+    height = sum(max((box.height for box in row), default=0) + 2 * GAP for row in rows) + 56
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="network" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans, Helvetica, sans-serif" font-size="11">',
@@ -138,7 +138,7 @@ def svg(network: Node, task: Task, title: str = "") -> str:
                 parts.append(_line(left - 2 * GAP, top + 30, left - 1, top + 30, arrow=True))
         if number:
             parts.append(_line(GAP, top + 30, 2 * GAP - 1, top + 30, arrow=True))
-        top += max(box.height for box in row) + 2 * GAP
+        top += max((box.height for box in row), default=0) + 2 * GAP
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -161,7 +161,7 @@ def _stage(piece: Piece, times: int) -> _Box:
         else:
             rows.append((_layout(block, shape), 1))
         before = block, shape
-    width = max(max(box.width for box, _ in rows) + 2 * GAP, 7 * max(map(len, heading)))
+    width = max(max((box.width for box, _ in rows), default=0) + 2 * GAP, 7 * max(map(len, heading)))
     height = _HEADING + sum(box.height + 3 * GAP for box, _ in rows) - GAP
 
     def draw(x: float, y: float) -> Iterator[str]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from searchspaces.architecture import Architecture
 from searchspaces.budgeted.feasible import Feasible, known
 from searchspaces.cost import Budget, Cost
-from searchspaces.errors import UserError
+from searchspaces.errors import UserError, nearest
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain
 from searchspaces.stage import PUBLISHED, Scale
@@ -129,6 +129,11 @@ class NASNetSpace:
                     f"{name}: each width must be a whole number of at least {NARROWEST}, as the first reduction cell "
                     f"on large images has a quarter of it, in two halves; got {each!r}"
                 )
+        for op in operations:
+            if op not in OPERATIONS:
+                raise UserError(f"{name}: unknown operation {op!r}{nearest(op, OPERATIONS)}")
+        if not operations:
+            raise UserError(f"{name}: it needs at least one operation")
         self.name, self.pairs, self.operations, self.doc = name, pairs, operations, doc
         self.keeps_strides = keeps_strides
         self._members = dict(references or {})

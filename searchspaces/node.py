@@ -248,15 +248,19 @@ Sides = Annotated[int | tuple[int, int], Within(1)]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """The allowed values of a field: a test, and the values in words; `names` are those of a text."""
+    """The allowed values of a field: a test, and the values in words; `names` are those of a text, and `numbers` says
+    whether numbers or tuples of them are among the values."""
 
     allows: Callable[[Any], bool]
     words: str
     names: tuple[str, ...] = ()
+    numbers: bool = False
 
 
 def check_fields(made: Any) -> None:
     """Check the fields of a dataclass against their types; only the types of layers' own fields are known.
+
+    Numbers of other libraries, such as numpy's, become Python's, so that costs are whole numbers that JSON knows.
 
     Raises:
         UserError: a field has a value that is not allowed.
@@ -268,6 +272,22 @@ def check_fields(made: Any) -> None:
             near = nearest(value, rule.names) if rule.names and isinstance(value, str) else ""
             hint = near if "mean" in near else ""
             raise UserError(f"{kind.__name__}: {name} must be {rule.words}, got {value!r}{hint}")
+        if rule.numbers and type(value) not in _PLAIN:
+            object.__setattr__(made, name, _plain(value))
+
+
+_PLAIN: Final = frozenset((int, float, str, bool, NoneType))
+
+
+def _plain(value: Any) -> Any:
+    """A number, or a tuple of them, as Python's own; anything else as it is."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 @cache
@@ -286,20 +306,25 @@ def _rule(hint: Any, within: Within = Within()) -> _Rule | None:
         return _names(arguments)
     if origin in (Union, UnionType):
         rules = [rule for each in arguments if (rule := _rule(each, within)) is not None]
-        return _Rule(lambda value: any(rule.allows(value) for rule in rules), _or(rule.words for rule in rules))
+        return _Rule(
+            lambda value: any(rule.allows(value) for rule in rules),
+            _or(rule.words for rule in rules),
+            numbers=any(rule.numbers for rule in rules),
+        )
     if origin is tuple and (side := _rule(arguments[0], within)) is not None:
         count = None if Ellipsis in arguments else len(arguments)
         return _Rule(
             lambda value: isinstance(value, tuple) and count in (None, len(value)) and all(map(side.allows, value)),
             f"a tuple of {count} of them" if count else "a tuple of them",
+            numbers=side.numbers,
         )
     if isinstance(hint, type) and issubclass(hint, Node):
         return _Rule(lambda value: isinstance(value, Node), "a layer")
     simple = {
         NoneType: _Rule(lambda value: value is None, "None"),
         bool: _Rule(lambda value: isinstance(value, bool), "True or False"),
-        int: _Rule(lambda value: _is_whole(value) and within.holds(value), f"a whole number{within}"),
-        float: _Rule(lambda value: _is_number(value) and within.holds(value), f"a number{within}"),
+        int: _Rule(lambda value: _is_whole(value) and within.holds(value), f"a whole number{within}", (), True),
+        float: _Rule(lambda value: _is_number(value) and within.holds(value), f"a number{within}", (), True),
     }
     return simple.get(hint)
 

@@ -28,6 +28,10 @@ _PREFIX: Final = "nas_user_"
 _TYPED: ContextVar[tuple[str, ...] | None] = ContextVar("typed", default=None)
 
 
+_SPACES: Final[dict[str, str]] = {}
+"""Of spaces that were loaded from files, by their names, what was typed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The text of a module.
@@ -79,10 +83,11 @@ def load_object(given: str) -> Any:
 
 
 def typed_as(name: str) -> str | None:
-    """The `file.py:object` of a space of that name in the file that was loaded here last; None where there is none.
-
-    Of a function that makes a space there is none: what it made is not kept.
+    """The `file.py:object` of a space of that name: as it was typed, else in the file that was loaded here last; None
+    where there is none.
     """
+    if name in _SPACES:
+        return _SPACES[name]
     for module in reversed(modules()):
         for attribute, value in vars(module).items():
             if getattr(value, "name", None) == name and hasattr(value, "decisions"):
@@ -90,6 +95,11 @@ def typed_as(name: str) -> str | None:
                 here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
                 return f"{here}:{attribute}"
     return None
+
+
+def keep_typed(name: str, given: str) -> None:
+    """Keep how a person typed a space that was loaded from a file, for commands that are to be typed next."""
+    _SPACES[name] = given
 
 
 def modules() -> list[ModuleType]:

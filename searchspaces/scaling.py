@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MOST: Final = 50_000
 """Triples of factors in a space, at most: a step that makes more is too small."""
 
+MOST_FACTOR: Final = 1000
+"""Of a factor on a network's size, or on what it is divided by."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Factors:
@@ -103,6 +106,8 @@ class Scaled:
                     raise UserError(f"scale: dropout must be a number of at least 0 and below 1, got {factor!r}")
             elif not number or not 0 < factor < math.inf:
                 raise UserError(f"scale: {name} must be a number above 0, got {factor!r}")
+            elif not 1 / MOST_FACTOR <= factor <= MOST_FACTOR:
+                raise UserError(f"scale: {name} must be from {1 / MOST_FACTOR:g} to {MOST_FACTOR:,}, got {factor:g}")
 
     @property
     def paper(self) -> None:
@@ -197,6 +202,8 @@ class ScalingSpace:
             if not number or not low < value <= high:
                 raise UserError(f"scaling: {said} must be a number above {low} and at most {high}, got {value!r}")
         self.base, self.target, self.step, self.band = base, float(target), float(step), float(band)
+        if growth is not None and not isinstance(growth, str):
+            raise UserError(f"scaling: growth must be a text such as 'params=1.8,activations=1.6', got {growth!r}")
         self.growth = None if growth is None else _growth(growth)
         kinds: dict[str, tuple[float, Callable[[float], object]]] = {
             "depth": (1, lambda factor: self._tree(Scale(depth=factor))),

@@ -30,7 +30,7 @@ from searchspaces.cost import Budget, Cost
 from searchspaces.errors import UserError
 from searchspaces.grammar import Choices, Decision, Grammar, Value
 from searchspaces.layers import Chain, Node, ShapeError
-from searchspaces.stage import PUBLISHED, Choice, Known, Part, SameAs, Scale, Stage, cell_params
+from searchspaces.stage import PUBLISHED, Choice, Known, Part, SameAs, Scale, Stage, cell_params, check_parameter
 from searchspaces.task import Shape, Task
 
 _BlockKey = tuple[int, int, Shape, Choices, Choices, Choices]
@@ -86,6 +86,7 @@ class Space:
         if len(set(labels)) != len(labels):
             raise UserError(f"space {name}: two stages have the same name: {labels}")
         for key, value in shared.items():
+            check_parameter(f"space {name}", key, value)
             open_to = (part for part in self._parts if key not in part.stage.fields)
             if not any(key in cell_params(cell) for part in open_to for cell in part.stage.cells):
                 raise UserError(f"space {name}: no cell takes {key!r}, or every stage sets it for itself")
@@ -158,7 +159,13 @@ class Space:
                 for part in self._parts
             },
             "smallest_map": self.smallest_map,
+            "declared": {"shared": dict(self._parts[0].shared), "sections": self._labels()},
         }
+
+    def _labels(self) -> dict[str, list[str]]:
+        """The labels of the stages of each section, in order."""
+        labels = iter(self._parts)
+        return {section: [next(labels).label for _ in stages] for section, stages in self._declared[1]}
 
     def architecture(self, choices: Mapping[str, Value]) -> Architecture:
         """The architecture of a set of choices; those without effect are dropped.
@@ -303,10 +310,23 @@ class Space:
             cost = node.cost(shape)
         except ShapeError as error:  # a mistake in a cell, which may be a person's own
             part, chosen = self._parts[key[0]], " ".join(f"{name}={value}" for name, value in (*key[3], *key[4]))
-            raise ShapeError(f"space {self.name}, {part.label} ({chosen}): {error}") from error
+            hint = self._larger_images(node, shape, task)
+            raise ShapeError(f"space {self.name}, {part.label} ({chosen}): {error}{hint}") from error
         if task.latency is not None:
             cost = replace(cost, latency_us=task.latency.part_us(node, shape))
         return cost, node.shape(shape)
+
+    def _larger_images(self, node: Node, shape: Shape, task: Task) -> str:
+        """What to do about a block that does not fit into its input; nothing where it would not fit a larger one."""
+        try:
+            node.shape((shape[0], *(64 * side for side in shape[1:])))
+        except ShapeError:
+            return ""
+        rule = f"@{PUBLISHED}"
+        fewer = (
+            f"{self.name.removesuffix(rule)}, which leaves out strides" if self.name.endswith(rule) else "fewer strides"
+        )
+        return f"; images of {task.image_size} pixels are too small for it: use larger ones, or {fewer}"
 
     def _block(self, key: _BlockKey, task: Task, scale: Scale) -> Node:
         index, stride, shape, once, local, shared = key

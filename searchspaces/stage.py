@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from searchspaces.errors import UserError, nearest
 from searchspaces.grammar import Choices, Decision, Value
-from searchspaces.layers import Node
+from searchspaces.layers import Node, ShapeError
 from searchspaces.task import Shape
 
 Cell = Callable[..., Node]
@@ -170,6 +170,9 @@ class Stage:
         if isinstance(cell, SameAs):
             raise UserError(f"stage {name}: its cell cannot be the same as another; declare a choice of cells")
         self.cells: tuple[Cell, ...] = cell.options if isinstance(cell, Choice) else (cell,)
+        for each in self.cells:
+            if not callable(each) or not hasattr(each, "__name__"):
+                raise UserError(f"stage {name}: a cell must be a function with a name (def), got {each!r}")
         self.stride, self.name = stride, name
         self.fields: dict[str, Any] = {"depth": depth, "cell": cell, "width": width, **params}
         self._check()
@@ -189,6 +192,7 @@ class Stage:
             if not any(key in params for params in taken.values()):
                 known = set().union(*taken.values()) - {"classes"}
                 raise UserError(f"{where}: no cell takes {key!r}{nearest(key, known)}")
+            check_parameter(where, key, self.fields[key])
         for key in ("depth", "width"):
             low = 0 if key == "depth" else 1
             for option in () if isinstance(self.fields[key], SameAs) else _options(self.fields[key]):
@@ -224,6 +228,28 @@ class Stage:
         return hash(self._values())
 
 
+def check_parameter(where: str, key: str, value: Any) -> None:
+    """Check a fixed value or a choice of a cell's parameter.
+
+    Raises:
+        UserError: it is the task's, or cannot be kept, as equal blocks are made once and choices are written as JSON.
+    """
+    if key == "classes":
+        raise UserError(f"{where}: classes are those of the task and cannot be set, got {value!r}")
+    for option in value.options if isinstance(value, Choice) and key != "cell" else ():
+        if callable(option):
+            called = getattr(option, "__name__", repr(option))
+            raise UserError(
+                f"{where}: {key} cannot be a choice of functions such as {called}: only cells can; give names, and let "
+                "the cell look them up"
+            )
+    try:
+        hash(value)
+    except TypeError as error:
+        hint = f": use {tuple(value)!r}" if isinstance(value, list) else ""
+        raise UserError(f"{where}: {key} cannot be {value!r}, which can be changed{hint}") from error
+
+
 def _options(value: Any) -> tuple[Any, ...]:
     return value.options if isinstance(value, Choice) else (value,)
 
@@ -235,6 +261,14 @@ def cell_params(cell: Cell) -> frozenset[str]:
     if names[:3] != _OWN:
         raise UserError(f"cell {cell.__name__} must take (c_in, width, stride, ...), it takes {names}")
     return frozenset(names[3:])
+
+
+@cache
+def _required(cell: Cell) -> tuple[str, ...]:
+    """Names of what a cell takes beyond channels and stride and has no default for."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    taken = list(inspect.signature(cell).parameters.values())[3:]
+    return tuple(each.name for each in taken if each.default is each.empty and each.kind not in several)
 
 
 @lru_cache(maxsize=1 << 18, typed=True)  # an expansion of 6.0 is rounded otherwise than one of 6
@@ -278,6 +312,10 @@ class Part:
         self.stage, self.label, self.repeats = stage, label, repeats
         self.shared = shared
         self.cell_named = {cell.__name__: cell for cell in stage.cells}
+        for name, cell in self.cell_named.items():
+            for key in _required(cell):
+                if key != "classes" and key not in stage.fields and key not in known:
+                    raise UserError(f"{label}: the cell {name} needs {key!r}, which is not set")
         fields = {**stage.fields, "cell": _by_name(stage.fields["cell"])}
         self.known = dict(known)
         self.tied: dict[str, str] = {}
@@ -494,15 +532,28 @@ class Part:
         cell = self.cell_named[own["cell"]]
         takes = cell_params(cell)
         around = {**self.shared, **dict(shared), "classes": classes}
-        params = {key: around[key] for key in around if key in takes}
-        params |= {key: _scaled(key, own[key], scale) for key in own if key in takes}
+        params = {key: _scaled(key, value, scale) for key, value in {**around, **own}.items() if key in takes}
         if scale.dropout is not None and takes >= {"classes", "dropout"}:
             params["dropout"] = scale.dropout
         if scale.width != 1 and "unscaled" in takes:
             params.setdefault("unscaled", own["width"])
         groups = around.get("groups", 1)  # of the whole network
         width = scale.channels(own["width"], groups if isinstance(groups, int) and groups > 0 else 1)
-        return _block(cell, c_in, width, stride, **params)
+        try:
+            made: object = _block(cell, c_in, width, stride, **params)
+        except Exception as error:  # a person's own cell can raise anything
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            kind = ShapeError if isinstance(error, ShapeError) else UserError
+            raise kind(f"{self._called(own, c_in, width, stride, params)} fails: {reason}") from error
+        if not isinstance(made, Node):
+            called = self._called(own, c_in, width, stride, params)
+            raise UserError(f"{called} must return a layer of searchspaces.layers, got {made!r}")
+        return made
+
+    def _called(self, own: Mapping[str, Any], c_in: int, width: int, stride: int, params: Mapping[str, Any]) -> str:
+        """The call of a cell, in words."""
+        taken = {"c_in": c_in, "width": width, "stride": stride, **params}
+        return f"{self.label}: the cell {own['cell']}({', '.join(f'{key}={taken[key]!r}' for key in taken)})"
 
 
 def _scaled(key: str, value: Any, scale: Scale) -> Any:

@@ -67,9 +67,12 @@ class Task:
         Raises:
             UserError: if the text has another form or the image is not square.
         """
-        match = re.fullmatch(r"(\d+)x(\d+)x(\d+):(\d+)", text.strip())
+        match = re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9}):(\d{1,9})", text.strip())
         if not match:
-            raise UserError(f"task: {text!r} does not look like '224x224x3:1000' (height x width x channels : classes)")
+            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            raise UserError(
+                f"task: {shown!r} does not look like '224x224x3:1000' (height x width x channels : classes)"
+            )
         height, width, channels, classes = map(int, match.groups())
         if height != width:
             raise UserError(f"task: images must be square, got {height}x{width}")

@@ -338,7 +338,7 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
     data = described.pop("data", None)
     found: dict[str, Any] = {
         "space": manifest.space["name"],
-        "content of the space": manifest.space["fingerprint"],
+        "content of the space": _Content(manifest.space.get("content"), manifest.space["fingerprint"]),
         "task": manifest.task,
         "budget": manifest.budget,
         "latency table": manifest.latency,
@@ -351,12 +351,30 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
     return {**found, **{f"estimator's {key}": value for key, value in described.items()}}
 
 
+class _Content(str):
+    """A hash of all that a space says of itself; of what older studies have of that, where one of the two is older."""
+
+    whole: bool
+    older: str
+
+    def __new__(cls, content: str | None, older: str = "") -> _Content:  # a copy is made of the text, and then its rest
+        made = super().__new__(cls, content or older)
+        made.whole, made.older = content is not None, older
+        return made
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, _Content) and isinstance(other, _Content) and not (one.whole and other.whole):
+        return one.older == other.older
+    return bool(one == other)
+
+
 class _Images(str):
     """The fingerprint of images, by which they are compared, and their name, which may differ."""
 
     name: object
 
-    def __new__(cls, fingerprint: str, name: object) -> _Images:
+    def __new__(cls, fingerprint: str, name: object = None) -> _Images:
         made = super().__new__(cls, fingerprint)
         made.name = name
         return made
@@ -366,7 +384,7 @@ def _refuse_incomparable(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
         names = dict.fromkeys([*first.conditions, *run.conditions])
-        differing = [name for name in names if first.conditions.get(name) != run.conditions.get(name)]
+        differing = [name for name in names if not _equal(first.conditions.get(name), run.conditions.get(name))]
         if "estimator" in differing:  # two kinds of estimators differ in every setting
             differing = [name for name in differing if not name.startswith("estimator's")]
         if differing:

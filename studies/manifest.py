@@ -43,7 +43,8 @@ class Manifest:
 
     Attributes:
         study: its name in the ledger.
-        space: `name`, `origin` and `fingerprint`, a hash of its decisions and of what is fixed in it.
+        space: `name`, `origin`, `fingerprint`, a hash of its decisions and of what is fixed in its stages, and
+            `content`, a hash of all that it says of itself, which older studies do not have.
         task: the deployment task, on which costs are counted.
         budget: with percents resolved, which is what counts; None where everything fits.
         strategy: its `name`, its `origin`, the settings as they were `given`, and what they `resolved` to.
@@ -167,6 +168,8 @@ class Manifest:
                 kind = dict if key in ("given", "resolved") else str
                 if not isinstance(read[name][key], kind):
                     raise UserError(f"{path} is not a manifest: {key!r} of {name!r} cannot be {read[name][key]!r}")
+        if not isinstance(read["space"].get("content", ""), str):
+            raise UserError(f"{path} is not a manifest: 'content' of 'space' cannot be {read['space']['content']!r}")
         try:
             check_spec(read["ledger"])
         except UserError as error:
@@ -202,7 +205,8 @@ class Manifest:
         Raises:
             UserError: a setting that must not change was changed; the message has its name, its old and its new value.
         """
-        before, after = dict(self._settings()), dict(now._settings())
+        content = "content" if "content" in self.space and "content" in now.space else "fingerprint"
+        before, after = dict(self._settings(content)), dict(now._settings(content))
         for name in [*before, *(each for each in after if each not in before)]:
             old, new = before.get(name) or _left_out(after[name]), after.get(name) or _left_out(before[name])
             if old[0] != new[0] or (name in before) != (name in after):
@@ -212,10 +216,14 @@ class Manifest:
                     "give the old value to resume, or another name to start a new study"
                 )
 
-    def _settings(self) -> Iterator[tuple[str, tuple[Any, str]]]:
-        """What must not change: its name, its value, and how that is shown; the most telling first."""
+    def _settings(self, content: str) -> Iterator[tuple[str, tuple[Any, str]]]:
+        """What must not change: its name, its value, and how that is shown; the most telling first.
+
+        Args:
+            content: the hash of the space that both manifests have.
+        """
         yield "space", _shown(self.space["name"])
-        yield "the content of the space", (self.space["fingerprint"], f"#{self.space['fingerprint'][:8]}")
+        yield "the content of the space", (self.space[content], f"#{self.space[content][:8]}")
         yield "task", _shown(self.task)
         yield "budget", (self.budget, _budget_words(self.budget, self.budget_typed))
         for name in ("seed", "pruner", "replicas", "confirm"):
@@ -271,9 +279,23 @@ def _from_format_1(read: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fingerprint(space: SearchSpace) -> str:
-    """A hash of what a space holds, the same in every process: sha256 in hex."""
-    return hashlib.sha256(json.dumps(space.describe(), sort_keys=True, default=_plain).encode()).hexdigest()
+def fingerprints(space: SearchSpace) -> dict[str, str]:
+    """Hashes of what a space holds, as a manifest keeps them; the same in every process: sha256 in hex.
+
+    In `content` is all of its description, in `fingerprint` what descriptions had in the first studies.
+    """
+    described = space.describe()
+    return {"fingerprint": _hash(_as_first_described(described)), "content": _hash(described)}
+
+
+def _as_first_described(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A description without the order of stages and the values that a whole space shares."""
+    kept = {key: value for key, value in described.items() if key != "declared"}
+    return {**kept, "home": _as_first_described(kept["home"])} if isinstance(kept.get("home"), Mapping) else kept
+
+
+def _hash(described: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {

@@ -44,7 +44,7 @@ from studies.folder import LATENCY, MANIFEST
 from studies.inheritance import Inheritance, check_inherits
 from studies.ledger import Ledger, MemoryLedger, OptunaLedger, StudyExistsError, without_password
 from studies.leftovers import part_of, remove_parts
-from studies.manifest import Manifest, fingerprint
+from studies.manifest import Manifest, fingerprints
 from studies.origins import (
     NAMED,
     again,
@@ -156,7 +156,7 @@ def _create(
         make_strategy = prescreened(make_strategy, settings.prescreen, lambda: estimator, data, settings.seed)
     manifest = Manifest(
         study=place.resolve().name if place else "memory",
-        space=manifest_of(whole, space_origin, fingerprint(whole)),
+        space=manifest_of(whole, space_origin, fingerprints(whole)),
         task=str(task),
         budget=None if settings.budget is None else str(feasible.budget),
         budget_typed=None if settings.budget is None else settings.budget.typed,
@@ -381,7 +381,7 @@ def find(
         parse_pruner(manifest.pruner)
         task = _task_of(manifest, place)
         feasible = under(whole, Budget.parse(manifest.budget) if manifest.budget is not None else None, task)
-    now = manifest_of(whole, origin, fingerprint(whole))
+    now = manifest_of(whole, origin, fingerprints(whole))
     manifest.refuse_changes(replace(manifest, space=now), str(place))
 
     def make_strategy_again() -> Strategy:

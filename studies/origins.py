@@ -71,10 +71,10 @@ def space_again(kept: Mapping[str, Any], home: SearchSpace | None = None) -> Sea
     return space_of(kept["name"], kept["of"], home) if "of" in kept else space_named(kept["name"])
 
 
-def manifest_of(space: SearchSpace, origin: str, fingerprint: str) -> dict[str, Any]:
+def manifest_of(space: SearchSpace, origin: str, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """What a manifest keeps of a space."""
     of = {"of": space.of} if space.of else {}
-    return {"name": space.name, "origin": origin, "fingerprint": fingerprint, **of}
+    return {"name": space.name, "origin": origin, **fingerprints, **of}
 
 
 def strategy_from(

@@ -29,12 +29,14 @@ from searchspaces import (
     Task,
     architecture_from_json,
     choice,
+    conv_head,
     conv_stem,
     mbconv,
     per_block,
     space_named,
 )
 from searchspaces.budgeted import chain
+from searchspaces.densenet import dense_layer
 from searchspaces.errors import UserError
 from searchspaces.layers import (
     Act,
@@ -553,11 +555,61 @@ def test_json_forms_are_plain():
         (lambda: Stage(mbconv, width=8, stride=choice(1, 2)), "stride must be a whole number of at least 1"),
         (lambda: Stage(mbconv, width=8, stride=0), "stride must be a whole number of at least 1"),
         (lambda: Stage(mbconv, width=8, name="my.stage"), "must not contain '.'"),
+        (lambda: Stage(functools.partial(mbconv, act="relu"), width=8), "a cell must be a function with a name"),
+        (lambda: Stage(mbconv, width=8, act=choice(Norm, Act)), "act cannot be a choice of functions such as Norm"),
+        (lambda: Stage(mbconv, width=8, act=per_block(Norm, Act)), "act cannot be a choice of functions such as Norm"),
+        (lambda: Space("s", stages=[Stage(mbconv, width=8)], act=choice(Norm)), "space s: act cannot be a choice of"),
+        (lambda: Stage(conv_head, width=8, classes=7), "a stage of conv_head: classes are those of the task .* got 7"),
+        (lambda: Space("s", stages=[Stage(conv_head, width=8)], classes=7), "space s: classes are those of the task"),
+        (lambda: Stage(mbconv, width=8, kernel=[3, 5]), r"kernel cannot be \[3, 5\].*use \(3, 5\)"),
+        (lambda: Space("s", stages=[Stage(mbconv, width=8)], kernel=[3]), r"kernel cannot be \[3\]"),
+        (lambda: Space("s", stages=[Stage(dense_layer, width=8)]), "stage1: the cell dense_layer needs 'growth_width'"),
     ],
 )
 def test_what_no_space_can_hold_is_refused_as_it_is_declared(declared: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         declared()
+
+
+def returns_nothing(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Any:
+    Conv(width, kernel, stride)
+
+
+def returns_a_module(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Any:
+    return object
+
+
+def divides_by_zero(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Node:
+    return Conv(width // (c_in - c_in), kernel, stride)
+
+
+def makes_no_channels(c_in: int, width: int, stride: int, *, kernel: int = 3) -> Node:
+    return Conv(0, kernel, stride)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (returns_nothing, "must return a layer of searchspaces.layers, got None"),
+        (returns_a_module, "must return a layer of searchspaces.layers, got <class 'object'>"),
+        (divides_by_zero, "fails: ZeroDivisionError: "),
+        (makes_no_channels, "fails: Conv: "),
+    ],
+)
+def test_a_mistake_in_a_cell_is_one_line_with_the_stage_and_the_choices(cell: Any, said: str) -> None:
+    space = Space("own", stages=[Stage(cell, width=8, kernel=choice(5, 7), stride=2)])
+    network = space.architecture({"stage1.kernel": 5})
+    where = f"stage1: the cell {cell.__name__}(c_in=3, width=8, stride=2, kernel=5) "
+    for fails in (lambda: network.cost(SMALL), lambda: network.network(SMALL), lambda: space.walked(SMALL)):
+        with pytest.raises(UserError, match=re.escape(where + said)) as caught:
+            fails()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_a_classifier_is_not_built() -> None:
+    space = Space("bare", stages=[Stage(mbconv, width=8, kernel=choice(3, 5), stride=2)])
+    with pytest.raises(UserError, match="space bare: its networks give 8 x 16 x 16 values, not a logit for each of 10"):
+        next(space.enumerate()).build(SMALL)
 
 
 def test_a_cost_does_not_depend_on_what_was_costed_before() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 from layer_examples import (
@@ -212,6 +213,22 @@ def test_a_value_that_is_not_allowed_is_refused_when_the_layer_is_made(make, sai
     with pytest.raises(UserError, match=said) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+def _of_numpy(value):
+    if isinstance(value, tuple):
+        return tuple(map(_of_numpy, value))
+    kinds = {int: np.int64, float: np.float32 if value == 0.5 else np.float64}
+    return kinds.get(type(value), lambda value: value)(value)
+
+
+def test_numbers_of_numpy_are_kept_as_pythons():
+    leaves = {node for found in EXAMPLES.values() for node in found if is_dataclass(node)}
+    for node in leaves:
+        made = type(node)(**{each.name: _of_numpy(getattr(node, each.name)) for each in fields(node)})
+        assert (made, repr(made)) == (node, repr(node))  # numpy's numbers have their kind in their text
+    assert repr(GraphStep(Identity(), (np.int64(0),)).inputs) == "(0,)"
+    assert type(Conv(np.int64(8), 3).cost((3, 8, 8)).macs) is int
 
 
 def test_a_field_without_an_example_is_noticed(monkeypatch):
@@ -428,3 +445,7 @@ def test_a_new_layer_is_a_value_a_torch_class_and_a_line_in_a_table(given, monke
 def test_a_layer_without_a_line_in_the_table_says_where_one_is_missing():
     with pytest.raises(TypeError, match="no torch module is known for ConstantShift: add a line to CALLS"):
         build(ConstantShift(0.5), MAP)
+
+
+def test_a_chain_of_nothing_can_be_drawn():
+    assert svg(Chain(), Task(8, 1, 3)).startswith("<svg")

@@ -102,6 +102,13 @@ def test_a_width_that_is_too_small_for_large_images_is_refused(width):
         NASNetSpace("least", pairs=1, width=(8, width), repeats=(0,), stem_width=(8,))
 
 
+def test_operations_that_do_not_exist_and_none_at_all_are_refused():
+    with pytest.raises(UserError, match="unknown operation 'sep3x4'; did you mean 'sep3x3'"):
+        NASNetSpace("own", operations=("sep3x3", "sep3x4"), width=(8,), repeats=(1,), stem_width=(8,))
+    with pytest.raises(UserError, match="own: it needs at least one operation"):
+        NASNetSpace("own", operations=(), width=(8,), repeats=(1,), stem_width=(8,))
+
+
 def test_mutants_change_inputs_operations_outputs_and_the_frame_of_both_cells():
     space, rng = space_named("nasnet"), np.random.default_rng(0)
     parent, changed = space.references["amoebanet_a_mobile"], Counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from searchspaces import UserError, load_object, own_code
+from searchspaces import Task, UserError, load_object, load_space, own_code
+from searchspaces.latency import command
 
 NAMES = (f"beside{number}" for number in itertools.count())
 
@@ -122,3 +124,38 @@ def test_another_process_can_read_what_the_file_and_its_neighbours_define(tmp_pa
 
 def called(whole: Any) -> tuple[int, int]:
     return whole[0].part.late(), whole[1].late()
+
+
+MAKERS = {
+    "factory": "needs arguments .*'n'.*: name a space, or a function without arguments that makes one",
+    "conv_stem": "needs arguments .*'c_in'",
+    "broken": "fails: ValueError: nope",
+    "empty": "is a NoneType, not a search space",
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_function_that_makes_no_space_is_one_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "makers_of_spaces.py"
+    file.write_text(
+        "from searchspaces import conv_stem\n\ndef factory(n):\n    return n\n\n"
+        "def broken():\n    raise ValueError('nope')\n\ndef empty():\n    return None\n"
+    )
+    with pytest.raises(UserError, match=MAKERS[name]) as caught:
+        load_space(f"{file}:{name}")
+    assert f"{file}:{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("typed", ["space", "space@published", "make", "make@published"])
+def test_the_command_that_measures_ones_own_space_names_what_was_typed(tmp_path: Path, typed: str) -> None:
+    file = tmp_path / "typed.py"
+    file.write_text(
+        "from searchspaces import Space, Stage, choice, conv_head, mbconv\n\ndef make(name='made'):\n"
+        "    stages = [Stage(mbconv, width=choice(8, 16), stride=2)]\n"
+        "    return Space(name, stages=stages, head=Stage(conv_head, width=8), smallest_map=4)\n\n"
+        "space = make('typed')\n"
+    )
+    given = f"{file}:{typed}"
+    words = shlex.split(command(load_space(given).name, Task(32, 3, 10)))
+    assert words[words.index("--space") + 1] == given
+    assert load_space(given).name == load_space(words[words.index("--space") + 1]).name

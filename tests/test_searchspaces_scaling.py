@@ -16,14 +16,20 @@ from searchspaces import (
     Scale,
     Scaled,
     ScalingSpace,
+    Space,
+    Stage,
     Task,
     UserError,
     architecture_from_json,
+    choice,
     classic,
+    conv_head,
+    conv_stem,
     scaled_from_json,
     space_named,
     space_of,
 )
+from searchspaces.densenet import dense_layer
 from searchspaces.layers import Resize
 
 B0 = classic("efficientnet_b0").architecture
@@ -77,6 +83,12 @@ WRONG = {
     "a dropout of 1": ({"scale": {"dropout": 1}}, "dropout must be a number of at least 0 and below 1, got 1"),
     "a factor in words": ({"scale": {"depth": "deep"}}, "depth must be a number above 0, got 'deep'"),
     "infinity": ({"scale": {"depth": float("inf")}}, "depth must be a number above 0"),
+    "a factor beyond all": ({"scale": {"width": 1e308}}, "width must be from 0.001 to 1,000, got 1e+308"),
+    "a factor next to nothing": (
+        {"scale": {"resolution": 1e-308}},
+        "resolution must be from 0.001 to 1,000, got 1e-308",
+    ),
+    "a task of many digits": ({"task": "9" * 5000 + "x9x3:10"}, "does not look like '224x224x3:1000'"),
     "an unknown factor": ({"scale": {"heigth": 2}}, "does not look like"),
     "a number as scale": ({"scale": 2}, "does not look like"),
     "a wrong task": ({"scale": {}, "task": "240"}, "does not look like '224x224x3:1000'"),
@@ -228,7 +240,7 @@ def test_a_size_of_one_network_is_not_read_as_a_size_of_another():
         ({"growth": "params=9M"}, "params=9M cannot be; give multiples of the base's costs from 1 to 100"),
         ({"target": 1}, "target must be a number above 1"), ({"step": 0}, "step must be a number above 0"),
         ({"band": 2}, "band must be a number above 0 and at most 1, got 2"), ({"step": 0.001}, "more than 50,000"),
-        ({"target": "two"}, "got 'two'"),
+        ({"target": "two"}, "got 'two'"), ({"growth": 1.8}, "growth must be a text such as"),
     ],
 )  # fmt: skip
 def test_a_setting_of_the_scaling_space_that_cannot_be_is_refused(settings, said):
@@ -268,3 +280,16 @@ def test_a_wider_network_has_more_macs_as_its_convolutions_keep_their_groups(bas
     assert all(less <= more for less, more in pairwise(macs))
     # rounding 20.8 channels to 24 is worth 1.33; half of the groups were worth 1.73, as 1.91 is over 1.05**2
     assert all(found / macs[0] < 1.4 * width**2 for found, width in zip(macs, widths, strict=True))
+
+
+def test_channels_that_are_declared_for_the_whole_space_are_scaled_as_those_of_a_stage():
+    def costs(space):
+        network = next(space.enumerate())
+        return [network.cost(Task(32, 3, 10), Scale(width=width)) for width in (1, 1.5, 2)]
+
+    stem, head = Stage(conv_stem, width=8), Stage(conv_head, width=8)
+    own = Space("own", stem=stem, stages=[Stage(dense_layer, width=1, depth=2, growth_width=24)], head=head)
+    for growth in (24, choice(24, 32)):
+        shared = Space("all", stem=stem, stages=[Stage(dense_layer, width=1, depth=2)], head=head, growth_width=growth)
+        assert costs(shared) == costs(own)
+    assert costs(own)[2].macs > 3 * costs(own)[0].macs

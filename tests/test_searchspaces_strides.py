@@ -16,6 +16,7 @@ from nas.documents import strides_document
 from searchspaces import (
     CLASSICS,
     SPACES,
+    Budget,
     Buildable,
     Scale,
     Scaled,
@@ -235,3 +236,10 @@ def test_a_family_has_the_rule_of_its_base(nas_cli: Any, tmp_path: Path) -> None
         assert (
             network_from_json(json.dumps(larger)).cost(Task.parse(larger["task"])).macs == family["members"][1]["macs"]
         )
+
+
+@pytest.mark.parametrize("name", ["mixed@published", "inception@published"])
+def test_a_space_with_blocks_that_do_not_fit_small_images_says_what_to_do(name: str) -> None:
+    said = f"images of 28 pixels are too small for it: use larger ones, or {name.partition('@')[0]}, which leaves out"
+    with pytest.raises(UserError, match=said):
+        space_named(name).under(Budget.parse("1G"), Task(28, 1, 10))

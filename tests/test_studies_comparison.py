@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import re
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 from studies_stand_ins import BUDGET, SPACE, TASK, Known, Shuffled, begin
 
-from searchspaces import Architecture, Budget, UserError
+from searchspaces import Architecture, Budget, Space, Stage, UserError, choice, conv_head, mbconv
 from studies import Study
-from studies.comparison import Comparison, Run, compare
+from studies.comparison import Comparison, Run, _conditions, _Images, compare
 from studies.contest import contest
 from studies.pages.comparison import curves_html
 from studies.settings import Settings
@@ -218,6 +219,22 @@ def test_runs_under_other_conditions_are_refused_naming_what_differs(change: dic
         each.run()
     with pytest.raises(UserError, match=re.escape(said)):
         compare([Run.of(each) for each in runs], np.random.default_rng(0))
+
+
+def test_a_run_begun_before_spaces_were_described_in_full_is_compared_by_what_it_has() -> None:
+    def of(act: str, seed: int, older: bool = False) -> Run:
+        space = Space("own", stages=[Stage(mbconv, width=choice(8, 16))], head=Stage(conv_head, width=8), act=act)
+        study = begin(space=space, budget=None, trials=1, seed=seed)
+        study.run()
+        kept = {key: value for key, value in study.manifest.space.items() if key != "content" or not older}
+        return replace(Run.of(study), conditions=_conditions(replace(study.manifest, space=kept)))
+
+    rng = np.random.default_rng(0)
+    assert compare([of("relu", 0, older=True), of("relu", 1)], rng).trials == 1
+    with pytest.raises(UserError, match="the content of the space is"):
+        compare([of("relu", 0), of("silu", 1)], rng)
+    assert compare([of("relu", 0, older=True), pickle.loads(pickle.dumps(of("relu", 1)))], rng).trials == 1
+    assert pickle.loads(pickle.dumps(_Images("ab", "digits"))).name == "digits"
 
 
 @pytest.fixture(scope="module")

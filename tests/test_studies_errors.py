@@ -146,6 +146,38 @@ def test_a_changed_setting_is_refused_and_named(run: Path, what: str) -> None:
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 
 
+def _declared(*stages: Stage, stem: Stage | tuple[()] = (), **shared: Any) -> Space:
+    return Space("own", stem=stem, stages=stages, head=Stage(conv_head, width=8), **shared)
+
+
+_NARROW = Stage(mbconv, width=choice(8, 16), name="a")
+_WIDE = Stage(mbconv, width=choice(8, 16), kernel=5, name="b")
+DECLARED_OTHERWISE = {
+    "a value of the whole space": (_declared(_NARROW, act="relu"), _declared(_NARROW, act="silu")),
+    "the order of stages": (_declared(_NARROW, _WIDE), _declared(_WIDE, _NARROW)),
+    "the section of a stage": (_declared(_NARROW, _WIDE), _declared(_WIDE, stem=_NARROW)),
+}
+
+
+@pytest.mark.parametrize("what", DECLARED_OTHERWISE)
+def test_a_space_whose_options_are_the_same_is_refused_if_it_was_declared_otherwise(tmp_path: Path, what: str) -> None:
+    before, now = DECLARED_OTHERWISE[what]
+    begin(tmp_path, space=before, budget=None, trials=2).run(1)
+    for again in (
+        lambda: begin(tmp_path, space=now, budget=None, trials=2),
+        lambda: Study.open(tmp_path, space=now, estimator=Known()),
+    ):
+        with pytest.raises(UserError, match="the content of the space was #") as caught:
+            again()
+        one_line(caught)
+    older = json.loads((tmp_path / "study.json").read_text())
+    del older["space"]["content"]  # as manifests once were
+    edit(tmp_path, **older)
+    resumed = begin(tmp_path, space=before, budget=None, trials=2)
+    resumed.run()
+    assert len(resumed.trials) == 2
+
+
 def test_another_estimator_is_refused_and_named(run: Path) -> None:
     class Longer(Known):
         def describe(self) -> dict[str, Any]:
@@ -219,6 +251,9 @@ def test_a_manifest_of_wrong_kinds_is_refused(run: Path) -> None:
         with pytest.raises(UserError) as caught:
             Study.open(run, space=SPACE)
         assert "study.json" in one_line(caught)
+    edit(run, **{**good, "space": {**good["space"], "content": 7}})
+    with pytest.raises(UserError, match="'content' of 'space' cannot be 7"):
+        Study.open(run, space=SPACE)
 
 
 def damage(run: Path, sql: str) -> None:
