@@ -304,6 +304,8 @@ def _told_apart(run: Run, alike: Sequence[Run]) -> str:
 
 def _differs(name: str, there: Any, here: Any) -> str:
     """How a condition of two runs differs; budgets as screens have them, unless they are damaged or read alike."""
+    if isinstance(there, _Content) and isinstance(here, _Content) and there == here:
+        there, here = there.whole, here.whole
     texts = _short(there), _short(here)
     if name == "budget":
         with contextlib.suppress(UserError):
@@ -338,7 +340,7 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
     data = described.pop("data", None)
     found: dict[str, Any] = {
         "space": manifest.space["name"],
-        "content of the space": _Content(manifest.space.get("content"), manifest.space["fingerprint"]),
+        "content of the space": _Content(manifest.space["fingerprint"], manifest.space.get("content")),
         "task": manifest.task,
         "budget": manifest.budget,
         "latency table": manifest.latency,
@@ -352,20 +354,19 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
 
 
 class _Content(str):
-    """A hash of all that a space says of itself; of what older studies have of that, where one of the two is older."""
+    """The fingerprint of a space, and a hash of all that it says of itself, which decides where both have one."""
 
-    whole: bool
-    older: str
+    whole: str | None
 
-    def __new__(cls, content: str | None, older: str = "") -> _Content:  # a copy is made of the text, and then its rest
-        made = super().__new__(cls, content or older)
-        made.whole, made.older = content is not None, older
+    def __new__(cls, fingerprint: str, whole: str | None = None) -> _Content:
+        made = super().__new__(cls, fingerprint)
+        made.whole = whole
         return made
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, _Content) and isinstance(other, _Content) and not (one.whole and other.whole):
-        return one.older == other.older
+    if isinstance(one, _Content) and isinstance(other, _Content) and one.whole and other.whole:
+        return one.whole == other.whole
     return bool(one == other)
 
 
