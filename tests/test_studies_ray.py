@@ -26,7 +26,7 @@ from test_studies_waves import outcomes
 from estimators import Estimate, Estimator, TrialContext
 from searchspaces import Architecture, Budget, Space, Stage, Task, UserError, choice, conv_head, load_space, mbconv
 from strategies import STRATEGIES
-from studies import Ending, Event, Job, Study, TrialEnded, TrialReported, TrialStarted
+from studies import Ending, Event, Job, Study, TrialEnded, TrialReported, TrialStarted, inheritance
 from studies.engine import Report, nothing
 from studies.ray.cluster import room
 from studies.ray.engine import RayEngine, _Desk, what_died
@@ -784,7 +784,10 @@ def test_a_training_whose_worker_died_goes_on_after_its_last_checkpoint(cluster:
     assert len(reports) == len(set(reports)) == 3 * checkpoints.EPOCHS
 
 
-def test_trials_that_inherit_are_the_same_on_one_worker_as_in_one_process(cluster: Any, tmp_path: Path) -> None:
+def test_trials_that_inherit_are_the_same_on_one_worker_as_in_one_process(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inheritance, "FIRST", 3)
     here, there = (heirs(tmp_path / name, trials=14, pruner="asha") for name in ("local", "ray"))
     here.run()
     there.run(engine=one_at_a_time())
