@@ -62,15 +62,21 @@ class Drift:
         return max(float(off @ (accuracies - accuracies.mean())) / (float(off @ off) + _DOUBT), 0.0)
 
     def without(self, trial: Trial) -> Trial:
-        """A trial, its accuracy and reports as they would be if its ancestors had not been trained; in [0, 1]."""
+        """A trial, its accuracy and reports as they would be if its ancestors had not been trained; in [0, 1].
+
+        Rungs are climbed from scratch, and stay.
+        """
         inherited = _inherited(trial)
         if trial.accuracy is None or not inherited or not (slope := self.slope):
             return trial
         own = len(trial.curve) or 1
         gained = slope * (math.log(inherited + own) - math.log(self._whole))
-        less = [min(max(each - gained, 0.0), 1.0) for each in (trial.accuracy, *(each for _, each in trial.reports))]
-        steps = [step for step, _ in trial.reports]
-        return replace(trial, accuracy=less[0], reports=tuple(zip(steps, less[1:], strict=True)))
+
+        def less(accuracy: float) -> float:
+            return min(max(accuracy - gained, 0.0), 1.0)
+
+        reports = tuple((step, less(each) if step > 0 else each) for step, each in trial.reports)
+        return replace(trial, accuracy=less(trial.accuracy), reports=reports)
 
 
 def without_drift(trials: Sequence[Trial]) -> Sequence[Trial]:

@@ -94,6 +94,12 @@ def test_reports_move_with_the_accuracy_and_trials_from_scratch_not_at_all(study
             assert 0 < found.accuracy < trial.accuracy
 
 
+def test_rungs_are_climbed_from_scratch_and_stay(study: Study) -> None:
+    last = study.trials[-1]
+    climbed = replace(last, reports=((0, 0.3), *last.reports))
+    assert Drift(study.trials).without(climbed).reports[0] == (0, 0.3)
+
+
 def test_the_drift_does_not_depend_on_the_order_of_the_trials(study: Study) -> None:
     assert Drift(study.trials[::-1]).slope == pytest.approx(Drift(study.trials).slope, abs=1e-12)
 
