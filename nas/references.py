@@ -147,6 +147,8 @@ def _as_given(text: str, space: SearchSpace | None) -> Any:
 
         study = Study.open(run, space=space)
         return Scaled(chosen(study, number).architecture, Scale(), study.task)
+    if text.endswith(".py"):
+        raise UserError(f"no network {text!r}{nearest(text, CLASSICS)}")
     if "/" in text:
         raise UserError(f"no run folder or network {text!r}")
     if text not in CLASSICS and "did you mean" not in nearest(text, CLASSICS):

@@ -71,7 +71,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     "; did you mean 'mbconv'?"
     >>> nearest("gridnet", ["mbconv", "resnet"])
     '; known: mbconv, resnet'
+    >>> nearest("mine.py", ["mbconv", "resnet"])
+    '; say which object of the file is meant: mine.py:NAME'
     """
+    if str(name).endswith(".py"):
+        return f"; say which object of the file is meant: {name}:NAME"
     known = sorted(names)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=CLOSE)
     if close:

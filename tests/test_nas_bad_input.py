@@ -101,6 +101,14 @@ def garbage(run: Path) -> None:
 
 MISTAKES = {
     "unknown space": (lambda at: search(at, space="mbcnov"), "unknown space 'mbcnov'; did you mean 'mbconv'?"),
+    "a file of spaces": (
+        lambda at: search(at, space="mine/few.py"),
+        "which object of the file is meant: mine/few.py:NAME",
+    ),
+    "a file of networks": (
+        lambda at: ["cost", "mine.py"],
+        "no network 'mine.py'; say which object of the file is meant",
+    ),
     "unknown strategy": (lambda at: search(at, strategy="evolutoin"), "did you mean 'evolution'?"),
     "unknown estimator": (lambda at: search(at, estimator="short-trainign"), "did you mean 'short-training'?"),
     "unknown pruner": (lambda at: search(at, pruner="ahsa"), "did you mean 'asha'?"),
