@@ -288,7 +288,8 @@ class GaussianProcess:
         What the choices do not tell of a network is in the noise as well as what another training would change. With
         all of the noise for luck the mean is `mean_of_observed`; with none of it, what was observed. Below the fence of
         a warp, where a little on its scale is much accuracy, luck is as little accuracy as above it, and the deviation
-        is that of the tangent.
+        is that of the tangent. It holds what the mean of all is known to (eq. 2.42, of one constant): where the process
+        finds no differences the mean is all that it has to tell, and is no better than the observations make it.
 
         Args:
             luck: variance of the accuracy that is to be left out of each observation, at most that of the noise of all;
@@ -299,7 +300,8 @@ class GaussianProcess:
         luck_of += self._noises - self.kernel.noise
         inverse = _solved(self._factor, np.eye(len(self)))
         means = self.kernel.warp.back(self._warped - self._spread * luck_of * self._weights)
-        variances = luck_of - luck_of**2 * np.einsum("ij,ij->j", inverse, inverse)
+        told, of_mean = np.einsum("ij,ij->j", inverse, inverse), inverse.T @ inverse.sum(1)
+        variances = luck_of - luck_of**2 * (told - of_mean**2 / of_mean.sum())
         return means, self._spread * np.sqrt(np.maximum(variances, 0.0)) / self.kernel.warp.slope(accuracies)
 
     def expected_improvement(self, features: Matrix, best: float) -> Matrix:

@@ -117,6 +117,18 @@ def test_errors_say_how_near_beliefs_are_however_few_the_trials(trials: int) -> 
     assert 0.7 < np.square(ratios).mean() ** 0.5 < 1.7
 
 
+def test_errors_are_those_of_a_mean_where_networks_do_not_differ() -> None:
+    """As where all of them guess: a fit that finds no differences between them has their mean to go by, and no more."""
+    ratios, errors = [], []
+    for seed in range(8):
+        study = run(seed=seed, trials=20, trained=Trained(truth=lambda architecture: 0.25))
+        for mean, error in beliefs(study.trials).values():
+            ratios.append((mean - 0.25) / error)
+            errors.append(error)
+    assert 0.6 < np.square(ratios).mean() ** 0.5 < 1.5
+    assert min(errors) > 0.8 * math.sqrt(0.25 * 0.75 / 400 / 20)
+
+
 def failing(architecture: Architecture) -> float:
     """One network in nine trains to next to nothing."""
     choices = architecture.choices
