@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Values = Sequence[float] | npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
+Values = Sequence[float] | Floats
 Statistic = Callable[[Values, Values], float]
 
 RESAMPLES: Final = 2000
@@ -27,9 +28,7 @@ def kendall(proxy: Values, truth: Values) -> float:
     >>> round(kendall([1, 2, 3, 4], [1, 3, 2, 4]), 3)  # five of six pairs agree: (5 - 1) / 6
     0.667
     """
-    one, other = (np.sign(np.subtract.outer(each, each)) for each in (np.asarray(proxy), np.asarray(truth)))
-    untied = np.sqrt(float((one * one).sum()) * float((other * other).sum()))
-    return float((one * other).sum() / untied) if untied else math.nan
+    return float(_kendalls(proxy, truth, np.ones((1, len(proxy))))[0])
 
 
 def spearman(proxy: Values, truth: Values) -> float:
@@ -38,12 +37,7 @@ def spearman(proxy: Values, truth: Values) -> float:
     >>> round(spearman([1, 2, 3, 4], [1, 3, 2, 4]), 3)  # 1 - 6 * 2 / (4 * 15)
     0.8
     """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(proxy), rankdata(truth)
-    if any(np.ptp(each) == 0 for each in ranks):
-        return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(_spearmans(proxy, truth, np.ones((1, len(proxy))))[0])
 
 
 def interval(
@@ -54,17 +48,14 @@ def interval(
     Samples in which the statistic is undefined, as all their networks are one, are left out.
 
     Args:
-        statistic: of proxy and truth.
+        statistic: `kendall` or `spearman`.
         proxy, truth: (networks,).
         level: probability of the interval.
         seed: of the resampling.
     """
-    one, other = np.asarray(proxy, np.float64), np.asarray(truth, np.float64)
-    if statistic is kendall:  # a hundred times as fast
-        return _middle(_kendalls(one, other, _resampled(len(one), seed)), level)
-    drawn = np.random.default_rng(seed).integers(len(one), size=(RESAMPLES, len(one)))
-    found = np.array([statistic(one[rows], other[rows]) for rows in drawn])
-    return _middle(found, level)
+    in_samples: dict[Statistic, Callable[[Values, Values, Floats], Floats]]
+    in_samples = {kendall: _kendalls, spearman: _spearmans}
+    return _middle(in_samples[statistic](proxy, truth, _resampled(len(proxy), seed)), level)
 
 
 def difference(proxy: Values, other: Values, truth: Values, level: float = 0.9, seed: int = 0) -> tuple[float, float]:
@@ -105,21 +96,37 @@ def differences(
     return [(float(centre - most), float(centre + most)) for centre, most in zip(centres, reach, strict=True)]
 
 
-def _resampled(networks: int, seed: int) -> npt.NDArray[np.float64]:
+def _resampled(networks: int, seed: int) -> Floats:
     """How often each network is in each bootstrap sample; (resamples, networks)."""
     drawn = np.random.default_rng(seed).integers(networks, size=(RESAMPLES, networks))
     return np.stack([np.bincount(rows, minlength=networks) for rows in drawn]).astype(np.float64)
 
 
-def _kendalls(proxy: Values, truth: Values, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _kendalls(proxy: Values, truth: Values, counts: Floats) -> Floats:
     """τ in each bootstrap sample, as `kendall` has it; (resamples,)."""
-    one, other = (np.sign(np.subtract.outer(each, each)) for each in (np.asarray(proxy), np.asarray(truth)))
-    agree, untied, others = (
-        ((counts @ pairs) * counts).sum(1) for pairs in (one * other, one * one, other * other)
-    )  # whole numbers, so exact
-    scale = np.sqrt(untied * others)
-    found: npt.NDArray[np.float64] = np.divide(agree, scale, out=np.full(len(counts), math.nan), where=scale > 0)
-    return found
+    one, other = _signs(proxy), _signs(truth)
+    agree, untied, others = (((counts @ pairs) * counts).sum(1) for pairs in (one * other, one * one, other * other))
+    return _ratio(agree, untied * others)  # of whole numbers, so exact
+
+
+def _spearmans(proxy: Values, truth: Values, counts: Floats) -> Floats:
+    """ρ in each sample; (resamples,). Twice a rank less the mean rank is how many it is above less how many below."""
+    one, other = (counts @ _signs(each).T for each in (proxy, truth))
+    alike, own, others = ((counts * product).sum(1) for product in (one * other, one * one, other * other))
+    return _ratio(alike, own * others)
+
+
+def _signs(values: Values) -> Floats:
+    """Of the difference of each value from each other; (networks, networks)."""
+    signs: Floats = np.sign(np.subtract.outer(values, values))
+    return signs
+
+
+def _ratio(product: Floats, squared: Floats) -> Floats:
+    """A product over the root of that of the squares; NaN where that is 0."""
+    scale = np.sqrt(squared)
+    ratio: Floats = np.divide(product, scale, out=np.full(len(scale), math.nan), where=scale > 0)
+    return ratio
 
 
 def _middle(found: Values, level: float) -> tuple[float, float]:

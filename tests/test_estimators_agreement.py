@@ -65,12 +65,14 @@ def test_an_interval_is_the_same_again_and_of_a_perfect_proxy_a_point() -> None:
     assert interval(kendall, x, y) == interval(kendall, x, y) != interval(kendall, x, y, seed=1)
 
 
-def test_an_interval_of_kendall_is_that_of_its_samples_one_by_one() -> None:
+def test_an_interval_is_that_of_its_samples_one_by_one() -> None:
     draw = np.random.default_rng(5)
     x, y, z = draw.integers(0, 6, 15), draw.normal(size=15), draw.normal(size=15)
     rows = np.random.default_rng(0).integers(15, size=(2000, 15))
+    rhos = [float(spearmanr(x[one], y[one]).statistic) for one in rows]
     taus, others = ([kendall(each[one], y[one]) for one in rows] for each in (x, z))
     assert interval(kendall, x, y) == pytest.approx(tuple(np.quantile(taus, (0.05, 0.95))))
+    assert interval(spearman, x, y) == pytest.approx(tuple(np.quantile(rhos, (0.05, 0.95))))
     assert difference(x, z, y) == pytest.approx(tuple(np.quantile(np.subtract(taus, others), (0.05, 0.95))))
 
 
