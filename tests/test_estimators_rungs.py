@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from searchspaces import Space, Stage, Task, UserError, choice, conv_head, conv_
 from strategies import Outcome, make_strategy
 from studies import Engine, LocalEngine, Study
 from studies.pruning import PRUNERS, Aim, Pruning
+from studies.ray.cluster import connected, settings_of_ray
 from studies.ray.engine import RayEngine
 from studies.settings import Settings
 from studies.trial import Trial
@@ -300,10 +301,17 @@ def trials_of(study: Study) -> list[object]:
     return [(each.architecture, each.state, each.accuracy, each.reports, each.reason) for each in study.trials]
 
 
-def test_a_study_with_rungs_is_the_same_cut_and_resumed_and_on_ray(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def on_ray() -> Iterator[Engine]:
+    """One trial at a time, on a Ray that is started once."""
+    with settings_of_ray(), connected(None):
+        yield RayEngine(workers=1)
+
+
+def test_a_study_with_rungs_is_the_same_cut_and_resumed_and_on_ray(tmp_path: Path, on_ray: Engine) -> None:
     whole = searched(tmp_path / "whole")
     assert trials_of(searched(tmp_path / "cut", (3, 7, 10))) == trials_of(whole)
-    assert trials_of(searched(tmp_path / "ray", engine=RayEngine(workers=1))) == trials_of(whole)
+    assert trials_of(searched(tmp_path / "ray", engine=on_ray)) == trials_of(whole)
     stopped = [each for each in whole.trials if each.state == "pruned" and each.reports[-1][0] == 0]
     assert stopped
     assert all(
@@ -312,8 +320,11 @@ def test_a_study_with_rungs_is_the_same_cut_and_resumed_and_on_ray(tmp_path: Pat
     assert all(not each.curve and each.rungs == (each.accuracy,) for each in stopped)
 
 
-@pytest.mark.parametrize("engine", [None, RayEngine(workers=1)])
-def test_a_confirmation_which_nothing_stops_climbs_no_rungs(tmp_path: Path, engine: Engine | None) -> None:
+@pytest.mark.parametrize("where", ["in one process", "on_ray"])
+def test_a_confirmation_which_nothing_stops_climbs_no_rungs(
+    tmp_path: Path, request: pytest.FixtureRequest, where: str
+) -> None:
+    engine = request.getfixturevalue(where) if where == "on_ray" else None
     study = searched(tmp_path / "confirmed", strategy="random", engine=engine, confirm=1)
     again = [each for each in study.trials if each.confirms is not None]
     assert again

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from estimators import Estimate, machine
+from estimators import Estimate, ShortTraining, load_data, machine
 from searchspaces import UserError, load_object
 from studies.engine import Job
 from studies.every_core import EveryCore, cores
-from studies.ray.cluster import RayUnavailableError, connected
+from studies.ray.cluster import RayUnavailableError, connected, settings_of_ray
 
 
 @dataclass
@@ -110,18 +111,56 @@ def test_a_node_that_does_not_come_up_in_time_is_ray_that_is_not_there(monkeypat
         pass
 
 
+def test_a_short_training_is_run_on_every_core(monkeypatch):
+    monkeypatch.setenv("NAS_CORES", "2")
+    assert EveryCore("cpu").workers_for(ShortTraining(load_data("digits"))) == 2
+
+
+THREADED = """
+from estimators import Estimate
+
+class Threaded:  # one thread, and no training for which a worker would have to load torch
+    threads, device = 1, "cpu"
+
+    def describe(self):
+        return {"name": "threaded"}
+
+    def estimate(self, architecture, context):
+        return Estimate(0.5, 0.0)
+"""
+
+
+WORDS = ["search", "--budget", "40M", "--task", "32x32x3:10", "--strategy", "random", "--trials", "4",
+         "--estimator", "threaded.py:Threaded", "--out", ".", "--name", "a"]  # fmt: skip
+
+
 def test_a_search_takes_every_core_and_says_so(nas_cli, tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CORES", "2")
-    small = ["--set", "estimator.epochs=1", "--set", "estimator.data_fraction=0.1"]
-    words = ["search", "--budget", "40M", "--task", "32x32x3:10", "--strategy", "random", "--out", tmp_path, *small]
-    said = nas_cli(*words, "--trials", "4", "--name", "a")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "threaded.py").write_text(THREADED)
+    said = nas_cli(*WORDS)
     assert (said.code, said.err) == (0, "")
     assert "2 trials at once; --workers 1 or --deterministic reproduces a seed exactly" in said.out
     assert json.loads((tmp_path / "a" / "study.json").read_text())["wave"] is None
-    batches = nas_cli(*words, "--trials", "4", "--name", "b", "--deterministic", "--json", "--quiet")
-    assert batches.code == 0
-    assert json.loads((tmp_path / "b" / "study.json").read_text())["wave"] == 2
-    assert batches.json()["trials"]["complete"] == 4
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """Started once, for the tests from here on."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
+    with settings_of_ray(), connected(None):
+        yield
+
+
+@pytest.mark.usefixtures("ray")
+def test_where_it_is_to_be_deterministic_trials_are_proposed_in_batches_of_all_cores(nas_cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CORES", "2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "threaded.py").write_text(THREADED)
+    said = nas_cli(*WORDS, "--deterministic", "--json", "--quiet")
+    assert said.code == 0
+    assert json.loads((tmp_path / "a" / "study.json").read_text())["wave"] == 2
+    assert said.json()["trials"]["complete"] == 4
 
 
 SPACE = """
@@ -140,8 +179,8 @@ def key(architecture):
 """
 
 
+@pytest.mark.usefixtures("ray")
 def test_proxies_are_compared_on_ray_as_in_one_process_in_a_space_of_ones_own(nas_cli, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="needs Ray: pip install 'ray[tune]'")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.py").write_text(SPACE)
     space, key = (load_object(f"small.py:{name}") for name in ("space", "key"))
