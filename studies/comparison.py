@@ -340,7 +340,7 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
     data = described.pop("data", None)
     found: dict[str, Any] = {
         "space": manifest.space["name"],
-        "content of the space": _Content(manifest.space["fingerprint"], manifest.space.get("content")),
+        _CONTENT: _Content(manifest.space["fingerprint"], manifest.space.get("content")),
         "task": manifest.task,
         "budget": manifest.budget,
         "latency table": manifest.latency,
@@ -351,6 +351,9 @@ def _conditions(manifest: Manifest) -> dict[str, Any]:
         known = isinstance(data, dict) and "fingerprint" in data
         found["data"] = _Images(data["fingerprint"], data.get("name")) if known else data
     return {**found, **{f"estimator's {key}": value for key, value in described.items()}}
+
+
+_CONTENT: Final = "content of the space"
 
 
 class _Content(str):
@@ -382,8 +385,9 @@ class _Images(str):
 
 
 def _refuse_incomparable(runs: Sequence[Run]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
+    # each with the first that says all of its space: two that differ may both be like an older one, which says less
+    first = next((run for run in runs if getattr(run.conditions.get(_CONTENT), "whole", None)), runs[0])
+    for run in runs:
         names = dict.fromkeys([*first.conditions, *run.conditions])
         differing = [name for name in names if not _equal(first.conditions.get(name), run.conditions.get(name))]
         if "estimator" in differing:  # two kinds of estimators differ in every setting

@@ -233,6 +233,8 @@ def test_a_run_begun_before_spaces_were_described_in_full_is_compared_by_what_it
     assert compare([of("relu", 0, older=True), of("relu", 1)], rng).trials == 1
     with pytest.raises(UserError, match="the content of the space is"):
         compare([of("relu", 0), of("silu", 1)], rng)
+    with pytest.raises(UserError, match="the content of the space is"):  # though both are like the first
+        compare([of("relu", 0, older=True), of("relu", 1), of("silu", 2)], rng)
     assert compare([of("relu", 0, older=True), pickle.loads(pickle.dumps(of("relu", 1)))], rng).trials == 1
     assert pickle.loads(pickle.dumps(_Images("ab", "digits"))).name == "digits"
 
