@@ -230,6 +230,11 @@ def _opened(folder: Path, copied: Path, strategy: str, ours: Settings) -> Study:
     return Study.open(copied, estimator=MadeUp(PROBLEM), ledger=ours.ledger)
 
 
+def percent(share: float) -> str:
+    """A share in percent, to two digits where it is neither next to nothing nor next to all."""
+    return "< 0.01 %" if share < 1e-4 else "> 99 %" if share > 0.99 else f"{100 * share:.2g} %"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -269,7 +274,7 @@ def main() -> None:
                 if not given.json:
                     cells = [f"{median_ms:.1f}", f"{1 / each_s:.1f}", f"{length_s:g}", f"{length_s / each_s:,.0f}"]
                     cells += ["prepared" if prepares else "asked"]
-                    cells += [f"{100 * waits:.2g} %" for _, waits in found.values()]
+                    cells += [percent(waits) for _, waits in found.values()]
                     print(f"{strategy:10}  {ledger:10}" + "".join(cell.rjust(11) for cell in cells), flush=True)
     if given.json:
         print(json.dumps(rows, indent=1))
