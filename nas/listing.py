@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ def runs_document(folder: Path) -> Document:
     found = []
     for each in inside:
         is_search = Manifest.is_in(each)
-        if is_search or (each / FACTS).is_file():
+        if is_search or os.path.isfile(each / FACTS):
             row: Document = {"run": str(each), "kind": "search" if is_search else "training", "state": "unreadable"}
             try:
                 row |= _search(each) if is_search else _training(each)

@@ -11,6 +11,7 @@ import functools
 import io
 import json
 import math
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -208,7 +209,7 @@ def _beside(study: Study, file: str) -> Iterator[Path]:
     """Folders beside that of a study which hold a file."""
     assert study.folder is not None
     for folder in sorted(study.folder.resolve().parent.iterdir()):
-        if (folder / file).is_file():
+        if os.path.isfile(folder / file):  # no error where the folder cannot be read
             yield folder
 
 
@@ -235,7 +236,7 @@ def _training(study: Study, trained: Trained) -> str:
 
     said = [f"{_test(trained)[:1].upper()}{_test(trained)[1:]}."]
     if trained.facts["found"]["trial"] != study.best.number:
-        said.append(f"Trial {study.best.number}, a different network, has since become the best of the search.")
+        said.append(f"The best of the search is trial {study.best.number}, a different network.")
     try:
         *_, images, labels = evaluated_part(trained, None, {})
     except UserError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from nas.next_commands import READING, budget_again
 from searchspaces import RecipeSpace, ScalingSpace
 from searchspaces.files import read_json
-from strategies import settings_before
+from strategies import make_strategy, settings_before
 from studies.folder import FAMILY, LATENCY
 
 if TYPE_CHECKING:
@@ -63,9 +63,20 @@ def _search_words(study: Study) -> Iterator[str]:
     yield from (flag for flag, given in flags.items() if given)
     for target, one in (("strategy", manifest.strategy), ("estimator", manifest.estimator)):
         named = target == "strategy" and one["origin"] == "named"
-        before = settings_before(one["name"], manifest.budget is not None) if named else {}
-        for name, value in {**{each: one["resolved"][each] for each in before}, **one["given"]}.items():
+        before = {*settings_before(one["name"], manifest.budget is not None), *_of_plan(study)} if named else set()
+        for name, value in {**{each: one["resolved"][each] for each in sorted(before)}, **one["given"]}.items():
             yield from ("--set", f"{target}.{name}={_said(value)}")
+
+
+def _of_plan(study: Study) -> Iterator[str]:
+    """Settings of the strategy that it would not have by itself with as many trials as there are.
+
+    Defaults go by the number of trials that are planned, and a search that only time limits planned none.
+    """
+    manifest, trials = study.manifest, len(study.trials)
+    if manifest.trials is None and trials:
+        usual = make_strategy(manifest.strategy["name"], study.feasible, trials, **manifest.strategy["given"]).settings
+        yield from (name for name, value in manifest.strategy["resolved"].items() if usual.get(name, value) != value)
 
 
 def _common(study: Study) -> dict[str, Any]:

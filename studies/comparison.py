@@ -49,7 +49,8 @@ class Run:
         where: what to call it in messages.
         seed: of the study.
         strategy: its name.
-        settings: what makes it another contestant: the strategy's settings, the pruner, replicas, confirmation.
+        settings: what makes it another contestant: the strategy's settings, the pruner, replicas, confirmation,
+            the size of batches.
         conditions: what must be equal for two runs to be comparable, by the name to call it.
         reached: the accuracy of the best, as `Study.best` chooses it, after each trial in the order in which they
             ended: the best observed, or once leaders are confirmed the best mean of theirs. NaN before the first
@@ -329,6 +330,8 @@ def _settings(manifest: Manifest) -> dict[str, Any]:
         told["prescreen"] = manifest.prescreen
     if manifest.inherit:
         told["inherit"] = True
+    if manifest.wave is not None:  # in batches of so many, whose proposals know less
+        told["batch"] = manifest.wave
     if manifest.strategy["origin"] != "named":
         told["from"] = manifest.strategy["origin"]
     return told

@@ -139,7 +139,7 @@ def _create(
         where: what to call that in messages.
         lost: whether its folder is to be made again.
     """
-    ledger = "memory" if place is None else settings.ledger
+    ledger = "memory" if place is None else _with_password(settings.ledger, place)
     space_origin, whole = space_from(settings.space, home)
     made: _Made | None = None
     task, size_from = _given_task(settings, there), None
@@ -463,10 +463,9 @@ def _with_password(ledger: str, place: Path) -> str:
     if "***" not in ledger:
         return ledger
     if "PGPASSWORD" not in os.environ or ":***@" not in ledger:
-        raise UserError(
-            f"{place}: the password of its ledger is not stored; set PGPASSWORD or give the URL again: --ledger "
-            f"{ledger}"
-        )
+        ways = ["set PGPASSWORD"] if ":***@" in ledger else []  # which one in the query of the URL goes before
+        ways += [f"give nas show, plot, dashboard and resume the URL again: --ledger {ledger}"]
+        raise UserError(f"{place}: the password of its ledger is not stored; {', or '.join(ways)}")
     return ledger.replace(":***@", "@")
 
 

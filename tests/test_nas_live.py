@@ -156,6 +156,27 @@ def test_time_left_ends_with_the_time_limit():
     assert progress.share == pytest.approx(1 / 3)
 
 
+def test_what_is_prepared_counts_for_the_time_limit_and_not_for_the_pace():
+    clock = Clock()
+    display = SearchDisplay(SearchProgress(planned=None, clock=clock), Console(file=io.StringIO()))
+    display(StudyStarted(ended=0, again=0, trials=None, limit_s=60.0))
+    display(StudyPrepares("training the supernet: epoch 1 of 1"))
+    clock.now = 30.0
+    display(TrialStarted(trial(0, state="running")))
+    clock.now = 33.0
+    display(TrialEnded(trial(0, 0.9)))
+    assert (display.progress.pace_s, display.progress.left_s) == (3.0, 27.0)
+    assert display.progress.share == pytest.approx(33 / 60)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_deterministic_search_is_not_told_how_it_would_be_one(exact):
+    out, engine = io.StringIO(), SimpleNamespace(note="2 trials at once; --deterministic reproduces a seed exactly")
+    display = SearchDisplay(SearchProgress(planned=2), Console(file=out), engine=engine, exact=exact)
+    display(TrialStarted(trial(0, state="running")))
+    assert out.getvalue() == ("2 trials at once\n" if exact else f"{engine.note}\n")
+
+
 def test_trials_of_earlier_runs_count_as_done_but_not_for_the_pace():
     clock = Clock()
     progress = SearchProgress(planned=10, done=6, clock=clock)

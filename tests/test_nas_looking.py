@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -187,6 +188,22 @@ def test_a_run_that_cannot_be_opened_is_listed_with_the_reason(nas_cli, tmp_path
     assert all(one["reason"] for one in rows)
     assert nas_cli("runs", tmp_path).code == 0
     assert nas_cli("runs", tmp_path / "none").code == 2
+
+
+def test_a_folder_that_nobody_may_look_into_is_in_the_way_of_nothing(nas_cli, tmp_path, monkeypatch):
+    (tmp_path / "private").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "study.json").write_text("{")
+    stat = os.stat
+
+    def refused(path, *arguments, **named):
+        if "private" in Path(os.fsdecode(path)).parts[:-1]:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    (row,) = nas_cli("runs", tmp_path, "--json").json()["runs"]
+    assert row["run"] == str(tmp_path / "damaged")
 
 
 def test_every_trial_is_listed_in_the_order_that_is_asked_for(nas_cli, run):

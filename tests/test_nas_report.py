@@ -28,6 +28,7 @@ from estimators.training import train
 from nas.api import open_study
 from nas.documents import study_document
 from nas.reporting import _images_words
+from nas.reproducing import study_command
 from nas.training import training_job
 from searchspaces import Budget, Scale, Scaled, Task, UserError
 from studies import Study
@@ -263,6 +264,19 @@ def test_the_search_that_is_to_be_run_again_is_the_same(tmp_path):
         "--deterministic",
     ):
         assert words in search
+
+
+@pytest.mark.parametrize(("trials", "said"), [(None, ["startup=20"]), (12, [])])
+def test_a_search_that_only_time_limited_is_run_again_with_the_settings_that_it_had(tmp_path, trials, said):
+    """Strategies go by the trials that are planned: by 200 where none are, and not by those that there was time for."""
+    settings = {"strategy": "guided", "strategy_settings": {"explore": 0.1}, "estimator": Known(), "confirm": 0}
+    study = begin(tmp_path / "demo", trials=trials, **settings)
+    study.run(12)
+    command = study_command(study)
+    assert command[command.index("--trials") + 1] == "12"
+    assert [each for each in command if each.startswith("strategy.")] == [
+        f"strategy.{each}" for each in [*said, "explore=0.1"]
+    ]
 
 
 def test_the_command_of_a_search_without_a_budget_has_one_that_everything_meets(tmp_path):

@@ -191,6 +191,8 @@ def test_predicting_files_says_what_the_network_says_of_their_pixels(capsys, tmp
         (["train", "resnet18", "--data", "digits", "--set", "epochs"], "does not look like 'lr=0.05'"),
         (["train", "resnet18", "--data", "digits", "--epochs", "0"], "epochs must be a whole number at least 1"),
         (["train", "resnet18", "--data", "digits", "--gpus", "2"], "--gpus is for training on Ray: add --ray"),
+        (["train", "resnet18", "--data", "digits", "--workers", "0"], "--workers must be at least 1, got 0"),
+        (["train", "resnet18", "--data", "digits", "--ray", "--gpus", "0"], "--gpus must be at least 1, got 0"),
         (["train", "resnet18", "--data", "digits", "--ray=foo"], "'foo' is not an address; write --ray or --ray local"),
         (["train", "resnet18", "--data", "digits", "--checkpoint-every", "soon"], "--checkpoint-every: 'soon' is not"),
         (["evaluate", "nowhere"], "no folder 'nowhere'; nas train makes one"),

@@ -239,6 +239,14 @@ def test_a_run_begun_before_spaces_were_described_in_full_is_compared_by_what_it
     assert pickle.loads(pickle.dumps(_Images("ab", "digits"))).name == "digits"
 
 
+def test_runs_in_batches_are_another_contestant() -> None:
+    runs = [begin(trials=4, seed=seed, wave=wave) for seed, wave in enumerate((None, None, 2))]
+    for each in runs:
+        each.run()
+    found = compare([Run.of(each) for each in runs], np.random.default_rng(0))
+    assert sorted(len(each.seeds) for each in found.contestants) == [1, 2]
+
+
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     runs = list(contest(settings(20), ["random", "evolution"], [3, 4, 5]))

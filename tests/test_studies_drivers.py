@@ -404,7 +404,7 @@ def test_a_copy_of_the_manifest_is_a_run_folder_too_and_no_password_is_in_it(fol
     manifest = (folder / "study.json").read_text()
     assert secret not in manifest
     (there / "study.json").write_text(manifest)
-    with pytest.raises(UserError, match=r"give the URL again: --ledger postgresql://nas:\*\*\*@"):
+    with pytest.raises(UserError, match=r"the URL again: --ledger postgresql://nas:\*\*\*@"):
         Study.open(there, space=SPACE)
     study = Study.open(there, space=SPACE, estimator=Known(), ledger=url)
     study.run()

@@ -359,6 +359,34 @@ def test_only_workers_that_die_without_a_new_report_count() -> None:
     assert [each.reason for each in ended] == ["node died: the node of its worker left the cluster (tried 3 times)"]
 
 
+def test_a_trial_that_waits_for_another_worker_is_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is that of an attempt, and the next one has it too, however long it waited."""
+    from studies.ray import engine
+
+    now, killed, ended = [0.0], list[object](), list[Ending]()
+    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(engine, "_kill", killed.append)
+    jobs = [Job(0, None, 0)]  # type: ignore[arg-type]
+    desk = _Desk(
+        jobs, lambda: None, lambda *_: True, lambda _, ending: ended.append(ending), nothing, lambda: 1, 10.0, retries=2
+    )
+    desk.job()
+    desk.started(0, "first")
+    desk.died(0, "node died")
+    now[0] = 60.0
+    desk.look()
+    desk.job()
+    desk.started(0, "second")
+    now[0] = 69.0
+    desk.look()
+    assert (killed, ended) == ([], [])
+    now[0] = 71.0
+    desk.look()
+    assert killed == ["second"]
+    desk.died(0, "it was killed")
+    assert [each.reason for each in ended] == ["timeout: not finished after 10 seconds"]
+
+
 def test_a_job_is_prepared_while_there_is_no_place_for_it() -> None:
     said: list[str] = []
 

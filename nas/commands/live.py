@@ -78,10 +78,15 @@ class SearchProgress:
         self._choose_from = -math.inf  # by the clock
         if self.confirmed:
             self._choose()
+        self._limited_from = self.clock()
         self.restart()
 
+    def limit(self, limit_s: float | None) -> None:
+        """Start the clock of the limit, which counts what is prepared too."""
+        self.limit_s, self._limited_from = limit_s, self.clock()
+
     def restart(self) -> None:
-        """Start the clock."""
+        """Start the clock of the trials."""
         self._began = self._last_end = self.clock()
 
     def started(self, trial: Trial) -> None:
@@ -158,7 +163,7 @@ class SearchProgress:
     @property
     def left_s(self) -> float | None:
         """Estimated seconds left, from the trials so far; None before there are any."""
-        by_time = None if self.limit_s is None else max(self.limit_s - self.elapsed_s, 0.0)
+        by_time = None if self.limit_s is None else max(self.limit_s - self._spent_s, 0.0)
         if self.planned is None or self.pace_s is None:
             return by_time
         since = self.clock() - self._last_end if self.ended_here else 0.0
@@ -169,8 +174,12 @@ class SearchProgress:
     def share(self) -> float:
         """The fraction of the search that is done, in [0, 1]: of its trials or of its time, whichever is larger."""
         by_trials = self.done / self.planned if self.planned else 0.0
-        by_time = self.elapsed_s / self.limit_s if self.limit_s else 0.0
+        by_time = self._spent_s / self.limit_s if self.limit_s else 0.0
         return min(max(by_trials, by_time), 1.0)
+
+    @property
+    def _spent_s(self) -> float:
+        return self.clock() - self._limited_from
 
 
 class SearchDisplay:
@@ -182,6 +191,7 @@ class SearchDisplay:
         preflight: called once, before anything is trained.
         quiet: show nothing.
         engine: what runs the trials; if it knows on which nodes, its `now` says so.
+        exact: whether the search is deterministic, and need not be told how it would be.
 
     Attributes:
         ended: why the study ended; None while it runs.
@@ -194,9 +204,10 @@ class SearchDisplay:
         preflight: Callable[[], None] = lambda: None,
         quiet: bool = False,
         engine: Engine | None = None,
+        exact: bool = False,
     ) -> None:
         self.progress, self.console, self.quiet = progress, console, quiet
-        self._preflight, self._engine = preflight, engine
+        self._preflight, self._engine, self._exact = preflight, engine, exact
         self.ended: StudyEnded | None = None
         self._meanwhile: str | None = None
         self._prepares: str | None = None
@@ -216,7 +227,8 @@ class SearchDisplay:
         progress = self.progress
         match event:
             case StudyStarted():
-                progress.planned, progress.limit_s, progress.done = event.trials, event.limit_s, event.ended
+                progress.planned, progress.done = event.trials, event.ended
+                progress.limit(event.limit_s)
                 if not self.quiet:
                     self._preflight()
                 progress.restart()
@@ -251,7 +263,7 @@ class SearchDisplay:
     def _show_note(self) -> None:
         note = getattr(self._engine, "note", None)
         if note is not None and not self.quiet:
-            self.console.print(Text(note, style=FAINT))
+            self.console.print(Text(note.partition(";")[0] if self._exact else note, style=FAINT))
 
     def line(self, trial: Trial) -> str:
         """A trial that has ended, in one line without colour."""

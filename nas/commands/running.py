@@ -121,7 +121,9 @@ class Running:
             epochs=told.get("epochs"),
             usual_s=sum(took) / len(took) if took else None,
         )
-        display = SearchDisplay(progress, self.console, preflight, self.quiet, self.engine)
+        display = SearchDisplay(
+            progress, self.console, preflight, self.quiet, self.engine, exact=study.manifest.wave is not None
+        )
 
         def on_event(event: Event) -> None:
             display(event)

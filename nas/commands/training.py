@@ -85,8 +85,11 @@ def train(
         from studies.lock import locked
         from studies.shared_start import starting_weights
 
-        if ray is None and (gpus or workers):
-            raise UserError(f"{'--gpus' if gpus else '--workers'} is for training on Ray: add --ray")
+        for option, count in (("--gpus", gpus), ("--workers", workers)):
+            if count is not None and count < 1:
+                raise UserError(f"{option} must be at least 1, got {count}")
+            if count is not None and ray is None:
+                raise UserError(f"{option} is for training on Ray: add --ray")
         network = with_trial(network, trial)
         given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
         checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")

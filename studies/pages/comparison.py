@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from searchspaces import Budget
-from studies.pages.page import DASHES, DECIMALS, PAPER, PERCENT, Key, layout, page, pale, plot, strategy_colour, table
+from studies.pages.page import (
+    DASHES,
+    DECIMALS,
+    PAPER,
+    PERCENT,
+    Key,
+    layout,
+    page,
+    pale,
+    plot,
+    strategy_colour,
+    table,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -109,7 +122,8 @@ def curves_figure(comparison: Comparison) -> go.Figure:
     figure = go.Figure(layout=layout())
     for contestant, style in zip(comparison.contestants, _styles(comparison), strict=True):
         _draw_curve(figure, contestant, style, comparison)
-    figure.update_xaxes(title={"text": "finished trials"}, range=[0, comparison.trials * 1.01])
+    ticks = whole_ticks(comparison.trials)
+    figure.update_xaxes(title={"text": "finished trials"}, range=[0, comparison.trials * 1.01], **ticks)
     _dress(figure, comparison)
     return figure
 

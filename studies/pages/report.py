@@ -115,7 +115,8 @@ def progress_figure(study: Study) -> go.Figure:
             customdata=[trial.number for _, trial in complete], hovertemplate="%{text}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title={"text": "finished trials"}, range=[0.5, max(len(ended), 1) + 0.5])
+    shown = max(len(ended), 1)
+    figure.update_xaxes(title={"text": "finished trials"}, range=[0.5, shown + 0.5], **whole_ticks(shown))
     figure.update_yaxes(title={"text": _estimate(study)}, **_ticks(study))
     return figure
 

@@ -296,6 +296,7 @@ class _Desk:
         elif trial.attempts > self._retries:
             reason = f"{why} (tried {trial.attempts} times)" if trial.attempts > 1 else why
         else:
+            trial.actor = None  # it waits for another, for however long: the time is that of an attempt
             self._ready.append(trial)
             return
         self.ended(number, Ending("failed", now - (last if trial.too_slow else first), reason=reason))
@@ -311,8 +312,9 @@ class _Desk:
                 _kill(trial.actor)
             raise _Over
         for trial in self._under_way.values():
-            late = self._timeout is not None and trial.began and time.monotonic() - trial.began[1] > self._timeout
-            if late and not trial.too_slow:
+            if self._timeout is None or trial.began is None or trial.actor is None or trial.too_slow:
+                continue
+            if time.monotonic() - trial.began[1] > self._timeout:
                 trial.too_slow = True
                 _kill(trial.actor)
         if not self._ready and not self._dry and len(self._under_way) >= self._limit():
