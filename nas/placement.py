@@ -117,6 +117,19 @@ _OPTIONS: Final = ("workers", "at_once", "cpus_per_trial", "gpus_per_trial", "tr
 """By name; the last three need `--ray`."""
 
 
+def check_training_workers(ray: str | None, gpus: int | None, workers: int | None) -> None:
+    """Refuse numbers of workers of one training that make no sense.
+
+    Raises:
+        UserError: there are fewer than one, or they are given without Ray.
+    """
+    for option, count in (("--gpus", gpus), ("--workers", workers)):
+        if count is not None and count < 1:
+            raise UserError(f"{option} must be at least 1, got {count}")
+        if count is not None and ray is None:
+            raise UserError(f"{option} is for training on Ray: add --ray")
+
+
 def checked_address(given: str | None) -> str | None:
     """What `--ray` was given, if it is an address or empty; None without the option.
 

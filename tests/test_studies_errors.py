@@ -451,12 +451,16 @@ def test_a_password_is_not_written_down(tmp_path: Path) -> None:
     assert {"study.json", "shared.db", "pareto.html"} <= written.keys()
     assert not [name for name, content in written.items() if b"secret" in content]
     assert b"password=***" in written["study.json"]
-    with pytest.raises(UserError, match="give the URL again"):
+    with pytest.raises(
+        UserError, match="is not stored; give nas show, plot, dashboard and resume the URL again: --ledger"
+    ):
         Study.open(tmp_path / "run", space=SPACE)
     assert len(Study.open(tmp_path / "run", space=SPACE, ledger=url).trials) == 2
     edit(tmp_path / "run", ledger="postgresql://me:***@host/db")
-    with pytest.raises(UserError, match="give the URL again"):
+    with pytest.raises(UserError, match="is not stored; set PGPASSWORD, or give nas show"):
         Study.open(tmp_path / "run", space=SPACE)
+    with pytest.raises(UserError, match="is not stored; set PGPASSWORD"):  # as a report prints it
+        begin(tmp_path / "other", ledger="postgresql://me:***@host/db")
 
 
 def test_two_studies_of_one_name_in_one_database_are_refused(tmp_path: Path) -> None:

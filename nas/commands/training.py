@@ -69,6 +69,7 @@ def train(
         from estimators.teacher import Teacher
         from estimators.training import train as train_here
         from nas.parsing import parse_duration, parse_values
+        from nas.placement import check_training_workers, checked_address
         from nas.references import with_trial
         from nas.training import (
             freeze_for,
@@ -85,11 +86,7 @@ def train(
         from studies.lock import locked
         from studies.shared_start import starting_weights
 
-        for option, count in (("--gpus", gpus), ("--workers", workers)):
-            if count is not None and count < 1:
-                raise UserError(f"{option} must be at least 1, got {count}")
-            if count is not None and ray is None:
-                raise UserError(f"{option} is for training on Ray: add --ray")
+        check_training_workers(ray, gpus, workers)
         network = with_trial(network, trial)
         given = parse_values(settings or []) | ({} if epochs is None else {"epochs": epochs})
         checkpoint_s = parse_duration(checkpoint_every, "--checkpoint-every")
@@ -103,7 +100,6 @@ def train(
         taught = None if teacher is None else Teacher.read(teacher.split(","), job.data, own_space)
         train_it: Any = partial(train_here, device=device)
         if ray is not None:
-            from nas.placement import checked_address
             from studies.ray.training import train_on_ray
 
             train_it = partial(train_on_ray, address=checked_address(ray) or None, gpus=gpus or 0, workers=workers)
