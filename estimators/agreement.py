@@ -103,14 +103,14 @@ def _resampled(networks: int, seed: int) -> Floats:
 
 
 def _kendalls(proxy: Values, truth: Values, counts: Floats) -> Floats:
-    """τ in each bootstrap sample, as `kendall` has it; (resamples,)."""
+    """Tau-b in each sample, of which counts (resamples, networks) say how often it has each network; (resamples,)."""
     one, other = _signs(proxy), _signs(truth)
     agree, untied, others = (((counts @ pairs) * counts).sum(1) for pairs in (one * other, one * one, other * other))
     return _ratio(agree, untied * others)  # of whole numbers, so exact
 
 
 def _spearmans(proxy: Values, truth: Values, counts: Floats) -> Floats:
-    """ρ in each sample; (resamples,). Twice a rank less the mean rank is how many it is above less how many below."""
+    """ρ in each sample, as `_kendalls`: twice a rank less the mean rank is how many it is above less how many below."""
     one, other = (counts @ _signs(each).T for each in (proxy, truth))
     alike, own, others = ((counts * product).sum(1) for product in (one * other, one * one, other * other))
     return _ratio(alike, own * others)

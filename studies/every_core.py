@@ -66,9 +66,12 @@ class EveryCore:
     def note(self) -> str | None:
         """How many run at once, in words; None where they run one after the other."""
         workers = getattr(self._engine, "workers", None) or 1
-        if workers > 1:
-            return f"{workers} trials at once; --workers 1 or --deterministic reproduces a seed exactly"
-        return getattr(self._engine, "note", None)
+        return f"{workers} trials at once" if workers > 1 else getattr(self._engine, "note", None)
+
+    @property
+    def exact_by(self) -> str:
+        """By which options a seed would be reproduced in spite of that, in words."""
+        return getattr(self._engine, "exact_by", "--workers 1 or --deterministic reproduces a seed exactly")
 
     @property
     def now(self) -> Snapshot | None:

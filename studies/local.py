@@ -40,6 +40,7 @@ class LocalEngine:
 
     Attributes:
         note: how many run at once, in words; None where they run one after the other.
+        exact_by: by which options a seed would be reproduced in spite of that, in words.
 
     Raises:
         UserError: `at_once` is not at least 1.
@@ -50,6 +51,7 @@ class LocalEngine:
             raise UserError(f"at_once must be at least 1, got {at_once}")
         self._device, self._at_once = device, at_once
         self.note: str | None = None
+        self.exact_by = ""
 
     def run(
         self,
@@ -92,7 +94,8 @@ class LocalEngine:
             width = self._width(device)
             if width.most > 1:
                 how = "exactly" if find_device(device).type == "cpu" else "up to rounding"  # which cuDNN does
-                self.note = f"up to {width.most} trials at once; --at-once 1 or --deterministic reproduces a seed {how}"
+                self.note = f"up to {width.most} trials at once"
+                self.exact_by = f"--at-once 1 or --deterministic reproduces a seed {how}"
                 return self._interleave(estimator, width, next_job, report, done)
         while (job := next_job()) is not None:
             done(job.number, run_job(estimator, job, report, self._device))

@@ -139,7 +139,8 @@ def _create(
         where: what to call that in messages.
         lost: whether its folder is to be made again.
     """
-    ledger = "memory" if place is None else _with_password(settings.ledger, place)
+    typed = "memory" if place is None else settings.ledger
+    ledger = typed if place is None else _with_password(typed, place)
     space_origin, whole = space_from(settings.space, home)
     made: _Made | None = None
     task, size_from = _given_task(settings, there), None
@@ -169,7 +170,7 @@ def _create(
         confirm=_confirm(settings, there, getattr(estimator, "noisy", False)),
         inherit=settings.inherit,
         trials=settings.trials,
-        ledger=without_password(ledger),
+        ledger=without_password(typed),
         wave=settings.wave,
         checkpoints=None if settings.checkpoints is None else whole_place(settings.checkpoints),
         latency=None if task.latency is None else task.latency.fingerprint,
@@ -463,7 +464,7 @@ def _with_password(ledger: str, place: Path) -> str:
     if "***" not in ledger:
         return ledger
     if "PGPASSWORD" not in os.environ or ":***@" not in ledger:
-        ways = ["set PGPASSWORD"] if ":***@" in ledger else []  # which one in the query of the URL goes before
+        ways = ["set PGPASSWORD"] if ":***@" in ledger else []  # a password in the URL's query overrides that
         ways += [f"give nas show, plot, dashboard and resume the URL again: --ledger {ledger}"]
         raise UserError(f"{place}: the password of its ledger is not stored; {', or '.join(ways)}")
     return ledger.replace(":***@", "@")

@@ -171,10 +171,10 @@ def test_what_is_prepared_counts_for_the_time_limit_and_not_for_the_pace():
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_deterministic_search_is_not_told_how_it_would_be_one(exact):
-    out, engine = io.StringIO(), SimpleNamespace(note="2 trials at once; --deterministic reproduces a seed exactly")
+    out, engine = io.StringIO(), SimpleNamespace(note="2 trials at once", exact_by="--workers 1 reproduces a seed")
     display = SearchDisplay(SearchProgress(planned=2), Console(file=out), engine=engine, exact=exact)
     display(TrialStarted(trial(0, state="running")))
-    assert out.getvalue() == ("2 trials at once\n" if exact else f"{engine.note}\n")
+    assert out.getvalue() == ("2 trials at once\n" if exact else "2 trials at once; --workers 1 reproduces a seed\n")
 
 
 def test_trials_of_earlier_runs_count_as_done_but_not_for_the_pace():

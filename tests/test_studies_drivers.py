@@ -414,6 +414,22 @@ def test_a_copy_of_the_manifest_is_a_run_folder_too_and_no_password_is_in_it(fol
     study.close()
 
 
+def test_a_url_without_its_password_is_completed_and_kept_as_one_with_it(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the command of a report, which is typed where `PGPASSWORD` is set."""
+    secret = url.split(":")[2].split("@")[0]
+    hidden = url.replace(f":{secret}@", ":***@")
+    begin(folder, ledger=url, trials=2).close()
+    monkeypatch.setenv("PGPASSWORD", secret)
+    with contextlib.closing(begin(folder, ledger=hidden, trials=2)) as again:
+        again.run()
+    with contextlib.closing(begin(folder.with_name(f"{folder.name}-2"), ledger=hidden, trials=2)) as other:
+        assert other.manifest.ledger == again.manifest.ledger
+        assert "nas:***@" in other.manifest.ledger
+    begin(folder.with_name(f"{folder.name}-2"), ledger=url, trials=2).close()
+
+
 def test_runs_are_listed_as_running_while_any_driver_works(
     folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

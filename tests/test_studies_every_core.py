@@ -75,7 +75,8 @@ def test_where_ray_counts_fewer_cores_there_are_fewer_workers_unless_a_number_wa
     monkeypatch.setattr(RayEngine, "run", lambda engine, *_: engine._fit((1.0, 0.0), four))
     by_default = EveryCore("cpu")
     by_default.run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
-    assert by_default.note == "4 trials at once; --workers 1 or --deterministic reproduces a seed exactly"
+    assert by_default.note == "4 trials at once"
+    assert by_default.exact_by == "--workers 1 or --deterministic reproduces a seed exactly"
     with pytest.raises(UserError, match="enough for 4 trials at once with 1 cores and 0 GPUs each, not for 16"):
         EveryCore("cpu", workers=16).run(Threaded(), lambda: None, lambda *_: True, lambda *_: None)
 

@@ -130,7 +130,7 @@ class SearchProgress:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since this run began."""
+        """Seconds since this run began, without those in which something was prepared."""
         return self.clock() - self._began
 
     @property
@@ -263,7 +263,8 @@ class SearchDisplay:
     def _show_note(self) -> None:
         note = getattr(self._engine, "note", None)
         if note is not None and not self.quiet:
-            self.console.print(Text(note.partition(";")[0] if self._exact else note, style=FAINT))
+            how = "" if self._exact else f"; {getattr(self._engine, 'exact_by', '')}"
+            self.console.print(Text(note + how, style=FAINT))
 
     def line(self, trial: Trial) -> str:
         """A trial that has ended, in one line without colour."""

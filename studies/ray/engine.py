@@ -256,7 +256,7 @@ class _Desk:
         if not self._ready or not self._goes_on:
             return None
         trial = self._ready.popleft()
-        trial.attempts, trial.answers.heard, trial.actor = trial.attempts + 1, 0, None
+        trial.attempts, trial.answers.heard = trial.attempts + 1, 0
         return trial.job
 
     @property
