@@ -13,7 +13,7 @@ from nas.api import checked_name, go_on
 from nas.parsing import seconds_of
 from nas.references import in_run, named, title
 from nas.reproducing import family_phi
-from nas.scaling_documents import family_document
+from nas.scaling_documents import family_document, member_file
 from searchspaces import (
     CLASSICS,
     Buildable,
@@ -458,11 +458,11 @@ def write(found: Family) -> None:
     folder = found.plan.folder
     if found.study is None and Manifest.is_in(folder):
         raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
-    document = family_document(found)
-    if found.study is None and (folder / FAMILY).exists():
-        there = read_json(folder / FAMILY, "the family")
-        base = there.get("base") if isinstance(there, dict) else None
-        if not isinstance(base, dict) or _network(base) != _network(document["base"]):
+    document, before = family_document(found), {}
+    if (folder / FAMILY).exists():
+        before = read_json(folder / FAMILY, "the family")
+        base = before.get("base") if isinstance(before, dict) else None
+        if found.study is None and (not isinstance(base, dict) or _network(base) != _network(document["base"])):
             raise UserError(f"{str(folder)!r} already holds the family of another network; choose another name")
     make_folder(folder / "family")
     estimate = {None: "accuracy", LIKELIHOOD: "likelihood"}.get(document.get("estimates"), "estimate")
@@ -473,6 +473,8 @@ def write(found: Family) -> None:
         write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
     write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
     write_whole(folder / FAMILY_PLOT, family_html(document))
+    for phi in set(family_phi(before)) - {each.phi for each in found.members}:  # of earlier factors
+        member_file(folder, phi).unlink(missing_ok=True)
 
 
 def _network(base: Mapping[str, Any]) -> dict[str, Any]:

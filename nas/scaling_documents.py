@@ -92,6 +92,11 @@ def family_document(found: Family) -> Document:
     return document
 
 
+def member_file(folder: Path, phi: float) -> Path:
+    """Where a member of a family lies in the family's folder."""
+    return folder / "family" / f"phi{phi:g}.json"
+
+
 def _told(factors: Factors) -> Document:
     return {**asdict(factors), "formula": factors.formula}
 
@@ -112,7 +117,7 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
         "dropout": each.network.dropout,
         **each.cost.told(),
         "ratio": None if before is None else each.cost.macs / before.cost.macs,
-        **({} if folder is None else {"file": str(folder / "family" / f"phi{each.phi:g}.json")}),
+        **({} if folder is None else {"file": str(member_file(folder, each.phi))}),
     }
 
 

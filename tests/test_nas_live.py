@@ -169,12 +169,13 @@ def test_what_is_prepared_counts_for_the_time_limit_and_not_for_the_pace():
     assert display.progress.share == pytest.approx(33 / 60)
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_a_deterministic_search_is_not_told_how_it_would_be_one(exact):
+@pytest.mark.parametrize(("exact", "ended"), [(False, 0), (True, 0), (False, 1)])
+def test_only_a_new_search_that_is_not_deterministic_is_told_how_it_would_be_one(exact, ended):
     out, engine = io.StringIO(), SimpleNamespace(note="2 trials at once", exact_by="--workers 1 reproduces a seed")
-    display = SearchDisplay(SearchProgress(planned=2), Console(file=out), engine=engine, exact=exact)
-    display(TrialStarted(trial(0, state="running")))
-    assert out.getvalue() == ("2 trials at once\n" if exact else "2 trials at once; --workers 1 reproduces a seed\n")
+    display = SearchDisplay(SearchProgress(planned=2, done=ended), Console(file=out), engine=engine, exact=exact)
+    display(TrialStarted(trial(ended, state="running")))
+    told = "2 trials at once" + ("" if exact or ended else "; --workers 1 reproduces a seed")
+    assert out.getvalue() == f"{told}\n"
 
 
 def test_trials_of_earlier_runs_count_as_done_but_not_for_the_pace():

@@ -127,7 +127,7 @@ def test_the_members_of_a_family_have_the_dropout_of_efficientnets(nas_cli, tmp_
     assert "0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5 before the classifier" in " ".join(screen.split())
 
 
-def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):
+def test_powers_make_the_family_that_was_asked_for_and_no_other_is_left(nas_cli, tmp_path):
     said = nas_cli(
         "scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "0.5,1,2", "--out", str(tmp_path),
         "--json", "--name", "b",
@@ -136,6 +136,9 @@ def test_powers_make_the_family_that_was_asked_for(nas_cli, tmp_path):
     assert said["members"][3]["depth"] == pytest.approx(1.44)
     assert said["members"][3]["image_size"] == 296  # 224 * 1.15**2 = 296.24
     assert (tmp_path / "b" / "family" / "phi0.5.json").exists()
+    fewer = ["scale", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "1", "--out", str(tmp_path)]
+    assert nas_cli(*fewer, "--name", "b").code == 0
+    assert {each.name for each in (tmp_path / "b" / "family").iterdir()} == {"phi0.json", "phi1.json"}
     base = Scaled(classic("efficientnet_b0").architecture, Scale(), Task())
     assert [each.cost.macs for each in family(base, PUBLISHED, (0.5, 1, 2))] == [one["macs"] for one in said["members"]]
 

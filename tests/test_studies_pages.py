@@ -252,13 +252,26 @@ def test_a_double_click_shows_all_trials_and_not_all_that_is_over_the_budget(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open the page with")
-def test_an_entry_of_a_legend_hides_its_traces_and_draws_no_other_plot(pages: dict[str, Path], tmp_path: Path) -> None:
+def test_an_entry_of_a_legend_hides_its_traces_keeps_the_zoom_and_draws_no_other_plot(
+    pages: dict[str, Path], tmp_path: Path
+) -> None:
     script = """
-    const react = Plotly.react, drawn = [];
-    Plotly.react = (name, ...more) => { drawn.push(name); return react(name, ...more); };
-    document.querySelector("button[data-group=other]").click();
-    return [drawn, document.getElementById("learning").data.map((trace) => trace.visible ?? true)];"""
-    assert told_by(pages["report"].read_text(), script, tmp_path) == [["learning"], [False, True]]
+    const plot = document.getElementById("learning"), entry = document.querySelector("button[data-group=other]");
+    const drawn = [], plots = document.querySelectorAll(".js-plotly-plot");
+    await Plotly.relayout(plot, { "xaxis.range": [2, 3] });
+    for (const each of plots) each.on("plotly_afterplot", () => drawn.push(each.id));
+    const seen = () => plot.data.map((trace) => trace.visible ?? true);
+    const told = [];
+    for (const _ of [1, 2]) {
+      entry.click();
+      await new Promise((done) => setTimeout(done, 100));
+      told.push([seen(), entry.ariaPressed, plot.layout.xaxis.range]);
+    }
+    return [[...new Set(drawn)], ...told];"""
+    drawn, hidden, shown = told_by(pages["report"].read_text(), script, tmp_path)
+    assert drawn == ["learning"]
+    assert hidden == [[False, True], "false", [2, 3]]
+    assert shown == [[True, True], "true", [2, 3]]
 
 
 def test_a_browser_draws_curves_bands_and_tables_of_a_comparison(opened: Opened) -> None:

@@ -263,7 +263,8 @@ class SearchDisplay:
     def _show_note(self) -> None:
         note = getattr(self._engine, "note", None)
         if note is not None and not self.quiet:
-            how = "" if self._exact else f"; {getattr(self._engine, 'exact_by', '')}"
+            begun = self.progress.done > 0  # and a study that has begun keeps to how it proposes
+            how = "" if self._exact or begun else f"; {getattr(self._engine, 'exact_by', '')}"
             self.console.print(Text(note + how, style=FAINT))
 
     def line(self, trial: Trial) -> str:

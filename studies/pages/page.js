@@ -79,7 +79,10 @@
       document.querySelectorAll("button[data-group]").forEach((each) => {
         if (each.dataset.group === group) each.setAttribute("aria-pressed", String(shown));
       });
-      sources.filter((source) => document.getElementById(source.dataset.plot).data.some((trace) => trace.legendgroup === group)).forEach(draw);
+      for (const plot of sources.map((source) => document.getElementById(source.dataset.plot))) {
+        const traces = plot.data.flatMap((trace, place) => (trace.legendgroup === group ? [place] : []));
+        if (traces.length) Plotly.restyle(plot, { visible: shown }, traces); /* which keeps a zoom */
+      }
     });
   }
   drawAll();
