@@ -121,7 +121,12 @@ class _Columns(ABC):
 
     Args:
         space: under a budget or not.
+
+    Attributes:
+        surplus: how many times as many are drawn at first as are wanted under a budget.
     """
+
+    surplus = 1.0
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -130,7 +135,7 @@ class _Columns(ABC):
 
     def sampled(self, count: int, rng: np.random.Generator) -> Indices:
         found = np.zeros((0, len(self._space.decisions)), np.int16)
-        wanted = count
+        wanted = count if self._space.budget is None else round(self.surplus * count)
         for _ in range(ROUNDS):
             if len(found) == count or (rows := self._drawn(wanted, rng)) is None:
                 break
@@ -196,6 +201,8 @@ class _WiredRows(_Columns):
         space: under a budget or not.
         whole: the whole space.
     """
+
+    surplus = 1.5  # what a round costs hardly depends on the number of its rows
 
     def __init__(self, space: SearchSpace, whole: NASNetSpace) -> None:
         super().__init__(space)

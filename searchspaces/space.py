@@ -558,6 +558,17 @@ def random_below(size: int, rng: np.random.Generator) -> int:
             return number
 
 
+def randoms_below(size: int, count: int, rng: np.random.Generator) -> list[int]:
+    """So many whole numbers from 0 to size - 1, each equally likely, however large."""
+    bits, found = size.bit_length(), list[int]()
+    length = -(-bits // 8)
+    while missing := count - len(found):
+        read, surplus = rng.bytes(missing * length), 8 * length - bits
+        numbers = (int.from_bytes(read[at : at + length], "little") >> surplus for at in range(0, len(read), length))
+        found += [number for number in numbers if number < size]
+    return found
+
+
 def _stages(given: Stage | Iterable[Stage]) -> tuple[Stage, ...]:
     return (given,) if isinstance(given, Stage) else tuple(given)
 

@@ -37,7 +37,7 @@ from searchspaces.layers import (
     Pool,
     Shift,
 )
-from searchspaces.space import random_below
+from searchspaces.space import random_below, randoms_below
 from searchspaces.task import Task
 
 Half = tuple[int, str]
@@ -176,10 +176,23 @@ class Wirings:
         """A cell, drawn uniformly."""
         return self.labelled(rng).canonical()
 
+    @property
+    def cases(self) -> list[tuple[_Pattern, tuple[int, ...]]]:
+        """What cells are drawn from: all patterns, each with each of its symmetries."""
+        return self._table[0]
+
+    def drawn_cases(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Indices of so many of `cases`, each case as often as the distinct cells ask for."""
+        sums = self._table[1]
+        return [bisect_right(sums, number) for number in randoms_below(sums[-1], count, rng)]
+
     def labelled(self, rng: np.random.Generator) -> Wiring:
         """A cell, drawn uniformly, but not in its canonical form."""
         cases, sums, _ = self._table
-        pattern, turn = cases[bisect_right(sums, random_below(sums[-1], rng))]
+        return self.labelled_as(*cases[bisect_right(sums, random_below(sums[-1], rng))], rng)
+
+    def labelled_as(self, pattern: _Pattern, turn: tuple[int, ...], rng: np.random.Generator) -> Wiring:
+        """A cell of one of `cases`, drawn uniformly."""
         cycles = _cycles(turn)
         while True:
             pairs: list[tuple[Half, Half]] = [((0, ""), (0, ""))] * self.pairs

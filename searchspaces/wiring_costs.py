@@ -64,7 +64,7 @@ class _Group(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A layer on an input of a cell.
+    """A layer on an input of a cell, or the head.
 
     Attributes:
         node: the layer.
@@ -101,17 +101,14 @@ class Frame:
             states = (place.width, raw or place.width)
             groups[place.reduction][_Group(place.stride, place.width, states, before, after)] += 1
             outputs.append((int(place.reduction), place.width, after))
-        self._groups, self._entries, self._last = groups, [*layers.items()], outputs[-1]
-        self._ends = additive_costs(first, task.shape), head(task.classes, 0.0)
+        layers[_Entry(head(task.classes, 0.0), *outputs[-1])] += 1
+        self._groups, self._entries, self._stem = groups, [*layers.items()], additive_costs(first, task.shape)
         self._uses: tuple[dict[str, Counts], dict[str, Counts]] = {}, {}  # of normal and of reduction cells
-        self._rests: dict[tuple[int, int], Counts] = {}
+        self._known: dict[tuple[int, int], Counts] = {}  # as of `_behind`
 
     def counts(self, normal: Parts, reduction: Parts) -> Counts:
         """MACs, parameters and activations of a network."""
-        key = normal.outputs, reduction.outputs
-        if key not in self._rests:
-            self._rests[key] = self.rest(*key)
-        macs, params, activations = self._rests[key]
+        macs, params, activations = self.rest(normal.outputs, reduction.outputs)
         for cell, parts in enumerate((normal, reduction)):
             known = self._uses[cell]
             for use in parts.uses:
@@ -134,14 +131,19 @@ class Frame:
             total = _sum(total, _used(group, state, name), times)
         return total
 
-    def rest(self, *outputs: int) -> Counts:
+    def rest(self, normal: int, reduction: int) -> Counts:
         """What stem, head and the layers on the cells' inputs cost, by the numbers of outputs of the cells."""
-        joined = (*outputs, 1)
-        total, end = self._ends
-        for (node, source, width, side), times in self._entries:
-            total = _sum(total, additive_costs(node, (joined[source] * width, side, side)), times)
-        source, width, side = self._last
-        return _sum(total, additive_costs(end, (joined[source] * width, side, side)))
+        return _sum(_sum(_sum(self._stem, self._behind(2, 1)), self._behind(0, normal)), self._behind(1, reduction))
+
+    def _behind(self, source: int, outputs: int) -> Counts:
+        """What the layers that take so many outputs of one source cost; `source` as of `_Entry`."""
+        if (source, outputs) not in self._known:
+            total = (0, 0, 0)
+            for (node, whose, width, side), times in self._entries:
+                if whose == source:
+                    total = _sum(total, additive_costs(node, (outputs * width, side, side)), times)
+            self._known[source, outputs] = total
+        return self._known[source, outputs]
 
 
 class WiringCosts:

@@ -7,6 +7,7 @@ here in whole columns is what `NASNetSpace.mutate` and `Wiring.canonical` do to 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from searchspaces.wiring import Wiring, Wirings
 Indices = npt.NDArray[np.int16]
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+_NONE, _FIRST, _SECOND = -1, -2, -3
+"""In the place of a state: none, and the first and the second pair that a pair uses."""
 
 
 class Cells(NamedTuple):
@@ -43,22 +47,78 @@ class Cells(NamedTuple):
     def used(self) -> Flags:
         """Whether some pair uses a state; (rows, pairs + 2)."""
         used = np.zeros(self.kept.shape, bool)
-        np.put_along_axis(used, self.flat, values=True, axis=1)
+        used[np.arange(len(used))[:, None], self.flat] = True
         return used
 
     def of(self, rows: Numbers | Flags) -> Cells:
         """Those of some rows."""
         return Cells(self.states[rows], self.operations[rows], self.kept[rows])
 
+    def put(self, rows: Numbers | Flags, others: Cells) -> None:
+        """Write others in the place of those of some rows."""
+        for whole, part in zip(self, others, strict=True):
+            whole[rows] = part
+
     def downstream(self, pair: Numbers) -> Flags:
         """The state of one pair of each row and all states that depend on it; (rows, pairs + 2)."""
         rows, pairs, _ = self.states.shape
-        reached = np.zeros(self.kept.shape, bool)
-        reached[np.arange(rows), pair + 2] = True
+        reached, every = np.zeros(self.kept.shape, bool), np.arange(rows)[:, None]
+        reached[every[:, 0], pair + 2] = True
         for _ in range(pairs):
-            halves = np.take_along_axis(reached, self.flat, 1).reshape(rows, pairs, 2)
-            reached[:, 2:] |= halves.any(2)
+            reached[:, 2:] |= reached[every, self.flat].reshape(rows, pairs, 2).any(2)
         return reached
+
+
+class _Drawing:
+    """Draws cells as `Wirings.labelled` does.
+
+    Args:
+        wirings: what is drawn from.
+    """
+
+    def __init__(self, wirings: Wirings) -> None:
+        self._wirings, self._pairs = wirings, wirings.pairs
+        unturned = tuple(range(self._pairs))
+        self._plain = np.array([turn == unturned for _, turn in wirings.cases])
+        self._used = np.full((len(wirings.cases), self._pairs, 2), _NONE)  # states of the pairs that each pair uses
+        for row, (pattern, _) in enumerate(wirings.cases):
+            for pair, uses in enumerate(pattern):
+                self._used[row, pair, : len(uses)] = [index + 2 for index in uses]
+        place = {name: index for index, name in enumerate(wirings.operations)}
+        inputs = [(state, place[name]) for state in (0, 1) for name in wirings.input_operations]
+        first, second = ([(state, operation) for operation in place.values()] for state in (_FIRST, _SECOND))
+        by_uses = [  # the halves that a pair may have which uses no other pair, one, or two
+            list(itertools.combinations_with_replacement(inputs, 2)),
+            [*itertools.product(inputs, first), *itertools.combinations_with_replacement(first, 2)],
+            list(itertools.product(first, second)),
+        ]
+        self._counts = np.array([len(each) for each in by_uses])
+        self._starts = self._counts.cumsum() - self._counts
+        self._halves = np.array(list(itertools.chain.from_iterable(by_uses)))
+
+    def cells(self, count: int, rng: np.random.Generator) -> Cells:
+        """So many cells, each drawn uniformly, but not in its canonical form."""
+        case = np.array(self._wirings.drawn_cases(count, rng), np.int64)
+        shape = count, self._pairs, 2
+        cells = Cells(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros((count, self._pairs + 2), bool))
+        plain = self._plain[case]
+        if not plain.all():  # few: a symmetry leaves few labellings as they are
+            cases = (self._wirings.cases[index] for index in case[~plain].tolist())
+            turned = [self._wirings.labelled_as(pattern, turn, rng) for pattern, turn in cases]
+            cells.put(~plain, _cells_of(turned, self._wirings.operations))
+        left = np.flatnonzero(plain)
+        while left.size:
+            used = self._used[case[left]]
+            kind = (used != _NONE).sum(2)
+            halves = self._halves[self._starts[kind] + rng.integers(self._counts[kind])]
+            states = np.where(halves[..., 0] == _FIRST, used[..., :1], halves[..., 0])
+            states = np.where(states == _SECOND, used[..., 1:], states)
+            found = Cells(states, halves[..., 1], rng.integers(2, size=(len(left), self._pairs + 2)) == 1)
+            kept: Flags = found.kept & found.used
+            wrong = (found.kept != kept)[:, :2].any(1)  # an input is kept that is not used: all is drawn again
+            cells.put(left[~wrong], found._replace(kept=kept).of(~wrong))
+            left = left[wrong]
+        return cells
 
 
 class WiredRows:
@@ -71,7 +131,7 @@ class WiredRows:
     """
 
     def __init__(self, decisions: Sequence[Decision], frame: int, wirings: Sequence[Wirings]) -> None:
-        self._frame, self._drawn_from = frame, wirings
+        self._frame, self._drawings = frame, [_Drawing(each) for each in wirings]
         self._pairs, self._names = wirings[0].pairs, wirings[0].operations
         self._place = {name: index for index, name in enumerate(self._names)}
         order = sorted(self._names)
@@ -87,9 +147,10 @@ class WiredRows:
 
     def drawn(self, count: int, rng: np.random.Generator) -> Indices:
         """So many rows, each architecture equally likely; (count, decisions)."""
-        frame = rng.integers(self._lengths[: self._frame], size=(count, self._frame))
-        drawn = [self._cells_of([wirings.labelled(rng) for _ in range(count)]) for wirings in self._drawn_from]
-        return np.concatenate([frame.astype(np.int16), *(self._written(self._canonical(each)) for each in drawn)], 1)
+        frame = rng.integers(self._lengths[: self._frame], size=(count, self._frame)).astype(np.int16)
+        cells = zip(*(drawing.cells(count, rng) for drawing in self._drawings), strict=True)
+        written = self._written(self._canonical(Cells(*map(np.concatenate, cells))))
+        return np.concatenate([frame, *np.split(written, len(self._drawings))], 1)
 
     def changed(self, rows: Indices, rng: np.random.Generator) -> Indices:
         """Each row after one step of `NASNetSpace.mutate`, which may lead back to it; (rows, decisions)."""
@@ -146,24 +207,25 @@ class WiredRows:
         states, operations = np.zeros_like(cells.states), np.zeros_like(cells.operations)
         unclear = np.zeros(rows, bool)
         rank = self._rank[cells.operations]
+        halves = every[:, None], cells.flat
         for step in range(pairs):
-            inputs = np.take_along_axis(new, cells.flat, 1).reshape(rows, pairs, 2)
+            inputs = new[halves].reshape(rows, pairs, 2)
             half = inputs * options + rank
-            smaller, larger = half.min(2), half.max(2)
-            ready = (inputs >= 0).all(2) & (new[:, 2:] < 0)
+            one, two = half[..., 0], half[..., 1]
+            smaller, larger = np.minimum(one, two), np.maximum(one, two)
+            ready = (inputs[..., 0] >= 0) & (inputs[..., 1] >= 0) & (new[:, 2:] < 0)
             keys = np.where(ready, smaller * ((pairs + 2) * options) + larger, most)
-            index = keys.argmin(1)
-            unclear |= (keys == keys[every, index][:, None]).sum(1) > 1
-            both = np.stack([smaller[every, index], larger[every, index]], 1)
+            chosen = every, keys.argmin(1)
+            unclear |= (keys == keys[chosen][:, None]).sum(1) > 1
+            both = np.stack([smaller[chosen], larger[chosen]], 1)
             states[:, step], operations[:, step] = both // options, self._by_rank[both % options]
-            new[every, index + 2] = step + 2
+            new[every, chosen[1] + 2] = step + 2
         kept = np.zeros_like(cells.kept)
-        np.put_along_axis(kept, new, cells.kept & cells.used, 1)
+        kept[every[:, None], new] = cells.kept & cells.used
         found = Cells(states, operations, kept)
         if unclear.any():
-            one_by_one = self._cells_of([wiring.canonical() for wiring in self._wirings(cells.of(unclear))])
-            for whole, part in zip(found, one_by_one, strict=True):
-                whole[unclear] = part
+            one_by_one = [wiring.canonical() for wiring in self._wirings(cells.of(unclear))]
+            found.put(unclear, _cells_of(one_by_one, self._names))
         return found
 
     def _wirings(self, cells: Cells) -> list[Wiring]:
@@ -175,14 +237,6 @@ class WiredRows:
             )
             found.append(Wiring(tuple((one, two) for one, two in pairs), tuple(np.flatnonzero(kept).tolist())))
         return found
-
-    def _cells_of(self, wirings: list[Wiring]) -> Cells:
-        halves = [[[(s, self._place[name]) for s, name in pair] for pair in wiring.pairs] for wiring in wirings]
-        both = np.array(halves, np.int64).reshape(len(wirings), self._pairs, 2, 2)
-        kept = np.zeros((len(wirings), self._pairs + 2), bool)
-        for row, wiring in enumerate(wirings):
-            kept[row, list(wiring.kept)] = True
-        return Cells(both[..., 0].copy(), both[..., 1].copy(), kept)
 
     def _read(self, columns: Indices) -> Cells:
         """The cells of their columns; (rows, width)."""
@@ -196,3 +250,13 @@ class WiredRows:
         """The columns of cells; (rows, width)."""
         halves = np.stack([cells.states, cells.operations], 3).reshape(len(cells.kept), self._halves)
         return np.concatenate([halves, np.where(cells.used, cells.kept, -1)[:, :-1]], 1).astype(np.int16)
+
+
+def _cells_of(wirings: Sequence[Wiring], names: Sequence[str]) -> Cells:
+    place, pairs = {name: index for index, name in enumerate(names)}, len(wirings[0].pairs)
+    halves = [[[(state, place[name]) for state, name in pair] for pair in wiring.pairs] for wiring in wirings]
+    both = np.array(halves, np.int64)
+    kept = np.zeros((len(wirings), pairs + 2), bool)
+    for row, wiring in enumerate(wirings):
+        kept[row, list(wiring.kept)] = True
+    return Cells(both[..., 0].copy(), both[..., 1].copy(), kept)

@@ -175,10 +175,12 @@ def test_rows_are_mutated_as_architectures_are(budget):
         assert chisquare(both.ravel(), np.repeat(share, 2, 1).ravel(), ddof=len(found)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_rows_of_two_cells_are_drawn_uniformly(name):
-    space = CELLS[name]
-    drawn = rows_of(space).sampled(6000, np.random.default_rng(4))
+@pytest.mark.parametrize(("name", "pairs"), [*((name, None) for name in CELLS), ("three pairs", 3)])
+def test_rows_of_two_cells_are_drawn_uniformly(name, pairs):
+    space = CELLS.get(name) or NASNetSpace(
+        name, pairs=pairs, operations=("avg3x3",), width=(8,), repeats=(1,), stem_width=(8,)
+    )  # in which a pair may use two others
+    drawn = rows_of(space).sampled(20_000 if pairs else 6000, np.random.default_rng(4))
     frame, normal, reduction = np.split(drawn, np.searchsorted(places(space), [1, 2]), axis=1)
     counts = [list(Counter(map(bytes, part)).values()) for part in (frame, normal, reduction)]
     assert math.prod(map(len, counts)) == space.size
