@@ -63,8 +63,9 @@ class Estimate:
             number in [0, 1] that serves to rank and is no accuracy.
         seconds: wall-clock time of the estimate.
         curve: accuracy after each epoch, in [0, 1]; its last value is `accuracy`.
-        details: anything else worth recording, as plain JSON values. A study whose trials all have their `train_loss`
-            (a float) and their number of `val_images` here adjusts accuracies for luck (`studies.adjusting`).
+        details: anything else worth recording, as plain JSON values. A study whose trials all have their number of
+            `val_images` here chooses by what it believes of them (`studies.belief`); if they have their `train_loss` (a
+            float) too, accuracies are first adjusted for luck (`studies.adjusting`).
     """
 
     accuracy: float

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searchspaces import Task
 from searchspaces.strides import rule_of, strides_left_out, strides_note
+from studies import belief
+from studies.adjusting import line_of
 
 if TYPE_CHECKING:
     from studies.study import Study
 
 
-ADJUSTED: Final = "accuracies are corrected for noise with the training loss and a predictor"
 INHERITED: Final = "trials start from the weights of earlier ones; accuracies are corrected for the training of those"
 
 
@@ -43,16 +44,24 @@ def fidelity(task: str, estimator: Mapping[str, Any]) -> str | None:
 
 
 def read_as(study: Study) -> list[str]:
-    """The fidelity of a study, the strides of its networks, inheritance and adjusted accuracies, each where there is
+    """The fidelity of a study, the strides of its networks, inheritance and corrected accuracies, each where there is
     something to say."""
     strides = strides_note(rule_of(study.space), strides_left_out(study.space, study.task), study.task)
     found = (
         fidelity(study.manifest.task, study.manifest.estimator["resolved"]),
         strides,
         INHERITED * study.manifest.inherit,
-        ADJUSTED * bool(study.adjusted and not study.manifest.inherit),
+        _corrected(study),
     )
     return [words for words in found if words]
+
+
+def _corrected(study: Study) -> str | None:
+    """What accuracies are corrected with; None where they are what was observed, or inherit."""
+    if study.manifest.inherit or not study.adjusted:
+        return None
+    ways = {"the training loss": line_of(study.trials) is not None, "a predictor": len(study.adjusted) >= belief.FEWEST}
+    return f"accuracies are corrected for noise with {' and '.join(way for way, taken in ways.items() if taken)}"
 
 
 def _fraction(value: float) -> str:

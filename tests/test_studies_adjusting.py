@@ -25,8 +25,9 @@ from nas.wording import within
 from searchspaces import Architecture
 from studies import Event, Study, Trial, TrialEnded, results
 from studies.adjusting import FEWEST, Line, Training, adjusted
+from studies.belief import FEWEST as BELIEVED
 from studies.comparison import Run
-from studies.fidelity import ADJUSTED, read_as
+from studies.fidelity import read_as
 from studies.pages.pareto import hovers
 
 
@@ -114,7 +115,22 @@ def test_a_few_trials_are_as_they_were_observed(trials: int) -> None:
     assert bool(study.adjusted) == (trials == FEWEST)
     trials_of = study.trials
     assert (adjusted(trials_of) is trials_of) == (trials < FEWEST)
-    assert (ADJUSTED in read_as(study)) == (trials == FEWEST)
+
+
+@pytest.mark.parametrize(
+    ("trials", "tells", "ways"),
+    [
+        (FEWEST - 1, ("train_loss", "val_images"), None),
+        (FEWEST, ("train_loss", "val_images"), "the training loss"),
+        (BELIEVED, ("train_loss", "val_images"), "the training loss and a predictor"),
+        (BELIEVED - 1, ("val_images",), None),
+        (BELIEVED, ("val_images",), "a predictor"),
+        (BELIEVED, ("train_loss",), None),
+    ],
+)
+def test_it_is_said_what_accuracies_are_corrected_with(trials: int, tells: tuple[str, ...], ways: str | None) -> None:
+    said = [words for words in read_as(run(tells, trials=trials)) if "corrected" in words]
+    assert said == ([] if ways is None else [f"accuracies are corrected for noise with {ways}"])
 
 
 def altered(trial: Trial, **details: Any) -> Trial:

@@ -114,6 +114,7 @@ def fitting(fits: Document) -> str:
 def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
     """The settings of a study: data, proxy, strategy, trials and seed."""
     from studies.adjusting import FEWEST
+    from studies.belief import FEWEST as BELIEVED
     from studies.confirming import confirmations
     from studies.fidelity import fidelity
     from studies.lineage import FIRST
@@ -162,13 +163,8 @@ def study_facts(study: Document) -> list[tuple[str, RenderableType]]:
             bias = "accuracies are estimates of those from scratch; add --confirm 3 to decide by training from scratch"
             rows.append(("", Text(bias, style=WARNING)))
     elif study["estimator"].get("adjusted") and (study["planned"] or FEWEST) >= FEWEST:
-        rows.append(
-            (
-                "chooses",
-                "by accuracies corrected for noise with the training loss and a predictor, "
-                f"once {FEWEST} trials are complete",
-            )
-        )
+        from_loss, from_predictor = f"the training loss (from {FEWEST} trials on)", f"a predictor (from {BELIEVED})"
+        rows.append(("chooses", f"by accuracies corrected for noise with {from_loss} and {from_predictor}"))
     total = study["planned"] or 0
     had = study["confirmations"] if sum(study["trials"].values()) < total else 0  # and others are still to come
     left = confirmations(study["confirm"], total) - had
