@@ -113,7 +113,7 @@ def _search(folder: Path) -> dict[str, Any]:
         return {
             "what": str(manifest.space["name"]),
             "budget": manifest.budget,
-            "data": _name(manifest.data),
+            "data": _trained_on(manifest),
             "state": "running" if at_work else "done" if done else "unfinished",
             "trials": ended,
             "planned": manifest.total,
@@ -158,6 +158,11 @@ def _training(folder: Path) -> dict[str, Any]:
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / 'training.json'} is damaged: {error}") from error
+
+
+def _trained_on(manifest: Manifest) -> str:
+    """The data of a search; of one whose estimator has none, such as a table, what that is called."""
+    return _name(manifest.data) if "data" in manifest.estimator["resolved"] else str(manifest.estimator["name"])
 
 
 def _name(data: Any) -> str:

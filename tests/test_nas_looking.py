@@ -54,6 +54,7 @@ def test_runs_are_listed_with_their_best_and_their_state(nas_cli, made):
     assert rows["demo"]["accuracy"] == found["best"]["accuracy"]
     assert (rows["demo"]["trials"], rows["demo"]["state"]) == (6, "done")
     assert (rows["trained"]["kind"], rows["trained"]["state"], rows["trained"]["epochs"]) == ("training", "done", 2)
+    assert (rows["demo"]["data"], rows["trained"]["data"]) == ("instant", "digits")  # an estimator that trains nothing
     told = json.loads((made / "runs" / "trained" / "training.json").read_text())
     assert rows["trained"]["accuracy"] == told["test_accuracy"]
     with locked(made / "runs" / "demo"):

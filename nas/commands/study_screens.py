@@ -436,12 +436,9 @@ def show_trial(document: Document, console: Console, notes: Sequence[str] = ()) 
     if document["rungs"]:
         rungs = ", ".join(estimate_text(each, unit) for each in document["rungs"])
         rows.append(("rungs", f"{rungs}, each from a separate training"))
-    if document["curve"]:
-        epochs = f"{len(document['curve'])} epoch{'s' * (len(document['curve']) > 1)}"
-        ends = (
-            f"{estimate_text(document['curve'][0], unit)} to {estimate_text(document['curve'][-1], unit)} in {epochs}"
-        )
-        rows.append(("curve", Text.assemble((sparkline(document["curve"], width=40), "cyan"), f"  {ends}")))
+    if len(curve := document["curve"]) > 1:  # one point is the accuracy
+        ends = f"{estimate_text(curve[0], unit)} to {estimate_text(curve[-1], unit)} in {len(curve)} epochs"
+        rows.append(("curve", Text.assemble((sparkline(curve, width=40), "cyan"), f"  {ends}")))
     if (found := document["extrapolated"]) is not None:
         at_end, low, high = (estimate_text(found[name], unit) for name in ("accuracy", "low", "high"))
         rows.append(("extrapolated", f"{at_end} at the end, 80% interval {low} to {high};"))
