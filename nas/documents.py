@@ -288,7 +288,7 @@ def _files(study: Study) -> dict[str, str]:
 def _family_is_of(study: Study, path: Path) -> bool:
     """Whether a family was made after all trials of its study that have ended; another may have other factors.
 
-    Early versions did not write how many had ended: theirs are shown.
+    Early versions did not write how many had ended: theirs are shown. After none of them there is only what is wanted.
     """
     try:
         family = read_json(path, "the family")
@@ -296,7 +296,7 @@ def _family_is_of(study: Study, path: Path) -> bool:
         return False
     trials = family.get("trials") if isinstance(family, dict) else None
     ended = trials.get("ended") if isinstance(trials, dict) else None
-    return ended is None or bool(ended == sum(trial.rank is not None for trial in study.trials))
+    return ended is None or (ended > 0 and bool(ended == sum(trial.rank is not None for trial in study.trials)))
 
 
 def _leaders(study: Study) -> list[Confirmed]:

@@ -145,7 +145,7 @@ def _phi(folder: Path | None) -> str | None:
 def family_phi(family: Document) -> list[float]:
     """The members of a family besides its base, of what `family.json` holds; none where that is damaged."""
     members = family.get("members") if isinstance(family, dict) else None
-    found = [each.get("phi") for each in members or [] if isinstance(each, dict)]
+    found = [each.get("phi") for each in members if isinstance(each, dict)] if isinstance(members, list) else []
     return [phi for phi in found if isinstance(phi, int | float) and phi > 0]
 
 

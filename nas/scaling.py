@@ -13,7 +13,7 @@ from nas.api import checked_name, go_on
 from nas.parsing import seconds_of
 from nas.references import in_run, named, title
 from nas.reproducing import family_phi
-from nas.scaling_documents import family_document, member_file
+from nas.scaling_documents import base_document, family_document
 from searchspaces import (
     CLASSICS,
     Buildable,
@@ -370,8 +370,8 @@ def made_again(study: Study) -> Family | None:
     space, folder = study.space, study.folder
     if not isinstance(space, ScalingSpace) or folder is None or not complete(study.trials):
         return None
-    there = read_json(folder / FAMILY, "the family") if (folder / FAMILY).exists() else {}
-    base = there.get("base") if isinstance(there, dict) else None
+    there = _family_in(folder)
+    base = there.get("base")
     name = base.get("name") if isinstance(base, dict) else None
     settings = ScalingSettings(target=space.target, step=space.step, band=space.band)
     phi = tuple(family_phi(there))
@@ -440,6 +440,7 @@ def scale(
     if planned.searches:
         found = candidates(planned.space)
         study = Study.create(planned.folder, settings_for(planned, found, search), planned.home)
+        write_wanted(planned)
         go_on(study, None, limit_s, engine, on_event)
     family = made(planned, study)
     write(family)
@@ -458,11 +459,11 @@ def write(found: Family) -> None:
     folder = found.plan.folder
     if found.study is None and Manifest.is_in(folder):
         raise UserError(f"{str(folder)!r} is the folder of a study; choose another name")
-    document, before = family_document(found), {}
-    if (folder / FAMILY).exists():
-        before = read_json(folder / FAMILY, "the family")
-        base = before.get("base") if isinstance(before, dict) else None
-        if found.study is None and (not isinstance(base, dict) or _network(base) != _network(document["base"])):
+    document = family_document(found)
+    if found.study is None and (folder / FAMILY).exists():
+        there = read_json(folder / FAMILY, "the family")
+        base = there.get("base") if isinstance(there, dict) else None
+        if not isinstance(base, dict) or _network(base) != _network(document["base"]):
             raise UserError(f"{str(folder)!r} already holds the family of another network; choose another name")
     make_folder(folder / "family")
     estimate = {None: "accuracy", LIKELIHOOD: "likelihood"}.get(document.get("estimates"), "estimate")
@@ -473,8 +474,32 @@ def write(found: Family) -> None:
         write_whole(Path(one["file"]), json.dumps(text, indent=2) + "\n")
     write_whole(folder / FAMILY, json.dumps(document, indent=2) + "\n")
     write_whole(folder / FAMILY_PLOT, family_html(document))
-    for phi in set(family_phi(before)) - {each.phi for each in found.members}:  # of earlier factors
-        member_file(folder, phi).unlink(missing_ok=True)
+    made = {Path(one["file"]) for one in document["members"]}
+    for file in set((folder / "family").glob("phi*.json")) - made:  # of an earlier family
+        file.unlink(missing_ok=True)
+
+
+def write_wanted(plan: ScalingPlan) -> None:
+    """Write into the folder of a study which members are wanted, before there are any, so that `nas resume` makes them.
+
+    A family that is there, of these members, stays as it is.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if family_phi(_family_in(plan.folder)) != [*plan.settings.phi]:
+        members = [{"phi": phi} for phi in plan.settings.phi]
+        wanted = {"base": base_document(plan), "members": members, "trials": {"ended": 0}}
+        write_whole(plan.folder / FAMILY, json.dumps(wanted, indent=2) + "\n")
+
+
+def _family_in(folder: Path) -> dict[str, Any]:
+    """What `family.json` of a study's folder holds; nothing where it is missing or damaged."""
+    try:
+        found = read_json(folder / FAMILY, "the family") if (folder / FAMILY).exists() else {}
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _network(base: Mapping[str, Any]) -> dict[str, Any]:

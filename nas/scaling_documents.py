@@ -56,6 +56,11 @@ def _candidate(space: ScalingSpace, architecture: Architecture, macs: int) -> Do
     }
 
 
+def base_document(plan: ScalingPlan) -> Document:
+    """The base in `family.json`: its name and its text form."""
+    return {"name": plan.name, **json.loads(plan.space.base.to_json())}
+
+
 def family_document(found: Family) -> Document:
     """The contents of `family.json`."""
     plan, study = found.plan, found.study
@@ -65,7 +70,7 @@ def family_document(found: Family) -> Document:
     first = plan.settings.factors if study is None else plan.space.factors(study.best.architecture)
     how = "searched" if study is not None else rule if isinstance(rule, str) else "given"
     document: Document = {
-        "base": {"name": plan.name, **json.loads(plan.space.base.to_json())},
+        "base": base_document(plan),
         "target": plan.space.target,
         "coefficients": {"how": how, **(_told(first) if isinstance(first, Factors) else {})},
         "data": plan.data if study is None else study.manifest.data,
@@ -92,11 +97,6 @@ def family_document(found: Family) -> Document:
     return document
 
 
-def member_file(folder: Path, phi: float) -> Path:
-    """Where a member of a family lies in the family's folder."""
-    return folder / "family" / f"phi{phi:g}.json"
-
-
 def _told(factors: Factors) -> Document:
     return {**asdict(factors), "formula": factors.formula}
 
@@ -117,7 +117,7 @@ def _row(each: Member, before: Member | None, folder: Path | None) -> Document:
         "dropout": each.network.dropout,
         **each.cost.told(),
         "ratio": None if before is None else each.cost.macs / before.cost.macs,
-        **({} if folder is None else {"file": str(member_file(folder, each.phi))}),
+        **({} if folder is None else {"file": str(folder / "family" / f"phi{each.phi:g}.json")}),
     }
 
 

@@ -283,19 +283,30 @@ def test_ctrl_c_leaves_the_best_so_far_and_says_so(nas_cli, words, tmp_path):
     assert len(json.loads((tmp_path / "runs" / "scale-base" / "family.json").read_text())["trained"]) == 3
 
 
-def test_before_the_first_trial_has_ended_only_the_same_command_makes_the_family_that_was_meant(
-    nas_cli, words, tmp_path
-):
+def test_before_the_first_trial_has_ended_it_is_known_which_family_is_wanted(nas_cli, words, tmp_path):
     stops = PREFERS_DEPTH.replace("time.sleep(SECONDS)", "raise KeyboardInterrupt")
     (tmp_path / "prefers.py").write_text(stops)
-    said = nas_cli(*words, "--quiet", "--json")
-    command = f"nas {shlex.join([*words, '--quiet', '--json'])}"
+    said, run = nas_cli(*words, "--quiet", "--json"), tmp_path / "runs" / "scale-base"
     assert said.code == 130
-    assert f"resume with: {command}" in said.err
-    assert said.json()["study"]["more"] == command
+    assert f"resume with: nas {shlex.join([*words, '--quiet', '--json'])}" in said.err
+    assert "family" not in nas_cli("show", run, "--json").json()["files"]
     (tmp_path / "prefers.py").write_text(PREFERS_DEPTH.replace("SECONDS", "0"))
-    again = nas_cli(*shlex.split(command)[1:]).json()
-    assert [one["phi"] for one in again["family"]["members"]] == [0, 1, 2, 3]
+    ended = nas_cli(*shlex.split(said.json()["study"]["more"])[1:], "--trials", "4", "--quiet", "--json").json()
+    assert ended["files"]["family"] == str(run / "family.json")
+    family = json.loads((run / "family.json").read_text())
+    assert [one["phi"] for one in family["members"]] == [0, 1, 2, 3]
+    assert family["base"]["name"] == words[1]
+    more = nas_cli(*words, "--phi", "1", "--quiet", "--json").json()["family"]
+    assert [one["phi"] for one in more["members"]] == [0, 1]
+    assert {each.name for each in (run / "family").iterdir()} == {"phi0.json", "phi1.json"}
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"members": 3}'])
+def test_a_damaged_family_is_made_anew_by_its_study(nas_cli, words, tmp_path, damage):
+    few = ["--trials", "4", "--confirm", "0", "--quiet", "--json"]
+    family = nas_cli(*words, *few).json()["family"]
+    (tmp_path / "runs" / "scale-base" / "family.json").write_text(damage)
+    assert nas_cli(*words, *few).json()["family"] == family
 
 
 def test_one_dimension_alone_comes_as_near_to_the_same_macs_as_rounding_lets_it():

@@ -101,7 +101,7 @@ def scale(
     with waiting(json, quiet) as begin:
         from nas.documents import study_document
         from nas.references import with_trial
-        from nas.scaling import ScalingSettings, made, plan, settings_for, with_own_images, write
+        from nas.scaling import ScalingSettings, made, plan, settings_for, with_own_images, write, write_wanted
         from nas.scaling_documents import family_document, grid_document
         from searchspaces import UserError
         from studies import Study
@@ -122,12 +122,11 @@ def scale(
             given = settings_for(planned, found, search)
             running = Running.of(context.params, planned.folder)
             study = Study.create(planned.folder, given, planned.home)
+            write_wanted(planned)
             stopped = running.run(study, lambda: show_preflight(planned, found, study, screen, begin))[1]
             document["study"], notes = study_document(study), read_as(study)
             if any(trial.state == "complete" for trial in study.trials):
                 family = made(planned, study)
-            else:  # nas resume knows the members of a family from its file, which is not there yet
-                document["study"]["more"] = again
         else:
             family = made(planned)
             begin()
