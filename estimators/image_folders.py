@@ -252,6 +252,11 @@ def _listed(path: Path, skipped: Counter[str]) -> tuple[list[Path], list[Path]]:
     return images, folders
 
 
+def named_as_image(path: Path) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 def _looks_like_image(file: Path) -> bool:
     """Whether a file without a known suffix begins as images do."""
     try:

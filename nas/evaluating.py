@@ -186,7 +186,7 @@ def predict(
 
     Raises:
         UserError: a file cannot be read as an image and bad files are not skipped, a folder has none, `top` is less
-            than 1, or the predictions of several views are to be explained.
+            than 1, the predictions of several views are to be explained, or maps would be written beside the images.
     """
     import numpy as np
 
@@ -205,6 +205,9 @@ def predict(
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
+    places = (part for file in wanted for part in (Path(file).parent.resolve(), Path(file).resolve().parent))  # of links
+    if explain is not None and explain.resolve() in set(places):
+        raise UserError(f"--explain {str(explain)!r}: that folder holds the images, which maps would overwrite")
     doing(f"decoding {number_of(len(wanted), 'image')}")
     pixels, files = read_images(
         wanted,

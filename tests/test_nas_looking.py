@@ -294,6 +294,19 @@ def test_folders_are_predicted_and_written_as_csv(nas_cli, made, tmp_path):
     assert "has no images" in nas_cli("predict", made / "runs" / "trained", tmp_path / "empty").err
 
 
+@pytest.mark.parametrize("option", ["--csv", "--explain"])
+def test_predictions_overwrite_no_photograph(nas_cli, made, tmp_path, option):
+    photo = tmp_path / "photos" / "one.png"
+    photo.parent.mkdir()
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(photo)
+    before = photo.read_bytes()
+    place = photo if option == "--csv" else photo.parent
+    refused = nas_cli("predict", made / "runs" / "trained", photo.parent, option, place)
+    assert (refused.code, refused.err.count("\n"), "overw" in refused.err) == (2, 1, True)
+    assert [*photo.parent.iterdir()] == [photo]
+    assert photo.read_bytes() == before
+
+
 @pytest.mark.parametrize("words", [("predict", "trained", "--csv"), ("predict", "trained", "--explain"),
                                    ("classics", None, "--plot"),
                                    *((name, "demo", "--out") for name in ("plot", "report", "compare"))])  # fmt: skip

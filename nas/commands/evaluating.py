@@ -83,9 +83,14 @@ def predict(
     with waiting(json):
         from nas.evaluating import predict as predicted
         from nas.evaluating import prediction_table
+        from searchspaces.errors import UserError
         from searchspaces.files import check_place, write_whole
 
         if csv is not None:
+            from estimators.image_folders import named_as_image
+
+            if named_as_image(csv):  # as in `--csv *.png`, which means the first of the images
+                raise UserError(f"--csv {str(csv)!r}: an image would be overwritten; name a table, such as classes.csv")
             check_place(csv)
         reading = reading_given(skip_bad, max_pixels)
         document = predicted(_opened(trained, space), images, top, weights, reading, views, explain)
