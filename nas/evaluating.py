@@ -205,8 +205,8 @@ def predict(
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
-    places = (part for file in wanted for part in (Path(file).parent.resolve(), Path(file).resolve().parent))  # of links
-    if explain is not None and explain.resolve() in set(places):
+    files_and_links = [each for file in map(Path, wanted) for each in (file.resolve().parent, file.parent.resolve())]
+    if explain is not None and explain.resolve() in files_and_links:
         raise UserError(f"--explain {str(explain)!r}: that folder holds the images, which maps would overwrite")
     doing(f"decoding {number_of(len(wanted), 'image')}")
     pixels, files = read_images(
