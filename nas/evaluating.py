@@ -205,9 +205,10 @@ def predict(
     read = Reading(**{**reading_of(trained.facts["data"]), "skip_bad": False, **(reading or {})})
     bad: list[UserError] = []
     wanted = [file for each in images for file in (images_below(Path(each)) if Path(each).is_dir() else [each])]
-    files_and_links = [each for file in map(Path, wanted) for each in (file.resolve().parent, file.parent.resolve())]
-    if explain is not None and explain.resolve() in files_and_links:
-        raise UserError(f"--explain {str(explain)!r}: that folder holds the images, which maps would overwrite")
+    if explain is not None:
+        homes = {each for file in map(Path, wanted) for each in (file.parent.resolve(), file.resolve().parent)}  # links
+        if explain.resolve() in homes:
+            raise UserError(f"--explain {str(explain)!r}: that folder holds the images, which maps would overwrite")
     doing(f"decoding {number_of(len(wanted), 'image')}")
     pixels, files = read_images(
         wanted,
