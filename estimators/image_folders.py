@@ -245,7 +245,7 @@ def _listed(path: Path, skipped: Counter[str]) -> tuple[list[Path], list[Path]]:
                 folders.append(each)
         elif not is_file:
             skipped[_DANGLING if entry.is_symlink() and not each.exists() else "special files"] += 1
-        elif suffix in _SUFFIXES or _looks_like_image(each):
+        elif named_as_image(each) or _looks_like_image(each):
             images.append(each)
         else:
             skipped[readable(suffix) or "files without a suffix"] += 1
@@ -312,7 +312,7 @@ def _encoded(name: str) -> bytes:
 
 PORTABLE_NAMES: Final = (readable, _encoded)
 """The functions that make names readable, which an exported `model.py` contains."""
-PORTABLE: Final = (images_below, _images, _listed, _looks_like_image, _is_ours, *PORTABLE_NAMES)
+PORTABLE: Final = (images_below, _images, _listed, named_as_image, _looks_like_image, _is_ours, *PORTABLE_NAMES)
 """The functions that list a folder, which an exported `predict.py` contains, with these constants."""
 PORTABLE_CONSTANTS: Final = {
     "_SYSTEM": tuple(sorted(_SYSTEM)),

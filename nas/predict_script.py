@@ -115,6 +115,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.top < 1:
         parser.error("--top must be at least 1")
+    if given.csv and named_as_image(Path(given.csv)):
+        parser.error(f"--csv {{given.csv}}: an image would be overwritten; name a table, such as classes.csv")
     new = bool(given.csv) and not os.path.lexists(given.csv)
     try:
         stream = open(given.csv, "a", encoding="utf-8", newline="") if given.csv else None

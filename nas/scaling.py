@@ -448,7 +448,7 @@ def scale(
 
 
 def write(found: Family) -> None:
-    """Write `family.json`, one file for each member, and the plot, into the folder.
+    """Write `family.json`, one file for each member, and the plot, into the folder, in place of an earlier family.
 
     Raises:
         UserError: the folder cannot be written, or is that of another study.

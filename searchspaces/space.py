@@ -559,7 +559,9 @@ def random_below(size: int, rng: np.random.Generator) -> int:
 
 
 def randoms_below(size: int, count: int, rng: np.random.Generator) -> list[int]:
-    """So many whole numbers from 0 to size - 1, each equally likely, however large."""
+    """So many whole numbers from 0 to size - 1, each equally likely, however large; not those of `random_below`, on
+    which seeded samples depend, but sooner.
+    """
     bits, found = size.bit_length(), list[int]()
     length = -(-bits // 8)
     while missing := count - len(found):

@@ -2,7 +2,7 @@
 
 A row is what `NASNetSpace.encode` gives: the indices of the frame's options, and of each cell the state and the
 operation of both halves of each pair, and whether each used state but the last pair's is an output too. What is done
-here in whole columns is what `NASNetSpace.mutate` and `Wiring.canonical` do to one network.
+here in whole columns is what `Wirings.draw`, `NASNetSpace.mutate` and `Wiring.canonical` do for one network.
 """
 
 from __future__ import annotations

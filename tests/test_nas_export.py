@@ -347,6 +347,11 @@ def test_predict_py_says_which_file_it_cannot_read(exported, tmp_path):
     done = run_alone(script, folder, "--csv", tmp_path / "nowhere" / "table.csv")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert "cannot write" in done.stderr
+    photograph = (folder / "b.png").read_bytes()
+    done = run_alone(script, folder, "--skip-bad", "--csv", folder / "b.png")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "an image would be overwritten" in done.stderr
+    assert (folder / "b.png").read_bytes() == photograph
     done = run_alone(script, folder, "--skip-bad", "--csv", kept)
     assert kept.read_text().startswith("file,class,probability\n")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)

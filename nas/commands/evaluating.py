@@ -81,14 +81,13 @@ def predict(
     [bold]Example:[/]  nas predict runs/first-trained photos/ --explain maps.html
     """
     with waiting(json):
+        from estimators.image_folders import named_as_image
         from nas.evaluating import predict as predicted
         from nas.evaluating import prediction_table
-        from searchspaces.errors import UserError
+        from searchspaces import UserError
         from searchspaces.files import check_place, write_whole
 
         if csv is not None:
-            from estimators.image_folders import named_as_image
-
             if named_as_image(csv):  # as in `--csv *.png`, which means the first of the images
                 raise UserError(f"--csv {str(csv)!r}: an image would be overwritten; name a table, such as classes.csv")
             check_place(csv)
